@@ -1,0 +1,127 @@
+//! Every cryptographic primitive the library uses, in one place: derive, seal, open, sign, random.
+//!
+//! Keys are derived with the one-step KDF of NIST SP 800-56C rev. 2, §4.1 (SHA-256), each under a label of its own.
+//! Payloads are sealed with AES-256-GCM under a random 96-bit nonce; signatures are HMAC-SHA-256.
+
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A 256-bit key.
+pub(crate) type Key = [u8; 32];
+
+/// Bytes of the nonce that precedes a sealed text.
+pub(crate) const NONCE: usize = 12;
+/// Bytes of the tag that follows it.
+pub(crate) const TAG: usize = 16;
+
+/// What a derived key is for. Two purposes never give the same key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// The name of a session's record in the store, from its id.
+    StorageKey,
+    /// The key that seals a session's record, from its id.
+    Payload,
+    /// The name of an owner's index in the store.
+    OwnerKey,
+    /// The key that seals an owner's index.
+    OwnerPayload,
+    /// The key that signs cookies, from a secret.
+    Signing,
+    /// The key that seals client-side sessions, from a secret and a salt.
+    Cookie,
+    /// The key that owners' names are hashed under, from a secret.
+    Owner,
+    /// A configured secret, condensed.
+    Secret,
+    /// The name of a session that may be shown in a log, from its id.
+    Fingerprint,
+}
+
+impl Purpose {
+    /// At most 19 bytes: with the counter and a 32-byte key the hash has a single block to do.
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::StorageKey => b"mocha1 storage key",
+            Self::Payload => b"mocha1 payload",
+            Self::OwnerKey => b"mocha1 owner key",
+            Self::OwnerPayload => b"mocha1 owner data",
+            Self::Signing => b"mocha1 signing",
+            Self::Cookie => b"mocha1 cookie",
+            Self::Owner => b"mocha1 owner names",
+            Self::Secret => b"mocha1 secret",
+            Self::Fingerprint => b"mocha1 fingerprint",
+        }
+    }
+}
+
+/// The key for one purpose, from keying material that is secret and (but for `Secret`) of a fixed length.
+pub(crate) fn derive(material: &[u8], purpose: Purpose) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(1_u32.to_be_bytes());
+    hash.update(material);
+    hash.update(purpose.label());
+    hash.finalize().into()
+}
+
+/// Random bytes from the operating system.
+///
+/// # Errors
+/// `Internal` when it has none to give: nothing secret can be made then.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the operating system gave no random bytes").with_source(error)
+    })?;
+    Ok(bytes)
+}
+
+/// Seals in place what follows the [`NONCE`] free bytes at `buffer[from..]`: the nonce fills them, the tag is appended.
+/// `bound` is authenticated with it.
+pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -> Result<()> {
+    let nonce: [u8; NONCE] = random()?;
+    let tag = Aes256Gcm::new(key.into())
+        .encrypt_inout_detached(&Nonce::from(nonce), bound, (&mut buffer[from + NONCE..]).into())
+        .map_err(|_| {
+            Error::new(ErrorKind::TooLarge, "a record cannot be sealed: it is larger than the cipher allows")
+        })?;
+    buffer[from..from + NONCE].copy_from_slice(&nonce);
+    buffer.extend_from_slice(&tag);
+    Ok(())
+}
+
+/// Opens what [`seal`] made of `nonce ‖ text ‖ tag`, in a buffer of its own; `None` when it was not made under this key
+/// with these bound bytes.
+pub(crate) fn open(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
+    let (text, tag) = rest.split_last_chunk::<TAG>()?;
+    let mut text = text.to_vec();
+    Aes256Gcm::new(key.into())
+        .decrypt_inout_detached(&Nonce::from(*nonce), bound, text.as_mut_slice().into(), &Tag::from(*tag))
+        .ok()?;
+    Some(text)
+}
+
+/// A signature under a derived key.
+pub(crate) fn sign(key: &Key, message: &[u8]) -> Key {
+    let mut mac = hmac(key);
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+/// Whether `signature` is the beginning of the signature of `message`, in constant time.
+pub(crate) fn verify(key: &Key, message: &[u8], signature: &[u8]) -> bool {
+    let mut mac = hmac(key);
+    mac.update(message);
+    signature.len() >= 16 && mac.verify_truncated_left(signature).is_ok()
+}
+
+fn hmac(key: &Key) -> Hmac<Sha256> {
+    // HMAC pads a key that is shorter than the hash's block with zeros; doing so here leaves nothing that can fail.
+    let mut block = [0; 64];
+    block[..key.len()].copy_from_slice(key);
+    <Hmac<Sha256> as hmac::KeyInit>::new(&block.into())
+}

@@ -1,0 +1,200 @@
+//! From a URL to a store: drivers by scheme, in a registry that is a value and not a global.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::storage::Storage;
+use crate::store::SessionStore;
+use crate::url::StoreUrl;
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A store being opened: what a [`Driver`] returns once the URL has been found right.
+pub type Opening = BoxFuture<'static, Result<Arc<dyn SessionStore>>>;
+
+/// How one backend is reached by URL: the schemes it answers to, and a function that reads the URL at once and
+/// connects later.
+///
+/// The function takes every option it knows from the URL and refuses what is wrong before any I/O; the future it
+/// returns connects. A scheme that ends in `+*` stands for every scheme that begins so: `mysql+*` for SQLAlchemy's
+/// `mysql+pymysql`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mocha_session_core::{Driver, Error, ErrorKind};
+///
+/// pub const DRIVER: Driver = Driver::new(&["mine"], |url| {
+///     let space = url.take_key_space("session:")?;
+///     let host = url.single_host()?.authority(4000);
+///     Ok(Box::pin(async move {
+///         Err(Error::new(ErrorKind::Unavailable, format!("nobody listens on {host} for {}", space.prefix())))
+///     }))
+/// });
+/// assert!(DRIVER.answers("mine") && !DRIVER.answers("yours"));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Driver {
+    schemes: &'static [&'static str],
+    prepare: fn(&mut StoreUrl) -> Result<Opening>,
+}
+
+impl Driver {
+    /// A driver for these schemes (in lower case).
+    pub const fn new(
+        schemes: &'static [&'static str],
+        prepare: fn(&mut StoreUrl) -> Result<Opening>,
+    ) -> Self {
+        Self { schemes, prepare }
+    }
+
+    /// The schemes it answers to.
+    pub const fn schemes(&self) -> &'static [&'static str] {
+        self.schemes
+    }
+
+    /// Whether it answers to this scheme.
+    pub fn answers(&self, scheme: &str) -> bool {
+        self.schemes.iter().any(|own| matches(own, scheme))
+    }
+}
+
+fn matches(pattern: &str, scheme: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => scheme.len() > start.len() && scheme.starts_with(start),
+        None => pattern == scheme,
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Driver").field(&self.schemes).finish()
+    }
+}
+
+/// The drivers a program has, and the way from a URL to a [`Storage`].
+///
+/// The facade's `Registry::builtin()` holds a driver per cargo feature; `register` adds yours.
+///
+/// ```
+/// use mocha_session_core::Registry;
+///
+/// let registry = Registry::new().with_absent("s3", "the cargo feature `s3`");
+/// let error = registry.check("s3://bucket").unwrap_err();
+/// assert!(error.to_string().contains("the cargo feature `s3`"));
+/// assert!(registry.check("").is_ok()); // no URL: client-side sessions
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    drivers: Vec<Driver>,
+    absent: Vec<(&'static str, &'static str)>,
+}
+
+impl Registry {
+    /// A registry without drivers: it opens client-side sessions alone.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a driver. Of two that answer to a scheme, the one added later wins.
+    #[must_use]
+    pub fn register(mut self, driver: Driver) -> Self {
+        self.drivers.push(driver);
+        self
+    }
+
+    /// Remembers what would make a scheme known, to say so in the error.
+    #[must_use]
+    pub fn with_absent(mut self, scheme: &'static str, needs: &'static str) -> Self {
+        self.absent.push((scheme, needs));
+        self
+    }
+
+    /// The schemes there are drivers for.
+    pub fn schemes(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.drivers.iter().flat_map(|driver| driver.schemes().iter().copied())
+    }
+
+    /// Reads a URL and finds its driver, without connecting: a misspelt scheme or option is found offline.
+    ///
+    /// # Errors
+    /// `InvalidConfig` saying what is wrong with the URL.
+    pub fn check(&self, url: &str) -> Result<()> {
+        self.prepare(url).map(drop)
+    }
+
+    /// Opens the store that `url` names; an empty URL or `None` means client-side sessions.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a URL that is wrong; else whatever keeps the engine from being reached or prepared.
+    pub async fn open(&self, url: &str) -> Result<Storage> {
+        let Some((opening, timeout)) = self.prepare(url)? else { return Ok(Storage::client_side()) };
+        let storage = Storage::from_arc(opening.await?);
+        Ok(match timeout {
+            Some(timeout) => storage.with_timeout(timeout),
+            None => storage,
+        })
+    }
+
+    #[allow(clippy::type_complexity, reason = "private, and used twice just above")]
+    fn prepare(&self, text: &str) -> Result<Option<(Opening, Option<std::time::Duration>)>> {
+        if matches!(text.trim(), "" | "None") {
+            return Ok(None);
+        }
+        let mut url = StoreUrl::parse(text)?;
+        let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme())) else {
+            return Err(self.unknown(&url));
+        };
+        let timeout = url.take_duration("timeout")?;
+        let opening = (driver.prepare)(&mut url)?;
+        url.finish()?;
+        Ok(Some((opening, timeout)))
+    }
+
+    fn unknown(&self, url: &StoreUrl) -> Error {
+        let scheme = url.scheme();
+        if let Some((_, needs)) = self.absent.iter().find(|(known, _)| matches(known, scheme)) {
+            return Error::invalid_config(format!("session URLs of the scheme `{scheme}` need {needs}"));
+        }
+        let mut there: Vec<_> = self.schemes().collect();
+        there.sort_unstable();
+        let there = if there.is_empty() {
+            "none; enable a backend's cargo feature".to_owned()
+        } else {
+            there.join(", ")
+        };
+        Error::invalid_config(format!("the session URL's scheme `{scheme}` is not known; there are: {there}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    const NOTHING: Driver = Driver::new(&["nothing", "my+*"], |url| {
+        url.take("prefix");
+        Ok(Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "nothing here")) }))
+    });
+
+    #[test]
+    fn urls_are_checked_offline() {
+        let registry = Registry::new().register(NOTHING).with_absent("s3", "the cargo feature `s3`");
+        for good in ["nothing:", "my+sql://h", "nothing:?prefix=a&timeout=2s", "", " ", "None"] {
+            assert!(registry.check(good).is_ok(), "{good}");
+        }
+        for (bad, word) in [
+            ("nothing:?prefex=a", "`prefex`"),
+            ("nothing:?timeout=soon", "`timeout`"),
+            ("s3://b", "cargo feature `s3`"),
+            ("nil:", "my+*, nothing"),
+            ("my+:", "not known"),
+        ] {
+            let message = registry.check(bad).unwrap_err().to_string();
+            assert!(message.contains(word), "{bad}: {message}");
+        }
+    }
+}

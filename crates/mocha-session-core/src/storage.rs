@@ -1,0 +1,91 @@
+//! Where a manager's sessions live: a store, or the client's cookie.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::secret::Secrets;
+use crate::store::{Capabilities, SessionStore};
+
+/// Where sessions live, and what came along with that choice: a deadline for its calls, secrets.
+///
+/// It is what opening a URL gives, and what a [`SessionManager`](crate::SessionManager) is built on. A store of your
+/// own becomes one with `into()`.
+///
+/// ```
+/// use mocha_session_core::Storage;
+/// let storage = Storage::client_side();
+/// assert!(!storage.capabilities().compare_and_set());
+/// ```
+#[derive(Clone)]
+pub struct Storage {
+    pub(crate) store: Option<Arc<dyn SessionStore>>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) secrets: Option<Secrets>,
+}
+
+impl Storage {
+    /// Sessions in the client's cookie, sealed under a secret. What that mode cannot do is in its
+    /// [`capabilities`](Self::capabilities).
+    pub fn client_side() -> Self {
+        Self { store: None, timeout: None, secrets: None }
+    }
+
+    /// Sessions in a store that is shared already.
+    pub fn from_arc(store: Arc<dyn SessionStore>) -> Self {
+        Self { store: Some(store), timeout: None, secrets: None }
+    }
+
+    /// Bounds every call of the store; the default is five seconds.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Brings secrets along for the manager.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// The store; `None` for client-side sessions.
+    pub fn store(&self) -> Option<&Arc<dyn SessionStore>> {
+        self.store.as_ref()
+    }
+
+    /// What the engine can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.store.as_ref().map_or_else(Capabilities::client_side, |store| store.capabilities())
+    }
+
+    /// A proof that the engine answers; client-side sessions always do.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn ping(&self) -> Result<()> {
+        match &self.store {
+            Some(store) => store.ping().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S: SessionStore> From<S> for Storage {
+    fn from(store: S) -> Self {
+        Self::from_arc(Arc::new(store))
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Storage");
+        match &self.store {
+            Some(store) => out.field("store", store),
+            None => out.field("store", &"client's cookie"),
+        };
+        out.field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,218 @@
+//! The store contract: what an engine must do so that the session above it keeps its promises.
+
+mod capabilities;
+mod key;
+mod types;
+
+pub use async_trait::async_trait;
+pub use bytes::Bytes;
+
+pub use capabilities::{Capabilities, Durability};
+pub use key::{KeySpace, StorageKey};
+pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::error::Result;
+
+/// A place that keeps opaque bytes under opaque keys, with compare-and-set.
+///
+/// This is what a backend crate or a store of your own implements. Users of sessions never call it.
+///
+/// # Contract
+///
+/// A store moves bytes. It never looks into a value, never makes a key, never decides whether something has expired
+/// (except where the engine does that by itself, or in [`sweep`](Self::sweep)), never repeats a write whose outcome it
+/// doesn't know, and never writes a key or a password to a log or an error. Everything else (formats, sealing,
+/// conflicts, expiry, limits) is above it, once, for every engine.
+///
+/// 1. **A revision belongs to one write.** Every successful [`create`](Self::create) and [`update`](Self::update) gives
+///    the entry a [`Revision`] that this key never had and never will have again, not even after a delete and another
+///    create. A fresh random 64-bit number per write is right ([`Revision::random`]); a counter that starts again at 1
+///    is not.
+/// 2. **`create` never overwrites** a live entry, and of any number of simultaneous creates exactly one succeeds.
+/// 3. **`update` never creates**, and replaces only what still has the expected revision; of any number of simultaneous
+///    updates that expect the same revision exactly one succeeds.
+/// 4. **`load` never writes or deletes** and sees every write that was acknowledged before it was called: read from the
+///    primary, not from a replica. It may return an entry that has expired.
+/// 5. **Unknown is not absent.** `Ok(None)` is a statement that the engine has nothing under the key. Whatever keeps the
+///    store from knowing (no connection, a redirect, a read-only replica, a missing table or bucket) is an error.
+/// 6. **An unknown outcome is said.** A write that may or may not have happened is an error whose
+///    [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries that retry writes by themselves must be
+///    told not to; where they cannot, the write may come back as "revision does not match" although it was done, which
+///    the core recognises.
+/// 7. **Cancelling is safe.** A future dropped half-way leaves the entry as it was or as it was going to be.
+///
+/// # Upgrades
+///
+/// New methods arrive only with a major version: there are no default bodies, so that a wrapper cannot forget one.
+///
+/// # Wrappers
+///
+/// A store that wraps another forwards every method; put `#[deny(clippy::missing_trait_methods)]` on the `impl`.
+///
+/// # Proof
+///
+/// `mocha-session-conformance` checks all of this against a running engine: `mocha_session_conformance::suite!(…)`.
+///
+/// # Example
+///
+/// ```
+/// use std::{collections::HashMap, sync::Mutex, time::SystemTime};
+/// use mocha_session_core::{Result, store::*};
+///
+/// #[derive(Debug, Default)]
+/// struct MyStore(Mutex<HashMap<StorageKey, (Revision, Bytes, SystemTime)>>);
+///
+/// #[async_trait]
+/// impl SessionStore for MyStore {
+///     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
+///         let map = self.0.lock().unwrap();
+///         Ok(map.get(key).map(|(revision, value, _)| Stored::new(value.clone(), revision.clone())))
+///     }
+///     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+///         let mut map = self.0.lock().unwrap();
+///         if map.contains_key(key) {
+///             return Ok(None);
+///         }
+///         let revision = Revision::random();
+///         map.insert(*key, (revision.clone(), Bytes::copy_from_slice(value), expiry.at()));
+///         Ok(Some(revision))
+///     }
+///     async fn update(&self, key: &StorageKey, value: &[u8], expiry: Expiry, expected: &Revision) -> Result<Option<Revision>> {
+///         let mut map = self.0.lock().unwrap();
+///         match map.get_mut(key) {
+///             Some(entry) if entry.0 == *expected => {
+///                 *entry = (Revision::random(), Bytes::copy_from_slice(value), expiry.at());
+///                 Ok(Some(entry.0.clone()))
+///             }
+///             _ => Ok(None),
+///         }
+///     }
+///     async fn delete(&self, key: &StorageKey) -> Result<bool> {
+///         Ok(self.0.lock().unwrap().remove(key).is_some())
+///     }
+///     async fn sweep(&self, now: SystemTime, _cursor: Option<ScanCursor>, _limit: usize) -> Result<SweepReport> {
+///         let mut map = self.0.lock().unwrap();
+///         let before = map.len();
+///         map.retain(|_, entry| entry.2 > now);
+///         Ok(SweepReport::new(before as u64, (before - map.len()) as u64, None))
+///     }
+///     async fn scan(&self, _cursor: Option<ScanCursor>, _limit: usize) -> Result<ScanPage> {
+///         let map = self.0.lock().unwrap();
+///         let all = map.iter().map(|(key, e)| (*key, Stored::new(e.1.clone(), e.0.clone()))).collect();
+///         Ok(ScanPage::new(all, None))
+///     }
+///     async fn ping(&self) -> Result<()> {
+///         Ok(())
+///     }
+///     fn capabilities(&self) -> Capabilities {
+///         Capabilities::new("my store").with_listing(true)
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// The value under `key` and its revision; `None` when there is none.
+    ///
+    /// Never writes, never deletes. An expired entry may be returned: the core decides.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from knowing; a missing connection is never "nothing there".
+    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>>;
+
+    /// Stores `value` under a key that holds nothing; `None` when the key is taken.
+    ///
+    /// An expired entry that is still there may count as taken. Never overwrites a live one.
+    ///
+    /// # Errors
+    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been stored nevertheless; otherwise nothing
+    /// was stored.
+    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>>;
+
+    /// Replaces the value if the stored revision is still `expected`; `None` when it is another, or nothing is there.
+    ///
+    /// Never creates. An expired entry that is still there may be updated: the core has checked the deadline.
+    ///
+    /// # Errors
+    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been replaced nevertheless; otherwise the
+    /// entry is as it was.
+    async fn update(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        expected: &Revision,
+    ) -> Result<Option<Revision>>;
+
+    /// Removes the entry, whatever its revision, and says whether something was there. Removing twice is fine.
+    ///
+    /// # Errors
+    /// When the entry may still be there.
+    async fn delete(&self, key: &StorageKey) -> Result<bool>;
+
+    /// Removes one batch of entries whose expiry lies before `now`, examining about `limit` entries.
+    ///
+    /// Called again with the [`cursor`](SweepReport::next) it returned until that is `None`. Each removal is conditional
+    /// on what was examined: an entry refreshed between the look and the removal must survive. An engine that expires by
+    /// itself returns [`SweepReport::native`]. Clock skew is the caller's business: `now` already has a margin.
+    ///
+    /// # Errors
+    /// When the batch could not be finished. What was removed stays removed.
+    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport>;
+
+    /// One page of about `limit` entries, for moving and counting sessions. Expired entries may be among them.
+    ///
+    /// An entry that exists during the whole scan appears at least once; it may appear twice.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the engine cannot list
+    /// ([`Capabilities::listing`] is false).
+    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage>;
+
+    /// A cheap proof that the engine answers and would take a read.
+    ///
+    /// # Errors
+    /// When it does not.
+    async fn ping(&self) -> Result<()>;
+
+    /// What this engine can do, as configured. Constant for the life of the store; no I/O.
+    fn capabilities(&self) -> Capabilities;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
+    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
+        (**self).load(key).await
+    }
+    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+        (**self).create(key, value, expiry).await
+    }
+    async fn update(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        expected: &Revision,
+    ) -> Result<Option<Revision>> {
+        (**self).update(key, value, expiry, expected).await
+    }
+    async fn delete(&self, key: &StorageKey) -> Result<bool> {
+        (**self).delete(key).await
+    }
+    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+        (**self).sweep(now, cursor, limit).await
+    }
+    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
+        (**self).scan(cursor, limit).await
+    }
+    async fn ping(&self) -> Result<()> {
+        (**self).ping().await
+    }
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+}

@@ -1,0 +1,153 @@
+//! Storage keys, and how a store spells them: with a prefix, in an alphabet that is safe everywhere.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// The name under which a store keeps one record: 160 bits of a hash of the session id.
+///
+/// Spelled as 40 lower-case hexadecimal digits, which are safe and distinct in a file name, an object name, an SQL
+/// column of any collation, a memcached or a Redis key. `Display` spells it; `Debug` does not, for logs are no place
+/// for keys.
+///
+/// ```
+/// use mocha_session_core::store::StorageKey;
+///
+/// let key = StorageKey::from_bytes([0xab; 20]);
+/// assert_eq!(key.to_string(), "ab".repeat(20));
+/// assert_eq!(StorageKey::parse(&key.to_string()), Some(key));
+/// assert_eq!(StorageKey::parse("../etc/passwd"), None);
+/// assert_eq!(format!("{key:?}"), "StorageKey(…)");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StorageKey([u8; Self::BYTES]);
+
+impl StorageKey {
+    /// The length of a key in bytes.
+    pub const BYTES: usize = 20;
+    /// The length of a key as text.
+    pub const TEXT: usize = 2 * Self::BYTES;
+
+    /// A key from its bytes. The core makes keys; this is for tests and for stores that keep them as bytes.
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key's bytes, for engines that can have binary keys.
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// Reads what `Display` wrote: exactly 40 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text: &[u8; Self::TEXT] = text.as_bytes().try_into().ok()?;
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; Self::BYTES];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Appends the text form to `out`, without a formatter's detour.
+    pub fn push_to(&self, out: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for byte in self.0 {
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+}
+
+impl fmt::Display for StorageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(Self::TEXT);
+        self.push_to(&mut text);
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Debug for StorageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StorageKey(…)")
+    }
+}
+
+/// A store's part of a shared engine: every key carries this prefix, and nothing else is looked at.
+///
+/// ```
+/// use mocha_session_core::store::{KeySpace, StorageKey};
+///
+/// let space = KeySpace::new("shop:session:").unwrap();
+/// let key = StorageKey::from_bytes([1; 20]);
+/// assert!(space.name(&key).starts_with("shop:session:0101"));
+/// assert_eq!(space.parse(&space.name(&key)), Some(key));
+/// assert_eq!(space.parse("other:session:01"), None);
+/// assert!(KeySpace::new("no spaces, no *").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeySpace(Box<str>);
+
+impl KeySpace {
+    /// The longest prefix, in bytes: with the key it stays under every engine's limit (memcached's is 250).
+    pub const MAX_PREFIX: usize = 128;
+
+    /// A key space with this prefix: at most 128 of ASCII letters, digits and `: / _ . - { }`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for anything else; a wildcard or a control character would mean something to some engine.
+    pub fn new(prefix: &str) -> Result<Self> {
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || b":/_.-{}".contains(&c);
+        if prefix.len() > Self::MAX_PREFIX || !prefix.bytes().all(allowed) {
+            return Err(Error::invalid_config(format!(
+                "the option `prefix` must be at most {} of ASCII letters, digits and : / _ . - {{ }}",
+                Self::MAX_PREFIX
+            )));
+        }
+        Ok(Self(prefix.into()))
+    }
+
+    /// The prefix.
+    pub fn prefix(&self) -> &str {
+        &self.0
+    }
+
+    /// The full name of a key in the engine.
+    pub fn name(&self, key: &StorageKey) -> String {
+        let mut name = String::with_capacity(self.0.len() + StorageKey::TEXT);
+        name.push_str(&self.0);
+        key.push_to(&mut name);
+        name
+    }
+
+    /// The key of a full name; `None` for what is not this space's.
+    pub fn parse(&self, name: &str) -> Option<StorageKey> {
+        name.strip_prefix(&*self.0).and_then(StorageKey::parse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_spelling_is_read() {
+        let text = StorageKey::from_bytes([0x5f; 20]).to_string();
+        assert!(StorageKey::parse(&text).is_some());
+        for bad in [&text[1..], &format!("{text}0"), &text.to_uppercase(), "", "\0", &"é".repeat(20)] {
+            assert_eq!(StorageKey::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_means_nothing_to_any_engine() {
+        for bad in ["a b", "a*", "a?", "a[", "a\\", "a\r\n", "é", "a\0", &"x".repeat(129)] {
+            assert!(KeySpace::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(KeySpace::new("").is_ok());
+    }
+}

@@ -1,0 +1,84 @@
+//! Time: the clock that tests can set, and milliseconds since 1970 that never overflow.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// What time it is, for everything that expires.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// The current time.
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's clock.
+///
+/// ```
+/// use mocha_session_core::{Clock, SystemClock};
+/// assert!(SystemClock.now() > std::time::SystemTime::UNIX_EPOCH);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// A clock that stands still until it is moved: for tests of what expires.
+///
+/// ```
+/// use std::time::Duration;
+/// use mocha_session_core::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(3600));
+/// assert_eq!(clock.now().duration_since(before).unwrap().as_secs(), 3600);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock that shows the present.
+    pub fn new() -> Self {
+        Self::starting_at(SystemTime::now())
+    }
+
+    /// A clock that shows `now`.
+    pub fn starting_at(now: SystemTime) -> Self {
+        Self(Arc::new(AtomicU64::new(to_millis(now))))
+    }
+
+    /// Moves it forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The end of year 9999: no engine, no calendar and no addition has trouble with it.
+const LATEST_MILLIS: u64 = 253_402_300_799_000;
+
+/// Milliseconds since 1970; an earlier instant counts as 1970, a later one than year 9999 as that.
+pub(crate) fn to_millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX).min(LATEST_MILLIS)
+}
+
+/// The instant of so many milliseconds since 1970.
+pub(crate) fn from_millis(millis: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis.min(LATEST_MILLIS))
+}

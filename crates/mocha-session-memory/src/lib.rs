@@ -1,0 +1,1 @@
+//! In-process session store: sharded, bounded, expiring by itself.

@@ -1,0 +1,1 @@
+//! Redis and Valkey session store: standalone, TLS, cluster, sentinel.

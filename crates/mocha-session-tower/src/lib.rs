@@ -1,0 +1,1 @@
+//! Sessions for tower services and axum handlers.

@@ -1,0 +1,1 @@
+//! Web-app sessions and flash for Rust: one setting, SESSION_URL, picks the engine.

@@ -1,0 +1,1 @@
+//! What crosses crates: every engine under every framework.
