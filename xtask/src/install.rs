@@ -55,24 +55,26 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 /// The moto server, installed once in a virtual environment under the folder of tools.
-pub(crate) fn moto(tools: &Path) -> Result<PathBuf> {
+pub(crate) fn moto(tools: &Path) -> Result<Command> {
     let folder = tools.join(MOTO_FOLDER);
-    let server = folder.join("bin/moto_server");
+    let python = folder.join("bin/python3");
     // Written last: an installation that was interrupted is begun again.
     let complete = folder.join("complete");
-    if complete.is_file() {
-        return Ok(server);
+    if !complete.is_file() {
+        println!("installing {} into {}", MOTO[0], folder.display());
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(tools)?;
+        let maker = self::python().ok_or("no python3 that can make a virtual environment")?;
+        command::read(Command::new(maker).args(["-m", "venv"]).arg(&folder))?;
+        command::read(
+            Command::new(&python).args(["-m", "pip", "install", "--quiet", "--no-input"]).args(MOTO),
+        )?;
+        fs::write(&complete, MOTO.join("\n"))?;
     }
-    println!("installing {} into {}", MOTO[0], folder.display());
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(tools)?;
-    let python = python().ok_or("no python3 that can make a virtual environment")?;
-    command::read(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
-    command::read(
-        Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--no-input"]).args(MOTO),
-    )?;
-    fs::write(&complete, MOTO.join("\n"))?;
+    // Not bin/moto_server: it knows its folder by heart, and target/ may have been moved.
+    let mut server = Command::new(python);
+    server.args(["-m", "moto.server"]);
     Ok(server)
 }

@@ -3,7 +3,6 @@
 use super::place::{Place, free_port};
 use super::wire;
 use crate::{Result, install};
-use std::process::Command;
 
 const REGION: &str = "us-east-1";
 const BUCKET: &str = "mocha-session-test";
@@ -28,7 +27,7 @@ pub(crate) fn signed(place: &Place) -> Result<Vec<String>> {
 
 fn start(place: &Place, environment: &[(&str, &str)]) -> Result<u16> {
     let port = free_port()?;
-    let mut moto = Command::new(install::moto(&place.tools)?);
+    let mut moto = install::moto(&place.tools)?;
     moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).envs(environment.iter().copied());
     place.spawn("moto", moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
     Ok(port)
