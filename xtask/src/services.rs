@@ -128,6 +128,8 @@ pub(crate) fn up() -> Result {
     let record = Record::at(folders.state.join("up"));
     if record.is_up()? {
         println!("the services are up already");
+    } else if record.owner_lives()? {
+        return Err("another `services up` is under way".into());
     } else {
         record.stop()?;
         Running::start(&folders, &record)?.release()?;

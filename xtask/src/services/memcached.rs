@@ -23,7 +23,7 @@ fn start(place: &Place, count: usize) -> Result<String> {
         if place.root {
             memcached.args(["-u", "nobody"]);
         }
-        servers.push((port, place.spawn(&format!("memcached-{number}"), memcached)?));
+        servers.push((port, place.spawn(&format!("memcached-{number}"), &memcached)?));
         addresses.push(format!("127.0.0.1:{port}"));
     }
     for (port, server) in &mut servers {

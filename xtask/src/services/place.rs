@@ -3,6 +3,7 @@
 use super::record::{Entry, Process, Record, Signal};
 use crate::{Result, command};
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -57,33 +58,48 @@ impl Place {
                 .arg("--init-groups")
                 .arg(program);
         }
-        // The folder we were called from may be closed to that user.
-        found.current_dir(&self.folder);
         Ok(found)
     }
 
-    /// Starts a server whose standard output and error go to `name.log`, and that ends on SIGTERM.
-    pub(crate) fn spawn(&self, name: &str, command: Command) -> Result<Server> {
+    /// Starts a server that ends on SIGTERM.
+    pub(crate) fn spawn(&self, name: &str, command: &Command) -> Result<Server> {
         self.spawn_ending_on(Signal::Term, name, command)
     }
 
     /// Starts a server that wants another signal to end in order.
-    pub(crate) fn spawn_ending_on(&self, signal: Signal, name: &str, mut command: Command) -> Result<Server> {
+    pub(crate) fn spawn_ending_on(&self, signal: Signal, name: &str, command: &Command) -> Result<Server> {
+        self.launch(name, command, |process| Entry::Server { process, signal, name: name.to_owned() })
+    }
+
+    /// Runs a program that prepares something and ends by itself.
+    pub(crate) fn run(&self, name: &str, command: &Command) -> Result {
+        let mut helper = self.launch(name, command, Entry::Helper)?;
+        let status = helper.child.wait()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(helper.complaint(&format!("it ended with {status}")).into())
+        }
+    }
+
+    /// Starts a program whose output goes to `name.log`, and that does not begin before it is in the record: however we
+    /// end, whatever runs is known to whoever stops it.
+    fn launch(&self, name: &str, command: &Command, entry: impl FnOnce(Process) -> Entry) -> Result<Server> {
         let log = self.folder.join(format!("{name}.log"));
         let file = fs::File::create(&log)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"read -r go && exec "$0" "$@" </dev/null"#]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         // A process group of its own, so that Ctrl-C leaves it to the guard to stop it in order.
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .process_group(0)
-            .spawn()
-            .map_err(|error| format!("{name} could not be started: {error}"))?;
-        let process = Process::of(child.id());
-        let server = Server { name: name.to_owned(), child, log };
-        let process = process.ok_or_else(|| server.complaint("it ended at once"))?;
-        self.record.add(&Entry::Server { process, signal, name: name.to_owned() })?;
-        Ok(server)
+        shell.current_dir(&self.folder).process_group(0);
+        let mut child = shell.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let process = Process::of(child.id()).ok_or_else(|| format!("{name} could not be started"))?;
+        self.record.add(&entry(process))?;
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(b"go\n")?;
+        }
+        Ok(Server { name: name.to_owned(), child, log })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Result, command};
 use std::fmt;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -65,10 +65,18 @@ impl Signal {
         Self::ALL.iter().find(|(_, other)| *other == name).map(|(signal, _)| *signal)
     }
 
+    /// Sends it to these processes and all that they started: each leads a group of its own.
     fn send(self, processes: &[Process]) {
+        if processes.is_empty() {
+            return;
+        }
         // The shell's own `kill`: a small system has no program of that name. It may fail for what has just ended.
-        let pids = processes.iter().map(|process| process.pid.to_string()).collect::<Vec<_>>().join(" ");
-        command::works(Command::new("/bin/sh").arg("-c").arg(format!("kill -s {} {pids}", self.name())));
+        let groups: Vec<String> = processes.iter().map(|process| format!("-{}", process.pid)).collect();
+        command::works(Command::new("/bin/sh").arg("-c").arg(format!(
+            "kill -s {} -- {}",
+            self.name(),
+            groups.join(" ")
+        )));
     }
 }
 
@@ -84,6 +92,8 @@ pub(crate) enum Entry {
         signal: Signal,
         name: String,
     },
+    /// What prepares something for a server and ends by itself.
+    Helper(Process),
     Variable(String, String),
     /// All have started.
     Complete,
@@ -97,6 +107,7 @@ impl fmt::Display for Entry {
             Self::Server { process: Process { pid, started }, signal, name } => {
                 write!(f, "server\t{pid}\t{started}\t{}\t{name}", signal.name())
             }
+            Self::Helper(Process { pid, started }) => write!(f, "helper\t{pid}\t{started}"),
             Self::Variable(name, value) => write!(f, "variable\t{name}\t{value}"),
             Self::Complete => write!(f, "complete"),
         }
@@ -117,6 +128,7 @@ impl Entry {
                 signal: Signal::parse(signal)?,
                 name: (*name).to_owned(),
             },
+            ["helper", pid, started] => Self::Helper(process(pid, started)?),
             ["variable", name, value] => Self::Variable((*name).to_owned(), (*value).to_owned()),
             ["complete"] => Self::Complete,
             _ => return None,
@@ -166,7 +178,8 @@ impl Record {
     /// Whether all servers of this record have started and still live.
     pub(crate) fn is_up(&self) -> Result<bool> {
         let entries = self.entries()?;
-        Ok(entries.contains(&Entry::Complete) && servers(&entries).all(|(process, _, _)| process.lives()))
+        let dead = |entry: &Entry| matches!(entry, Entry::Server { process, .. } if !process.lives());
+        Ok(entries.contains(&Entry::Complete) && !entries.iter().any(dead))
     }
 
     pub(crate) fn variables(&self) -> Result<Vec<(String, String)>> {
@@ -177,22 +190,17 @@ impl Record {
     /// Stops the servers that still live, removes their data and the record. Nothing to do is fine.
     pub(crate) fn stop(&self) -> Result {
         let entries = self.entries()?;
-        for signal in [Signal::Int, Signal::Term] {
-            let wanted = servers(&entries).filter(|(process, other, _)| *other == signal && process.lives());
-            let processes: Vec<Process> = wanted.map(|(process, _, _)| process).collect();
-            if !processes.is_empty() {
-                signal.send(&processes);
-            }
+        for (signal, _) in Signal::ALL {
+            signal.send(
+                &living(&entries)
+                    .filter(|(_, other, _)| *other == signal)
+                    .map(|(process, ..)| process)
+                    .collect::<Vec<_>>(),
+            );
         }
-        let mut left = wait_for_end(&entries);
-        if !left.is_empty() {
-            Signal::Kill.send(&left.iter().map(|(process, _)| *process).collect::<Vec<_>>());
-            left = wait_for_end(&entries);
-        }
-        if !left.is_empty() {
-            let names: Vec<String> =
-                left.iter().map(|(process, name)| format!("{name} (pid {})", process.pid)).collect();
-            return Err(format!("these servers do not end: {}", names.join(", ")).into());
+        if wait_for_end(&entries).is_err() {
+            Signal::Kill.send(&living(&entries).map(|(process, ..)| process).collect::<Vec<_>>());
+            wait_for_end(&entries)?;
         }
         for entry in &entries {
             if let Entry::Data(folder) = entry {
@@ -209,7 +217,7 @@ impl Record {
     fn entries(&self) -> Result<Vec<Entry>> {
         let text = match fs::read_to_string(self.file()) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(format!("{}: {error}", self.file().display()).into()),
         };
         // A line cut short by a crash is no entry.
@@ -217,24 +225,28 @@ impl Record {
     }
 }
 
-fn servers(entries: &[Entry]) -> impl Iterator<Item = (Process, Signal, &str)> {
-    entries.iter().filter_map(|entry| match entry {
+/// The processes that still live, each with the signal that ends it and its name.
+fn living(entries: &[Entry]) -> impl Iterator<Item = (Process, Signal, &str)> {
+    let processes = entries.iter().filter_map(|entry| match entry {
         Entry::Server { process, signal, name } => Some((*process, *signal, name.as_str())),
+        Entry::Helper(process) => Some((*process, Signal::Kill, "a helper")),
         _ => None,
-    })
+    });
+    processes.filter(|(process, ..)| process.lives())
 }
 
-/// Waits until all servers have ended or patience has; answers those that live.
-fn wait_for_end(entries: &[Entry]) -> Vec<(Process, &str)> {
+/// Waits until all processes have ended, as long as patience lasts.
+fn wait_for_end(entries: &[Entry]) -> Result {
     let begun = Instant::now();
-    loop {
-        let living = servers(entries).filter(|(process, _, _)| process.lives());
-        let left: Vec<_> = living.map(|(process, _, name)| (process, name)).collect();
-        if left.is_empty() || begun.elapsed() > PATIENCE {
-            return left;
+    while living(entries).next().is_some() {
+        if begun.elapsed() > PATIENCE {
+            let left: Vec<_> =
+                living(entries).map(|(Process { pid, .. }, _, name)| format!("{name} (pid {pid})")).collect();
+            return Err(format!("these processes do not end: {}", left.join(", ")).into());
         }
         std::thread::sleep(PAUSE);
     }
+    Ok(())
 }
 
 fn remove_data(folder: &Path) -> Result {
@@ -243,11 +255,18 @@ fn remove_data(folder: &Path) -> Result {
 }
 
 fn remove(folder: &Path) -> Result {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}", folder.display()).into())
+    let begun = Instant::now();
+    loop {
+        match fs::remove_dir_all(folder) {
+            // What a helper had started may write for a moment after it was killed.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(format!("{}: {error}", folder.display()).into());
+            }
+            _ => return Ok(()),
         }
-        _ => Ok(()),
     }
 }
 
@@ -255,6 +274,7 @@ fn remove(folder: &Path) -> Result {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::os::unix::process::CommandExt;
     use std::process::Stdio;
 
     fn scratch() -> PathBuf {
@@ -268,6 +288,7 @@ mod tests {
             Entry::Owner(process),
             Entry::Data("/tmp/a b".into()),
             Entry::Server { process, signal: Signal::Int, name: "postgres".into() },
+            Entry::Helper(process),
             Entry::Variable("A".into(), "redis://u:p@h/?a=b".into()),
             Entry::Complete,
         ];
@@ -297,7 +318,7 @@ mod tests {
 
     #[test]
     fn stop_ends_what_is_recorded_and_only_that() {
-        let sleep = || Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        let sleep = || Command::new("sleep").arg("60").stdin(Stdio::null()).process_group(0).spawn().unwrap();
         let (mut ours, mut other, mut impostor) = (sleep(), sleep(), sleep());
         let data = scratch();
         fs::create_dir(&data).unwrap();

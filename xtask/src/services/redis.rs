@@ -44,7 +44,7 @@ pub(crate) fn tls(place: &Place) -> Result<Vec<String>> {
             "&*",
             "+@all",
         ]);
-        place.spawn(name, redis)?.ready(|| {
+        place.spawn(name, &redis)?.ready(|| {
             let mut client = command::program("redis-cli")?;
             client.args([
                 "--tls",
@@ -132,7 +132,7 @@ pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
         )?;
         let mut redis = command::program("redis-server")?;
         redis.arg(&file).arg("--sentinel");
-        sentinels.push((port, place.spawn(&name, redis)?));
+        sentinels.push((port, place.spawn(&name, &redis)?));
     }
     for (port, process) in &mut sentinels {
         process.ready(|| {
@@ -159,7 +159,7 @@ fn server(place: &Place, name: &str) -> Result<Command> {
 fn start(place: &Place, name: &str, mut redis: Command) -> Result<(u16, Server)> {
     let port = free_port()?;
     redis.args(["--port", &port.to_string()]);
-    let mut process = place.spawn(name, redis)?;
+    let mut process = place.spawn(name, &redis)?;
     process.ready(|| expect(&ask(port, "PING")?, "PONG"))?;
     Ok((port, process))
 }

@@ -29,7 +29,7 @@ fn start(place: &Place, environment: &[(&str, &str)]) -> Result<u16> {
     let port = free_port()?;
     let mut moto = install::moto(&place.tools)?;
     moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).envs(environment.iter().copied());
-    place.spawn("moto", moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
+    place.spawn("moto", &moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
     Ok(port)
 }
 

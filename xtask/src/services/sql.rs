@@ -24,7 +24,7 @@ pub(crate) fn postgres(place: &Place) -> Result<Vec<String>> {
         "--locale=C",
         "--no-sync",
     ]);
-    command::read(initdb.arg("--pwfile").arg(&password).arg("-D").arg(&data))?;
+    place.run("initdb", initdb.arg("--pwfile").arg(&password).arg("-D").arg(&data))?;
 
     let port = free_port()?;
     let mut server = place.as_user("postgres", "postgres")?;
@@ -32,7 +32,7 @@ pub(crate) fn postgres(place: &Place) -> Result<Vec<String>> {
     server.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
     // A crash of the whole machine may lose this data: nobody will miss it.
     server.args(["-c", "fsync=off", "-c", "max_connections=300"]);
-    let mut server = place.spawn_ending_on(Signal::Int, "postgres", server)?;
+    let mut server = place.spawn_ending_on(Signal::Int, "postgres", &server)?;
 
     let url = |database: &str| format!("postgresql://app:{PASSWORD}@127.0.0.1:{port}/{database}");
     let ask = |database: &str, sql: &str| -> Result {
@@ -55,17 +55,18 @@ pub(crate) fn mariadb(place: &Place) -> Result<Vec<String>> {
         .arg("--no-defaults")
         .args(user)
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-    command::read(install.arg(format!("--datadir={}", data.display())).current_dir(&place.folder))?;
+    place.run("mariadb-install-db", install.arg(format!("--datadir={}", data.display())))?;
 
     let port = free_port()?;
     let mut server = command::program("mariadbd")?;
-    server.arg("--no-defaults").args(user).current_dir(&place.folder);
+    server.arg("--no-defaults").args(user);
     server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
     server.arg(format!("--pid-file={}", folder.join("pid").display()));
     server.args(["--bind-address=127.0.0.1", &format!("--port={port}"), "--max-connections=500"]);
     // The log of a commit is written but not forced to disk: it survives the server's end, which is all that tests do.
     server.args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=64M"]);
-    let mut server = place.spawn("mariadb", server)?;
+    // It would take seconds to end in order, and while it starts it doesn't listen to SIGTERM.
+    let mut server = place.spawn_ending_on(Signal::Kill, "mariadb", &server)?;
 
     let ask = |client: &[&str], sql: &str| -> Result {
         let mut mariadb = command::program("mariadb")?;
