@@ -11,8 +11,9 @@ pub(crate) const CORE: &str = "mocha-session-core";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Layer {
     Core,
-    /// A store, a framework's layer or the proof of stores: they see the core and never each other.
-    Conformance,
+    /// What tests everywhere may use: the proof of stores, doubles of servers.
+    Testing,
+    /// A store, or a framework's layer: they see the core and never each other.
     Backend,
     Framework,
     Facade,
@@ -24,7 +25,8 @@ pub(crate) enum Layer {
 
 const LAYERS: &[(&str, Layer)] = &[
     (CORE, Layer::Core),
-    ("mocha-session-conformance", Layer::Conformance),
+    ("mocha-session-conformance", Layer::Testing),
+    ("mocha-session-gcs-double", Layer::Testing),
     ("mocha-session-memory", Layer::Backend),
     ("mocha-session-redis", Layer::Backend),
     ("mocha-session-memcache", Layer::Backend),
@@ -73,16 +75,16 @@ pub(crate) fn layer(package: &str) -> Result<Layer> {
 
 /// Whether one part may depend on another, in its own code or for its tests alone.
 ///
-/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use the conformance suite everywhere and a
+/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use what is made for tests, and a
 /// store under a framework; backends never see each other, not even there.
 pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
     let own_code = match from {
         Layer::Core | Layer::Xtask => false,
-        Layer::Conformance | Layer::Backend | Layer::Framework => on == Layer::Core,
+        Layer::Testing | Layer::Backend | Layer::Framework => on == Layer::Core,
         Layer::Facade => on < Layer::Facade,
         Layer::Top => on < Layer::Top,
     };
-    let tests = on == Layer::Conformance || (from == Layer::Framework && on == Layer::Backend);
+    let tests = on == Layer::Testing || (from == Layer::Framework && on == Layer::Backend);
     own_code || (for_tests && from != Layer::Xtask && tests)
 }
 
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn dependencies_point_one_way() {
-        use Layer::{Backend, Conformance, Core, Facade, Framework, Top, Xtask};
+        use Layer::{Backend, Core, Facade, Framework, Testing, Top, Xtask};
         for (from, on) in
             [(Backend, Core), (Framework, Core), (Facade, Backend), (Facade, Framework), (Top, Facade)]
         {
@@ -113,7 +115,7 @@ mod tests {
         }
         assert!(!may_depend(Backend, Backend, false) && !may_depend(Backend, Backend, true));
         assert!(!may_depend(Backend, Framework, true) && !may_depend(Core, Backend, true));
-        assert!(!may_depend(Backend, Conformance, false) && may_depend(Backend, Conformance, true));
+        assert!(!may_depend(Backend, Testing, false) && may_depend(Backend, Testing, true));
         assert!(may_depend(Framework, Backend, true) && !may_depend(Framework, Backend, false));
         assert!(
             !may_depend(Xtask, Core, true) && !may_depend(Top, Xtask, true) && !may_depend(Top, Top, false)

@@ -60,8 +60,9 @@ const SERVICES: &[Service] = &[
     },
     Service {
         name: "redis",
-        packages: &["redis-server"],
-        needs: &[Program("redis-server")],
+        // Tests stop and freeze servers of their own with `kill`.
+        packages: &["redis-server", "procps"],
+        needs: &[Program("redis-server"), Program("kill")],
         variables: &["MOCHA_TEST_REDIS_URL", "MOCHA_TEST_REDIS_SOCKET"],
         start: redis::plain,
     },
@@ -94,8 +95,8 @@ const SERVICES: &[Service] = &[
     },
     Service {
         name: "memcached",
-        packages: &["memcached"],
-        needs: &[Program("memcached")],
+        packages: &["memcached", "procps"],
+        needs: &[Program("memcached"), Program("kill")],
         variables: &["MOCHA_TEST_MEMCACHE_URL"],
         start: memcached::one,
     },
