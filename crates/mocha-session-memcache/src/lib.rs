@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod peer;
 mod server;
 
 use std::sync::Arc;
@@ -240,7 +241,7 @@ fn fnv(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The finalizer of SplitMix64: every bit of the input moves every bit of the score.
+/// The finalizer of `SplitMix64`: every bit of the input moves every bit of the score.
 fn spread(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
