@@ -91,8 +91,14 @@ impl MemcacheStore {
         }
         let login = match (url.username(), url.password()) {
             (None, None) => None,
-            (Some(name), Some(word)) if !name.contains(' ') => Some(format!("{name} {word}")),
-            _ => return Err(url.refuse("a login is username:password, and the user name has no space")),
+            (Some(name), Some(word)) if !name.contains(' ') && !word.contains(' ') => {
+                Some(format!("{name} {word}"))
+            }
+            _ => {
+                return Err(
+                    url.refuse("a login is username:password, and memcached reads no spaces in either")
+                );
+            }
         };
         let servers: Vec<_> = url
             .hosts()
