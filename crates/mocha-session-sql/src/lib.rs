@@ -6,9 +6,9 @@
     not(all(feature = "postgres", feature = "mysql", feature = "sqlite")),
     doc = "PostgreSQL, MySQL/MariaDB and SQLite session store, a cargo feature each; see the README."
 )]
-#![allow(clippy::doc_markdown, reason = "PostgreSQL, MySQL and SQLite are names, not code")]
-
 mod dialect;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod driver;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod error;
 #[cfg(feature = "mysql")]
@@ -32,5 +32,7 @@ mod suspicion;
 pub use sqlx;
 
 pub use dialect::{Dialect, Table, schema_sql};
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use driver::DRIVER;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use store::{SqlOptions, SqlStore};

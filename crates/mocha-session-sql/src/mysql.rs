@@ -2,10 +2,8 @@
 //!
 //! Works with MySQL 8 and MariaDB 10.6 or later.
 
-use std::sync::Arc;
-
-use mocha_session_core::store::{Durability, SessionStore};
-use mocha_session_core::{BoxFuture, Driver, Error, Result, StoreUrl};
+use mocha_session_core::store::Durability;
+use mocha_session_core::{BoxFuture, Error, Result, StoreUrl};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions as _, MySqlPool};
 
@@ -15,12 +13,6 @@ use crate::pool::Pool;
 use crate::server::{ServerUrl, TlsMode, knock, pool_options};
 use crate::store::{Facts, SqlOptions, SqlStore};
 use crate::suspicion::Suspicion;
-
-/// `mysql://username:password@host:3306/db`; `mariadb://`, and any `+driver` of SQLAlchemy's, mean the same.
-pub const DRIVER: Driver = Driver::new(&["mysql", "mariadb", "mysql+*", "mariadb+*"], |url| {
-    let opening = from_url(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-});
 
 /// What a statement's other parameters and the protocol add to the value's own bytes, amply.
 const PACKET_OVERHEAD: usize = 1024;

@@ -110,7 +110,7 @@ impl Pool {
 
     /// Does one statement, and says how many rows it touched: none when a key was taken.
     pub(crate) async fn execute(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64, Failure> {
-        let done = on_connection!(self, |connection, Db| {
+        on_connection!(self, |connection, Db| {
             let statement = sqlx::query_with::<Db, _>(sql.clone(), arguments::<Db>(args)?);
             async {
                 match statement.execute(&mut *connection).await {
@@ -119,8 +119,7 @@ impl Pool {
                     Err(error) => Err(error),
                 }
             }
-        });
-        done
+        })
     }
 
     /// Runs a text that may hold several statements.

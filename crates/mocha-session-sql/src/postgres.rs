@@ -2,10 +2,8 @@
 //!
 //! Works with PostgreSQL 14 or later (13 sweeps slowly).
 
-use std::sync::Arc;
-
-use mocha_session_core::store::{Durability, SessionStore};
-use mocha_session_core::{BoxFuture, Driver, Error, ErrorKind, Result, StoreUrl};
+use mocha_session_core::store::Durability;
+use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, PgPool};
 
@@ -15,12 +13,6 @@ use crate::pool::Pool;
 use crate::server::{ServerUrl, TlsMode, knock, pool_options};
 use crate::store::{Facts, SqlOptions, SqlStore};
 use crate::suspicion::Suspicion;
-
-/// `postgresql://username:password@host:5432/db`; `postgres://`, and any `+driver`, mean the same.
-pub const DRIVER: Driver = Driver::new(&["postgresql", "postgres", "postgresql+*", "postgres+*"], |url| {
-    let opening = from_url(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-});
 
 /// Reads the URL at once, and connects when the future is awaited.
 ///

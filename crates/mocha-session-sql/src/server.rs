@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mocha_session_core::{Result, StoreUrl};
+use mocha_session_core::{Host, Result, StoreUrl};
 use sqlx::pool::PoolOptions;
 use sqlx::{ConnectOptions, Connection, Database};
 
@@ -73,21 +73,15 @@ pub(crate) enum TlsMode {
 
 impl ServerUrl {
     pub(crate) fn take(url: &mut StoreUrl) -> Result<Self> {
-        let (host, port) = match url.hosts() {
-            [] => (None, None),
-            _ => {
-                let host = url.single_host()?;
-                (Some(host.name().to_owned()), host.port())
-            }
-        };
+        let host = if url.hosts().is_empty() { None } else { Some(url.single_host()?) };
         let database = match url.split_path() {
             ("", "") => None,
             (database, "") => Some(database.to_owned()),
             _ => return Err(url.refuse("its path must be the name of a database: …@host/name")),
         };
         Ok(Self {
-            host,
-            port,
+            host: host.map(|host| host.name().to_owned()),
+            port: host.and_then(Host::port),
             database,
             options: take_options(url)?,
             max_connections: take_max_connections(url, 10)?,

@@ -1,11 +1,10 @@
 //! SQLite: from a URL (a file, or memory), or on a pool of your own.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::store::{Durability, SessionStore};
-use mocha_session_core::{BoxFuture, Driver, Error, ErrorKind, Result, StoreUrl};
+use mocha_session_core::store::Durability;
+use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqlitePool};
 
@@ -15,12 +14,6 @@ use crate::options::{take_max_connections, take_options};
 use crate::pool::Pool;
 use crate::store::{Facts, SqlOptions, SqlStore};
 use crate::suspicion::Suspicion;
-
-/// `sqlite://` (in memory), `sqlite:///relative.db`, `sqlite:////absolute.db`; any `+driver` of SQLAlchemy's is accepted.
-pub const DRIVER: Driver = Driver::new(&["sqlite", "sqlite+*"], |url| {
-    let opening = from_url(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-});
 
 /// How long a write waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
