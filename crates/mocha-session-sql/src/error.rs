@@ -118,15 +118,15 @@ impl Failure {
             sqlx::Error::Io(error) if self.sent => {
                 Error::new(lost, "the connection broke before the answer came").with_source(error)
             }
+            // This is how rustls says that it does not trust a certificate.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Error::new(ErrorKind::Unavailable, NO_TLS).with_source(error)
+            }
             sqlx::Error::Io(error) => {
                 Error::new(ErrorKind::Unavailable, "the server cannot be reached; is it running?")
                     .with_source(error)
             }
-            sqlx::Error::Tls(error) => Error::new(
-                ErrorKind::Unavailable,
-                "no TLS connection; see the options sslmode and sslrootcert",
-            )
-            .with_source(error),
+            sqlx::Error::Tls(error) => Error::new(ErrorKind::Unavailable, NO_TLS).with_source(error),
             sqlx::Error::PoolTimedOut => Error::new(
                 ErrorKind::Unavailable,
                 "no connection in time: the server is down or slow, or all connections of the pool are in use",
@@ -145,6 +145,8 @@ impl Failure {
         }
     }
 }
+
+const NO_TLS: &str = "no TLS connection to a server that is trusted; see the options sslmode and sslrootcert";
 
 type Verdict = (ErrorKind, &'static str);
 

@@ -28,10 +28,10 @@ impl<DB: Database> Lease<DB> {
     /// The call is finished: the connection goes back, or away if it broke.
     pub(crate) fn settle<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, Failure> {
         let result = result.map_err(Failure::sent);
-        if let Some(connection) = self.0.take() {
-            if result.as_ref().is_err_and(Failure::broken) {
-                drop(connection.detach());
-            }
+        let broke = result.as_ref().is_err_and(Failure::broken);
+        match self.0.take() {
+            Some(connection) if broke => drop(connection.detach()),
+            connection => drop(connection),
         }
         result
     }

@@ -16,6 +16,8 @@ mod lease;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod opening;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod options;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod pool;

@@ -3,14 +3,15 @@
 //! Works with MySQL 8 and MariaDB 10.6 or later.
 
 use mocha_session_core::store::Durability;
-use mocha_session_core::{BoxFuture, Error, Result, StoreUrl};
+use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::{ConnectOptions as _, MySqlPool};
+use sqlx::{ConnectOptions as _, Connection as _, MySql, MySqlConnection, MySqlPool};
 
-use crate::dialect::{Dialect, Table};
-use crate::error::{Failure, Intent};
+use crate::dialect::{Dialect, Statements};
+use crate::error::Failure;
+use crate::opening::{explain, prepare_table};
 use crate::pool::Pool;
-use crate::server::{ServerUrl, TlsMode, knock, pool_options};
+use crate::server::{ServerUrl, TlsMode, in_time, pool_options};
 use crate::store::{Facts, SqlOptions, SqlStore};
 use crate::suspicion::Suspicion;
 
@@ -35,12 +36,18 @@ const PACKET_OVERHEAD: usize = 1024;
 pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {
     let server = ServerUrl::take(url)?;
     let connect = connect_options(url, &server)?;
-    Ok(Box::pin(async move {
+    Ok(Box::pin(in_time(Dialect::MySql, async move {
+        // Not through the pool: it keeps trying a server that refuses, and so hides why for a while.
+        let connected = connect.connect().await.map_err(Failure::unsent);
+        let mut connection =
+            connected.map_err(|failure| explain(failure, Dialect::MySql, &server.options))?;
         let suspicion = Suspicion::default();
-        knock(&connect).await.map_err(|failure| explain(failure, &server.options.table))?;
         let pool = pool_options(server.max_connections, &suspicion).connect_lazy_with(connect);
-        open(pool, server.options, suspicion).await
-    }))
+        let store = open(&mut connection, pool, server.options, suspicion).await;
+        // The store is open whether or not the connection ends politely.
+        let _ = connection.close().await;
+        store
+    })))
 }
 
 impl SqlStore {
@@ -52,25 +59,33 @@ impl SqlStore {
     /// # Errors
     /// When the server is not reached, or the table is missing and cannot be created.
     pub async fn mysql(pool: MySqlPool, options: SqlOptions) -> Result<Self> {
-        open(pool, options, Suspicion::default()).await
+        let connected = pool.acquire().await.map_err(Failure::unsent);
+        let mut connection = connected.map_err(|failure| explain(failure, Dialect::MySql, &options))?;
+        open(&mut connection, pool, options, Suspicion::default()).await
     }
 }
 
-async fn open(pool: MySqlPool, options: SqlOptions, suspicion: Suspicion) -> Result<SqlStore> {
+async fn open(
+    connection: &mut MySqlConnection,
+    pool: MySqlPool,
+    options: SqlOptions,
+    suspicion: Suspicion,
+) -> Result<SqlStore> {
     let (packet, flush): (i64, i64) = sqlx::query_as(
         "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)",
     )
-    .fetch_one(&pool)
+    .fetch_one(&mut *connection)
     .await
-    .map_err(|error| explain(Failure::unsent(error), &options.table))?;
-    let pool = Pool::MySql(pool);
+    .map_err(|error| explain(Failure::unsent(error), Dialect::MySql, &options))?;
+    let sql = Statements::new(Dialect::MySql, &options.table);
+    prepare_table::<MySql>(connection, Dialect::MySql, &sql, &options).await?;
     let facts = Facts {
         durability: if flush == 1 { Durability::Disk } else { Durability::Delayed },
         max_value: Some(usize::try_from(packet).unwrap_or_default().saturating_sub(PACKET_OVERHEAD)),
-        blocks: false,
         suspicion,
     };
-    SqlStore::open(pool.clone(), pool, options, facts).await
+    let pool = Pool::MySql(pool);
+    SqlStore::on(pool.clone(), pool, sql, options, facts)
 }
 
 fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<MySqlConnectOptions> {
@@ -108,8 +123,4 @@ fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<MySqlConnec
         options = options.ssl_client_cert(certificate).ssl_client_key(key);
     }
     Ok(options.disable_statement_logging())
-}
-
-fn explain(failure: Failure, table: &Table) -> Error {
-    failure.explain(Dialect::MySql, table, Intent::Open).on(Dialect::MySql.name()).during("open")
 }

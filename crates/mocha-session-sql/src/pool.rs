@@ -124,18 +124,6 @@ impl Pool {
             }
         })
     }
-
-    /// Runs a text that may hold several statements.
-    pub(crate) async fn run(&self, sql: &SqlStr) -> Result<(), Failure> {
-        on_connection!(self, |connection, Db| {
-            let text = sqlx::raw_sql(sql.clone());
-            async {
-                <&mut <Db as Database>::Connection as sqlx::Executor<'_>>::execute(&mut **connection, text)
-                    .await
-                    .map(drop)
-            }
-        })
-    }
 }
 
 fn arguments<'a, DB>(args: &[Arg<'a>]) -> Result<DB::Arguments, Failure>

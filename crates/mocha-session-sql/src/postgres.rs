@@ -5,12 +5,13 @@
 use mocha_session_core::store::Durability;
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres};
 
-use crate::dialect::{Dialect, Table};
-use crate::error::{Failure, Intent};
+use crate::dialect::{Dialect, Statements};
+use crate::error::Failure;
+use crate::opening::{explain, prepare_table};
 use crate::pool::Pool;
-use crate::server::{ServerUrl, TlsMode, knock, pool_options};
+use crate::server::{ServerUrl, TlsMode, in_time, pool_options};
 use crate::store::{Facts, SqlOptions, SqlStore};
 use crate::suspicion::Suspicion;
 
@@ -35,12 +36,18 @@ pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore
         server.options.table = server.options.table.in_schema(&schema)?;
     }
     let connect = connect_options(url, &server)?;
-    Ok(Box::pin(async move {
+    Ok(Box::pin(in_time(Dialect::Postgres, async move {
+        // Not through the pool: it keeps trying a server that refuses, and so hides why for a while.
+        let connected = connect.connect().await.map_err(Failure::unsent);
+        let mut connection =
+            connected.map_err(|failure| explain(failure, Dialect::Postgres, &server.options))?;
         let suspicion = Suspicion::default();
-        knock(&connect).await.map_err(|failure| explain(failure, &server.options.table))?;
         let pool = pool_options(server.max_connections, &suspicion).connect_lazy_with(connect);
-        open(pool, server.options, suspicion).await
-    }))
+        let store = open(&mut connection, pool, server.options, suspicion).await;
+        // The store is open whether or not the connection ends politely.
+        let _ = connection.close().await;
+        store
+    })))
 }
 
 impl SqlStore {
@@ -52,18 +59,25 @@ impl SqlStore {
     /// # Errors
     /// When the server is not reached, is a read-only standby, or the table is missing and cannot be created.
     pub async fn postgres(pool: PgPool, options: SqlOptions) -> Result<Self> {
-        open(pool, options, Suspicion::default()).await
+        let connected = pool.acquire().await.map_err(Failure::unsent);
+        let mut connection = connected.map_err(|failure| explain(failure, Dialect::Postgres, &options))?;
+        open(&mut connection, pool, options, Suspicion::default()).await
     }
 }
 
-async fn open(pool: PgPool, options: SqlOptions, suspicion: Suspicion) -> Result<SqlStore> {
+async fn open(
+    connection: &mut PgConnection,
+    pool: PgPool,
+    options: SqlOptions,
+    suspicion: Suspicion,
+) -> Result<SqlStore> {
     let (standby, commit, fsync, version): (bool, String, String, i32) = sqlx::query_as(
         "SELECT pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync'), \
          current_setting('server_version_num')::int",
     )
-    .fetch_one(&pool)
+    .fetch_one(&mut *connection)
     .await
-    .map_err(|error| explain(Failure::unsent(error), &options.table))?;
+    .map_err(|error| explain(Failure::unsent(error), Dialect::Postgres, &options))?;
     if standby {
         return Err(Error::new(
             ErrorKind::Unavailable,
@@ -77,10 +91,14 @@ async fn open(pool: PgPool, options: SqlOptions, suspicion: Suspicion) -> Result
         ("off", _) => Durability::Delayed,
         _ => Durability::Disk,
     };
+    let mut sql = Statements::new(Dialect::Postgres, &options.table);
+    if version < 140_000 {
+        // Ranges of physical rows are read as such since 14; before, each would read the whole table.
+        sql.by_block = None;
+    }
+    prepare_table::<Postgres>(connection, Dialect::Postgres, &sql, &options).await?;
     let pool = Pool::Postgres(pool);
-    // Ranges of physical rows are read as such since 14; before, each would read the whole table.
-    let facts = Facts { durability, max_value: None, blocks: version >= 140_000, suspicion };
-    SqlStore::open(pool.clone(), pool, options, facts).await
+    SqlStore::on(pool.clone(), pool, sql, options, Facts { durability, max_value: None, suspicion })
 }
 
 fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgConnectOptions> {
@@ -124,8 +142,4 @@ fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgConnectOp
         options = options.ssl_client_cert(certificate).ssl_client_key(key);
     }
     Ok(options.disable_statement_logging())
-}
-
-fn explain(failure: Failure, table: &Table) -> Error {
-    failure.explain(Dialect::Postgres, table, Intent::Open).on(Dialect::Postgres.name()).during("open")
 }

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use mocha_session_core::{Host, Result, StoreUrl};
+use mocha_session_core::{Error, ErrorKind, Host, Result, StoreUrl};
 use sqlx::pool::PoolOptions;
-use sqlx::{ConnectOptions, Connection, Database};
+use sqlx::{Connection as _, Database};
 
-use crate::error::Failure;
+use crate::dialect::Dialect;
 use crate::options::{take_max_connections, take_options};
 use crate::store::SqlOptions;
 use crate::suspicion::Suspicion;
 
 /// How long opening a store waits for the server.
-const OPENING: Duration = Duration::from_secs(5);
+const OPENING: Duration = Duration::from_secs(10);
 
 /// How long a call waits for a connection. Less than the core's deadline of five seconds, so that a server that is down
 /// is reported as that, nothing having been done, and not as a timeout whose outcome nobody knows.
-const WAITING: Duration = Duration::from_secs(3);
+const WAITING: Duration = Duration::from_secs(4);
 
 /// A pool that asks a connection whether it lives only when there is reason to doubt it.
 pub(crate) fn pool_options<DB: Database>(most: u32, suspicion: &Suspicion) -> PoolOptions<DB> {
@@ -31,15 +31,13 @@ pub(crate) fn pool_options<DB: Database>(most: u32, suspicion: &Suspicion) -> Po
         })
 }
 
-/// Connects once, outside the pool: a pool keeps trying a server that refuses, and so hides why for a while.
-pub(crate) async fn knock<O>(options: &O) -> Result<(), Failure>
-where
-    O: ConnectOptions<Connection: Sized>,
-{
-    let connection = async { options.connect().await?.close().await };
-    match tokio::time::timeout(OPENING, connection).await {
-        Ok(result) => result.map_err(Failure::unsent),
-        Err(_) => Err(Failure::unsent(sqlx::Error::PoolTimedOut)),
+/// Waits for a server to be opened, but not for ever.
+pub(crate) async fn in_time<T>(dialect: Dialect, opening: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(OPENING, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Error::new(ErrorKind::Unavailable, "the server does not answer")
+            .on(dialect.name())
+            .during("open")),
     }
 }
 

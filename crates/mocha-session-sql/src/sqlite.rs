@@ -6,10 +6,11 @@ use std::time::Duration;
 use mocha_session_core::store::Durability;
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlitePool};
+use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
 
-use crate::dialect::{Dialect, Table};
-use crate::error::{Failure, Intent};
+use crate::dialect::{Dialect, Statements};
+use crate::error::Failure;
+use crate::opening::{explain, prepare_table};
 use crate::options::{take_max_connections, take_options};
 use crate::pool::Pool;
 use crate::store::{Facts, SqlOptions, SqlStore};
@@ -126,7 +127,7 @@ async fn open_file(
     let waited = std::time::Instant::now();
     while let Err(failure) = writer.acquire().await.map(drop).map_err(Failure::unsent) {
         if !failure.locked() || waited.elapsed() > BUSY {
-            return Err(explain(failure, &options.table));
+            return Err(explain(failure, Dialect::Sqlite, &options));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -144,11 +145,12 @@ fn pool_options(most: u32) -> SqlitePoolOptions {
 }
 
 async fn open(writer: SqlitePool, readers: SqlitePool, options: SqlOptions) -> Result<SqlStore> {
-    let failed = |error| explain(Failure::unsent(error), &options.table);
+    let failed = |error| explain(Failure::unsent(error), Dialect::Sqlite, &options);
+    let mut connection = writer.acquire().await.map_err(failed)?;
     let files: Vec<(i64, String, Option<String>)> =
-        sqlx::query_as("PRAGMA database_list").fetch_all(&writer).await.map_err(failed)?;
+        sqlx::query_as("PRAGMA database_list").fetch_all(&mut *connection).await.map_err(failed)?;
     let synchronous: i64 =
-        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&writer).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.map_err(failed)?;
     let in_memory =
         !files.iter().any(|(_, name, file)| name == "main" && file.as_ref().is_some_and(|f| !f.is_empty()));
     let durability = match synchronous {
@@ -156,14 +158,38 @@ async fn open(writer: SqlitePool, readers: SqlitePool, options: SqlOptions) -> R
         0 | 1 => Durability::Delayed,
         _ => Durability::Disk,
     };
-    let facts = Facts { durability, max_value: None, blocks: false, suspicion: Suspicion::default() };
-    SqlStore::open(Pool::Sqlite(writer), Pool::Sqlite(readers), options, facts).await
+    let sql = Statements::new(Dialect::Sqlite, &options.table);
+    prepare_table::<Sqlite>(&mut connection, Dialect::Sqlite, &sql, &options).await?;
+    let facts = Facts { durability, max_value: None, suspicion: Suspicion::default() };
+    drop(connection);
+    SqlStore::on(Pool::Sqlite(writer), Pool::Sqlite(readers), sql, options, facts)
 }
 
 fn refuse(why: &str) -> Error {
     Error::new(ErrorKind::InvalidConfig, why.to_owned()).on(Dialect::Sqlite.name()).during("open")
 }
 
-fn explain(failure: Failure, table: &Table) -> Error {
-    failure.explain(Dialect::Sqlite, table, Intent::Open).on(Dialect::Sqlite.name()).during("open")
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn paths_are_sqlalchemys() {
+        for (url, path) in [
+            ("sqlite://", None),
+            ("sqlite:", None),
+            ("sqlite:///:memory:", None),
+            ("sqlite:///relative.db", Some("./relative.db")),
+            ("sqlite:///folder/relative.db", Some("./folder/relative.db")),
+            ("sqlite:////absolute.db", Some("/absolute.db")),
+            ("sqlite:////tmp/with%20space%3F.db", Some("/tmp/with space?.db")),
+            // A name that SQLite would read as a URI with options of its own.
+            ("sqlite:///file:a.db%3Fmode=memory", Some("./file:a.db?mode=memory")),
+        ] {
+            let found = file(&StoreUrl::parse(url).unwrap()).unwrap();
+            assert_eq!(found.as_deref(), path.map(Path::new), "{url}");
+        }
+    }
 }

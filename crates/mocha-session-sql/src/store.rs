@@ -8,7 +8,7 @@ use mocha_session_core::store::{
     Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{Error, ErrorKind, Result};
-use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+use sqlx::SqlStr;
 
 use crate::dialect::{ByBlock, SWEEP_WIDTH, Statements, Table};
 use crate::error::{Failure, Intent};
@@ -92,24 +92,20 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
-    /// A store on these pools. Looks whether the table is there, and creates it if it may.
-    pub(crate) async fn open(
+    /// A store on these pools, whose table is there.
+    pub(crate) fn on(
         writers: Pool,
         readers: Pool,
+        sql: Statements<SqlStr>,
         options: SqlOptions,
         facts: Facts,
     ) -> Result<Self> {
-        let dialect = writers.dialect();
-        let capabilities =
-            Capabilities::new(dialect.name()).with_listing(true).with_durability(facts.durability);
-        let mut sql = Statements::new(dialect, &options.table);
-        if !facts.blocks {
-            sql.by_block = None;
-        }
-        let store = Self {
+        let engine = writers.dialect().name();
+        let capabilities = Capabilities::new(engine).with_listing(true).with_durability(facts.durability);
+        Ok(Self {
             writers,
             readers,
-            sql: sql.map(|text| AssertSqlSafe(text).into_sql_str()),
+            sql,
             table: options.table,
             space: options.space.map_or_else(|| KeySpace::new(""), Ok)?,
             capabilities: match facts.max_value {
@@ -117,21 +113,7 @@ impl SqlStore {
                 None => capabilities,
             },
             suspicion: facts.suspicion,
-        };
-        // Looked for before it is created: a user who may only read and write rows may not even say IF NOT EXISTS.
-        match store.writers.execute(&store.sql.probe, &[]).await {
-            Err(failure) if options.create && failure.no_table(dialect) => {
-                store
-                    .writers
-                    .run(&store.sql.prepare)
-                    .await
-                    .map_err(|failure| store.explain("create table", Intent::Open, failure))?;
-            }
-            looked => {
-                looked.map_err(|failure| store.explain("open", Intent::Open, failure))?;
-            }
-        }
-        Ok(store)
+        })
     }
 
     /// One look, and another on a fresh connection when the first found a dead one.
@@ -326,13 +308,14 @@ impl fmt::Debug for SqlStore {
 pub(crate) struct Facts {
     pub durability: Durability,
     pub max_value: Option<usize>,
-    /// Whether the server reads ranges of physical rows.
-    pub blocks: bool,
     pub suspicion: Suspicion,
 }
 
 /// How often a statement that was rolled back because of others is sent again.
-const ROLLED_BACK_RETRIES: usize = 3;
+///
+/// It happens on PostgreSQL where the default isolation level was raised, and on MySQL when creates and deletes of one key
+/// meet; each time somebody else got on.
+const ROLLED_BACK_RETRIES: usize = 10;
 
 /// How many sessions of a few hundred bytes a block of PostgreSQL's holds.
 const ROWS_PER_BLOCK: i64 = 20;

@@ -186,13 +186,14 @@ async fn answer_that_is_lost_to_a_read_is_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_server_costs_the_calls_that_waited_and_no_connection() {
-    for (engine, proxy, storage) in behind_proxies_with("max_connections=2").await {
+    for (engine, proxy, storage) in behind_proxies_with("max_connections=1").await {
         let store = storage.store().unwrap();
         let key = fresh_key();
         store.create(&key, b"kept", hour()).await.unwrap().unwrap();
+        settle().await;
         // What is connected now never gets another answer, as through a firewall that forgot it.
         proxy.silence(true);
-        for _ in 0..6 {
+        for _ in 0..3 {
             let waited = tokio::time::timeout(Duration::from_millis(300), store.load(&key)).await;
             assert!(
                 !matches!(waited, Ok(Ok(_))),

@@ -1,5 +1,7 @@
 //! The statements of the store, rendered once for a dialect and a table.
 
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
 use super::{Dialect, Table, schema_sql};
 
 /// How many ids one statement of a sweep removes: few enough to hold locks for a moment only.
@@ -40,8 +42,15 @@ pub(crate) struct ByBlock<S> {
     pub expiries: S,
 }
 
-impl Statements<String> {
+impl Statements<SqlStr> {
+    /// The statements as the client takes them. They are safe: a table's name is all that is put into them.
     pub(crate) fn new(dialect: Dialect, table: &Table) -> Self {
+        Statements::render(dialect, table).map(|text| AssertSqlSafe(text).into_sql_str())
+    }
+}
+
+impl Statements<String> {
+    fn render(dialect: Dialect, table: &Table) -> Self {
         let quoted = table.quoted(dialect);
         // `?` stands for a parameter. None is compared with the column through a function: all use the primary key.
         let sql = |template: &str| number(dialect, &template.replace("{table}", &quoted));
@@ -83,7 +92,7 @@ impl Statements<String> {
         }
     }
 
-    pub(crate) fn map<S>(self, mut f: impl FnMut(String) -> S) -> Statements<S> {
+    fn map<S>(self, mut f: impl FnMut(String) -> S) -> Statements<S> {
         Statements {
             load: f(self.load),
             create: f(self.create),
@@ -127,14 +136,14 @@ mod tests {
     #[test]
     fn names_are_quoted_in_the_dialects_way_and_parameters_numbered() {
         let table = Table::new("order").unwrap().in_schema("auth").unwrap();
-        let postgres = Statements::new(Dialect::Postgres, &table);
+        let postgres = Statements::render(Dialect::Postgres, &table);
         assert_eq!(postgres.load, r#"SELECT revision, data FROM "auth"."order" WHERE id = $1"#);
         assert_eq!(
             postgres.update,
             r#"UPDATE "auth"."order" SET revision = $1, expires_at = $2, data = $3 WHERE id = $4 AND revision = $5"#
         );
         assert!(postgres.sweep.ends_with("$64, $65)"), "{}", postgres.sweep);
-        let mysql = Statements::new(Dialect::MySql, &Table::new("order").unwrap());
+        let mysql = Statements::render(Dialect::MySql, &Table::new("order").unwrap());
         assert_eq!(mysql.delete, "DELETE FROM `order` WHERE id = ?");
         assert_eq!(mysql.sweep.matches('?').count(), 1 + SWEEP_WIDTH);
     }
@@ -142,7 +151,7 @@ mod tests {
     #[test]
     fn an_update_never_creates_and_a_create_never_overwrites() {
         for dialect in [Dialect::Postgres, Dialect::MySql, Dialect::Sqlite] {
-            let sql = Statements::new(dialect, &Table::default());
+            let sql = Statements::render(dialect, &Table::default());
             assert!(sql.update.starts_with("UPDATE ") && sql.update.contains("AND revision = "));
             for upsert in ["DO UPDATE", "ON DUPLICATE", "REPLACE", "IGNORE"] {
                 assert!(!sql.create.contains(upsert) && !sql.update.contains(upsert), "{dialect:?}");

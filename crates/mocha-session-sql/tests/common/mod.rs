@@ -1,6 +1,6 @@
 //! What the tests share: engines under fresh tables, and a proxy that can fail.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod proxy;
 
@@ -78,12 +78,12 @@ pub fn fresh_key() -> StorageKey {
 }
 
 pub fn hour() -> Expiry {
-    Expiry::after(Duration::from_secs(3600), SystemTime::now())
+    Expiry::after(Duration::from_hours(1), SystemTime::now())
 }
 
 /// An expiry an hour ago.
 pub fn past() -> Expiry {
-    Expiry::after(Duration::from_secs(60), SystemTime::now() - Duration::from_secs(3660))
+    Expiry::after(Duration::from_mins(1), SystemTime::now() - Duration::from_mins(61))
 }
 
 /// Sweeps to the end: how many were examined, and removed.
@@ -105,7 +105,7 @@ pub fn shown(error: &mocha_session_core::Error) -> String {
     let mut out = format!("{error} {error:?}");
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        out.push_str(&format!(" {error} {error:?}"));
+        out = format!("{out} {error} {error:?}");
         cause = error.source();
     }
     out
