@@ -213,6 +213,19 @@ async fn an_index_older_than_its_sessions_still_finds_them() {
 }
 
 #[tokio::test]
+async fn a_session_that_lives_longer_under_new_rules_stays_listed() {
+    let app = App::with(|rules| rules.absolute_timeout(DAY));
+    let mut browser = login(&app.manager, "alice").await;
+    let loosened = app.process_with(|rules| rules.absolute_timeout(10 * DAY));
+    app.clock.advance(DAY / 2);
+    browser.request(&loosened, |session| session.insert("a", 1)).await.unwrap();
+    app.clock.advance(2 * DAY);
+    assert!(browser.is_live(&loosened).await);
+    assert_eq!(loosened.revoke_all("alice").await.unwrap(), 1);
+    assert!(!browser.is_live(&loosened).await);
+}
+
+#[tokio::test]
 async fn past_the_limit_of_sessions_the_oldest_is_revoked() {
     let app = App::with(|rules| rules.max_sessions_per_owner(3));
     let mut browsers = Vec::new();
