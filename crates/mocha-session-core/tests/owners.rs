@@ -256,6 +256,19 @@ async fn revoke_others_leaves_this_session_alone() {
 }
 
 #[tokio::test]
+async fn revoke_others_needs_an_owner_whose_login_is_committed() {
+    let app = App::new();
+    let other = login(&app.manager, "alice").await;
+    let (_lazy, session) = Browser::new().start(&app.manager).await;
+    assert!(app.manager.revoke_others(&session).await.unwrap_err().is_invalid_input());
+    session.login("alice").unwrap();
+    assert!(app.manager.revoke_others(&session).await.unwrap_err().is_invalid_input());
+    assert!(other.is_live(&app.manager).await, "a response of 5xx may still undo the login");
+    session.commit().await.unwrap();
+    assert_eq!(app.manager.revoke_others(&session).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn sessions_are_listed_with_labels_newest_first() {
     let app = App::new();
     let mut phone = Browser::new();
