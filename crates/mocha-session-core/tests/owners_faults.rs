@@ -76,3 +76,17 @@ async fn indexes_made_under_an_old_secret_are_found_and_rewritten() {
     assert_eq!(both.revoke_all("bob").await.unwrap(), 1);
     assert_eq!(app.store.sessions(), 0);
 }
+
+#[tokio::test]
+async fn an_index_that_expired_and_was_not_swept_is_in_nobodys_way() {
+    let app = App::new();
+    app.store.keep_expired();
+    login(&app.manager, "alice").await;
+    app.clock.advance(20 * DAY);
+    assert_eq!(listed(&app.manager, "alice").await, 0);
+    let back = login(&app.manager, "alice").await;
+    assert!(back.is_live(&app.manager).await);
+    assert_eq!(listed(&app.manager, "alice").await, 1);
+    app.clock.advance(20 * DAY);
+    assert_eq!(app.manager.revoke_all("alice").await.unwrap(), 0);
+}
