@@ -59,6 +59,29 @@ async fn an_interrupted_revoke_all_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_login_that_failed_half_way_leaves_nothing_alive_and_unlisted() {
+    for (operation, nth) in [("load", 0), ("create", 0), ("load", 1), ("create", 1)] {
+        for fault in
+            [Fault::Fail(ErrorKind::Unavailable), Fault::Fail(ErrorKind::Ambiguous), Fault::LoseAnswer]
+        {
+            let app = App::new();
+            let (lazy, session) = Browser::new().start(&app.manager).await;
+            session.login("alice").unwrap();
+            app.store.on(operation, nth, fault);
+            let done = app.manager.finish(&lazy, 200).await;
+            let alive = app.store.sessions();
+            assert!(alive <= 1);
+            assert!(done.is_ok() || operation == "load" || alive == 0, "{operation} {nth}");
+            app.manager.revoke_all("alice").await.unwrap();
+            if done.is_ok() {
+                assert_eq!(alive, 1, "{operation} {nth}");
+                assert_eq!(app.store.sessions(), 0, "{operation} {nth}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn indexes_made_under_an_old_secret_are_found_and_rewritten() {
     let app = App::new();
     let under = |secrets: &str| app.process_with(|rules| rules.secrets(Secrets::parse(secrets).unwrap()));
