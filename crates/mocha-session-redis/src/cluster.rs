@@ -7,7 +7,9 @@ use std::time::Duration;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value,
+};
 
 use crate::connect::{Timeouts, tcp_settings};
 use crate::connection::dial;
@@ -56,7 +58,11 @@ pub(crate) async fn connect(
 
 /// Sends a command to the node that serves its key, follows redirects, and repeats it only after an answer that says
 /// it was not done; a read also when the connection broke.
-pub(crate) async fn query(mut cluster: ClusterConnection, command: &Cmd, effect: Effect) -> RedisResult<Value> {
+pub(crate) async fn query(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+    effect: Effect,
+) -> RedisResult<Value> {
     let mut failure = None;
     for pause in PAUSES {
         if pause > 0 {
@@ -76,7 +82,8 @@ pub(crate) async fn query(mut cluster: ClusterConnection, command: &Cmd, effect:
         let again = match code(&cause) {
             Some(code) => matches!(code, "MOVED" | "ASK" | "TRYAGAIN" | "READONLY"),
             None => {
-                let lost = cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
+                let lost =
+                    cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
                 lost && effect == Effect::Read
             }
         };
@@ -97,7 +104,11 @@ async fn ask(cluster: &mut ClusterConnection, command: &Cmd, node: &str) -> Redi
 }
 
 /// Sends a command to this node and no other.
-pub(crate) async fn query_at(mut cluster: ClusterConnection, command: &Cmd, node: &str) -> RedisResult<Value> {
+pub(crate) async fn query_at(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+    node: &str,
+) -> RedisResult<Value> {
     cluster.route_command(command.clone(), RoutingInfo::SingleNode(by_address(node))).await?.extract_error()
 }
 
@@ -124,13 +135,19 @@ pub(crate) async fn get_all(
 }
 
 /// What every primary answers to this command.
-pub(crate) async fn everywhere(mut cluster: ClusterConnection, command: &Cmd) -> RedisResult<Vec<(String, Value)>> {
+pub(crate) async fn everywhere(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+) -> RedisResult<Vec<(String, Value)>> {
     let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
     let answers = match cluster.route_command(command.clone(), everywhere).await? {
         Value::Map(answers) => answers,
         _ => Vec::new(),
     };
-    Ok(answers.into_iter().filter_map(|(node, answer)| Some((redis::from_redis_value(node).ok()?, answer))).collect())
+    Ok(answers
+        .into_iter()
+        .filter_map(|(node, answer)| Some((redis::from_redis_value(node).ok()?, answer)))
+        .collect())
 }
 
 /// The primaries, as `host:port`, in an order that stays.
@@ -147,7 +164,9 @@ fn complete_primaries(asked: &str, slots: Value) -> Option<Vec<String>> {
     let mut covered = 0;
     let mut primaries = BTreeSet::new();
     for range in ranges {
-        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
+            return None;
+        };
         let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
         // A node that doesn't know its own address is where it was asked.
         let host = match host {

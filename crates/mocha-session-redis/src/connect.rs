@@ -89,7 +89,8 @@ impl Access {
 
 /// A peer that vanished without a word is noticed in about ten seconds, whether or not something is under way.
 pub(crate) fn tcp_settings() -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(Duration::from_secs(10));
@@ -144,7 +145,9 @@ fn form(url: &mut StoreUrl, scheme: &str) -> Result<Form> {
     };
     if scheme.ends_with("unix") {
         if !url.hosts().is_empty() || url.path().len() < 2 {
-            return Err(url.refuse("it needs three slashes and the path of a socket, like redis+unix:///run/redis.sock"));
+            return Err(url.refuse(
+                "it needs three slashes and the path of a socket, like redis+unix:///run/redis.sock",
+            ));
         }
         let path = PathBuf::from(url.path());
         Ok(Form::Unix { path, database: database(url, "")? })
@@ -158,7 +161,9 @@ fn form(url: &mut StoreUrl, scheme: &str) -> Result<Form> {
         let (name, number) = url.split_path();
         let (name, number) = (name.to_owned(), number.to_owned());
         if name.is_empty() {
-            return Err(url.refuse("it must name the primary that the sentinels watch, like redis+sentinel://a,b/mymaster"));
+            return Err(url.refuse(
+                "it must name the primary that the sentinels watch, like redis+sentinel://a,b/mymaster",
+            ));
         }
         let (username, password) = (url.take("sentinel_username"), url.take("sentinel_password"));
         let login = self::login(url, username.as_deref(), password.as_deref())?;
@@ -188,7 +193,9 @@ fn login(url: &StoreUrl, username: Option<&str>, password: Option<&str>) -> Resu
         (None, None) => Ok(login),
         (None, Some(password)) => Ok(login.set_password(password)),
         (Some(username), Some(password)) => Ok(login.set_username(username).set_password(password)),
-        (Some(_), None) => Err(url.refuse("it has a user name and no password; a password alone is written :password@")),
+        (Some(_), None) => {
+            Err(url.refuse("it has a user name and no password; a password alone is written :password@"))
+        }
     }
 }
 
@@ -200,7 +207,11 @@ async fn connect(
 ) -> Result<Connection> {
     let unusable = |cause| Failure::NotSent(cause).into_error("open", Effect::Read);
     let all = |access: &Access, hosts: Vec<(String, u16)>| {
-        hosts.iter().map(|(host, port)| access.to(host, *port)).collect::<RedisResult<Vec<_>>>().map_err(unusable)
+        hosts
+            .iter()
+            .map(|(host, port)| access.to(host, *port))
+            .collect::<RedisResult<Vec<_>>>()
+            .map_err(unusable)
     };
     let target = match form {
         Form::Server { host: (host, port), database } => {
@@ -214,7 +225,11 @@ async fn connect(
         Form::Sentinel { hosts, name, database, login: sentinel } => {
             let access = Access { login: sentinel, certificates: certificates.clone() };
             let sentinels = all(&access, hosts)?;
-            Target::Sentinel { sentinels, name, primary: Access { login: login.set_db(database), certificates } }
+            Target::Sentinel {
+                sentinels,
+                name,
+                primary: Access { login: login.set_db(database), certificates },
+            }
         }
         Form::Cluster { hosts } => {
             let access = Access { login, certificates };

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redis::aio::{ConnectionManager, MultiplexedConnection, SendError};
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
+    ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -123,14 +123,19 @@ impl Connection {
     }
 
     /// The values of these keys of one node, in their order.
-    pub(crate) async fn get_all(&self, node: &str, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    pub(crate) async fn get_all(
+        &self,
+        node: &str,
+        names: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, Failure> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
         match &self.0 {
             Via::Cluster(cluster) => {
                 let values = cluster::get_all(cluster.clone(), names, node).await.map_err(Failure::Sent)?;
-                FromRedisValue::from_redis_value(Value::Array(values)).map_err(|cause| Failure::Sent(cause.into()))
+                FromRedisValue::from_redis_value(Value::Array(values))
+                    .map_err(|cause| Failure::Sent(cause.into()))
             }
             _ => self.query(redis::cmd("MGET").arg(names), Effect::Read).await,
         }
@@ -139,10 +144,12 @@ impl Connection {
     async fn once(&self, command: &Cmd, effect: Effect) -> Result<Value, Failure> {
         match &self.0 {
             Via::Link(link) => link.query(command).await,
-            Via::Manager(manager) => command.query_async(&mut manager.clone()).await.map_err(|cause: RedisError| {
-                // Only a connection that was never made is refused, or finds no socket file.
-                if cause.is_connection_refusal() { Failure::NotSent(cause) } else { Failure::Sent(cause) }
-            }),
+            Via::Manager(manager) => {
+                command.query_async(&mut manager.clone()).await.map_err(|cause: RedisError| {
+                    // Only a connection that was never made is refused, or finds no socket file.
+                    if cause.is_connection_refusal() { Failure::NotSent(cause) } else { Failure::Sent(cause) }
+                })
+            }
             Via::Cluster(cluster) => {
                 cluster::query(cluster.clone(), command, effect).await.map_err(Failure::Sent)
             }
@@ -250,7 +257,9 @@ impl Dialer {
                     match answer {
                         Ok(address) if tried.contains(&address) => {}
                         Ok(address) => {
-                            match primary(&access.to(&address.0, address.1)?, &self.config, broken.clone()).await {
+                            match primary(&access.to(&address.0, address.1)?, &self.config, broken.clone())
+                                .await
+                            {
                                 Ok(connection) => return Ok(connection),
                                 Err(cause) => failure = Some(cause),
                             }

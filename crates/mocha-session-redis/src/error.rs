@@ -82,9 +82,10 @@ fn refused(code: &str) -> Error {
             ErrorKind::Denied,
             "the server's ACL forbids this user the command or the keys; the documentation of mocha-session-redis lists what is needed",
         ),
-        "DENIED" => {
-            (ErrorKind::Denied, "the server is in protected mode and serves its own machine only; set a password")
-        }
+        "DENIED" => (
+            ErrorKind::Denied,
+            "the server is in protected mode and serves its own machine only; set a password",
+        ),
         "WRONGTYPE" => (
             ErrorKind::Corrupt,
             "something other than a session lies under a session's key; give the sessions a `prefix` of their own",
@@ -105,15 +106,18 @@ fn refused(code: &str) -> Error {
             ErrorKind::Unavailable,
             "the server cannot save to its disk and refuses writes; the server's log says why",
         ),
-        "NOREPLICAS" => {
-            (ErrorKind::Unavailable, "the server has lost its replicas and refuses writes (min-replicas-to-write)")
-        }
+        "NOREPLICAS" => (
+            ErrorKind::Unavailable,
+            "the server has lost its replicas and refuses writes (min-replicas-to-write)",
+        ),
         "BUSY" => (ErrorKind::Unavailable, "the server is busy with somebody's script"),
         "MAXCLIENTS" => (ErrorKind::Unavailable, "the server has as many connections as `maxclients` allows"),
         other => {
             return Error::new(
                 ErrorKind::Internal,
-                format!("the server refused with {other}; it may be too old (Redis 6 is needed), or not Redis"),
+                format!(
+                    "the server refused with {other}; it may be too old (Redis 6 is needed), or not Redis"
+                ),
             );
         }
     };
@@ -130,7 +134,8 @@ fn not_connected(cause: RedisError) -> Error {
         (Some(code), _) => refused(code),
         (None, Cause::AuthenticationFailed) => refused("WRONGPASS"),
         (None, Cause::InvalidClientConfig | Cause::Client) => {
-            Error::new(ErrorKind::InvalidConfig, "the address or the TLS files cannot be used").with_source(cause)
+            Error::new(ErrorKind::InvalidConfig, "the address or the TLS files cannot be used")
+                .with_source(cause)
         }
         (None, Cause::MasterNameNotFoundBySentinel) => Error::new(
             ErrorKind::Unavailable,
@@ -143,10 +148,11 @@ fn not_connected(cause: RedisError) -> Error {
             ErrorKind::Unavailable,
             "no connection in time (`connect_timeout`); are the host and the port right, and open in the firewall?",
         ),
-        (None, _) => {
-            Error::new(ErrorKind::Unavailable, format!("cannot connect ({cause}); is the server running there?"))
-                .with_source(cause)
-        }
+        (None, _) => Error::new(
+            ErrorKind::Unavailable,
+            format!("cannot connect ({cause}); is the server running there?"),
+        )
+        .with_source(cause),
     }
 }
 

@@ -56,8 +56,11 @@ mod enabled {
     async fn read(option: &str, path: String) -> Result<Vec<u8>> {
         let content = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
         content.unwrap_or_else(|gone| Err(std::io::Error::other(gone))).map_err(|cause| {
-            Error::new(ErrorKind::InvalidConfig, format!("the file of the option `{option}` cannot be read: {cause}"))
-                .with_source(cause)
+            Error::new(
+                ErrorKind::InvalidConfig,
+                format!("the file of the option `{option}` cannot be read: {cause}"),
+            )
+            .with_source(cause)
         })
     }
 
@@ -90,7 +93,10 @@ mod disabled {
     impl Files {
         #[allow(clippy::unused_async, reason = "as with the feature")]
         pub(crate) async fn read(self) -> Result<Certificates> {
-            Err(Error::new(ErrorKind::InvalidConfig, "TLS needs the cargo feature `tls` of mocha-session-redis"))
+            Err(Error::new(
+                ErrorKind::InvalidConfig,
+                "TLS needs the cargo feature `tls` of mocha-session-redis",
+            ))
         }
     }
 

@@ -21,7 +21,8 @@ async fn unix() -> Option<Arc<dyn SessionStore>> {
 }
 
 async fn tls() -> Option<Arc<dyn SessionStore>> {
-    let [url, ca, cert, key] = ["URL", "CA", "CERT", "KEY"].map(|part| engine_url(&format!("MOCHA_TEST_REDIS_TLS_{part}")));
+    let [url, ca, cert, key] =
+        ["URL", "CA", "CERT", "KEY"].map(|part| engine_url(&format!("MOCHA_TEST_REDIS_TLS_{part}")));
     open(&format!("{}?ca={}&cert={}&key={}", url?, ca?, cert?, key?)).await
 }
 

@@ -362,7 +362,9 @@ async fn capabilities_say_what_the_server_keeps_and_evicts() {
         server.run::<()>(&format!("CONFIG SET maxmemory-policy {policy}")).await;
         server.run::<()>(&format!("CONFIG SET maxmemory {memory}")).await;
         assert_eq!(claims(&url).await.0, evicts, "{memory} {policy}");
-        assert!(claims(&format!("{url}?evicts=true")).await.0 && !claims(&format!("{url}?evicts=no")).await.0);
+        assert!(
+            claims(&format!("{url}?evicts=true")).await.0 && !claims(&format!("{url}?evicts=no")).await.0
+        );
     }
     server.run::<()>("CONFIG SET appendonly yes").await;
     assert_eq!(claims(&url).await.1, Durability::Delayed);

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use common::{Answers, Proxy, Server, Store, eventually, free_port, hour, key, open};
 use mocha_session_conformance::engine_url;
-use mocha_session_core::{Error, ErrorKind};
 use mocha_session_core::store::{KeySpace, StorageKey};
+use mocha_session_core::{Error, ErrorKind};
 use mocha_session_redis::RedisStore;
 
 /// Nodes of a cluster that share the slots evenly; those after `serving` have none.
@@ -16,7 +16,8 @@ async fn cluster(ports: &[(u16, u16)], serving: usize) -> Option<Vec<Server>> {
     let mut nodes = Vec::new();
     for (port, announced) in ports {
         let (bus, announced) = (free_port().to_string(), announced.to_string());
-        let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+        let arguments =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
         let announcing = ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", &announced];
         let bus_announced = ["--cluster-announce-bus-port", &bus];
         let all: Vec<_> = arguments.into_iter().chain(announcing).chain(bus_announced).collect();
@@ -56,7 +57,11 @@ async fn key_on(node: &Server, prefix: &str) -> (StorageKey, i64) {
     let slots: Vec<(i64, i64)> = {
         let nodes: String = node.run("CLUSTER NODES").await;
         let own = nodes.lines().find(|line| line.contains("myself")).unwrap().to_owned();
-        own.split(' ').skip(8).filter_map(|range| range.split_once('-')).map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).collect()
+        own.split(' ')
+            .skip(8)
+            .filter_map(|range| range.split_once('-'))
+            .map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap()))
+            .collect()
     };
     loop {
         let key = key();
@@ -88,7 +93,8 @@ async fn cluster_redirects_are_followed_while_slots_move() {
     for to in [to, fresh] {
         let (key, slot) = key_on(from, "session:").await;
         let (absent, revision) = (key, store.create(&key, b"one", hour()).await.unwrap().unwrap());
-        let (from_id, to_id): (String, String) = (from.run("CLUSTER MYID").await, to.run("CLUSTER MYID").await);
+        let (from_id, to_id): (String, String) =
+            (from.run("CLUSTER MYID").await, to.run("CLUSTER MYID").await);
         to.run::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
         from.run::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
         assert_eq!(store.load(&absent).await.unwrap().unwrap().revision(), &revision, "not moved yet");
@@ -175,11 +181,13 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
 async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
     let Some(base) = engine_url("MOCHA_TEST_REDIS_CLUSTER_URL") else { return };
     let first = base.trim_start_matches("redis+cluster://").split(',').next().unwrap().to_owned();
-    let owned = redis::cluster::ClusterClientBuilder::new([format!("redis://{first}")]).retries(0).build().unwrap();
+    let owned =
+        redis::cluster::ClusterClientBuilder::new([format!("redis://{first}")]).retries(0).build().unwrap();
     let owned = owned.get_async_connection().await.unwrap();
     for tag in ["", "{tag}:"] {
         let prefix = format!("{tag}scan-{}:", key());
-        let store = open(&format!("{base}?prefix={}", prefix.replace('{', "%7B").replace('}', "%7D"))).await.unwrap();
+        let store =
+            open(&format!("{base}?prefix={}", prefix.replace('{', "%7B").replace('}', "%7D"))).await.unwrap();
         let keys: BTreeSet<_> = std::iter::repeat_with(key).take(50).collect();
         for key in &keys {
             store.create(key, b"x", hour()).await.unwrap().unwrap();
@@ -187,7 +195,9 @@ async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
         for limit in [1, 7, 1000] {
             assert_eq!(scan(&store, limit).await.unwrap(), keys, "{tag:?} {limit}");
         }
-        let same: Store = std::sync::Arc::new(RedisStore::new(owned.clone(), KeySpace::new(&prefix).unwrap()).detect().await);
+        let same: Store = std::sync::Arc::new(
+            RedisStore::new(owned.clone(), KeySpace::new(&prefix).unwrap()).detect().await,
+        );
         assert_eq!(scan(&same, 100).await.unwrap(), keys);
         for key in &keys {
             assert!(same.delete(key).await.unwrap());
@@ -198,8 +208,16 @@ async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
 
 #[tokio::test]
 async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
-    let Some(primary) = Server::start(&["--requirepass", "pw", "--masterauth", "pw", "--repl-diskless-sync-delay", "0"]).await else { return };
-    let follow = format!("--replicaof 127.0.0.1 {} --requirepass pw --masterauth pw --repl-diskless-sync-delay 0", primary.port);
+    let Some(primary) =
+        Server::start(&["--requirepass", "pw", "--masterauth", "pw", "--repl-diskless-sync-delay", "0"])
+            .await
+    else {
+        return;
+    };
+    let follow = format!(
+        "--replicaof 127.0.0.1 {} --requirepass pw --masterauth pw --repl-diskless-sync-delay 0",
+        primary.port
+    );
     let Some(mut replica) = Server::start(&follow.split(' ').collect::<Vec<_>>()).await else { return };
     let watch = format!("sentinel monitor mymaster 127.0.0.1 {} 2", primary.port);
     let mut sentinels = Vec::new();
@@ -221,7 +239,9 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
     let error = open(&format!("{url}?sentinel_password=wrong-hunter2")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
-    let error = open(&format!("{}?sentinel_password=sentinels-pw", url.replace("mymaster", "other"))).await.unwrap_err();
+    let error = open(&format!("{}?sentinel_password=sentinels-pw", url.replace("mymaster", "other")))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("no sentinel knows"), "{error}");
 
     let store = open(&format!("{url}?sentinel_password=sentinels-pw")).await.unwrap();
@@ -232,9 +252,17 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
     for sentinel in &sentinels {
         let mut connection = authorized(sentinel, "sentinels-pw").await;
         eventually("sentinels know all", async || {
-            let quorum = redis::cmd("SENTINEL").arg("CKQUORUM").arg("mymaster").query_async::<String>(&mut connection).await;
-            let replicas: Vec<redis::Value> =
-                redis::cmd("SENTINEL").arg("REPLICAS").arg("mymaster").query_async(&mut connection).await.ok()?;
+            let quorum = redis::cmd("SENTINEL")
+                .arg("CKQUORUM")
+                .arg("mymaster")
+                .query_async::<String>(&mut connection)
+                .await;
+            let replicas: Vec<redis::Value> = redis::cmd("SENTINEL")
+                .arg("REPLICAS")
+                .arg("mymaster")
+                .query_async(&mut connection)
+                .await
+                .ok()?;
             (quorum.ok()?.contains("3 usable") && replicas.len() == 1).then_some(())
         })
         .await;

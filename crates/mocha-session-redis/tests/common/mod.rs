@@ -93,7 +93,8 @@ impl Server {
 
     /// Waits until it takes connections.
     pub(crate) async fn listening(&self) {
-        eventually("redis-server listens", async || TcpStream::connect(("127.0.0.1", self.port)).await.ok()).await;
+        eventually("redis-server listens", async || TcpStream::connect(("127.0.0.1", self.port)).await.ok())
+            .await;
     }
 
     /// The port of a cluster's bus, as it was told.
