@@ -1,5 +1,6 @@
 //! `SESSION_URL`, parsed: what the `url` package cannot read (several hosts, an underscore in the scheme), options that
 //! are handed out by name, and nothing secret shown.
+// tidy: long because every form of URL that users write stands as a test beside the parser
 
 use std::fmt;
 use std::str::FromStr;
