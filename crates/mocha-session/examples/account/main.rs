@@ -63,8 +63,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Plain HTTP on this machine. A real application behind TLS leaves the cookie as it is: `__Host-session`, Secure.
     let manager = SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
     let _sweeper = manager.spawn_sweeper(std::time::Duration::from_secs(600));
-    let engine = manager.capabilities().to_string();
-    println!("Sessions live in {engine}");
+    let engine = manager.capabilities().engine().to_owned();
+    println!("Sessions live in {}", manager.capabilities());
 
     let app = Router::new()
         .route("/", get(home))
