@@ -32,47 +32,50 @@ pub(crate) struct Address {
 impl Address {
     /// Reads a URL, and takes the options from it.
     pub(crate) fn read(url: &mut StoreUrl) -> Result<Self> {
-        let option = url.take("endpoint").map(|endpoint| checked_endpoint(url, &endpoint)).transpose()?;
+        let instead = url.take("endpoint").map(|text| checked_endpoint(url, &text)).transpose()?;
         let region = url.take("region");
         let tls = url.take_bool("tls")?;
         let create = url.take_bool("create")?.unwrap_or(true);
         let keys = match (url.username(), url.password()) {
             (Some(key), Some(secret)) if !secret.is_empty() => Some((key.to_owned(), secret.to_owned())),
             (None, None) => None,
-            _ => return Err(url.refuse("an access key and its secret belong together: s3://key:secret@…")),
+            _ => {
+                return Err(
+                    url.refuse("an access key and its secret belong together: s3://key:secret@host/bucket")
+                );
+            }
         };
         if region.as_ref().is_some_and(|region| !is_region(region)) {
             return Err(url.refuse_option("region", "must be a name like eu-central-1"));
         }
         let host = url.single_host()?.clone();
-        let amazon = amazon_region(host.name());
-        // The host is a bucket in s3://bucket/folder and with ?endpoint=, the endpoint in s3://key:secret@host/bucket.
-        let host_is_bucket = amazon.is_none() && (keys.is_none() || option.is_some());
-        if host_is_bucket && host.port().is_some() {
-            return Err(url.refuse(
-                "a bucket has no port; an endpoint is written s3://key:secret@host:port/bucket or ?endpoint=http://host:port",
-            ));
-        }
+        let amazon = is_amazon(host.name());
+        // With keys, as Mocha has it, the host is the endpoint and the path begins with the bucket.
+        let host_is_bucket = keys.is_none() && !amazon;
         let (bucket, folder) =
             if host_is_bucket { (host.name(), url.path().trim_start_matches('/')) } else { url.split_path() };
-        if !is_bucket(bucket) {
+        if !is_bucket(bucket) || (host_is_bucket && host.port().is_some()) {
             return Err(url.refuse(
-                "it names no bucket (3 to 63 letters, digits, '.', '-' or '_'); write s3://bucket/folder or s3://key:secret@host/bucket/folder",
+                "it names no bucket (3 to 63 letters, digits, '.', '-' or '_'); write s3://key:secret@host/bucket/folder, or \
+                 s3://bucket/folder for credentials from the environment",
             ));
         }
-        let endpoint = match (&option, amazon) {
-            (Some(_), _) | (None, Some(_)) if tls.is_some() => {
-                return Err(url.refuse_option("tls", "belongs to an endpoint written as the host"));
+        let endpoint = match instead {
+            _ if tls.is_some() && (instead.is_some() || host_is_bucket || amazon) => {
+                return Err(url.refuse_option("tls", "belongs to an endpoint that is written as the host"));
             }
-            (Some(_), _) => option,
-            (None, None) if !host_is_bucket => {
+            Some((_, authority)) if !host_is_bucket && !amazon && authority != host.name() => {
+                return Err(url.refuse_option(
+                    "endpoint",
+                    "names another host than the URL does; leave s3.aws.amazon.com there, and begin the path with the bucket",
+                ));
+            }
+            Some((endpoint, _)) => Some(endpoint),
+            None if host_is_bucket || amazon => None,
+            None => {
                 let (scheme, port) = if tls == Some(false) { ("http", 80) } else { ("https", 443) };
                 Some(format!("{scheme}://{}", host.authority(port)))
             }
-            _ if tls.is_some() => {
-                return Err(url.refuse_option("tls", "belongs to an endpoint written as the host"));
-            }
-            _ => None,
         };
         let folder = folder.trim_end_matches('/');
         let (bucket, folder) =
@@ -84,7 +87,7 @@ impl Address {
                 "it has no keys; write s3://key:secret@…, or enable the cargo feature `default-credentials` of mocha-session-s3",
             ));
         }
-        let region = region.or_else(|| amazon.flatten().map(str::to_owned));
+        let region = region.or_else(|| amazon_region(host.name()).map(str::to_owned));
         Ok(Self { bucket, space, endpoint, region, keys, create })
     }
 
@@ -165,15 +168,17 @@ async fn default_chain(_find_region: bool) -> Result<Builder> {
     Err(Error::new(ErrorKind::InvalidConfig, "no keys, and the cargo feature `default-credentials` is off"))
 }
 
-/// `None` for a host that is not Amazon's; the region, if the host's name holds one.
-fn amazon_region(host: &str) -> Option<Option<&str>> {
-    if matches!(host, "s3.aws.amazon.com" | "s3.amazonaws.com") {
-        return Some(None);
-    }
+/// Whether the host is Amazon's own S3; Mocha's documents write `s3.aws.amazon.com`.
+fn is_amazon(host: &str) -> bool {
+    matches!(host, "s3.aws.amazon.com" | "s3.amazonaws.com") || amazon_region(host).is_some()
+}
+
+/// The region in a host like `s3.eu-central-1.amazonaws.com`.
+fn amazon_region(host: &str) -> Option<&str> {
     let region = host.strip_prefix("s3.")?;
     let region =
         region.strip_suffix(".amazonaws.com").or_else(|| region.strip_suffix(".amazonaws.com.cn"))?;
-    is_region(region).then_some(Some(region))
+    is_region(region).then_some(region)
 }
 
 /// Whether it looks like a region; it becomes part of a host's name, so nothing else may.
@@ -191,16 +196,19 @@ fn is_bucket(name: &str) -> bool {
         && name.parse::<Ipv4Addr>().is_err()
 }
 
-fn checked_endpoint(url: &StoreUrl, endpoint: &str) -> Result<String> {
+/// An endpoint, and its host's name.
+fn checked_endpoint(url: &StoreUrl, endpoint: &str) -> Result<(String, String)> {
     let wrong = || url.refuse_option("endpoint", "must be like https://minio.example:9000");
     let parsed = StoreUrl::parse(endpoint).map_err(|_| wrong())?;
     let http = matches!(parsed.scheme(), "http" | "https");
     let bare =
         parsed.username().is_none() && parsed.password().is_none() && !endpoint.contains(['?', '%', ' ']);
-    if !http || !bare || parsed.hosts().len() != 1 {
-        return Err(wrong());
+    match parsed.hosts() {
+        [host] if http && bare => {
+            Ok((endpoint.trim().trim_end_matches('/').to_owned(), host.name().to_owned()))
+        }
+        _ => Err(wrong()),
     }
-    Ok(endpoint.trim().trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -253,8 +261,20 @@ mod tests {
                 None,
             ),
             ("s3://k:s@[::1]:9000/bucket?tls=no", "bucket", "sessions/", Some("http://[::1]:9000"), None),
-            ("s3://k:s@bucket/shop?endpoint=https://m:9000", "bucket", "shop/", Some("https://m:9000"), None),
-            ("s3://k:s@bucket?endpoint=http://m:9000/", "bucket", "sessions/", Some("http://m:9000"), None),
+            (
+                "s3://k:s@m/bucket/shop?endpoint=https://m:9000",
+                "bucket",
+                "shop/",
+                Some("https://m:9000"),
+                None,
+            ),
+            (
+                "s3://k:s@m:9000/bucket?endpoint=http://m:9000/",
+                "bucket",
+                "sessions/",
+                Some("http://m:9000"),
+                None,
+            ),
             (
                 "s3://k:s@s3.aws.amazon.com/bucket?endpoint=http://localhost:4566",
                 "bucket",
@@ -263,10 +283,10 @@ mod tests {
                 None,
             ),
             (
-                "s3://k:s@bucket?endpoint=https://id.r2.cloudflarestorage.com&region=auto",
+                "s3://k:s@id.r2.cloudflarestorage.com/bucket?region=auto",
                 "bucket",
                 "sessions/",
-                Some("https://id.r2.cloudflarestorage.com"),
+                Some("https://id.r2.cloudflarestorage.com:443"),
                 Some("auto"),
             ),
         ] {
@@ -287,21 +307,21 @@ mod tests {
             ("s3://k:hunter2@s3.aws.amazon.com", "names no bucket"),
             ("s3://k:hunter2@s3.aws.amazon.com/ab", "names no bucket"),
             ("s3://k:hunter2@s3.aws.amazon.com/bu*cket", "names no bucket"),
-            ("s3://k:hunter2@12345?endpoint=http://m", "names no bucket"),
+            ("s3://k:hunter2@s3.aws.amazon.com/127.0.0.1", "names no bucket"),
+            ("s3://k:hunter2@bucket/shop?endpoint=http://m", "another host"),
             ("s3://key@s3.aws.amazon.com/bucket", "belong together"),
             ("s3://:hunter2@s3.aws.amazon.com/bucket", "belong together"),
             ("s3://key:@s3.aws.amazon.com/bucket", "belong together"),
             ("s3://k:hunter2@a,b/bucket", "exactly one host"),
-            ("s3://k:hunter2@bucket:9000?endpoint=http://m", "a bucket has no port"),
             ("s3://k:hunter2@h/bucket?region=evil.example/x", "`region`"),
             ("s3://k:hunter2@h/bucket?region=", "`region`"),
             ("s3://k:hunter2@h/bucket?tls=maybe", "`tls`"),
             ("s3://k:hunter2@s3.aws.amazon.com/bucket?tls=false", "`tls`"),
-            ("s3://k:hunter2@bucket?endpoint=http://m&tls=false", "`tls`"),
-            ("s3://k:hunter2@bucket?endpoint=minio:9000", "`endpoint`"),
-            ("s3://k:hunter2@bucket?endpoint=ftp://minio", "`endpoint`"),
-            ("s3://k:hunter2@bucket?endpoint=http://u:hunter2@minio", "`endpoint`"),
-            ("s3://k:hunter2@bucket?endpoint=http://a,b", "`endpoint`"),
+            ("s3://k:hunter2@m/bucket?endpoint=http://m&tls=false", "`tls`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=minio:9000", "`endpoint`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=ftp://minio", "`endpoint`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=http://u:hunter2@minio", "`endpoint`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=http://a,b", "`endpoint`"),
             ("s3://k:hunter2@h/bucket?prefix=a*", "`prefix`"),
             ("s3://k:hunter2@h/bucket?regoin=eu-west-1", "`regoin`"),
             ("s3://k:hunter2/x@h/bucket", "%2F"),
@@ -320,7 +340,13 @@ mod tests {
             let address = address.unwrap();
             assert_eq!((address.bucket.as_str(), address.space.prefix()), ("bucket", "shop/"));
             assert!(address.keys.is_none() && address.endpoint.is_none());
-            assert!(read("s3://bucket:9000/x").unwrap_err().to_string().contains("a bucket has no port"));
+            assert!(read("s3://12345/x").unwrap_err().to_string().contains("names no bucket"));
+            assert!(read("s3://bucket:9000/x").unwrap_err().to_string().contains("names no bucket"));
+            let address = read("s3://bucket?endpoint=http://m:9000").unwrap();
+            assert_eq!(
+                (address.bucket.as_str(), address.endpoint.as_deref()),
+                ("bucket", Some("http://m:9000"))
+            );
         } else {
             assert!(address.unwrap_err().to_string().contains("cargo feature `default-credentials`"));
         }

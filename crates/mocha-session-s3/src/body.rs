@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_same_value_never_makes_the_same_body() {
-        assert_ne!(body(b"same", Duration::from_secs(60)), body(b"same", Duration::from_secs(60)));
+        assert_ne!(body(b"same", Duration::from_mins(1)), body(b"same", Duration::from_mins(1)));
         assert_ne!(grave(), grave());
     }
 
@@ -144,15 +144,14 @@ mod tests {
     fn a_fresh_entry_is_told_by_its_size() {
         let now = SystemTime::now();
         let second = i64::try_from(now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let hour = i64::try_from(body(b"value", Duration::from_secs(3_600)).len()).unwrap();
+        let hour = i64::try_from(body(b"value", Duration::from_hours(1)).len()).unwrap();
         assert!(is_fresh(hour, second, now));
         assert!(is_fresh(hour, second, now + Duration::from_secs(2_900)));
-        assert!(!is_fresh(hour, second, now + Duration::from_secs(3_600)));
+        assert!(!is_fresh(hour, second, now + Duration::from_hours(1)));
         let short = i64::try_from(body(b"value", Duration::from_secs(30)).len()).unwrap();
         assert!(!is_fresh(short, second, now));
         // An entry that had expired when it was written, whatever its lifetime says.
-        let late =
-            wrap(b"value", Expiry::after(Duration::from_secs(3_600), now - Duration::from_secs(7_200)));
+        let late = wrap(b"value", Expiry::after(Duration::from_hours(1), now - Duration::from_hours(2)));
         assert!(!is_fresh(i64::try_from(late.len()).unwrap(), second, now));
     }
 }

@@ -110,15 +110,15 @@ fn answered(answer: &HttpResponse, code: Option<&str>, call: Call) -> (ErrorKind
             return (InvalidConfig, wrong_region(answer, &says));
         }
         (_, "RequestTimeTooSkewed") => (Denied, "set this machine's clock"),
+        (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
+            (Full, "make room, or raise the quota")
+        }
         (401 | 403, _)
         | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => (
             Denied,
             "check the keys; they need s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket",
         ),
         (413, _) | (_, "EntityTooLarge") => (TooLarge, "the endpoint does not take an object of this size"),
-        (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
-            (Full, "make room, or raise the quota")
-        }
         (429, _) | (_, "SlowDown" | "ServiceUnavailable" | "OperationAborted" | "RequestTimeout") => {
             (Unavailable, "the endpoint is busy")
         }

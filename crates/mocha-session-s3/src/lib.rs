@@ -3,6 +3,7 @@
 mod address;
 mod body;
 mod failure;
+mod objects;
 mod prepare;
 
 use std::fmt;
@@ -11,10 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Config;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::operation::get_object::GetObjectError;
-use aws_sdk_s3::primitives::ByteStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use mocha_session_core::store::{
     Capabilities, Durability, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
@@ -22,7 +19,8 @@ use mocha_session_core::store::{
 };
 use mocha_session_core::{Driver, Error, ErrorKind, Result};
 
-use crate::failure::{Call, Failure};
+use crate::failure::Call;
+use crate::objects::Condition;
 
 /// The client library, in the version that [`S3Store::new`] takes a client of.
 pub use aws_sdk_s3;
@@ -41,16 +39,12 @@ pub const DRIVER: Driver = Driver::new(&["s3"], |url| {
 });
 
 const ENGINE: &str = "s3";
-/// In an object's metadata: when its entry expires, in milliseconds since 1970.
-const DEADLINE: &str = "session-deadline";
 /// Above this a write would outlast its deadline on an ordinary line.
-const MAX_VALUE: usize = 16 * 1024 * 1024;
-/// The most that one listing gives.
-const MAX_PAGE: usize = 1000;
+const MAX_VALUE: usize = 4 * 1024 * 1024;
 /// How many requests a sweep or a scan has under way at once.
 const PARALLEL: usize = 16;
 /// How long a grave is left to the one who dug it. Longer than a signed request is good for (15 minutes).
-const GRAVE_RESTS: Duration = Duration::from_secs(60 * 60);
+const GRAVE_RESTS: Duration = Duration::from_hours(1);
 
 /// Keeps sessions as objects of a bucket, one each, written and removed under conditions on their `ETag`.
 ///
@@ -89,48 +83,6 @@ impl S3Store {
         self
     }
 
-    async fn get(&self, operation: &'static str, name: &str) -> Result<Option<Stored>> {
-        let object = match self.client.get_object().bucket(&self.bucket).key(name).send().await {
-            Ok(object) => object,
-            Err(failure) if failure::is_absent(&failure) => return Ok(None),
-            Err(failure) => return Err(failure::explain(operation, Call::Read, &failure)),
-        };
-        let revision = revision(operation, object.e_tag)?;
-        let body = object.body.collect().await.map_err(|_| {
-            let why = "the connection broke in the middle of the object";
-            Error::new(ErrorKind::Unavailable, why).on(ENGINE).during(operation)
-        })?;
-        match body::unwrap(&body.into_bytes()) {
-            Ok(value) => Ok(value.map(|value| Stored::new(value, revision))),
-            Err(body::NotOurs) => {
-                let why = "an object in the sessions' place was not written by this store; give it a prefix of its own";
-                Err(Error::new(ErrorKind::Corrupt, why).on(ENGINE).during(operation))
-            }
-        }
-    }
-
-    /// Writes if the condition holds; `None` if it does not.
-    async fn put(
-        &self,
-        operation: &'static str,
-        name: &str,
-        body: Vec<u8>,
-        deadline: i64,
-        condition: Condition<'_>,
-    ) -> Result<Option<Revision>> {
-        let request = self.client.put_object().bucket(&self.bucket).key(name);
-        let request = request.metadata(DEADLINE, deadline.to_string()).body(ByteStream::from(body));
-        let request = match condition {
-            Condition::Absent => request.if_none_match("*"),
-            Condition::Is(expected) => request.if_match(expected.as_str()),
-        };
-        match request.customize().config_override(only_once()).send().await {
-            Ok(written) => revision(operation, written.e_tag).map(Some),
-            Err(failure) if failure::is_condition(&failure) => Ok(None),
-            Err(failure) => Err(failure::explain(operation, Call::Write, &failure)),
-        }
-    }
-
     /// Stores a value if the condition holds.
     async fn write(
         &self,
@@ -147,51 +99,6 @@ impl S3Store {
         }
         let body = body::wrap(value, expiry);
         self.put(operation, &self.space.name(key), body, expiry.at_millis(), condition).await
-    }
-
-    /// Removes, if it is still what was looked at (or whatever it is); whether that was so.
-    async fn remove(&self, operation: &'static str, name: &str, expected: Option<&str>) -> Result<bool> {
-        let request = self.client.delete_object().bucket(&self.bucket).key(name);
-        let request = request.set_if_match(expected.map(str::to_owned));
-        match request.customize().config_override(only_once()).send().await {
-            Ok(_) => Ok(true),
-            Err(failure) if failure::is_condition(&failure) => Ok(false),
-            Err(failure) => Err(failure::explain(operation, Call::Write, &failure)),
-        }
-    }
-
-    async fn head(&self, operation: &'static str, name: &str) -> Result<Option<Head>> {
-        let head = match self.client.head_object().bucket(&self.bucket).key(name).send().await {
-            Ok(head) => head,
-            // The answer to a HEAD has no body that could say more.
-            Err(failure) if failure::status(&failure) == Some(404) => return Ok(None),
-            Err(failure) => return Err(failure::explain(operation, Call::Read, &failure)),
-        };
-        let etag = revision(operation, head.e_tag)?.as_str().into_owned();
-        let deadline = head.metadata.and_then(|all| all.get(DEADLINE)?.parse().ok());
-        Ok(Some(Head { etag, deadline, is_grave: head.content_length.is_some_and(body::is_grave) }))
-    }
-
-    async fn list(
-        &self,
-        operation: &'static str,
-        cursor: Option<ScanCursor>,
-        limit: usize,
-    ) -> Result<(Vec<Listed>, Option<ScanCursor>)> {
-        let limit = i32::try_from(limit.clamp(1, MAX_PAGE)).unwrap_or(i32::MAX);
-        let request =
-            self.client.list_objects_v2().bucket(&self.bucket).prefix(self.space.prefix()).max_keys(limit);
-        let request = request.set_continuation_token(cursor.map(|cursor| cursor.as_str().to_owned()));
-        let page =
-            request.send().await.map_err(|failure| failure::explain(operation, Call::Read, &failure))?;
-        let ours = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            Some(Listed {
-                key: self.space.parse(object.key.as_deref()?)?,
-                size: object.size.unwrap_or_default(),
-                written: object.last_modified.map_or(0, |at| at.secs()),
-            })
-        });
-        Ok((ours.collect(), page.next_continuation_token.map(ScanCursor::new)))
     }
 
     /// Removes an entry if it has expired and nobody refreshes it meanwhile; whether it did.
@@ -214,16 +121,6 @@ impl S3Store {
             return Ok(false);
         }
         self.remove("sweep", &name, None).await
-    }
-
-    /// Asks for a name that nobody uses: that there is none is the answer of an endpoint in order.
-    async fn look(&self) -> Result<(), Failure<GetObjectError>> {
-        let name = format!("{}ping", self.space.prefix());
-        match self.client.get_object().bucket(&self.bucket).key(name).send().await {
-            Ok(_) => Ok(()),
-            Err(failure) if failure::is_absent(&failure) => Ok(()),
-            Err(failure) => Err(failure),
-        }
     }
 }
 
@@ -298,40 +195,6 @@ impl fmt::Debug for S3Store {
             .field("conditional_delete", &self.conditional_delete)
             .finish_non_exhaustive()
     }
-}
-
-/// On what a write depends.
-#[derive(Clone, Copy)]
-enum Condition<'a> {
-    Absent,
-    Is(&'a Revision),
-}
-
-/// What a HEAD tells of an entry.
-struct Head {
-    etag: String,
-    deadline: Option<i64>,
-    is_grave: bool,
-}
-
-/// What a listing tells of an entry.
-struct Listed {
-    key: StorageKey,
-    size: i64,
-    /// Seconds since 1970.
-    written: i64,
-}
-
-/// For writes: the SDK would repeat one whose answer was lost, and report our own first write as somebody else's.
-fn only_once() -> aws_sdk_s3::config::Builder {
-    Config::builder().retry_config(RetryConfig::disabled())
-}
-
-fn revision(operation: &'static str, etag: Option<String>) -> Result<Revision> {
-    etag.map(Revision::from).ok_or_else(|| {
-        let why = "the endpoint's answer has no ETag, without which nothing can be written on condition";
-        Error::new(ErrorKind::Unsupported, why).on(ENGINE).during(operation)
-    })
 }
 
 fn millis(at: SystemTime) -> i64 {

@@ -7,7 +7,8 @@ use mocha_session_core::store::{Expiry, Revision, StorageKey};
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::failure::{self, Call};
-use crate::{Condition, S3Store, body};
+use crate::objects::Condition;
+use crate::{S3Store, body};
 
 /// A bucket that someone else is making in this moment answers after so many looks at the latest.
 const LOOKS: u32 = 25;
@@ -111,7 +112,7 @@ impl S3Store {
         old: Option<&Revision>,
         succeed: bool,
     ) -> Result<Option<Revision>> {
-        let expiry = Expiry::after(Duration::from_secs(60), SystemTime::now());
+        let expiry = Expiry::after(Duration::from_mins(1), SystemTime::now());
         let condition = old.map_or(Condition::Absent, Condition::Is);
         let written = self.put("open", name, body::grave().to_vec(), expiry.at_millis(), condition).await?;
         if written.is_some() == succeed {
