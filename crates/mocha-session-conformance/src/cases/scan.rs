@@ -1,0 +1,138 @@
+//! Listing: every entry at least once, page by page, also while others write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mocha_session_core::ErrorKind;
+use mocha_session_core::store::{Revision, ScanCursor, SessionStore, StorageKey, Stored};
+
+use crate::subject::{HOUR, Subject, Verdict, ensure, skip, value, within};
+
+pub(crate) async fn scan_finds_every_entry_across_pages(it: &Subject) -> Verdict {
+    needs_listing(it)?;
+    let entries = some_entries(it, 40).await?;
+    let deleted = it.key();
+    it.create(&deleted, b"deleted").await?;
+    it.store.delete(&deleted).await?;
+    for limit in [7, 1_000] {
+        let found = scan_all(it, limit).await?;
+        for (key, (bytes, revision)) in &entries {
+            let Some(stored) = found.get(key) else {
+                ensure!(false, "a scan with pages of {limit} misses an entry");
+                continue;
+            };
+            ensure!(stored.value()[..] == bytes[..], "a scan gives another value than was stored");
+            ensure!(stored.revision() == revision, "a scan gives another revision than the write did");
+        }
+        ensure!(!found.contains_key(&deleted), "a scan finds an entry that was deleted before it began");
+    }
+    Ok(())
+}
+
+pub(crate) async fn scan_while_writing_misses_nothing(it: &Subject) -> Verdict {
+    needs_listing(it)?;
+    let entries = some_entries(it, 40).await?;
+    let done = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let keys: [StorageKey; 20] = std::array::from_fn(|_| it.key());
+            tokio::spawn(churn(Arc::clone(&it.store), keys, Arc::clone(&done)))
+        })
+        .collect();
+    let mut verdict = Ok(());
+    for _ in 0..10 {
+        verdict = all_found(it, &entries).await;
+        if verdict.is_err() {
+            break;
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    for writer in writers {
+        if let Ok(result) = writer.await {
+            result?;
+        }
+    }
+    verdict
+}
+
+pub(crate) async fn scan_without_listing_is_unsupported(it: &Subject) -> Verdict {
+    if it.store.capabilities().listing() {
+        skip!("the store can list its entries");
+    }
+    match it.store.scan(None, 10).await {
+        Ok(_) => ensure!(false, "capabilities() says that the store cannot list, and scan works"),
+        Err(error) => {
+            let kind = error.kind();
+            ensure!(
+                kind == ErrorKind::Unsupported,
+                "scan fails with {kind:?} and not with Unsupported: {error}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn needs_listing(it: &Subject) -> Verdict {
+    if !it.store.capabilities().listing() {
+        skip!("the store cannot list its entries");
+    }
+    Ok(())
+}
+
+type Entries = HashMap<StorageKey, (Vec<u8>, Revision)>;
+
+async fn some_entries(it: &Subject, count: u8) -> Verdict<Entries> {
+    let mut entries = Entries::new();
+    for number in 0..count {
+        let (key, bytes) = (it.key(), value(usize::from(number) * 10, number));
+        let mut revision = it.create(&key, &bytes).await?;
+        if number % 3 == 0 {
+            revision = it.update(&key, &bytes, &revision).await?;
+        }
+        entries.insert(key, (bytes, revision));
+    }
+    Ok(entries)
+}
+
+async fn all_found(it: &Subject, entries: &Entries) -> Verdict {
+    let found = scan_all(it, 7).await?;
+    for (key, (_, revision)) in entries {
+        ensure!(
+            found.get(key).is_some_and(|stored| stored.revision() == revision),
+            "a scan misses an entry that was there from its beginning to its end, while others were written"
+        );
+    }
+    Ok(())
+}
+
+/// Every page until the end; others' entries are among them.
+async fn scan_all(it: &Subject, limit: usize) -> Verdict<HashMap<StorageKey, Stored>> {
+    let mut found = HashMap::new();
+    let mut cursor: Option<ScanCursor> = None;
+    loop {
+        let page = it.store.scan(cursor, limit).await?;
+        let size = page.entries().len();
+        ensure!(size <= 10 * limit + 100, "a page of about {limit} entries holds {size}");
+        cursor = page.next().cloned();
+        found.extend(page.into_entries());
+        if cursor.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Creates, updates and deletes, so that pages shift under a scan.
+async fn churn(store: Arc<dyn SessionStore>, keys: [StorageKey; 20], done: Arc<AtomicBool>) -> Verdict {
+    while !done.load(Ordering::Relaxed) {
+        let key = keys[fastrand::usize(..keys.len())];
+        if let Some(revision) = store.create(&key, b"churn", within(HOUR)).await? {
+            store.update(&key, b"changed", within(HOUR), &revision).await?;
+        } else {
+            store.delete(&key).await?;
+        }
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Runs cases: one as a test of its own, or all of them into a report.
+
+use std::any::Any;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mocha_session_core::store::SessionStore;
+
+use crate::cases::{CASES, Case};
+use crate::report::{Finding, Outcome, Report};
+use crate::subject::{Opener, Stop, Subject};
+
+/// No case needs a tenth of it on an engine that works; a call that never returns is a failure and not a hung test run.
+const LONGEST_CASE: Duration = Duration::from_secs(120);
+
+/// Runs every case on `store`, one after the other, and reports.
+///
+/// For tests of your own making and for tools; [`suite!`](crate::suite) is more convenient under `cargo test`. It must be
+/// called on a Tokio runtime, and races are real only on a multi-threaded one. The cases use fresh random keys and
+/// remove them, so other data in the engine is safe (a sweep removes what has expired, whoever wrote it).
+///
+/// ```
+/// use std::sync::Arc;
+/// use mocha_session_core::store::SessionStore;
+///
+/// async fn check(store: Arc<dyn SessionStore>) {
+///     let report = mocha_session_conformance::run(&store).await;
+///     assert!(report.is_ok(), "{report}");
+/// }
+/// ```
+pub async fn run<S: SessionStore + ?Sized>(store: &Arc<S>) -> Report {
+    let store: Arc<dyn SessionStore> = Arc::new(Arc::clone(store));
+    let mut findings = Vec::with_capacity(CASES.len());
+    for case in CASES {
+        let start = Instant::now();
+        let outcome = judge(case, Subject::new(Arc::clone(&store), None)).await;
+        findings.push(Finding::new(case.name, outcome, start.elapsed()));
+    }
+    Report::new(store.capabilities().engine(), findings)
+}
+
+/// How one case ends on stores that `open` gives: what the suite's own tests ask.
+#[doc(hidden)]
+pub async fn outcome<O, F, S>(name: &str, open: O) -> Outcome
+where
+    O: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = Option<S>> + Send + 'static,
+    S: SessionStore,
+{
+    let Some(case) = CASES.iter().find(|case| case.name == name) else {
+        return Outcome::Failed(format!("there is no conformance case `{name}`"));
+    };
+    let open: Opener = Arc::new(move || {
+        let opening = open();
+        Box::pin(async move { opening.await.map(|store| Arc::new(store) as Arc<dyn SessionStore>) })
+    });
+    match open().await {
+        Some(store) => judge(case, Subject::new(store, Some(Arc::clone(&open)))).await,
+        None => Outcome::Skipped("the engine is not available here".to_owned()),
+    }
+}
+
+/// The names of all cases, in the order in which they run.
+///
+/// ```
+/// assert!(mocha_session_conformance::case_names().any(|name| name == "one_of_many_creates_wins"));
+/// ```
+pub fn case_names() -> impl Iterator<Item = &'static str> {
+    CASES.iter().map(|case| case.name)
+}
+
+/// Runs one case on a runtime of its own and panics when it fails: the body of each test that `suite!` makes.
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "this is how a test fails")]
+pub fn prove<O, F, S>(module: &str, name: &str, open: O)
+where
+    O: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = Option<S>> + Send + 'static,
+    S: SessionStore,
+{
+    // Four workers even on one core: what races must be able to interleave.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime for the test: {error}"));
+    let outcome = runtime.block_on(outcome(name, open));
+    // A client's thread that never ends must not hang the test.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let module = module.split_once("::").map_or(module, |(_, module)| module);
+    log(&format!("{}\t{module}::{name}\t{}\n", outcome.word(), outcome.reason()));
+    match outcome {
+        Outcome::Passed => {}
+        // Not `eprintln!`, which the test harness swallows: a skip must be seen.
+        Outcome::Skipped(why) => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {module}::{name}: {why}");
+        }
+        Outcome::Failed(why) => panic!("conformance case `{name}` failed: {why}"),
+    }
+}
+
+async fn judge(case: &Case, subject: Subject) -> Outcome {
+    let subject = Arc::new(subject);
+    let mut task = tokio::spawn((case.run)(Arc::clone(&subject)));
+    let outcome = match tokio::time::timeout(LONGEST_CASE, &mut task).await {
+        Ok(Ok(Ok(()))) => Outcome::Passed,
+        Ok(Ok(Err(Stop::Skip(why)))) => Outcome::Skipped(why),
+        Ok(Ok(Err(Stop::Fail(why)))) => Outcome::Failed(why),
+        Ok(Err(broken)) => Outcome::Failed(match broken.try_into_panic() {
+            Ok(panic) => format!("the store panicked: {}", panic_text(&*panic)),
+            Err(cancelled) => cancelled.to_string(),
+        }),
+        Err(_) => {
+            task.abort();
+            Outcome::Failed(format!("no end after {} s: a call hangs", LONGEST_CASE.as_secs()))
+        }
+    };
+    subject.clean_up().await;
+    outcome
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and processes.
+fn log(line: &str) {
+    let Some(path) = std::env::var_os("MOCHA_CONFORMANCE_LOG").filter(|path| !path.is_empty()) else {
+        return;
+    };
+    // One write of one line in append mode: lines of several processes do not mix.
+    let written = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    if let Err(error) = written.and_then(|mut file| file.write_all(line.as_bytes())) {
+        let _ = writeln!(std::io::stderr(), "MOCHA_CONFORMANCE_LOG cannot be written: {error}");
+    }
+}
