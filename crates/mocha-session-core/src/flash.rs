@@ -220,7 +220,7 @@ impl Flash {
     /// Leaves data for the next request in a slot of its own.
     ///
     /// # Errors
-    /// `InvalidInput` when it cannot be written as JSON; `TooLarge` over the cap; else as
+    /// `InvalidInput` when it cannot be encoded; `TooLarge` over the cap; else as
     /// [`SessionData::insert`].
     pub fn set_data_for<T: Serialize + ?Sized>(&self, slot: &str, data: &T) -> Result<&Self> {
         let inner = self.session.inner();

@@ -10,6 +10,7 @@ mod headers;
 mod id;
 mod key;
 mod manager;
+mod migrating;
 mod owners;
 mod policy;
 mod queue;
@@ -35,9 +36,11 @@ pub use manager::{
     FailurePolicy, OwnedSession, Requirement, SessionHandle, SessionManager, SessionManagerBuilder,
     SweepTotal, Sweeper,
 };
+pub use migrating::Migrating;
 pub use registry::{BoxFuture, Driver, Opening, Registry};
 pub use secret::Secrets;
 pub use session::{Detached, DetachedSession, LazySession, Session, SessionData};
 pub use storage::Storage;
+pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};
 pub use url::{Host, StoreUrl};

@@ -178,7 +178,7 @@ async fn refresh(inner: &Inner) {
         }
         Ok(Outcome::Gone) => {}
         Err(error) => {
-            tracing::debug!(%error, "a session's idle deadline was not moved; a later request does it")
+            tracing::debug!(%error, "a session's idle deadline was not moved; a later request does it");
         }
     }
 }

@@ -1,0 +1,236 @@
+//! What a failed command means: the one place that turns the client's errors into ours.
+
+use mocha_session_core::{Error, ErrorKind};
+use redis::{ErrorKind as Cause, RedisError};
+
+/// The engine's name in errors and capabilities.
+pub(crate) const ENGINE: &str = "redis";
+
+/// What a command does on the server: whether repeating it is harmless, and whether losing its answer matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Read,
+    Write,
+}
+
+/// A command that failed, and whether it can have reached the server.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// There was no connection, so nothing was sent.
+    NotSent(RedisError),
+    /// It was sent, or may have been: an answer that is an error, or no answer.
+    Sent(RedisError),
+}
+
+impl Failure {
+    /// The server's own word for what is wrong (`READONLY`, `OOM`), when it answered.
+    pub(crate) fn code(&self) -> Option<&str> {
+        let (Self::NotSent(cause) | Self::Sent(cause)) = self;
+        code(cause)
+    }
+
+    /// The error that the store returns.
+    ///
+    /// The server's sentence is not repeated: "unknown command" quotes the arguments, which can be a key or, when
+    /// the connection is being set up, the password. Nor are the client's complaints about an answer, which quote it.
+    pub(crate) fn into_error(self, operation: &'static str, effect: Effect) -> Error {
+        let error = match self {
+            Self::NotSent(cause) => not_connected(cause),
+            Self::Sent(cause) => match code(&cause) {
+                Some(code) => refused(code),
+                None => unanswered(cause, effect),
+            },
+        };
+        error.on(ENGINE).during(operation)
+    }
+}
+
+/// The first word of the server's answer. Redis before 7 wraps what stopped a script: `ERR Error running script …: -OOM …`.
+pub(crate) fn code(cause: &RedisError) -> Option<&str> {
+    let code = cause.code()?;
+    let wrapped = match cause.detail() {
+        Some(detail) if code == "ERR" && detail.contains("unning script") => {
+            ["OOM", "READONLY", "WRONGTYPE", "NOPERM", "MISCONF", "NOREPLICAS"]
+                .into_iter()
+                .find(|inner| detail.contains(&format!(": -{inner} ")))
+        }
+        Some(detail) if code == "ERR" && detail.starts_with("max number of clients") => Some("MAXCLIENTS"),
+        _ => None,
+    };
+    Some(wrapped.unwrap_or(code))
+}
+
+/// An answer that is an error: the command had no effect.
+fn refused(code: &str) -> Error {
+    let (kind, why) = match code {
+        "OOM" => (
+            ErrorKind::Full,
+            "the server has reached its `maxmemory` and refused the write; raise it, or choose an evicting policy",
+        ),
+        "NOAUTH" => {
+            (ErrorKind::Denied, "the server wants a user name and password; put them into the session URL")
+        }
+        "WRONGPASS" => (ErrorKind::Denied, "the server refused the user name or password"),
+        "NOPERM" => (
+            ErrorKind::Denied,
+            "the server's ACL forbids this user the command or the keys; the documentation of mocha-session-redis lists what is needed",
+        ),
+        "DENIED" => (
+            ErrorKind::Denied,
+            "the server is in protected mode and serves its own machine only; set a password",
+        ),
+        "WRONGTYPE" => (
+            ErrorKind::Corrupt,
+            "something other than a session lies under a session's key; give the sessions a `prefix` of their own",
+        ),
+        "READONLY" | "MASTERDOWN" => (
+            ErrorKind::Unavailable,
+            "the server is a replica; sessions need the primary (redis+sentinel:// and redis+cluster:// find it by themselves)",
+        ),
+        "LOADING" => (ErrorKind::Unavailable, "the server is still loading its data; try again in a moment"),
+        "CLUSTERDOWN" | "TRYAGAIN" => {
+            (ErrorKind::Unavailable, "the cluster is incomplete or moving slots; try again in a moment")
+        }
+        "MOVED" | "ASK" => (
+            ErrorKind::Unavailable,
+            "the key belongs to another node; a cluster is opened with redis+cluster://, and may be moving slots just now",
+        ),
+        "MISCONF" => (
+            ErrorKind::Unavailable,
+            "the server cannot save to its disk and refuses writes; the server's log says why",
+        ),
+        "NOREPLICAS" => (
+            ErrorKind::Unavailable,
+            "the server has lost its replicas and refuses writes (min-replicas-to-write)",
+        ),
+        "BUSY" => (ErrorKind::Unavailable, "the server is busy with somebody's script"),
+        "MAXCLIENTS" => (ErrorKind::Unavailable, "the server has as many connections as `maxclients` allows"),
+        other => {
+            return Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "the server refused with {other}; it may be too old (Redis 6 is needed), or not Redis"
+                ),
+            );
+        }
+    };
+    Error::new(kind, why)
+}
+
+/// No connection: the command was never sent.
+fn not_connected(cause: RedisError) -> Error {
+    match (code(&cause), cause.kind()) {
+        (Some("ERR"), _) => Error::new(
+            ErrorKind::InvalidConfig,
+            "the server refused the database number or the way of logging in that the session URL asks for",
+        ),
+        (Some(code), _) => refused(code),
+        (None, Cause::AuthenticationFailed) => refused("WRONGPASS"),
+        (None, Cause::InvalidClientConfig | Cause::Client) => {
+            Error::new(ErrorKind::InvalidConfig, "the address or the TLS files cannot be used")
+                .with_source(cause)
+        }
+        (None, Cause::MasterNameNotFoundBySentinel) => Error::new(
+            ErrorKind::Unavailable,
+            "no sentinel knows a primary of that name that is up; is the name in the session URL right?",
+        ),
+        (None, Cause::Parse | Cause::UnexpectedReturnType) => {
+            Error::new(ErrorKind::Unavailable, "what answers there does not speak the Redis protocol")
+        }
+        (None, _) if cause.is_timeout() => Error::new(
+            ErrorKind::Unavailable,
+            "no connection in time (`connect_timeout`); are the host and the port right, and open in the firewall?",
+        ),
+        (None, _) => Error::new(
+            ErrorKind::Unavailable,
+            format!("cannot connect ({cause}); is the server running there?"),
+        )
+        .with_source(cause),
+    }
+}
+
+/// Sent, and then no answer that can be understood.
+fn unanswered(cause: RedisError, effect: Effect) -> Error {
+    let (read, why) = match cause.kind() {
+        Cause::Parse | Cause::UnexpectedReturnType => {
+            // The text quotes the answer, which is a session.
+            return Error::new(
+                if effect == Effect::Write { ErrorKind::Ambiguous } else { ErrorKind::Internal },
+                "the server's answer is not what Redis gives",
+            );
+        }
+        _ if cause.is_timeout() => (ErrorKind::Timeout, "no answer in time (`response_timeout`)"),
+        Cause::ClusterConnectionNotFound => {
+            (ErrorKind::Unavailable, "no node of the cluster that serves the key can be reached")
+        }
+        _ => (ErrorKind::Unavailable, "the connection broke before the answer came"),
+    };
+    let kind = if effect == Effect::Write { ErrorKind::Ambiguous } else { read };
+    Error::new(kind, why).with_source(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::io;
+
+    use super::*;
+
+    fn answer(text: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap().extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn an_answer_is_definite_and_the_rest_is_ambiguous_for_writes_only() {
+        for (text, kind) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Full),
+            (
+                "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed",
+                ErrorKind::Full,
+            ),
+            ("READONLY You can't write against a read only replica.", ErrorKind::Unavailable),
+            ("MASTERDOWN Link with MASTER is down", ErrorKind::Unavailable),
+            ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable),
+            ("CLUSTERDOWN The cluster is down", ErrorKind::Unavailable),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", ErrorKind::Unavailable),
+            ("MOVED 3999 127.0.0.1:6381", ErrorKind::Unavailable),
+            ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::Unavailable),
+            ("ERR max number of clients reached", ErrorKind::Unavailable),
+            ("NOAUTH Authentication required.", ErrorKind::Denied),
+            ("NOPERM User app has no permissions", ErrorKind::Denied),
+            ("WRONGTYPE Operation against a key", ErrorKind::Corrupt),
+            ("ERR unknown command", ErrorKind::Internal),
+        ] {
+            for effect in [Effect::Read, Effect::Write] {
+                let error = Failure::Sent(answer(text)).into_error("update", effect);
+                assert_eq!((error.kind(), error.is_ambiguous()), (kind, false), "{text}");
+            }
+        }
+        for (cause, read) in [
+            (io::ErrorKind::BrokenPipe, ErrorKind::Unavailable),
+            (io::ErrorKind::ConnectionReset, ErrorKind::Unavailable),
+            (io::ErrorKind::TimedOut, ErrorKind::Timeout),
+        ] {
+            let failure = || RedisError::from(io::Error::from(cause));
+            assert_eq!(Failure::Sent(failure()).into_error("load", Effect::Read).kind(), read);
+            assert!(Failure::Sent(failure()).into_error("update", Effect::Write).is_ambiguous());
+            let unsent = Failure::NotSent(failure()).into_error("update", Effect::Write);
+            assert_eq!(unsent.kind(), ErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn nothing_that_the_server_or_the_client_quotes_is_repeated() {
+        let quoting = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ";
+        for failure in [
+            Failure::Sent(answer(quoting)),
+            Failure::NotSent(answer(quoting)),
+            Failure::Sent(redis::ParsingError::from("(value was bulk-string(hunter2))").into()),
+            Failure::NotSent(redis::ParsingError::from("(value was bulk-string(hunter2))").into()),
+        ] {
+            let error = failure.into_error("load", Effect::Read);
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}
