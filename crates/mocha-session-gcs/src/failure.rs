@@ -76,6 +76,10 @@ pub(crate) fn status(status: u16, says: &str, effect: Effect) -> Answer {
 
 /// What the official client's error says.
 pub(crate) fn google(error: &GoogleError, effect: Effect) -> Answer {
+    // gRPC dresses up a connection that nobody took as an answer of the server's.
+    if never_sent(error) {
+        return Answer::Failed(transport(error, effect));
+    }
     let told = error.status();
     let says = match (told, error.http_payload()) {
         (Some(told), _) => told.message.as_str(),
@@ -94,9 +98,16 @@ pub(crate) fn google(error: &GoogleError, effect: Effect) -> Answer {
 pub(crate) fn transport(error: &(dyn StdError + 'static), effect: Effect) -> Error {
     if let Some(cause) = find::<CredentialsError>(error) {
         return if cause.is_transient() {
-            Error::new(ErrorKind::Unavailable, "no token could be had for the credentials; try later")
+            Error::new(
+                ErrorKind::Unavailable,
+                "no access token could be had; where no service account is attached to the machine, set \
+                 GOOGLE_APPLICATION_CREDENTIALS or name a key file with ?credentials=",
+            )
         } else {
-            Error::new(ErrorKind::Denied, "no token could be had for the credentials; are they still valid?")
+            Error::new(
+                ErrorKind::Denied,
+                "no access token could be had for these credentials; are they still valid?",
+            )
         };
     }
     let why = cause(error);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::store::{Expiry, Revision, Stored};
-use mocha_session_core::{Error, ErrorKind, Result};
+use mocha_session_core::{BoxFuture, Error, ErrorKind, Result};
 
 use crate::target::Creation;
 
@@ -79,9 +79,17 @@ pub(crate) fn custom_time(expiry: Expiry) -> Timestamp {
 }
 
 /// The result of `call`, or an error when it takes too long: whether a write was done is unknown then.
-pub(crate) async fn within<T>(deadline: Duration, call: impl Future<Output = T> + Send) -> Result<T> {
-    tokio::time::timeout(deadline, call).await.map_err(|_| {
-        Error::new(ErrorKind::Timeout, format!("no answer from Google Cloud Storage within {deadline:?}"))
+///
+/// Boxed, since the official client's futures are up to 60 kB large.
+pub(crate) fn within<'a, T: Send + 'a>(
+    deadline: Duration,
+    call: impl Future<Output = T> + Send + 'a,
+) -> BoxFuture<'a, Result<T>> {
+    let call = tokio::time::timeout(deadline, call);
+    Box::pin(async move {
+        call.await.map_err(|_| {
+            Error::new(ErrorKind::Timeout, format!("no answer from Google Cloud Storage within {deadline:?}"))
+        })
     })
 }
 

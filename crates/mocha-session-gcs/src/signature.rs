@@ -79,9 +79,10 @@ impl Unsigned<'_> {
         headers.extend([("host", self.host), (dress.date, now), (dress.digest, &digest)]);
         headers.sort_unstable();
         let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let headers: String =
+        let lines: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-        let request = format!("{}\n{}\n{}\n{headers}\n{names}\n{digest}", self.method, self.path, self.query);
+        let (method, path, query, headers) = (self.method, self.path, self.query, lines.concat());
+        let request = format!("{method}\n{path}\n{query}\n{headers}\n{names}\n{digest}");
 
         let day = now.get(..8).unwrap_or(now);
         let scope = format!("{day}/{}", dress.scope.join("/"));
@@ -134,7 +135,8 @@ fn mac(key: &[u8], message: &str) -> [u8; 32] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 #[cfg(test)]

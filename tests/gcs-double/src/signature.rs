@@ -51,16 +51,13 @@ pub(crate) fn verify(parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
     if headers.get("x-goog-content-sha256").is_some_and(|claimed| *claimed != digest) {
         return Err(Refusal::Wrong(400, "XGoogContentSHA256Mismatch"));
     }
-    let mut text = format!("{}\n{}\n", parts.method, parts.uri.path());
     let mut query: Vec<&str> = parts.uri.query().unwrap_or_default().split('&').collect();
     query.sort_unstable();
-    text.push_str(&query.join("&"));
-    text.push('\n');
+    let mut text = format!("{}\n{}\n{}\n", parts.method, parts.uri.path(), query.join("&"));
     for name in &covered {
-        text.push_str(&format!("{name}:{}\n", headers.get(name).ok_or(DENIED)?.trim()));
+        text.extend([name, ":", headers.get(name).ok_or(DENIED)?.trim(), "\n"]);
     }
-    text.push_str(&format!("\n{signed}\n"));
-    text.push_str(headers.get("x-goog-content-sha256").unwrap_or(&"UNSIGNED-PAYLOAD"));
+    text.extend(["\n", signed, "\n", headers.get("x-goog-content-sha256").unwrap_or(&"UNSIGNED-PAYLOAD")]);
 
     let text = format!("GOOG4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(text.as_bytes())));
     let mut key = format!("GOOG4{SECRET}").into_bytes();
@@ -101,5 +98,6 @@ fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }

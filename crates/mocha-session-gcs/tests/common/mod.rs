@@ -38,12 +38,9 @@ pub(crate) fn hour() -> Expiry {
 
 /// All that an error shows, with its causes. Fails if that is the secret or one of the keys above.
 pub(crate) fn shown(error: &Error) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(" {error} {error:?}"));
-        cause = error.source();
-    }
+    let causes = std::iter::successors(std::error::Error::source(error), |&cause| cause.source());
+    let causes: Vec<_> = causes.map(|cause| format!(" {cause} {cause:?}")).collect();
+    let text = format!("{error} {error:?}{}", causes.concat());
     assert!(!text.contains(SECRET), "{text}");
     for number in 0..=u8::MAX {
         assert!(!text.contains(&key(number).to_string()[..20]), "{text}");
