@@ -38,6 +38,28 @@ async fn reload_sees_what_others_wrote_under_what_this_request_changed() {
 }
 
 #[tokio::test]
+async fn a_reload_that_fails_changes_nothing() {
+    let app = App::new();
+    let browser = with_values(&app).await;
+    let (lazy, session) = browser.start(&app.manager).await;
+    assert_eq!(session.take::<u8>("a").unwrap(), Some(1));
+    session.insert("mine", 1).unwrap();
+    app.store.on("load", 0, Fault::Fail(ErrorKind::Unavailable));
+    assert!(session.reload().await.unwrap_err().is_unavailable());
+    // Another request takes the token and leaves something else.
+    browser
+        .clone()
+        .request(&app.other_process(), |session| {
+            assert_eq!(session.take::<u8>("a").unwrap(), Some(1));
+            session.insert("theirs", 1).unwrap();
+        })
+        .await;
+    assert!(session.reload().await.unwrap_err().is_conflict());
+    assert!(app.manager.finish(&lazy, 200).await.unwrap_err().is_conflict(), "taken once");
+    assert_eq!(browser.get::<u8>(&app.manager, "theirs").await, Some(1), "and nothing is lost");
+}
+
+#[tokio::test]
 async fn reload_of_a_session_that_is_gone_says_so_and_drops_the_changes() {
     let app = App::new();
     let browser = with_values(&app).await;

@@ -144,12 +144,14 @@ impl State {
     /// Goes on from another base: what is logged is applied over it.
     pub(crate) fn rebase(&mut self, base: Base, content: Content) -> Result<()> {
         self.base = Some(base);
-        self.rebase_view(content)
+        Ok(())
     }
 
     /// Goes on from other content.
     pub(crate) fn rebase_view(&mut self, content: Content) -> Result<()> {
         if self.log.is_empty() {
+        // The view first: if the log does not apply there, base and content must not part.
+        self.rebase_view(content)?;
             (self.view, self.original) = (content, None);
         } else {
             self.view = change::replay(&content, &self.log)?;
