@@ -132,6 +132,34 @@ async fn a_5xx_or_a_panic_commits_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_committed_stays_and_its_cookie_is_sent_whatever_the_status() {
+    for status in [200, 204, 302, 304, 404, 500, 503] {
+        for rotate in [false, true] {
+            let app = App::new();
+            let mut browser = if rotate { with_values(&app).await } else { Browser::new() };
+            let (lazy, session) = browser.start(&app.manager).await;
+            session.insert("a", 2).unwrap();
+            session.rotate().unwrap();
+            session.commit().await.unwrap();
+            let headers = app.manager.finish(&lazy, status).await.unwrap();
+            browser.take(&headers);
+            assert!(headers.set_cookie().is_some(), "{status} {rotate}");
+            assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(2), "{status} {rotate}");
+        }
+    }
+    // What came after the commit is dropped by a 5xx, the id is not.
+    let app = App::new();
+    let mut browser = Browser::new();
+    let (lazy, session) = browser.start(&app.manager).await;
+    session.insert("a", 1).unwrap();
+    session.commit().await.unwrap();
+    session.insert("a", 2).unwrap();
+    session.destroy().unwrap();
+    browser.take(&app.manager.finish(&lazy, 500).await.unwrap());
+    assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
+}
+
+#[tokio::test]
 async fn when_finish_fails_the_committed_ids_cookie_is_still_told() {
     let app = App::new();
     let mut browser = with_values(&app).await;
