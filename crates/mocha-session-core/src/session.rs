@@ -177,12 +177,18 @@ impl Session {
         let known = state.view.owner.as_ref().filter(|known| known.name.as_str() == owner);
         let handle = match known {
             _ if !inner.shared.owners_indexed => 0,
+        state.writable()?;
             Some(known) if known.handle != 0 => known.handle,
+        let theirs = known.is_none() && state.view.owner.is_some();
             _ => fastrand::u64(1..),
         };
         state.change(Change::Login { owner: Text::from(owner), handle, now: inner.shared.now() })
     }
 
+        if theirs {
+            // What was read of the flash was for the first owner's eyes.
+            state.flash.forget();
+        }
     /// Gives the session a new id; the old one dies with the commit. For any change of privilege that is not a login.
     ///
     /// # Errors

@@ -295,6 +295,29 @@ async fn a_login_keeps_what_an_anonymous_session_held_and_drops_the_first_owners
 }
 
 #[tokio::test]
+async fn what_the_first_owner_was_shown_is_not_shown_to_the_second_in_the_same_request() {
+    let app = App::new();
+    let mut browser = Browser::new();
+    browser
+        .request(&app.manager, |session| {
+            session.login("alice").unwrap();
+            session.flash().info("for alice").unwrap().set_data("hers").unwrap();
+        })
+        .await;
+    browser
+        .request(&app.manager, |session| {
+            assert_eq!(session.flash().messages().len(), 1);
+            assert_eq!(session.flash().take_data::<String>().unwrap().as_deref(), Some("hers"));
+            session.login("bob").unwrap();
+            assert!(session.flash().messages().is_empty());
+            assert_eq!(session.flash().take_data::<String>().unwrap(), None);
+        })
+        .await;
+    let lazy = app.manager.open(RequestInfo::new(browser.header()));
+    assert!(lazy.load().await.unwrap().flash().messages().is_empty());
+}
+
+#[tokio::test]
 async fn names_that_are_not_allowed_are_refused() {
     let app = App::new();
     let (_, session) = Browser::new().start(&app.manager).await;
