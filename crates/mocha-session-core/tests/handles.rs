@@ -206,6 +206,29 @@ async fn only_finish_closes_the_session() {
 }
 
 #[tokio::test]
+async fn a_session_nobody_asked_for_cannot_be_loaded_after_finish() {
+    let app = App::new();
+    let browser = with_values(&app).await;
+    let lazy = browser.open(&app.manager);
+    app.manager.finish(&lazy, 200).await.unwrap();
+    // An empty session would say that nobody is logged in.
+    assert_eq!(lazy.load().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(lazy.load_existing().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(!lazy.is_touched());
+    // Nor when the response goes out while it is being loaded.
+    let lazy = browser.open(&app.manager);
+    let mut paused = app.store.pause("load", 0);
+    let loading = tokio::spawn({
+        let lazy = lazy.clone();
+        async move { lazy.load().await }
+    });
+    paused.arrived().await;
+    app.manager.finish(&lazy, 200).await.unwrap();
+    paused.release();
+    assert_eq!(loading.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
 async fn closures_run_outside_the_lock_and_may_use_the_session() {
     let app = App::new();
     let (lazy, session) = with_values(&app).await.start(&app.manager).await;

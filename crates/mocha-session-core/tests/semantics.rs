@@ -63,6 +63,17 @@ async fn roundtrip_of_every_kind_of_value() {
 }
 
 #[tokio::test]
+async fn an_untouched_session_costs_nothing() {
+    let app = App::new();
+    let browser = with_values(&app).await;
+    app.store.reset_calls();
+    let lazy = browser.open(&app.manager);
+    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    assert!(headers.is_none() && !lazy.is_touched());
+    assert_eq!(app.store.calls(), Calls::default());
+}
+
+#[tokio::test]
 async fn read_only_varies_and_sets_no_cookie_and_contains_counts_as_access() {
     let app = App::new();
     let mut browser = with_values(&app).await;
