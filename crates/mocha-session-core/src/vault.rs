@@ -118,12 +118,16 @@ impl Vault {
 
     /// What lies under a key. An expired record counts as nothing.
     pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
+        Ok(match self.look_even_expired(key).await? {
+            Found::Record(version, _) if version.header.deadline <= self.now() => Found::Nothing,
+            found => found,
+        })
+    }
+
+    async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
         let Some(stored) = self.call("load", self.store.load(key)).await? else { return Ok(Found::Nothing) };
         let (record, revision) = stored.into_parts();
         let (header, ..) = Header::read(&record).map_err(|error| error.on(self.engine).during("load"))?;
-        if header.deadline <= self.now() {
-            return Ok(Found::Nothing);
-        }
         Ok(Found::Record(Version { header, revision }, record))
     }
 
@@ -134,7 +138,7 @@ impl Vault {
             .map_err(|error| error.on(self.engine).during("load"))
     }
 
-    /// Stores a first record under a key that was never used.
+    /// Stores a first record under a key that nothing live uses.
     pub(crate) async fn create(&self, place: &Place, draft: Draft<'_, impl Payload>) -> Result<Attempt> {
         let commit = fastrand::u64(1..);
         let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
@@ -144,7 +148,13 @@ impl Vault {
         loop {
             let found = match self.call("create", self.store.create(&place.key, &record, expiry)).await {
                 Ok(Some(revision)) => return Ok(Attempt::Done(Version { header, revision }, record)),
-                Ok(None) => self.look(&place.key).await?,
+                Ok(None) => match self.look_even_expired(&place.key).await? {
+                    // Owners' keys come again, and one that expired may lie there until it is swept.
+                    Found::Record(expired, _) if expired.header.deadline <= self.now() => {
+                        return self.replace(place, &expired, commit, draft).await;
+                    }
+                    found => found,
+                },
                 Err(error) if error.is_ambiguous() => self.inquire(&place.key, error).await?,
                 Err(error) => return Err(error),
             };

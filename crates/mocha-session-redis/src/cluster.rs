@@ -122,11 +122,14 @@ pub(crate) async fn get_all(
     for name in names {
         pipeline.cmd("GET").arg(name);
     }
-    let mut values = cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await?;
-    for (value, name) in values.iter_mut().zip(names) {
-        if matches!(value, Value::ServerError(_)) {
-            *value = query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?;
-        }
+    match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
+        // One redirect spoils the whole answer.
+        Err(cause) if matches!(code(&cause), Some("MOVED" | "ASK" | "TRYAGAIN")) => {}
+        answer => return answer,
+    }
+    let mut values = Vec::with_capacity(names.len());
+    for name in names {
+        values.push(query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?);
     }
     Ok(values)
 }

@@ -45,19 +45,26 @@ impl Failure {
     }
 }
 
-/// The first word of the server's answer. Redis before 7 wraps what stopped a script: `ERR Error running script …: -OOM …`.
+/// The first word of the server's answer, or what stands behind a mere `ERR`.
 pub(crate) fn code(cause: &RedisError) -> Option<&str> {
     let code = cause.code()?;
-    let wrapped = match cause.detail() {
-        Some(detail) if code == "ERR" && detail.contains("unning script") => {
-            ["OOM", "READONLY", "WRONGTYPE", "NOPERM", "MISCONF", "NOREPLICAS"]
-                .into_iter()
-                .find(|inner| detail.contains(&format!(": -{inner} ")))
+    let detail = cause.detail().unwrap_or_default();
+    if code != "ERR" {
+        return Some(code);
+    }
+    // Redis before 7 wraps what stopped a script: `ERR Error running script …: -OOM …`.
+    for inner in ["OOM", "READONLY", "WRONGTYPE", "NOPERM", "MISCONF", "NOREPLICAS"] {
+        if detail.contains(&format!(": -{inner} ")) {
+            return Some(inner);
         }
-        Some(detail) if code == "ERR" && detail.starts_with("max number of clients") => Some("MAXCLIENTS"),
-        _ => None,
-    };
-    Some(wrapped.unwrap_or(code))
+    }
+    // The client drops the word when it reports that the database could not be chosen.
+    let behind = [
+        ("max number of clients", "MAXCLIENTS"),
+        ("Authentication required", "NOAUTH"),
+        ("no permissions", "NOPERM"),
+    ];
+    behind.into_iter().find(|(sentence, _)| detail.contains(sentence)).map(|(_, inner)| inner).or(Some(code))
 }
 
 /// An answer that is an error: the command had no effect.

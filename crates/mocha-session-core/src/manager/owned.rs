@@ -127,8 +127,13 @@ impl SessionManager {
     /// `InvalidInput` when nobody is logged in or the login is not committed yet; else as
     /// [`sessions_of`](Self::sessions_of).
     pub async fn revoke_others(&self, session: &SessionData) -> Result<usize> {
-        let owner = session.inner().state().view.owner.clone();
-        let Some(owner) = owner.filter(|owner| owner.handle != 0) else {
+        let owner = {
+            let state = session.inner().state();
+            // A login that is not committed may still come to nothing.
+            let committed = state.base.as_ref().and(state.before().owner.as_ref());
+            committed.filter(|owner| owner.handle != 0 && state.view.owner.as_ref() == Some(owner)).cloned()
+        };
+        let Some(owner) = owner else {
             self.indexed()?;
             return Err(Error::invalid_input(
                 "this session has no owner whose other sessions could be ended",
