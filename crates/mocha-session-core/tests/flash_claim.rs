@@ -68,6 +68,36 @@ async fn of_16_tabs_that_claim_at_once_one_gets_each_message() {
 }
 
 #[tokio::test]
+async fn who_claimed_reads_and_claims_the_same_again() {
+    let app = App::new();
+    let browser = pushed(&app, &["one"]).await;
+    let (lazy, session) = browser.start(&app.manager).await;
+    let flash = session.flash();
+    flash.now(Level::Info, "now");
+    for _ in 0..2 {
+        assert_eq!(texts(&flash.claim().await.unwrap()), ["one", "now"]);
+        assert_eq!(texts(&flash.messages()), ["one", "now"]);
+    }
+    flash.info("later").unwrap();
+    assert_eq!(texts(&flash.claim().await.unwrap()), ["one", "now"]);
+    app.manager.finish(&lazy, 200).await.unwrap();
+    assert_eq!(waiting(&app, &browser).await, ["later"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_failed_consumes_nothing() {
+    let app = App::new();
+    let browser = pushed(&app, &["one"]).await;
+    let (lazy, session) = browser.start(&app.manager).await;
+    session.insert("b", 2).unwrap();
+    app.store.on("update", 0, Fault::Fail(ErrorKind::Unavailable));
+    assert!(session.flash().claim().await.unwrap_err().is_unavailable());
+    app.manager.finish(&lazy, 200).await.unwrap();
+    assert_eq!(browser.get::<u8>(&app.manager, "b").await, Some(2));
+    assert_eq!(waiting(&app, &browser).await, ["one"], "nobody has seen it");
+}
+
+#[tokio::test]
 async fn nothing_to_claim_costs_no_write() {
     let app = App::new();
     let browser = pushed(&app, &[]).await;
