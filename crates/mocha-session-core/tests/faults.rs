@@ -132,6 +132,38 @@ async fn a_rotation_that_fails_at_any_call_leaves_one_session_under_a_known_id()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hanging_engine_is_bounded_by_the_deadline() {
+    let limit = Duration::from_secs(2);
+    for (operation, writes) in [("load", false), ("update", true), ("create", true)] {
+        let app = App::with(|rules| rules.store_timeout(limit));
+        let browser = if operation == "create" { Browser::new() } else { with_values(&app).await };
+        for _ in 0..20 {
+            app.store.on(operation, 0, Fault::Hang);
+            if writes {
+                app.store.on("load", usize::from(operation == "update"), Fault::Hang);
+            }
+        }
+        let began = tokio::time::Instant::now();
+        let lazy = browser.open(&app.manager);
+        let error = match lazy.load().await {
+            Err(error) => error,
+            Ok(session) => {
+                session.insert("b", 1).unwrap();
+                app.manager.finish(&lazy, 200).await.unwrap_err()
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{operation}");
+        // A read: once. A write: once, and one look at what became of it.
+        let most = if writes { 2 * limit } else { limit } + Duration::from_millis(100);
+        assert!(began.elapsed() <= most, "{operation}: {:?}", began.elapsed());
+    }
+    let app = App::with(|rules| rules.store_timeout(limit));
+    app.store.on("ping", 0, Fault::Hang);
+    assert_eq!(app.manager.ping().await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(app.manager.ping().await.is_ok());
+}
+
 #[tokio::test]
 async fn a_write_that_hung_and_was_done_is_found_done() {
     let app = App::with(|rules| rules.store_timeout(Duration::from_millis(50)));
