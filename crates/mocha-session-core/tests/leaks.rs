@@ -166,6 +166,52 @@ async fn hunt() -> (App, Browser, Hunt) {
 }
 
 #[tokio::test]
+async fn debug_of_no_public_type_shows_an_id_a_key_a_secret_or_data() {
+    let (app, browser, mut hunt) = hunt().await;
+    let lazy = browser.open(&app.manager);
+    hunt.in_debug(&lazy);
+    let session = lazy.load().await.unwrap();
+    session.insert("more", DATA).unwrap();
+    hunt.in_debug(&RequestInfo::new(browser.header()));
+    hunt.in_debug(&lazy);
+    hunt.in_debug(&session);
+    hunt.in_debug(&*session);
+    hunt.in_debug(&session.flash());
+    hunt.in_debug(&session.flash().peek());
+    hunt.in_debug(&Message::new(Level::Info, FLASH).with_tag(FLASH).with_data(FLASH).unwrap());
+    hunt.in_debug(&session.detached());
+    hunt.in_debug(&session.detached().load().await.unwrap().unwrap());
+    hunt.in_text("a fingerprint", &session.fingerprint().unwrap());
+    session.rotate().unwrap();
+    session.commit().await.unwrap();
+    hunt.in_debug(&session);
+    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    assert!(headers.set_cookie().is_some());
+    hunt.in_debug(&headers);
+    hunt.in_debug(&app.manager.sessions_of(OWNER).await.unwrap());
+    hunt.in_debug(&app.manager);
+    hunt.in_debug(app.manager.storage());
+    hunt.in_debug(app.manager.capabilities());
+    let secrets = Secrets::parse(SECRET).unwrap();
+    hunt.in_debug(&secrets);
+    hunt.in_debug(&Storage::client_side().with_secrets(secrets.clone()));
+    hunt.in_debug(
+        &SessionManager::builder(Storage::client_side()).secrets(secrets).cookie(CookiePolicy::new()),
+    );
+    hunt.in_debug(&Migrating::new(app.store.clone(), app.store.clone()));
+    for (key, value) in app.store.snapshot() {
+        hunt.in_debug(&key);
+        let stored = Stored::new(value.clone(), Revision::from(1));
+        hunt.in_debug(&stored);
+        hunt.in_debug(&ScanPage::new(vec![(key, stored)], Some(ScanCursor::new(key.to_string()))));
+        hunt.in_debug(&SweepReport::new(1, 1, Some(ScanCursor::new(key.to_string()))));
+    }
+    hunt.in_debug(&app.store.scan(None, 10).await.unwrap());
+    hunt.in_debug(&KeySpace::new("app:").unwrap());
+    assert!(hunt.looked_at > 50);
+}
+
+#[tokio::test]
 async fn no_error_shows_an_id_a_key_a_secret_or_data() {
     let (app, browser, mut hunt) = hunt().await;
     let weak = format!("{},hunter2", SECRET);
