@@ -220,7 +220,7 @@ impl Vault {
                 Ok(found) => return Ok(found),
                 // An engine that hangs has had its time: the request waits for two deadlines, not for as many as we ask.
                 Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
-                Err(error) if error.is_unavailable() => pause(round + 2).await,
+                Err(error) if error.is_unavailable() => pause(2 * round + 3).await,
                 Err(error) => return Err(error),
             }
         }
