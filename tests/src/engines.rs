@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use mocha_session::{Registry, Secrets, SessionManager, SessionManagerBuilder, Storage};
 use mocha_session_conformance::engine_url;
+use mocha_session_gcs_double::Double;
+
+use crate::proxy::Proxy;
 
 /// A secret for the engines' tests.
 const SECRET: &str = "for tests alone: gQ3kXz7RwVbN1mLp9sTjYd2HfUcAe5Ko";
@@ -41,6 +44,28 @@ impl Engine {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:///{}", folder.path().join("sessions.db").display());
         Self { _keep: Some(Arc::new(folder)), ..Self::by_url(&url).await }
+    }
+
+    /// Google Cloud Storage's double, through the official client.
+    pub async fn gcs_official() -> Option<Self> {
+        let double = Double::start().await;
+        Some(Self::by_url(&double.gs_url()).await.keeping(double))
+    }
+
+    /// Google Cloud Storage's double, with HMAC keys through the XML API.
+    pub async fn gcs_hmac() -> Option<Self> {
+        let double = Double::start().await;
+        Some(Self::by_url(&double.hmac_url()).await.keeping(double))
+    }
+
+    /// The engine behind a proxy, and the proxy: what cuts, holds and refuses connections.
+    pub async fn through_proxy(&self) -> (Self, Proxy) {
+        let server =
+            self.url.split("://").nth(1).unwrap().split('/').next().unwrap().split('?').next().unwrap();
+        let server = server.rsplit('@').next().unwrap();
+        let proxy = Proxy::to(server).await;
+        let url = self.url.replace(server, &proxy.address().to_string());
+        (Self::by_url(&url).await, proxy)
     }
 
     /// Keeps something alive as long as the engine.

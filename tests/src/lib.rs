@@ -2,7 +2,8 @@
 //!
 //! [`engines`] says which engines there are and how to open them, [`frameworks`] serves one application under each web
 //! framework, [`http`] holds what every pair of them must do, [`sessions`] what every engine must do without a framework,
-//! [`proxy`] a connection that can be cut. The tables in `tests/` multiply them.
+//! [`faults`] what every
+//! engine must survive, [`proxy`] a connection that can be cut. The tables in `tests/` multiply them.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@
 
 pub mod browser;
 pub mod engines;
+pub mod faults;
 pub mod frameworks;
 pub mod http;
 pub mod proxy;

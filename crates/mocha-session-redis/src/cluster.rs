@@ -7,16 +7,16 @@ use std::time::Duration;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 
-use crate::connect::{Timeouts, tcp_settings};
-use crate::connection::dial;
+use crate::connect::tcp_settings;
 use crate::error::{Effect, code};
+use crate::link::{Timeouts, dial};
 use crate::tls::Certificates;
 
-/// How long to wait before each of the tries at a command that was not done: the client renews its map of the slots
-/// meanwhile, and a failover has a moment to happen.
-const PAUSES: [u64; 5] = [0, 10, 50, 150, 400];
+/// How many milliseconds to wait before each further try at a command that was not done: the client renews its map of
+/// the slots meanwhile, and a failover has a moment to happen.
+const PAUSES: [u64; 4] = [10, 50, 150, 400];
 
 /// The number of hash slots, which every cluster shares out among its nodes.
 const SLOTS: i64 = 16_384;
@@ -27,9 +27,7 @@ pub(crate) async fn connect(
     certificates: Option<Certificates>,
     timeouts: Timeouts,
 ) -> RedisResult<ClusterConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(timeouts.connect))
-        .set_response_timeout(Some(timeouts.response));
+    let config = timeouts.into();
     // The client of the cluster logs why it cannot connect; what it would say of a server that has no HELLO quotes the
     // password. So the language is found out first, and a wrong password too.
     let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
@@ -56,36 +54,40 @@ pub(crate) async fn connect(
 
 /// Sends a command to the node that serves its key, follows redirects, and repeats it only after an answer that says
 /// it was not done; a read also when the connection broke.
-pub(crate) async fn query(mut cluster: ClusterConnection, command: &Cmd, effect: Effect) -> RedisResult<Value> {
-    let mut failure = None;
+pub(crate) async fn query(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+    effect: Effect,
+) -> RedisResult<Value> {
+    let mut answer = command.query_async(&mut cluster).await;
     for pause in PAUSES {
-        if pause > 0 {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-        let mut answer = command.query_async(&mut cluster).await;
         if let Err(cause) = &answer
             && code(cause) == Some("ASK")
             && let Some((node, _)) = cause.redirect_node()
         {
-            answer = ask(&mut cluster, command, &node.to_owned()).await;
+            answer = ask(&mut cluster, command, node).await;
         }
-        let cause: RedisError = match answer {
-            Ok(value) => return Ok(value),
-            Err(cause) => cause,
-        };
-        let again = match code(&cause) {
-            Some(code) => matches!(code, "MOVED" | "ASK" | "TRYAGAIN" | "READONLY"),
-            None => {
-                let lost = cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
-                lost && effect == Effect::Read
-            }
-        };
-        failure = Some(cause);
-        if !again {
+        let Err(cause) = &answer else { break };
+        let lost = cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
+        if !(is_redirect(cause) || lost && effect == Effect::Read) {
             break;
         }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        answer = command.query_async(&mut cluster).await;
     }
-    Err(failure.unwrap_or_else(|| (ErrorKind::ClusterConnectionNotFound, "not tried").into()))
+    answer
+}
+
+/// An answer that says that the command was not done, and should be sent elsewhere or later.
+fn is_redirect(cause: &RedisError) -> bool {
+    matches!(code(cause), Some("MOVED" | "ASK" | "TRYAGAIN" | "READONLY"))
+}
+
+/// Whether an answer is surely this command's. What the client's own look at the slots failed with, which opens
+/// connections, it hands to every command under way.
+pub(crate) fn is_own(cause: &RedisError) -> bool {
+    let refused = ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
+    is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))
 }
 
 /// Sends a command to the node that a slot is moving to.
@@ -97,7 +99,11 @@ async fn ask(cluster: &mut ClusterConnection, command: &Cmd, node: &str) -> Redi
 }
 
 /// Sends a command to this node and no other.
-pub(crate) async fn query_at(mut cluster: ClusterConnection, command: &Cmd, node: &str) -> RedisResult<Value> {
+pub(crate) async fn query_at(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+    node: &str,
+) -> RedisResult<Value> {
     cluster.route_command(command.clone(), RoutingInfo::SingleNode(by_address(node))).await?.extract_error()
 }
 
@@ -111,23 +117,32 @@ pub(crate) async fn get_all(
     for name in names {
         pipeline.cmd("GET").arg(name);
     }
-    let mut values = cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await?;
-    for (value, name) in values.iter_mut().zip(names) {
-        if matches!(value, Value::ServerError(_)) {
-            *value = query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?;
-        }
+    match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
+        // One redirect spoils the whole answer.
+        Err(cause) if is_redirect(&cause) => {}
+        answer => return answer,
+    }
+    let mut values = Vec::with_capacity(names.len());
+    for name in names {
+        values.push(query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?);
     }
     Ok(values)
 }
 
 /// What every primary answers to this command.
-pub(crate) async fn everywhere(mut cluster: ClusterConnection, command: &Cmd) -> RedisResult<Vec<(String, Value)>> {
+pub(crate) async fn everywhere(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+) -> RedisResult<Vec<(String, Value)>> {
     let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
     let answers = match cluster.route_command(command.clone(), everywhere).await? {
         Value::Map(answers) => answers,
         _ => Vec::new(),
     };
-    Ok(answers.into_iter().filter_map(|(node, answer)| Some((redis::from_redis_value(node).ok()?, answer))).collect())
+    Ok(answers
+        .into_iter()
+        .filter_map(|(node, answer)| Some((redis::from_redis_value(node).ok()?, answer)))
+        .collect())
 }
 
 /// The primaries, as `host:port`, in an order that stays.
@@ -144,7 +159,9 @@ fn complete_primaries(asked: &str, slots: Value) -> Option<Vec<String>> {
     let mut covered = 0;
     let mut primaries = BTreeSet::new();
     for range in ranges {
-        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
+            return None;
+        };
         let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
         // A node that doesn't know its own address is where it was asked.
         let host = match host {
