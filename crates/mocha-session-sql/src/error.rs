@@ -134,9 +134,11 @@ impl Failure {
             sqlx::Error::PoolClosed => Error::new(ErrorKind::Unavailable, "the connection pool was closed"),
             sqlx::Error::WorkerCrashed => Error::new(lost, "the database's thread ended"),
             sqlx::Error::Protocol(_) => Error::new(lost, "the server's answer could not be understood"),
-            sqlx::Error::Configuration(_) => {
-                Error::new(ErrorKind::InvalidConfig, "the connection's settings do not fit together")
-            }
+            sqlx::Error::Configuration(_) => Error::new(
+                ErrorKind::InvalidConfig,
+                "the login or the certificates do not fit: MySQL's caching_sha2_password needs TLS (sslmode=require), and a \
+                 certificate a key of its own in PEM form",
+            ),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::new(
                 ErrorKind::InvalidConfig,
                 format!("a column of the table `{}` has another type than the store's", table.name()),

@@ -1,11 +1,5 @@
-#![cfg_attr(
-    all(feature = "postgres", feature = "mysql", feature = "sqlite"),
-    doc = include_str!("../README.md")
-)]
-#![cfg_attr(
-    not(all(feature = "postgres", feature = "mysql", feature = "sqlite")),
-    doc = "PostgreSQL, MySQL/MariaDB and SQLite session store, a cargo feature each; see the README."
-)]
+#![doc = include_str!("../README.md")]
+
 mod dialect;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod driver;

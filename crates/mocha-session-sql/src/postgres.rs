@@ -103,7 +103,8 @@ async fn open(
 
 fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgConnectOptions> {
     // What the URL leaves out comes from libpq's environment variables (PGHOST, PGUSER, …), as with every client.
-    let mut options = PgConnectOptions::new_without_pgpass();
+    // No setting is asked for that PgBouncer would refuse.
+    let mut options = PgConnectOptions::new_without_pgpass().extra_float_digits(None);
     if let Some(host) = url.take("host").as_deref().or(server.host.as_deref()) {
         options = options.host(host).port(5432);
     }

@@ -67,11 +67,11 @@ impl Default for SqlOptions {
 
 /// Sessions in a table of PostgreSQL, MySQL, MariaDB or SQLite.
 ///
-/// Made from a pool of your own by [`postgres`](Self::postgres), [`mysql`](Self::mysql) or [`sqlite`](Self::sqlite),
-/// or from a URL by the module of that name.
+/// Made from a pool of your own by `SqlStore::postgres`, `mysql` or `sqlite`, or from a URL by the module of that name;
+/// each is there with its cargo feature.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[cfg(feature = "sqlite")] async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use mocha_session_sql::{SqlOptions, SqlStore, sqlx};
 ///
 /// let pool = sqlx::SqlitePool::connect("sqlite://app.db").await?;
