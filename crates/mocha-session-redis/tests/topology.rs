@@ -168,6 +168,17 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
     assert_eq!(store.create(&key, b"one", hour()).await.unwrap_err().kind(), ErrorKind::Full);
     nodes[1].run::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
     assert!(open(&url(&nodes)).await.unwrap().capabilities().evicts(), "one node is enough");
+    // What the documentation lists is enough.
+    nodes[1].run::<()>("CONFIG SET maxmemory 0").await;
+    for node in &nodes {
+        let allowed = "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
+        node.run::<()>(&format!("ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}")).await;
+    }
+    let lean = open(&url(&nodes).replace("://", "://lean:pw@")).await.unwrap();
+    let revision = lean.create(&key, b"one", hour()).await.unwrap().unwrap();
+    assert!(lean.update(&key, b"two", hour(), &revision).await.unwrap().is_some());
+    assert_eq!(scan(&lean, 10).await.unwrap(), BTreeSet::from([key]));
+    assert!(lean.capabilities().evicts() && lean.delete(&key).await.unwrap());
     for node in &nodes {
         node.run::<()>("CONFIG SET requirepass hunter2").await;
     }
@@ -246,7 +257,13 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
         .unwrap_err();
     assert!(error.to_string().contains("no sentinel knows"), "{error}");
 
-    let store = open(&format!("{url}?sentinel_password=sentinels-pw")).await.unwrap();
+    for sentinel in &sentinels {
+        let mut connection = authorized(sentinel, "sentinels-pw").await;
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "asker", "on", ">pw", "-@all", "+sentinel|get-master-addr-by-name"]);
+        command.exec_async(&mut connection).await.unwrap();
+    }
+    let store = open(&format!("{url}?sentinel_username=asker&sentinel_password=pw")).await.unwrap();
     let key = key();
     let mut revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
     replicated(&primary).await;
