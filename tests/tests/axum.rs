@@ -1,11 +1,11 @@
 //! Every HTTP situation on every engine, under axum.
 
 use mocha_session_tests::frameworks::Axum;
-use mocha_session_tests::{http_cases, on_engine};
+use mocha_session_tests::on_engine;
 
 macro_rules! under_axum {
     ($open:path) => {
-        http_cases!(super::Axum, $open);
+        mocha_session_tests::http_cases!(super::Axum, $open);
     };
 }
 

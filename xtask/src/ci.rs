@@ -30,7 +30,8 @@ pub(crate) fn run() -> Result {
 }
 
 fn fmt() -> Result {
-    command::run(&mut command::cargo(&["fmt", "--all", "--check"]))
+    // The names of the files, not every line: `cargo fmt` will mend them.
+    command::run(&mut command::cargo(&["fmt", "--all", "--", "--check", "-l"]))
 }
 
 fn clippy() -> Result {

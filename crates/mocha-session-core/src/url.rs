@@ -250,7 +250,7 @@ impl StoreUrl {
                 let mut known = self.known.clone();
                 known.sort_unstable();
                 known.dedup();
-                let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+                let name: String = name.chars().filter(char::is_ascii_graphic).take(40).collect();
                 Err(self
                     .refuse(&format!("the option `{name}` is not known; there are: {}", known.join(", "))))
             }

@@ -160,27 +160,22 @@ async fn engine_restarted_works_again_and_no_old_revision_fits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_write_after_an_unnoticed_restart_is_done_or_an_error() {
+async fn first_call_after_an_unnoticed_restart_is_done_and_right() {
     let Some(mut server) = Memcached::start(&[]) else { return };
-    for round in 0..5 {
+    for round in 0..4 {
         let store = open(&server.url()).await;
         let old = store.create(&key(1), b"old", an_hour()).await.unwrap().unwrap();
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
         server.kill();
+        // So that the runs of the server begin in different seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         server.restart();
-        let first = match round % 3 {
-            0 => store.create(&key(2), b"mine", an_hour()).await.map(|revision| revision.is_some()),
-            1 => store.update(&key(1), b"mine", an_hour(), &old).await.map(|revision| revision.is_none()),
-            _ => store.delete(&key(1)).await.map(|there| !there),
-        };
-        match first {
-            Ok(right) => assert!(right),
-            Err(error) => assert!(error.is_unavailable(), "{error}"),
+        match round {
+            0 => assert!(store.create(&key(1), b"mine", an_hour()).await.unwrap().is_some()),
+            1 => assert!(store.update(&key(1), b"mine", an_hour(), &old).await.unwrap().is_none()),
+            2 => assert!(!store.delete(&key(1)).await.unwrap()),
+            _ => assert!(store.load(&key(1)).await.unwrap().is_none()),
         }
-        assert!(store.load(&key(1)).await.unwrap().is_none());
-        store.delete(&key(2)).await.unwrap();
-        assert!(store.create(&key(2), b"again", an_hour()).await.unwrap().is_some());
-        store.delete(&key(2)).await.unwrap();
+        store.delete(&key(1)).await.unwrap();
     }
 }
 
@@ -268,7 +263,8 @@ async fn cancelled_futures_never_mix_answers() {
             (cut, whole)
         });
     }
-    let counts = tasks.join_all().await;
+    let counts = tokio::time::timeout(Duration::from_secs(60), tasks.join_all()).await;
+    let counts = counts.expect("a call waits for an answer that another took");
     let (cut, whole) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     assert!(cut > 100 && whole > 100, "{cut} cut short, {whole} not");
     proxy.slow.store(false, Ordering::Relaxed);

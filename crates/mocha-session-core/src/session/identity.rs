@@ -22,11 +22,13 @@ pub(super) async fn begin(shared: &Shared, vault: &Vault, log: &[Change]) -> Res
     }
     let login = Login::prepare(shared, vault, log).await?;
     let stored = create(shared, vault, &content).await?;
-    if !enter(shared, vault, &stored, None, &content, login.as_ref()).await? {
-        discard(shared, vault, &stored).await;
-        return Ok(Outcome::Gone);
+    match enter(shared, vault, &stored, None, &content, login.as_ref()).await {
+        Ok(true) => Ok(Outcome::Committed(told(shared, stored, content))),
+        refused_or_failed => {
+            discard(shared, vault, &stored).await;
+            refused_or_failed.map(|_| Outcome::Gone)
+        }
     }
-    Ok(Outcome::Committed(told(shared, stored, content)))
 }
 
 /// Gives the session a new id: the new record first, then a tombstone over the old one that names its successor.

@@ -7,12 +7,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::naive_bytecount,
     clippy::missing_errors_doc,
     clippy::missing_panics_doc,
     reason = "shared by several test binaries, each of which uses a part"
 )]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -60,7 +62,9 @@ pub fn gate() -> (Gate, Gatekeeper) {
 impl Gatekeeper {
     /// Waits until the call stands at the gate.
     pub async fn arrived(&mut self) {
-        self.arrived.take().expect("once").await.expect("the call never came");
+        let arrived = self.arrived.take().expect("once");
+        let arrived = tokio::time::timeout(std::time::Duration::from_secs(10), arrived).await;
+        arrived.expect("the call never came").expect("the store is gone");
     }
 
     pub fn release(&mut self) {
@@ -100,6 +104,7 @@ struct Inner {
     faults: Mutex<Vec<(&'static str, usize, Fault)>>,
     clock: ManualClock,
     capabilities: Mutex<Capabilities>,
+    keeps_expired: AtomicBool,
 }
 
 /// The store. Clones are the same store: the same engine, seen by several processes.
@@ -120,11 +125,21 @@ impl ScriptedStore {
             faults: Mutex::default(),
             clock: clock.clone(),
             capabilities: Mutex::new(Capabilities::new("scripted").with_listing(true)),
+            keeps_expired: AtomicBool::new(false),
         }))
     }
 
     pub fn set_capabilities(&self, capabilities: Capabilities) {
         *self.0.capabilities.lock().unwrap() = capabilities;
+    }
+
+    /// What expired stays until it is swept: it is returned by `load` and in the way of `create`, as on object stores.
+    pub fn keep_expired(&self) {
+        self.0.keeps_expired.store(true, Ordering::SeqCst);
+    }
+
+    fn is_there(&self, entry: &Entry, now: SystemTime) -> bool {
+        entry.until > now || self.0.keeps_expired.load(Ordering::SeqCst)
     }
 
     /// The `nth` call (from 0, counted from now) of this operation meets the fault.
@@ -144,6 +159,11 @@ impl ScriptedStore {
         let (gate, keeper) = gate();
         self.on(operation, nth, Fault::WaitAfter(gate));
         keeper
+    }
+
+    /// Forgets all faults that were not met.
+    pub fn repair(&self) {
+        self.0.faults.lock().unwrap().clear();
     }
 
     pub fn calls(&self) -> Calls {
@@ -200,6 +220,11 @@ impl ScriptedStore {
 
     pub fn snapshot(&self) -> Vec<(StorageKey, Bytes)> {
         self.0.entries.lock().unwrap().iter().map(|(key, entry)| (*key, entry.value.clone())).collect()
+    }
+
+    /// Makes room by dropping everything of this kind.
+    pub fn evict(&self, kind: u8) {
+        self.0.entries.lock().unwrap().retain(|_, entry| entry.value[2] & 0x7f != kind);
     }
 
     /// Deletes every entry and creates it again with the same bytes: another revision, as the contract asks.
@@ -267,7 +292,7 @@ impl SessionStore for ScriptedStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let now = self.0.clock.now();
         self.run("load", |entries| {
-            let entry = entries.get(key).filter(|entry| entry.until > now)?;
+            let entry = entries.get(key).filter(|entry| self.is_there(entry, now))?;
             Some(Stored::new(entry.value.clone(), Revision::from(entry.revision)))
         })
         .await
@@ -276,7 +301,7 @@ impl SessionStore for ScriptedStore {
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
         let now = self.0.clock.now();
         self.run("create", |entries| {
-            if entries.get(key).is_some_and(|entry| entry.until > now) {
+            if entries.get(key).is_some_and(|entry| self.is_there(entry, now)) {
                 return None;
             }
             let revision = fastrand::u64(..);
