@@ -218,6 +218,8 @@ impl Vault {
         for round in 0..INQUIRIES {
             match self.look(key).await {
                 Ok(found) => return Ok(found),
+                // An engine that hangs has had its time: the request waits for two deadlines, not for as many as we ask.
+                Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
                 Err(error) if error.is_unavailable() => pause(round + 2).await,
                 Err(error) => return Err(error),
             }

@@ -128,7 +128,11 @@ impl Answer {
                 "the bucket does not exist; create it (gcloud storage buckets create gs://NAME), or let the URL do it \
                  with ?project=",
             ),
-            Self::Absent | Self::Mismatch | Self::Taken => {
+            Self::Mismatch => Error::new(
+                ErrorKind::Denied,
+                "refused under a condition that was not set here; has the bucket a retention policy, or the object a hold?",
+            ),
+            Self::Absent | Self::Taken => {
                 Error::new(ErrorKind::Internal, "Google answered a question that was not asked")
             }
         }

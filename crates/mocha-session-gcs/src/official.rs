@@ -114,7 +114,7 @@ impl Lane for Official {
         match within(self.deadline, call.send_unbuffered()).await? {
             Ok(object) => revision(object.generation).map(Some),
             Err(error) => match google(&error, Effect::Write) {
-                Answer::Mismatch => Ok(None),
+                Answer::Mismatch | Answer::Absent => Ok(None),
                 other => Err(other.into_error()),
             },
         }
@@ -135,7 +135,7 @@ impl Lane for Official {
         match within(self.deadline, call.send()).await? {
             Ok(()) => Ok(true),
             Err(error) => match google(&error, Effect::Write) {
-                Answer::Mismatch => Ok(false),
+                Answer::Mismatch if generation.is_some() => Ok(false),
                 other => Ok(self.absent::<()>(other).await?.is_some()),
             },
         }

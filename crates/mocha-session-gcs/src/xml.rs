@@ -173,7 +173,7 @@ impl Lane for Xml {
         };
         match self.send(request).await {
             Ok((headers, _)) => generation(&headers).map(|generation| Some(Revision::from(generation))),
-            Err(Answer::Mismatch) => Ok(None),
+            Err(Answer::Mismatch | Answer::Absent) => Ok(None),
             Err(other) => Err(other.into_error()),
         }
     }

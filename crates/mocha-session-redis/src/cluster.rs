@@ -7,18 +7,16 @@ use std::time::Duration;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value,
-};
+use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 
-use crate::connect::{Timeouts, tcp_settings};
-use crate::connection::dial;
+use crate::connect::tcp_settings;
 use crate::error::{Effect, code};
+use crate::link::{Timeouts, dial};
 use crate::tls::Certificates;
 
-/// How long to wait before each of the tries at a command that was not done: the client renews its map of the slots
-/// meanwhile, and a failover has a moment to happen.
-const PAUSES: [u64; 5] = [0, 10, 50, 150, 400];
+/// How many milliseconds to wait before each further try at a command that was not done: the client renews its map of
+/// the slots meanwhile, and a failover has a moment to happen.
+const PAUSES: [u64; 4] = [10, 50, 150, 400];
 
 /// The number of hash slots, which every cluster shares out among its nodes.
 const SLOTS: i64 = 16_384;
@@ -29,9 +27,7 @@ pub(crate) async fn connect(
     certificates: Option<Certificates>,
     timeouts: Timeouts,
 ) -> RedisResult<ClusterConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(timeouts.connect))
-        .set_response_timeout(Some(timeouts.response));
+    let config = timeouts.into();
     // The client of the cluster logs why it cannot connect; what it would say of a server that has no HELLO quotes the
     // password. So the language is found out first, and a wrong password too.
     let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
@@ -63,36 +59,35 @@ pub(crate) async fn query(
     command: &Cmd,
     effect: Effect,
 ) -> RedisResult<Value> {
-    let mut failure = None;
+    let mut answer = command.query_async(&mut cluster).await;
     for pause in PAUSES {
-        if pause > 0 {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-        let mut answer = command.query_async(&mut cluster).await;
         if let Err(cause) = &answer
             && code(cause) == Some("ASK")
             && let Some((node, _)) = cause.redirect_node()
         {
-            answer = ask(&mut cluster, command, &node.to_owned()).await;
+            answer = ask(&mut cluster, command, node).await;
         }
-        let cause: RedisError = match answer {
-            Ok(value) => return Ok(value),
-            Err(cause) => cause,
-        };
-        let again = match code(&cause) {
-            Some(code) => matches!(code, "MOVED" | "ASK" | "TRYAGAIN" | "READONLY"),
-            None => {
-                let lost =
-                    cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
-                lost && effect == Effect::Read
-            }
-        };
-        failure = Some(cause);
-        if !again {
+        let Err(cause) = &answer else { break };
+        let lost = cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
+        if !(is_redirect(cause) || lost && effect == Effect::Read) {
             break;
         }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        answer = command.query_async(&mut cluster).await;
     }
-    Err(failure.unwrap_or_else(|| (ErrorKind::ClusterConnectionNotFound, "not tried").into()))
+    answer
+}
+
+/// An answer that says that the command was not done, and should be sent elsewhere or later.
+fn is_redirect(cause: &RedisError) -> bool {
+    matches!(code(cause), Some("MOVED" | "ASK" | "TRYAGAIN" | "READONLY"))
+}
+
+/// Whether an answer is surely this command's. What the client's own look at the slots failed with, which opens
+/// connections, it hands to every command under way.
+pub(crate) fn is_own(cause: &RedisError) -> bool {
+    let refused = ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
+    is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))
 }
 
 /// Sends a command to the node that a slot is moving to.
@@ -124,7 +119,7 @@ pub(crate) async fn get_all(
     }
     match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
         // One redirect spoils the whole answer.
-        Err(cause) if matches!(code(&cause), Some("MOVED" | "ASK" | "TRYAGAIN")) => {}
+        Err(cause) if is_redirect(&cause) => {}
         answer => return answer,
     }
     let mut values = Vec::with_capacity(names.len());

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::store::SessionStore;
+use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{BoxFuture, Driver, ErrorKind, Result, StoreUrl};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 
-use crate::connection::{Connection, Link, Target, Via};
+use crate::connection::{Connection, Via};
 use crate::error::{Effect, Failure};
+use crate::link::{Link, Target, Timeouts};
 use crate::tls::{Certificates, Files};
 use crate::{RedisStore, cluster};
 
@@ -48,21 +49,8 @@ pub const DRIVER: Driver = Driver::new(
     },
 );
 
-/// How long to wait for a connection and for an answer.
-#[derive(Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub(crate) connect: Duration,
-    pub(crate) response: Duration,
-}
-
-impl Default for Timeouts {
-    /// Less than the core's five seconds together, so that what hangs is noticed here, and left.
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(1), response: Duration::from_secs(3) }
-    }
-}
-
 /// What it takes to talk to a server, whatever its address.
+#[derive(Clone)]
 pub(crate) struct Access {
     login: RedisConnectionInfo,
     certificates: Option<Certificates>,
@@ -70,20 +58,22 @@ pub(crate) struct Access {
 
 impl Access {
     /// A server at this address.
-    pub(crate) fn to(&self, host: &str, port: u16) -> RedisResult<ConnectionInfo> {
-        let host = host.to_owned();
+    pub(crate) fn to(&self, (host, port): &(String, u16)) -> RedisResult<ConnectionInfo> {
+        let (host, port) = (host.clone(), *port);
         let address = match self.certificates {
             Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
             None => ConnectionAddr::Tcp(host, port),
         };
-        let server = address
-            .into_connection_info()?
-            .set_redis_settings(self.login.clone())
-            .set_tcp_settings(tcp_settings());
+        let server = address.into_connection_info()?.set_redis_settings(self.login.clone());
+        let server = server.set_tcp_settings(tcp_settings());
         match &self.certificates {
             Some(certificates) => certificates.secure_server(server),
             None => Ok(server),
         }
+    }
+
+    fn to_all(&self, hosts: &[(String, u16)]) -> RedisResult<Vec<ConnectionInfo>> {
+        hosts.iter().map(|host| self.to(host)).collect()
     }
 }
 
@@ -98,10 +88,10 @@ pub(crate) fn tcp_settings() -> TcpSettings {
 }
 
 enum Form {
-    Server { host: (String, u16), database: i64 },
-    Unix { path: PathBuf, database: i64 },
-    Cluster { hosts: Vec<(String, u16)> },
-    Sentinel { hosts: Vec<(String, u16)>, name: String, database: i64, login: RedisConnectionInfo },
+    Server((String, u16)),
+    Unix(PathBuf),
+    Cluster(Vec<(String, u16)>),
+    Sentinel { hosts: Vec<(String, u16)>, name: String, login: RedisConnectionInfo },
 }
 
 /// Reads the URL at once, and connects later.
@@ -110,26 +100,20 @@ pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Re
     let evicts = url.take_bool("evicts")?;
     // An option of every engine. Here nothing has to be prepared, so nothing has to be forbidden.
     url.take_bool("create")?;
-    let defaults = Timeouts::default();
-    let timeouts = Timeouts {
-        connect: url.take_duration("connect_timeout")?.unwrap_or(defaults.connect),
-        response: url.take_duration("response_timeout")?.unwrap_or(defaults.response),
-    };
-    let login = login(url, url.username(), url.password())?;
-    let scheme = url.scheme().to_owned();
-    let files = if scheme.starts_with("rediss") || scheme.starts_with("valkeys") {
-        Some(Files::take(url)?)
-    } else {
-        None
-    };
-    let form = form(url, &scheme)?;
+    let mut timeouts = Timeouts::default();
+    timeouts.connect = url.take_duration("connect_timeout")?.unwrap_or(timeouts.connect);
+    timeouts.response = url.take_duration("response_timeout")?.unwrap_or(timeouts.response);
+    let tls = url.scheme().starts_with("rediss") || url.scheme().starts_with("valkeys");
+    let files = if tls { Some(Files::take(url)?) } else { None };
+    let (form, database) = read(url)?;
+    let login = login(url, url.username(), url.password())?.set_db(database);
     Ok(Box::pin(async move {
         let certificates = match files {
             Some(files) => Some(files.read().await?),
             None => None,
         };
-        let connection = connect(form, login, certificates, timeouts).await?;
-        let store = answering(RedisStore::new(connection, space)).await?.detect().await;
+        let access = Access { login, certificates };
+        let store = open(&form, &access, timeouts, space).await?.detect().await;
         Ok(match evicts {
             Some(evicts) => store.with_eviction(evicts),
             None => store,
@@ -137,43 +121,44 @@ pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Re
     }))
 }
 
-fn form(url: &mut StoreUrl, scheme: &str) -> Result<Form> {
-    let hosts = |port| {
-        let hosts: Vec<_> =
-            url.hosts().iter().map(|host| (host.name().to_owned(), host.port().unwrap_or(port))).collect();
-        if hosts.is_empty() { Err(url.refuse("it names no host")) } else { Ok(hosts) }
+/// The form, and the number of the database.
+fn read(url: &mut StoreUrl) -> Result<(Form, i64)> {
+    let hosts = |port| -> Vec<_> {
+        url.hosts().iter().map(|host| (host.name().to_owned(), host.port().unwrap_or(port))).collect()
     };
+    let scheme = url.scheme();
     if scheme.ends_with("unix") {
         if !url.hosts().is_empty() || url.path().len() < 2 {
-            return Err(url.refuse(
-                "it needs three slashes and the path of a socket, like redis+unix:///run/redis.sock",
-            ));
+            return Err(
+                url.refuse("it needs three slashes and a socket's path, like redis+unix:///run/redis.sock")
+            );
         }
-        let path = PathBuf::from(url.path());
-        Ok(Form::Unix { path, database: database(url, "")? })
-    } else if scheme.ends_with("+cluster") {
+        return Ok((Form::Unix(url.path().into()), database(url, "")?));
+    }
+    if url.hosts().is_empty() {
+        return Err(url.refuse("it names no host"));
+    }
+    if scheme.ends_with("+cluster") {
         if !matches!(url.path(), "" | "/" | "/0") {
             return Err(url.refuse("a cluster has no other database than 0"));
         }
-        Ok(Form::Cluster { hosts: hosts(6379)? })
-    } else if scheme.ends_with("+sentinel") {
-        let hosts = hosts(26379)?;
+        return Ok((Form::Cluster(hosts(6379)), 0));
+    }
+    if scheme.ends_with("+sentinel") {
+        let hosts = hosts(26379);
         let (name, number) = url.split_path();
         let (name, number) = (name.to_owned(), number.to_owned());
         if name.is_empty() {
-            return Err(url.refuse(
-                "it must name the primary that the sentinels watch, like redis+sentinel://a,b/mymaster",
-            ));
+            return Err(url.refuse("it must name the primary to ask for, like redis+sentinel://a,b/mymaster"));
         }
         let (username, password) = (url.take("sentinel_username"), url.take("sentinel_password"));
-        let login = self::login(url, username.as_deref(), password.as_deref())?;
-        Ok(Form::Sentinel { hosts, name, database: database(url, &number)?, login })
-    } else {
-        let host = url.single_host()?;
-        let host = (host.name().to_owned(), host.port().unwrap_or(6379));
-        let number = url.path().trim_start_matches('/').to_owned();
-        Ok(Form::Server { host, database: database(url, &number)? })
+        let login = login(url, username.as_deref(), password.as_deref())?;
+        return Ok((Form::Sentinel { hosts, name, login }, database(url, &number)?));
     }
+    let host = url.single_host()?;
+    let host = (host.name().to_owned(), host.port().unwrap_or(6379));
+    let number = url.path().trim_start_matches('/').to_owned();
+    Ok((Form::Server(host), database(url, &number)?))
 }
 
 /// The database's number, from the path or from the option `db`.
@@ -194,62 +179,50 @@ fn login(url: &StoreUrl, username: Option<&str>, password: Option<&str>) -> Resu
         (None, Some(password)) => Ok(login.set_password(password)),
         (Some(username), Some(password)) => Ok(login.set_username(username).set_password(password)),
         (Some(_), None) => {
-            Err(url.refuse("it has a user name and no password; a password alone is written :password@"))
+            Err(url.refuse("a user name needs a password; a password alone is written :password@"))
         }
     }
 }
 
-async fn connect(
-    form: Form,
-    login: RedisConnectionInfo,
-    certificates: Option<Certificates>,
-    timeouts: Timeouts,
-) -> Result<Connection> {
-    let unusable = |cause| Failure::NotSent(cause).into_error("open", Effect::Read);
-    let all = |access: &Access, hosts: Vec<(String, u16)>| {
-        hosts
-            .iter()
-            .map(|(host, port)| access.to(host, *port))
-            .collect::<RedisResult<Vec<_>>>()
-            .map_err(unusable)
-    };
+/// Connects, and gives a server that is starting at the same time a moment; whatever else is wrong is said at once.
+async fn open(form: &Form, access: &Access, timeouts: Timeouts, space: KeySpace) -> Result<RedisStore> {
+    let mut pauses = [100, 300].into_iter();
+    loop {
+        let answer = match connect(form, access, timeouts).await {
+            Ok(connection) => {
+                let store = RedisStore::new(connection, space.clone());
+                store.answers("open").await.map(|()| store)
+            }
+            Err(cause) => Err(Failure::NotSent(cause).into_error("open", Effect::Read)),
+        };
+        match (answer, pauses.next()) {
+            (Err(error), Some(pause)) if error.kind() == ErrorKind::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            (answer, _) => return answer,
+        }
+    }
+}
+
+async fn connect(form: &Form, access: &Access, timeouts: Timeouts) -> RedisResult<Connection> {
     let target = match form {
-        Form::Server { host: (host, port), database } => {
-            let access = Access { login: login.set_db(database), certificates };
-            Target::Server(access.to(&host, port).map_err(unusable)?)
+        Form::Server(host) => Target::Server(access.to(host)?),
+        Form::Unix(path) => {
+            let server = ConnectionAddr::Unix(path.clone()).into_connection_info()?;
+            Target::Server(server.set_redis_settings(access.login.clone()))
         }
-        Form::Unix { path, database } => {
-            let address = ConnectionAddr::Unix(path).into_connection_info().map_err(unusable)?;
-            Target::Server(address.set_redis_settings(login.set_db(database)))
-        }
-        Form::Sentinel { hosts, name, database, login: sentinel } => {
-            let access = Access { login: sentinel, certificates: certificates.clone() };
-            let sentinels = all(&access, hosts)?;
+        Form::Sentinel { hosts, name, login } => {
+            let sentinel = Access { login: login.clone(), certificates: access.certificates.clone() };
             Target::Sentinel {
-                sentinels,
-                name,
-                primary: Access { login: login.set_db(database), certificates },
+                sentinels: sentinel.to_all(hosts)?,
+                name: name.clone(),
+                primary: access.clone(),
             }
         }
-        Form::Cluster { hosts } => {
-            let access = Access { login, certificates };
-            let seeds = all(&access, hosts)?;
-            let cluster = cluster::connect(seeds, access.certificates, timeouts).await.map_err(unusable)?;
-            return Ok(cluster.into());
+        Form::Cluster(hosts) => {
+            let certificates = access.certificates.clone();
+            return Ok(cluster::connect(access.to_all(hosts)?, certificates, timeouts).await?.into());
         }
     };
     Ok(Connection(Via::Link(Arc::new(Link::new(target, timeouts)))))
-}
-
-/// A server that is starting at the same time gets a moment; whatever else is wrong is said at once.
-async fn answering(store: RedisStore) -> Result<RedisStore> {
-    for pause in [100, 300] {
-        match store.answers("open").await {
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
-            answer => return answer.map(|()| store),
-        }
-    }
-    store.answers("open").await.map(|()| store)
 }

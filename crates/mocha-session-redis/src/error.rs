@@ -1,10 +1,14 @@
 //! What a failed command means: the one place that turns the client's errors into ours.
 
 use mocha_session_core::{Error, ErrorKind};
-use redis::{ErrorKind as Cause, RedisError};
+use redis::{ErrorKind as Cause, ParsingError, RedisError};
 
 /// The engine's name in errors and capabilities.
 pub(crate) const ENGINE: &str = "redis";
+
+/// Why a value is `Corrupt`.
+pub(crate) const FOREIGN: &str =
+    "something other than a session lies under a session's key; give the sessions a `prefix` of their own";
 
 /// What a command does on the server: whether repeating it is harmless, and whether losing its answer matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +24,26 @@ pub(crate) enum Failure {
     NotSent(RedisError),
     /// It was sent, or may have been: an answer that is an error, or no answer.
     Sent(RedisError),
+    /// The same, and the cause may be somebody else's: an answer in it says nothing about this command.
+    Lost(RedisError),
+}
+
+impl From<RedisError> for Failure {
+    fn from(cause: RedisError) -> Self {
+        Self::Sent(cause)
+    }
+}
+
+impl From<ParsingError> for Failure {
+    fn from(cause: ParsingError) -> Self {
+        Self::Sent(cause.into())
+    }
 }
 
 impl Failure {
     /// The server's own word for what is wrong (`READONLY`, `OOM`), when it answered.
     pub(crate) fn code(&self) -> Option<&str> {
-        let (Self::NotSent(cause) | Self::Sent(cause)) = self;
+        let (Self::NotSent(cause) | Self::Sent(cause) | Self::Lost(cause)) = self;
         code(cause)
     }
 
@@ -36,7 +54,8 @@ impl Failure {
     pub(crate) fn into_error(self, operation: &'static str, effect: Effect) -> Error {
         let error = match self {
             Self::NotSent(cause) => not_connected(cause),
-            Self::Sent(cause) => match code(&cause) {
+            Self::Lost(cause) if effect == Effect::Write => unanswered(cause, effect),
+            Self::Sent(cause) | Self::Lost(cause) => match code(&cause) {
                 Some(code) => refused(code),
                 None => unanswered(cause, effect),
             },
@@ -69,56 +88,38 @@ pub(crate) fn code(cause: &RedisError) -> Option<&str> {
 
 /// An answer that is an error: the command had no effect.
 fn refused(code: &str) -> Error {
+    use ErrorKind::{Corrupt, Denied, Full, Unavailable};
     let (kind, why) = match code {
-        "OOM" => (
-            ErrorKind::Full,
-            "the server has reached its `maxmemory` and refused the write; raise it, or choose an evicting policy",
-        ),
-        "NOAUTH" => {
-            (ErrorKind::Denied, "the server wants a user name and password; put them into the session URL")
+        "OOM" => {
+            (Full, "the server has reached its `maxmemory` and refuses writes; raise it, or let it evict")
         }
-        "WRONGPASS" => (ErrorKind::Denied, "the server refused the user name or password"),
+        "NOAUTH" => (Denied, "the server wants a user name and password; put them into the session URL"),
+        "WRONGPASS" => (Denied, "the server refused the user name or password"),
         "NOPERM" => (
-            ErrorKind::Denied,
-            "the server's ACL forbids this user the command or the keys; the documentation of mocha-session-redis lists what is needed",
+            Denied,
+            "the server's ACL forbids the command or the key; the crate's README lists what is needed",
         ),
-        "DENIED" => (
-            ErrorKind::Denied,
-            "the server is in protected mode and serves its own machine only; set a password",
-        ),
-        "WRONGTYPE" => (
-            ErrorKind::Corrupt,
-            "something other than a session lies under a session's key; give the sessions a `prefix` of their own",
-        ),
-        "READONLY" | "MASTERDOWN" => (
-            ErrorKind::Unavailable,
-            "the server is a replica; sessions need the primary (redis+sentinel:// and redis+cluster:// find it by themselves)",
-        ),
-        "LOADING" => (ErrorKind::Unavailable, "the server is still loading its data; try again in a moment"),
-        "CLUSTERDOWN" | "TRYAGAIN" => {
-            (ErrorKind::Unavailable, "the cluster is incomplete or moving slots; try again in a moment")
+        "DENIED" => {
+            (Denied, "the server is in protected mode and serves its own machine only; set a password")
         }
-        "MOVED" | "ASK" => (
-            ErrorKind::Unavailable,
-            "the key belongs to another node; a cluster is opened with redis+cluster://, and may be moving slots just now",
-        ),
-        "MISCONF" => (
-            ErrorKind::Unavailable,
-            "the server cannot save to its disk and refuses writes; the server's log says why",
-        ),
-        "NOREPLICAS" => (
-            ErrorKind::Unavailable,
-            "the server has lost its replicas and refuses writes (min-replicas-to-write)",
-        ),
-        "BUSY" => (ErrorKind::Unavailable, "the server is busy with somebody's script"),
-        "MAXCLIENTS" => (ErrorKind::Unavailable, "the server has as many connections as `maxclients` allows"),
+        "WRONGTYPE" => (Corrupt, FOREIGN),
+        "READONLY" | "MASTERDOWN" => (Unavailable, "the server is a replica; sessions need the primary"),
+        "LOADING" => (Unavailable, "the server is still loading its data; try again in a moment"),
+        "CLUSTERDOWN" | "TRYAGAIN" => {
+            (Unavailable, "the cluster is incomplete or moving slots; try again in a moment")
+        }
+        "MOVED" | "ASK" => {
+            (Unavailable, "another node has the key; clusters are opened with redis+cluster://")
+        }
+        "MISCONF" => (Unavailable, "the server cannot save to its disk and refuses writes; its log says why"),
+        "NOREPLICAS" => {
+            (Unavailable, "the server has lost its replicas and refuses writes (min-replicas-to-write)")
+        }
+        "BUSY" => (Unavailable, "the server is busy with somebody's script"),
+        "MAXCLIENTS" => (Unavailable, "the server has as many connections as its `maxclients` allows"),
         other => {
-            return Error::new(
-                ErrorKind::Internal,
-                format!(
-                    "the server refused with {other}; it may be too old (Redis 6 is needed), or not Redis"
-                ),
-            );
+            let why = format!("the server refused with {other}; is it Redis 6 or later?");
+            return Error::new(ErrorKind::Internal, why);
         }
     };
     Error::new(kind, why)
@@ -172,8 +173,8 @@ fn unanswered(cause: RedisError, effect: Effect) -> Error {
         }
         _ => (ErrorKind::Unavailable, "the connection broke before the answer came"),
     };
-    let kind = if effect == Effect::Write { ErrorKind::Ambiguous } else { read };
-    Error::new(kind, why).with_source(cause)
+    let error = Error::new(if effect == Effect::Write { ErrorKind::Ambiguous } else { read }, why);
+    if code(&cause).is_none() { error.with_source(cause) } else { error }
 }
 
 #[cfg(test)]
@@ -225,6 +226,9 @@ mod tests {
             let unsent = Failure::NotSent(failure()).into_error("update", Effect::Write);
             assert_eq!(unsent.kind(), ErrorKind::Unavailable);
         }
+        let foreign = || Failure::Lost(answer("LOADING Redis is loading the dataset in memory"));
+        assert!(foreign().into_error("update", Effect::Write).is_ambiguous());
+        assert_eq!(foreign().into_error("load", Effect::Read).kind(), ErrorKind::Unavailable);
     }
 
     #[test]
@@ -232,11 +236,12 @@ mod tests {
         let quoting = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ";
         for failure in [
             Failure::Sent(answer(quoting)),
+            Failure::Lost(answer(quoting)),
             Failure::NotSent(answer(quoting)),
             Failure::Sent(redis::ParsingError::from("(value was bulk-string(hunter2))").into()),
             Failure::NotSent(redis::ParsingError::from("(value was bulk-string(hunter2))").into()),
         ] {
-            let error = failure.into_error("load", Effect::Read);
+            let error = failure.into_error("update", Effect::Write);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
     }

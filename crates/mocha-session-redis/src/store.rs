@@ -13,7 +13,7 @@ use redis::{Cmd, FromRedisValue, Script, Value, cmd};
 
 use crate::connect;
 use crate::connection::Connection;
-use crate::error::{ENGINE, Effect, Failure};
+use crate::error::{ENGINE, Effect, FOREIGN, Failure};
 
 /// Compare and set: a revision in front of a value costs no second key, so it works in clusters and expires with it.
 const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],0,7)~=ARGV[1] then return 0 end \
@@ -107,8 +107,8 @@ impl RedisStore {
         if let Some(persistence) = self.ask(cmd("INFO").arg("persistence")).await
             && persistence.iter().all(|persistence| field(persistence, "aof_enabled") == Some("1"))
         {
-            let synced = self.ask(cmd("CONFIG").arg("GET").arg("appendfsync")).await.unwrap_or_default();
-            let always = !synced.is_empty() && synced.iter().all(|synced| synced == "always");
+            let synced = self.ask(cmd("CONFIG").arg("GET").arg("appendfsync")).await;
+            let always = synced.is_some_and(|synced| synced.iter().all(|synced| synced == "always"));
             let durability = if always { Durability::Disk } else { Durability::Delayed };
             self.capabilities = self.capabilities.with_durability(durability);
         }
@@ -132,7 +132,8 @@ impl RedisStore {
     /// What the server, or each primary of the cluster, answers; `None` when one doesn't.
     async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
         let answers = self.connection.everywhere(command).await.ok()?;
-        answers.into_iter().map(text).collect()
+        let answers: Vec<_> = answers.into_iter().map(text).collect::<Option<_>>()?;
+        (!answers.is_empty()).then_some(answers)
     }
 
     /// The key of a name that `SCAN` found; `None` for what is somebody else's.
@@ -157,23 +158,15 @@ impl SessionStore for RedisStore {
         let Some(found) = self.query::<Option<Vec<u8>>>(&command, "load", Effect::Read).await? else {
             return Ok(None);
         };
-        let corrupt = || {
-            let why = "something other than a session lies under a session's key; give the sessions a `prefix` of their own";
-            Error::new(ErrorKind::Corrupt, why).on(ENGINE).during("load")
-        };
+        let corrupt = || Error::new(ErrorKind::Corrupt, FOREIGN).on(ENGINE).during("load");
         split(found).map(Some).ok_or_else(corrupt)
     }
 
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
         Self::check_size(value, "create")?;
         let (revision, framed) = frame(value);
-        let command = cmd("SET")
-            .arg(self.space.name(key))
-            .arg(framed)
-            .arg("NX")
-            .arg("PX")
-            .arg(expiry.ttl_millis())
-            .take();
+        let mut command = cmd("SET");
+        command.arg(self.space.name(key)).arg(framed).arg("NX").arg("PX").arg(expiry.ttl_millis());
         let stored: Option<Value> = self.query(&command, "create", Effect::Write).await?;
         Ok(stored.map(|_| revision))
     }
@@ -238,14 +231,8 @@ impl SessionStore for RedisStore {
         // No character of a prefix means anything in a pattern: `KeySpace` sees to that.
         let pattern = format!("{}*", self.space.prefix());
         let mut command = cmd("SCAN");
-        command
-            .arg(position)
-            .arg("MATCH")
-            .arg(pattern)
-            .arg("COUNT")
-            .arg(limit.max(1))
-            .arg("TYPE")
-            .arg("string");
+        command.arg(position).arg("MATCH").arg(pattern).arg("COUNT").arg(limit.max(1));
+        command.arg("TYPE").arg("string");
         let (next, mut names): (u64, Vec<Vec<u8>>) =
             self.connection.query_at(node, &command).await.map_err(failed)?;
         names.retain(|name| self.key(name).is_some());

@@ -20,9 +20,17 @@ async fn unix() -> Option<Arc<dyn SessionStore>> {
     open(&format!("redis+unix://{}?db=1", engine_url("MOCHA_TEST_REDIS_SOCKET")?)).await
 }
 
+/// One user of an ACL, and an authority of our own.
 async fn tls() -> Option<Arc<dyn SessionStore>> {
-    let [url, ca, cert, key] =
-        ["URL", "CA", "CERT", "KEY"].map(|part| engine_url(&format!("MOCHA_TEST_REDIS_TLS_{part}")));
+    let [url, ca] = ["URL", "CA"].map(|part| engine_url(&format!("MOCHA_TEST_REDIS_TLS_{part}")));
+    open(&format!("{}?ca={}", url?, ca?)).await
+}
+
+/// A server that wants to see a certificate.
+async fn mtls() -> Option<Arc<dyn SessionStore>> {
+    let [ca, cert, key] =
+        ["CA", "CERT", "KEY"].map(|part| engine_url(&format!("MOCHA_TEST_REDIS_TLS_{part}")));
+    let url = engine_url("MOCHA_TEST_REDIS_MTLS_URL");
     open(&format!("{}?ca={}&cert={}&key={}", url?, ca?, cert?, key?)).await
 }
 
@@ -37,5 +45,6 @@ async fn sentinel() -> Option<Arc<dyn SessionStore>> {
 suite!(redis_plain, plain);
 suite!(redis_unix, unix);
 suite!(redis_tls_acl, tls);
+suite!(redis_mtls, mtls);
 suite!(redis_cluster, cluster);
 suite!(redis_sentinel, sentinel);

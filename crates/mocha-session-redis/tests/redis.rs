@@ -6,6 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Answers, Proxy, Server, eventually, hour, key, open};
+use mocha_session_conformance::engine_url;
 use mocha_session_core::store::{Durability, KeySpace, Revision, ScanCursor, SessionStore, StorageKey};
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_redis::{Connection, DRIVER, RedisStore};
@@ -438,7 +439,7 @@ fn urls_are_read_literally_or_refused_with_a_reason() {
         ("redis://h/-1", "database"),
         ("redis://h/1/2", "database"),
         ("redis://h/1?db=1", "database"),
-        ("redis://user@h", "no password"),
+        ("redis://user@h", "needs a password"),
         ("redis://h?ca=/x", "`ca`"),
         ("rediss://h?cert=/x", "come together"),
         ("redis://h?evicts=perhaps", "`evicts`"),
@@ -448,7 +449,7 @@ fn urls_are_read_literally_or_refused_with_a_reason() {
         ("redis+cluster://a?db=1", "`db`"),
         ("redis+sentinel://a", "mymaster"),
         ("redis+sentinel://a/m/x", "database"),
-        ("redis+sentinel://a/m?sentinel_username=x", "no password"),
+        ("redis+sentinel://a/m?sentinel_username=x", "needs a password"),
         ("redis+unix://host/run/redis.sock", "three slashes"),
         ("redis+unix://", "three slashes"),
         ("rediss+unix:///x", "not known"),
@@ -467,4 +468,28 @@ async fn tls_files_that_cannot_be_read_are_named() {
         let error = open(url).await.unwrap_err();
         assert!(error.is_invalid_config() && error.to_string().contains(&format!("`{option}`")), "{error}");
     }
+}
+
+#[tokio::test]
+async fn tls_is_verified_both_ways() {
+    let parts = ["TLS_URL", "MTLS_URL", "TLS_CA", "TLS_CERT", "TLS_KEY"];
+    let [Some(url), Some(wary), Some(ca), Some(cert), Some(key)] =
+        parts.map(|part| engine_url(&format!("MOCHA_TEST_REDIS_{part}")))
+    else {
+        return;
+    };
+    round_trip(&open(&format!("{url}?ca={ca}")).await.unwrap()).await;
+    round_trip(&open(&format!("{wary}?ca={ca}&cert={cert}&key={key}")).await.unwrap()).await;
+    for (refused, word) in [(url.clone(), "certificate"), (format!("{wary}?ca={ca}"), "ertificate")] {
+        let error = open(&refused).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let (before, at) = url.rsplit_once('@').unwrap();
+    let wrong = before.rsplit_once(':').unwrap().0;
+    let error = open(&format!("{wrong}:wrong-hunter2@{at}?ca={ca}")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    let error = open(&format!("{url}?ca={ca}&cert={key}&key={cert}")).await.unwrap_err();
+    assert!(error.is_invalid_config(), "{error}");
 }

@@ -219,6 +219,8 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
         primary.port
     );
     let Some(mut replica) = Server::start(&follow.split(' ').collect::<Vec<_>>()).await else { return };
+    // Before there are sentinels: they look for replicas every ten seconds.
+    replicated(&primary).await;
     let watch = format!("sentinel monitor mymaster 127.0.0.1 {} 2", primary.port);
     let mut sentinels = Vec::new();
     for _ in 0..3 {

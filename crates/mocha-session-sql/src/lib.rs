@@ -11,6 +11,8 @@ mod dialect;
 mod driver;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod error;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod lease;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]

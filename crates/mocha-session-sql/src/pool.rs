@@ -1,11 +1,12 @@
 //! The three native pools behind one face: read rows, or do one statement and say how many rows it touched.
 
 use sqlx::database::Database;
-use sqlx::pool::PoolConnection;
 use sqlx::{Arguments as _, Encode, SqlStr, Type};
 
 use crate::dialect::Dialect;
 use crate::error::Failure;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::lease::Lease;
 
 /// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates placeholders nor
 /// knows every column type.
@@ -34,23 +35,25 @@ macro_rules! on_connection {
             #[cfg(feature = "postgres")]
             Pool::Postgres(pool) => {
                 type $db = sqlx::Postgres;
-                let mut $connection = pool.acquire().await.map_err(Failure::unsent)?;
+                let mut lease = Lease::of(pool.acquire().await.map_err(Failure::unsent)?);
+                let $connection = lease.connection()?;
                 let result = $run.await;
-                settle($connection, result)
+                lease.settle(result)
             }
             #[cfg(feature = "mysql")]
             Pool::MySql(pool) => {
                 type $db = sqlx::MySql;
-                let mut $connection = pool.acquire().await.map_err(Failure::unsent)?;
+                let mut lease = Lease::of(pool.acquire().await.map_err(Failure::unsent)?);
+                let $connection = lease.connection()?;
                 let result = $run.await;
-                settle($connection, result)
+                lease.settle(result)
             }
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(pool) => {
                 type $db = sqlx::Sqlite;
-                let mut $connection = pool.acquire().await.map_err(Failure::unsent)?;
-                let result = $run.await;
-                settle($connection, result)
+                let mut lease = pool.acquire().await.map_err(Failure::unsent)?;
+                let $connection = &mut lease;
+                $run.await.map_err(Failure::sent)
             }
         }
     };
@@ -75,7 +78,7 @@ impl Pool {
         args: &[Arg<'_>],
     ) -> Result<Option<(i64, Vec<u8>)>, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_optional(&mut *connection)
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_optional(&mut **connection)
         })
     }
 
@@ -86,7 +89,7 @@ impl Pool {
         args: &[Arg<'_>],
     ) -> Result<Vec<(String, i64, Vec<u8>)>, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut *connection)
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut **connection)
         })
     }
 
@@ -97,14 +100,14 @@ impl Pool {
         args: &[Arg<'_>],
     ) -> Result<Vec<(String, i64)>, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut *connection)
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut **connection)
         })
     }
 
     /// One number.
     pub(crate) async fn number(&self, sql: &SqlStr) -> Result<i64, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut *connection)
+            sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut **connection)
         })
     }
 
@@ -113,7 +116,7 @@ impl Pool {
         on_connection!(self, |connection, Db| {
             let statement = sqlx::query_with::<Db, _>(sql.clone(), arguments::<Db>(args)?);
             async {
-                match statement.execute(&mut *connection).await {
+                match statement.execute(&mut **connection).await {
                     Ok(done) => Ok(done.rows_affected()),
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(0),
                     Err(error) => Err(error),
@@ -127,7 +130,7 @@ impl Pool {
         on_connection!(self, |connection, Db| {
             let text = sqlx::raw_sql(sql.clone());
             async {
-                <&mut <Db as Database>::Connection as sqlx::Executor<'_>>::execute(&mut *connection, text)
+                <&mut <Db as Database>::Connection as sqlx::Executor<'_>>::execute(&mut **connection, text)
                     .await
                     .map(drop)
             }
@@ -152,16 +155,4 @@ where
         .map_err(|error| Failure::unsent(sqlx::Error::Encode(error)))?;
     }
     Ok(out)
-}
-
-/// Gives the connection back, or lets go of it when it broke: the pool would only find out by asking it.
-fn settle<DB: Database, T>(
-    connection: PoolConnection<DB>,
-    result: Result<T, sqlx::Error>,
-) -> Result<T, Failure> {
-    let result = result.map_err(Failure::sent);
-    if result.as_ref().is_err_and(Failure::broken) {
-        drop(connection.detach());
-    }
-    result
 }

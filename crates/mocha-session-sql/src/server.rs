@@ -16,7 +16,7 @@ const OPENING: Duration = Duration::from_secs(5);
 
 /// How long a call waits for a connection. Less than the core's deadline of five seconds, so that a server that is down
 /// is reported as that, nothing having been done, and not as a timeout whose outcome nobody knows.
-const WAITING: Duration = Duration::from_secs(2);
+const WAITING: Duration = Duration::from_secs(3);
 
 /// A pool that asks a connection whether it lives only when there is reason to doubt it.
 pub(crate) fn pool_options<DB: Database>(most: u32, suspicion: &Suspicion) -> PoolOptions<DB> {

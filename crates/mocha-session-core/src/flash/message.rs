@@ -67,7 +67,7 @@ impl fmt::Display for Level {
 /// assert_eq!(message.data::<u32>()?, Some(42));
 /// # Ok::<(), mocha_session_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Message {
     pub(super) id: FlashId,
     level: Level,
@@ -157,5 +157,15 @@ impl Message {
         let data = reader.bytes()?;
         let data = Some(data).filter(|data| !data.is_empty());
         Ok(Self { id, level, text, tags, data })
+    }
+}
+
+/// Without its text, tags and data: they are the user's, and logs are not the place for them.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("level", &self.level)
+            .field("bytes", &self.encoded_len())
+            .finish_non_exhaustive()
     }
 }

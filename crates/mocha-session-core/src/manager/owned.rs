@@ -51,7 +51,7 @@ impl FromStr for SessionHandle {
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OwnedSession {
     handle: SessionHandle,
     created: SystemTime,
@@ -78,6 +78,17 @@ impl OwnedSession {
     /// What [`set_label`](SessionData::set_label) said of it.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
+    }
+}
+
+/// Without its label, which is the user's.
+impl fmt::Debug for OwnedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedSession")
+            .field("handle", &self.handle)
+            .field("created", &self.created)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
     }
 }
 

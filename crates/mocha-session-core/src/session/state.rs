@@ -148,6 +148,13 @@ impl State {
         Ok(())
     }
 
+    /// Takes a change back that was not committed.
+    pub(crate) fn take_back(&mut self, which: impl Fn(&Change) -> bool) -> Result<()> {
+        let Some(original) = self.original.clone() else { return Ok(()) };
+        self.log.retain(|change| !which(change));
+        self.rebase_view(original)
+    }
+
     /// Goes on from another base: what is logged is applied over it.
     pub(crate) fn rebase(&mut self, base: Base, content: Content) -> Result<()> {
         // The view first: if the log does not apply there, base and content must not part.

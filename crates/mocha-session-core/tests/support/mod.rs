@@ -161,6 +161,11 @@ impl ScriptedStore {
         keeper
     }
 
+    /// Forgets all faults that were not met.
+    pub fn repair(&self) {
+        self.0.faults.lock().unwrap().clear();
+    }
+
     pub fn calls(&self) -> Calls {
         *self.0.calls.lock().unwrap()
     }
