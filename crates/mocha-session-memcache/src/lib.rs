@@ -62,7 +62,7 @@ impl MemcacheStore {
     /// `InvalidConfig` for what is wrong with the URL; those of [`connect`](Self::connect) from the future.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
         let space = url.take_key_space("session:")?;
-        let connections = url.take_parsed::<usize>("connections")?.unwrap_or(32);
+        let connections = url.take_parsed::<usize>("connections")?.unwrap_or(16);
         if !(1..=1024).contains(&connections) {
             return Err(url.refuse_option("connections", "must be from 1 to 1024"));
         }
@@ -252,4 +252,23 @@ fn spread(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another answer would send every session of a running app to another server: a breaking change.
+    #[test]
+    fn a_key_goes_to_the_same_server_in_every_version() {
+        let servers = ["a:11211", "b:11211", "c:11211"];
+        let server = |address: &str| Server::new(address.to_owned(), None, 1);
+        let space = KeySpace::new("").unwrap_or_else(|error| unreachable!("{error}"));
+        let store = MemcacheStore { servers: servers.map(server).into(), space, max_value: 0 };
+        let chosen = (0..24).map(|number| {
+            let key = StorageKey::from_bytes([number; StorageKey::BYTES]);
+            store.server(&key).map_or("", |server| &server.address()[..1])
+        });
+        assert_eq!(chosen.collect::<String>(), "babcaabcaccacaccbabccbba");
+    }
 }
