@@ -61,44 +61,20 @@ impl MemcacheStore {
     /// # Errors
     /// `InvalidConfig` for what is wrong with the URL; those of [`connect`](Self::connect) from the future.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        if let Some(why) = refusal(url) {
+            return Err(url.refuse(why));
+        }
         let space = url.take_key_space("session:")?;
         let connections = url.take_parsed::<usize>("connections")?.unwrap_or(16);
         if !(1..=1024).contains(&connections) {
             return Err(url.refuse_option("connections", "must be from 1 to 1024"));
-        }
-        let tunnel =
-            "TLS is not supported; run a TLS tunnel (stunnel, ghostunnel) beside the app and name its port";
-        match url.scheme() {
-            "memcache" | "memcached" => {}
-            "memcache+unix" => {
-                return Err(
-                    url.refuse("unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)")
-                );
-            }
-            _ => return Err(url.refuse(tunnel)),
-        }
-        match (url.hosts(), url.path()) {
-            ([], "" | "/") => {
-                return Err(url.refuse("it names no host; for example memcache://127.0.0.1:11211"));
-            }
-            ([_, ..], "" | "/") => {}
-            ([], _) => {
-                return Err(
-                    url.refuse("unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)")
-                );
-            }
-            _ => return Err(url.refuse("memcached has no databases; take away what follows the host")),
         }
         let login = match (url.username(), url.password()) {
             (None, None) => None,
             (Some(name), Some(word)) if !name.contains(' ') && !word.contains(' ') => {
                 Some(format!("{name} {word}"))
             }
-            _ => {
-                return Err(
-                    url.refuse("a login is username:password, and memcached reads no spaces in either")
-                );
-            }
+            _ => return Err(url.refuse("a login is username:password; memcached reads no spaces in either")),
         };
         let servers: Vec<_> = url
             .hosts()
@@ -232,6 +208,21 @@ impl SessionStore for MemcacheStore {
             .with_eviction(true)
             .with_durability(Durability::Server)
             .with_max_value(self.max_value)
+    }
+}
+
+/// Why a URL of one of our schemes is not one that we can connect to.
+fn refusal(url: &StoreUrl) -> Option<&'static str> {
+    const TLS: &str =
+        "TLS is not supported; run a tunnel (stunnel, ghostunnel) beside the app and name its port";
+    const UNIX: &str = "unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
+    match (url.scheme(), url.hosts(), url.path()) {
+        ("memcaches" | "memcache+tls", ..) => Some(TLS),
+        ("memcache+unix", ..) => Some(UNIX),
+        (_, [], "" | "/") => Some("it names no host; for example memcache://127.0.0.1:11211"),
+        (_, [], _) => Some(UNIX),
+        (_, _, "" | "/") => None,
+        _ => Some("memcached has no databases; take away what follows the host"),
     }
 }
 
