@@ -1,4 +1,329 @@
-//! Cookies as text.
+//! The session cookie as text: its attributes, the lines that set and remove it, and how it is found in a request.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
 
 /// What a cookie may be at most, name and value, in bytes (RFC 6265 §6.1).
-pub(crate) const MAX_COOKIE_BYTES: usize = 4096;
+pub const MAX_COOKIE_BYTES: usize = 4096;
+
+/// When a browser sends the cookie with a request that another site caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Never.
+    Strict,
+    /// Only when the user navigates to this site. The default. It is no protection against CSRF by itself.
+    #[default]
+    Lax,
+    /// Always; needs `Secure`.
+    None,
+}
+
+/// The session cookie's name and attributes.
+///
+/// The default is what OWASP and the `__Host-` prefix ask for: `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`,
+/// `Path=/`, no `Domain`, kept by the browser as long as the session lives. Combinations that browsers would drop are
+/// refused when the manager is built.
+///
+/// ```
+/// use mocha_session_core::{CookiePolicy, SameSite};
+///
+/// let default = CookiePolicy::new();
+/// assert_eq!(default.name(), "__Host-session");
+/// assert!(default.check().is_ok());
+///
+/// let admin = CookiePolicy::named("__Host-admin").same_site(SameSite::Strict);
+/// assert!(admin.check().is_ok());
+///
+/// let wrong = CookiePolicy::new().domain("example.com"); // `__Host-` forbids a domain
+/// assert!(wrong.check().is_err());
+///
+/// let on_my_laptop = CookiePolicy::for_plain_http(); // `session`, without `Secure`
+/// assert!(on_my_laptop.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookiePolicy {
+    name: String,
+    path: String,
+    domain: Option<String>,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+    partitioned: bool,
+    persistent: bool,
+}
+
+impl CookiePolicy {
+    /// The default.
+    pub fn new() -> Self {
+        Self::named("__Host-session")
+    }
+
+    /// The default attributes under another name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            path: "/".into(),
+            domain: None,
+            secure: true,
+            http_only: true,
+            same_site: SameSite::Lax,
+            partitioned: false,
+            persistent: true,
+        }
+    }
+
+    /// For development over plain HTTP: named `session`, without `Secure`. Never for production.
+    pub fn for_plain_http() -> Self {
+        Self { secure: false, ..Self::named("session") }
+    }
+
+    /// Limits the cookie to paths below this one.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Shares the cookie with the subdomains of this domain.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Whether browsers send the cookie over TLS alone.
+    #[must_use]
+    pub fn secure(mut self, yes: bool) -> Self {
+        self.secure = yes;
+        self
+    }
+
+    /// Whether scripts cannot see the cookie.
+    #[must_use]
+    pub fn http_only(mut self, yes: bool) -> Self {
+        self.http_only = yes;
+        self
+    }
+
+    /// Whether requests that other sites cause carry the cookie.
+    #[must_use]
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Keeps one cookie per embedding site (CHIPS).
+    #[must_use]
+    pub fn partitioned(mut self, yes: bool) -> Self {
+        self.partitioned = yes;
+        self
+    }
+
+    /// Whether the browser keeps the cookie when it is closed, for as long as the session lives. The default is yes.
+    #[must_use]
+    pub fn persistent(mut self, yes: bool) -> Self {
+        self.persistent = yes;
+        self
+    }
+
+    /// The cookie's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Finds combinations that browsers drop, and text that would break the header.
+    ///
+    /// # Errors
+    /// `InvalidConfig` saying which attribute is wrong.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |why: &str| Err(Error::invalid_config(format!("the session cookie: {why}")));
+        let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+        let text = |c: u8| (0x20..0x7f).contains(&c) && c != b';';
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(token) {
+            return refuse("its name must be 1 to 64 letters, digits or !#$%&'*+-.^_`|~ (RFC 6265 §4.1.1)");
+        }
+        if !self.path.starts_with('/') || !self.path.bytes().all(text) {
+            return refuse("its path must begin with '/' and hold no ';' or control character");
+        }
+        let host = |c: u8| c.is_ascii_alphanumeric() || c == b'.' || c == b'-';
+        if self.domain.as_ref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(host)) {
+            return refuse("its domain must be a host name");
+        }
+        let begins =
+            |prefix: &str| self.name.get(..prefix.len()).is_some_and(|is| is.eq_ignore_ascii_case(prefix));
+        if begins("__Host-") && !(self.secure && self.path == "/" && self.domain.is_none()) {
+            return refuse("a name that begins with `__Host-` needs Secure, Path=/ and no Domain");
+        }
+        if begins("__Secure-") && !self.secure {
+            return refuse("a name that begins with `__Secure-` needs Secure");
+        }
+        if self.same_site == SameSite::None && !self.secure {
+            return refuse("SameSite=None needs Secure");
+        }
+        if self.partitioned && !self.secure {
+            return refuse("Partitioned needs Secure");
+        }
+        Ok(())
+    }
+}
+
+impl Default for CookiePolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A checked policy, with the text of its lines made once.
+#[derive(Clone, Debug)]
+pub(crate) struct CookieWriter {
+    name: String,
+    attributes: String,
+    persistent: bool,
+}
+
+impl CookieWriter {
+    pub(crate) fn new(policy: &CookiePolicy) -> Result<Self> {
+        policy.check()?;
+        let mut attributes = format!("; Path={}", policy.path);
+        if let Some(domain) = &policy.domain {
+            attributes.push_str("; Domain=");
+            attributes.push_str(domain);
+        }
+        for (yes, text) in [(policy.secure, "; Secure"), (policy.http_only, "; HttpOnly")] {
+            attributes.push_str(if yes { text } else { "" });
+        }
+        attributes.push_str(match policy.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        attributes.push_str(if policy.partitioned { "; Partitioned" } else { "" });
+        Ok(Self { name: policy.name.clone(), attributes, persistent: policy.persistent })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The line that sets the cookie; the browser forgets it when the session has expired.
+    pub(crate) fn set(&self, value: &str, max_age: Duration) -> String {
+        let mut line = String::with_capacity(self.name.len() + value.len() + self.attributes.len() + 24);
+        line.push_str(&self.name);
+        line.push('=');
+        line.push_str(value);
+        if self.persistent {
+            line.push_str("; Max-Age=");
+            push_number(max_age.as_secs().max(1), &mut line);
+        }
+        line.push_str(&self.attributes);
+        line
+    }
+
+    /// The line that removes it: the same name, path, domain and attributes, or the browser would keep it.
+    pub(crate) fn remove(&self) -> String {
+        format!("{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{}", self.name, self.attributes)
+    }
+
+    /// Calls `each` with every value the header gives our cookie. Names are compared exactly, and only spaces and tabs
+    /// count as white space, so that nothing else a proxy or an attacker writes passes for our name.
+    pub(crate) fn find<'h>(&self, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
+        for pair in header.split(|&c| c == b';') {
+            let pair = trim(pair);
+            if let Some(value) =
+                pair.strip_prefix(self.name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+            {
+                each(trim(value));
+            }
+        }
+    }
+}
+
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+fn push_number(number: u64, out: &mut String) {
+    use std::fmt::Write as _;
+    // Writing a number into a String cannot fail.
+    let _ = write!(out, "{number}");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn found(header: &str) -> Vec<String> {
+        let writer = CookieWriter::new(&CookiePolicy::named("id").secure(false)).unwrap();
+        let mut values = Vec::new();
+        writer.find(header.as_bytes(), |value| values.push(String::from_utf8_lossy(value).into_owned()));
+        values
+    }
+
+    #[test]
+    fn only_our_own_name_is_found() {
+        assert_eq!(found("a=1; id=x;id=y ; b=2"), ["x", "y"]);
+        assert_eq!(
+            found("ID=x; idx=1; xid=2; id =3; \u{a0}id=4; $Version=1; \"id\"=5; id"),
+            Vec::<String>::new()
+        );
+        assert_eq!(found("id=\"x\""), ["\"x\""]); // quotes are part of the value, and no id has them
+        assert_eq!(found("id=a=b; id="), ["a=b", ""]);
+        assert_eq!(found("\tid=t\t"), ["t"]);
+    }
+
+    #[test]
+    fn the_lines_agree_in_all_but_the_value() {
+        let writer = CookieWriter::new(&CookiePolicy::new()).unwrap();
+        assert_eq!(
+            writer.set("v", Duration::from_secs(60)),
+            "__Host-session=v; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
+        assert_eq!(
+            writer.remove(),
+            "__Host-session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
+        let policy =
+            CookiePolicy::named("s").domain("example.com").path("/app").partitioned(true).persistent(false);
+        let writer = CookieWriter::new(&policy).unwrap();
+        assert_eq!(
+            writer.set("v", Duration::from_secs(60)),
+            "s=v; Path=/app; Domain=example.com; Secure; HttpOnly; SameSite=Lax; Partitioned"
+        );
+        assert!(
+            writer
+                .remove()
+                .ends_with("; Path=/app; Domain=example.com; Secure; HttpOnly; SameSite=Lax; Partitioned")
+        );
+    }
+
+    #[test]
+    fn bad_combinations_are_refused() {
+        let plain = CookiePolicy::for_plain_http;
+        for bad in [
+            CookiePolicy::new().secure(false),
+            CookiePolicy::new().path("/app"),
+            CookiePolicy::new().domain("example.com"),
+            CookiePolicy::named("__host-x").secure(false),
+            CookiePolicy::named("__Secure-x").secure(false),
+            plain().same_site(SameSite::None),
+            plain().partitioned(true),
+            CookiePolicy::named(""),
+            CookiePolicy::named("a b"),
+            CookiePolicy::named("a=b"),
+            plain().path("app"),
+            plain().path("/a;b"),
+            plain().path("/a\r\nb"),
+            plain().domain("a;b"),
+        ] {
+            assert!(bad.check().is_err_and(|error| error.is_invalid_config()), "{bad:?}");
+        }
+    }
+}

@@ -1,18 +1,46 @@
 #![doc = include_str!("../README.md")]
 
+mod client;
+mod content;
 mod cookie;
 mod crypto;
 mod error;
+mod flash;
+mod headers;
+mod id;
+mod key;
+mod manager;
+mod migrating;
+mod owners;
+mod policy;
+mod queue;
+mod record;
 mod registry;
 mod secret;
+mod session;
+mod signing;
 mod storage;
 pub mod store;
 mod time;
 mod url;
+mod values;
+mod vault;
+mod wire;
 
+pub use cookie::{CookiePolicy, MAX_COOKIE_BYTES, SameSite};
 pub use error::{Error, ErrorKind, Result};
+pub use flash::{Flash, Level, Message};
+pub use headers::{CookieHeaders, HeaderChanges, HeaderSink, RequestInfo};
+pub use key::{Key, KeyFor, KeyName, MAX_KEY_BYTES};
+pub use manager::{
+    FailurePolicy, OwnedSession, Requirement, SessionHandle, SessionManager, SessionManagerBuilder,
+    SweepTotal, Sweeper,
+};
+pub use migrating::Migrating;
 pub use registry::{BoxFuture, Driver, Opening, Registry};
 pub use secret::Secrets;
+pub use session::{Detached, DetachedSession, LazySession, Session, SessionData};
 pub use storage::Storage;
+pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};
 pub use url::{Host, StoreUrl};

@@ -1,0 +1,148 @@
+//! The content of a session, once opened: its values, flash, owner and policy, and their place in the payload.
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::flash::Waiting;
+use crate::record::Payload;
+use crate::values::Values;
+use crate::wire::{self, Reader, Text};
+
+/// Everything a session holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Content {
+    /// When it began, in milliseconds since 1970; a login begins it anew.
+    pub(crate) created: u64,
+    /// When its idle deadline was last moved.
+    pub(crate) touched: u64,
+    /// The idle timeout of this session alone, in milliseconds.
+    pub(crate) remember: Option<u64>,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) label: Option<Text>,
+    pub(crate) values: Values,
+    pub(crate) flash: Waiting,
+}
+
+/// Whose session it is, and which of theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Owner {
+    pub(crate) name: Text,
+    /// Names the session in the owner's index, through all its rotations; zero where there is no index.
+    pub(crate) handle: u64,
+}
+
+impl Content {
+    pub(crate) fn new(now: u64) -> Self {
+        Self { created: now, touched: now, ..Self::default() }
+    }
+
+    /// Whether nothing is left that is worth a record: an owner is (they are logged in), a lifetime or a label alone is not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.flash.is_empty() && self.owner.is_none()
+    }
+
+    /// Whether two contents mean the same; when the deadline was moved is not part of it.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let Self { created, touched: _, remember, owner, label, values, flash } = self;
+        *created == other.created
+            && *remember == other.remember
+            && *owner == other.owner
+            && *label == other.label
+            && *values == other.values
+            && *flash == other.flash
+    }
+
+    pub(crate) fn read(payload: Bytes) -> Result<Self> {
+        let mut reader = Reader::new(payload);
+        let created = reader.number()?;
+        let touched = reader.number()?;
+        let remember = Some(reader.number()?).filter(|&millis| millis > 0);
+        let owner = match reader.number()? {
+            0 => None,
+            _ => Some(Owner { name: reader.text()?, handle: u64::from_be_bytes(reader.fixed()?) }),
+        };
+        let label = match reader.number()? {
+            0 => None,
+            _ => Some(reader.text()?),
+        };
+        let values = Values::read(&mut reader)?;
+        let flash = Waiting::read(&mut reader)?;
+        reader.end()?;
+        Ok(Self { created, touched, remember, owner, label, values, flash })
+    }
+}
+
+impl Payload for Content {
+    fn size_hint(&self) -> usize {
+        let texts = self.owner.as_ref().map_or(0, |owner| owner.name.as_bytes().len() + 12)
+            + self.label.as_ref().map_or(0, |label| label.as_bytes().len() + 4);
+        32 + texts + self.values.encoded_len() + self.flash.encoded_len()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        wire::put_number(self.created, out);
+        wire::put_number(self.touched, out);
+        wire::put_number(self.remember.unwrap_or(0), out);
+        wire::put_number(u64::from(self.owner.is_some()), out);
+        if let Some(owner) = &self.owner {
+            wire::put_bytes(owner.name.as_bytes(), out);
+            out.extend_from_slice(&owner.handle.to_be_bytes());
+        }
+        wire::put_number(u64::from(self.label.is_some()), out);
+        if let Some(label) = &self.label {
+            wire::put_bytes(label.as_bytes(), out);
+        }
+        self.values.write(out);
+        self.flash.write(out);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::flash::{Level, Message};
+
+    fn full() -> Content {
+        let mut content = Content { remember: Some(1), label: Some("phone".into()), ..Content::new(1_000) };
+        content.owner = Some(Owner { name: "alice".into(), handle: 7 });
+        content.values.set(&"b".into(), Bytes::from_static(b"[1,2]"));
+        content.values.set(&"a".into(), Bytes::from_static(b"1"));
+        content.flash.push(Message::new(Level::Info, "hi").with_id(5), 10, 1_000);
+        content.flash.set_data("", 6, Bytes::from_static(b"{}"));
+        content
+    }
+
+    fn written(content: &Content) -> Vec<u8> {
+        let mut out = Vec::new();
+        content.write(&mut out);
+        out
+    }
+
+    #[test]
+    fn the_payload_has_these_bytes() {
+        // Golden: a change here makes every stored session unreadable and needs a new version number.
+        assert_eq!(
+            written(&full()),
+            b"\xe8\x07\xe8\x07\x01\x01\x05alice\0\0\0\0\0\0\0\x07\x01\x05phone\x02\x01a\x011\x01b\x05[1,2]\
+              \x01\0\0\0\0\0\0\0\x05\x01\x02hi\0\0\x01\0\0\0\0\0\0\0\x06\0\x02{}"
+        );
+        assert_eq!(Content::read(written(&full()).into()).unwrap(), full());
+        assert!(full().size_hint() >= written(&full()).len());
+    }
+
+    #[test]
+    fn damage_is_an_error_and_never_a_panic() {
+        let bytes = Bytes::from(written(&full()));
+        for length in 0..bytes.len() {
+            assert!(Content::read(bytes.slice(..length)).is_err(), "{length}");
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bytes = bytes.to_vec();
+                bytes[at] = value;
+                let _ = Content::read(bytes.into());
+            }
+        }
+    }
+}

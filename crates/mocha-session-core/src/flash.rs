@@ -1,0 +1,283 @@
+//! Flash: messages and data for the next page, consumed by the page that shows them and by nothing else.
+
+mod message;
+mod reading;
+mod waiting;
+
+pub use message::{Level, Message};
+
+pub(crate) use message::FlashId;
+pub(crate) use reading::Reading;
+pub(crate) use waiting::Waiting;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::SessionData;
+use crate::session::change::Change;
+use crate::values;
+use crate::wire::Text;
+
+/// A session's flash messages and data.
+///
+/// Made for post/redirect/get: the handler of the POST pushes, the page after the redirect reads. What was read is
+/// consumed when the response goes out, unless nobody saw it: after a redirect, an error of the server (5xx), 204, 304,
+/// HEAD, or a prefetch it stays. Consuming removes what was read and nothing else, so a message pushed meanwhile by
+/// another request is shown next time. Reading twice in a request gives the same.
+///
+/// ```
+/// # let session = mocha_session_core::Session::in_memory()?;
+/// let flash = session.flash();
+/// flash.info("Saved")?.success("And mailed")?; // shown by the next request
+/// flash.set_data(&70)?;
+/// assert!(flash.messages().is_empty()); // not by this one
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Flash {
+    session: SessionData,
+}
+
+impl Flash {
+    pub(crate) fn new(session: SessionData) -> Self {
+        Self { session }
+    }
+
+    /// Pushes a message of level `Debug`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn debug(&self, text: impl Into<String>) -> Result<&Self> {
+        self.push(Message::new(Level::Debug, text))
+    }
+
+    /// Pushes a message of level `Info`: Mocha's `flash_info`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    #[doc(alias = "flash_info")]
+    pub fn info(&self, text: impl Into<String>) -> Result<&Self> {
+        self.push(Message::new(Level::Info, text))
+    }
+
+    /// Pushes a message of level `Success`: Mocha's `flash_success`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    #[doc(alias = "flash_success")]
+    pub fn success(&self, text: impl Into<String>) -> Result<&Self> {
+        self.push(Message::new(Level::Success, text))
+    }
+
+    /// Pushes a message of level `Warning`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn warning(&self, text: impl Into<String>) -> Result<&Self> {
+        self.push(Message::new(Level::Warning, text))
+    }
+
+    /// Pushes a message of level `Error`: Mocha's `flash_error`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    #[doc(alias = "flash_error")]
+    pub fn error(&self, text: impl Into<String>) -> Result<&Self> {
+        self.push(Message::new(Level::Error, text))
+    }
+
+    /// Pushes a message. Below the configured minimum level it is ignored; past the caps the oldest messages are dropped
+    /// (see [`dropped`](Self::dropped)).
+    ///
+    /// # Errors
+    /// `TooLarge` when the message alone exceeds the cap; else as
+    /// [`SessionData::insert`].
+    pub fn push(&self, message: Message) -> Result<&Self> {
+        let inner = self.session.inner();
+        let policy = &inner.shared.policy;
+        if message.level() < policy.flash_minimum {
+            return Ok(self);
+        }
+        check_size(message.encoded_len(), policy.flash.bytes)?;
+        let mut state = inner.state();
+        let before = state.view.flash.messages().len();
+        state.change(Change::Push(message, policy.flash))?;
+        let dropped = before + 1 - state.view.flash.messages().len();
+        if dropped > 0 {
+            state.flash.dropped += dropped;
+            drop(state);
+            tracing::warn!(dropped, "too many flash messages wait; the oldest were dropped");
+        }
+        Ok(self)
+    }
+
+    /// Shows a message in this request's reads alone.
+    pub fn now(&self, level: Level, text: impl Into<String>) -> &Self {
+        if level >= self.session.inner().shared.policy.flash_minimum {
+            self.session.inner().state().flash.now.push(Message::new(level, text));
+        }
+        self
+    }
+
+    /// The messages that wait, oldest first, then those of [`now`](Self::now). Reading marks them as shown.
+    #[doc(alias = "get_flashed_messages")]
+    pub fn messages(&self) -> Vec<Message> {
+        self.read(|_| true)
+    }
+
+    /// The messages of one level; the others stay.
+    pub fn take(&self, level: Level) -> Vec<Message> {
+        self.read(|message| message.level() == level)
+    }
+
+    /// The messages that wait, without marking them as shown.
+    pub fn peek(&self) -> Vec<Message> {
+        let mut state = self.session.inner().state();
+        let mut messages = state.visible_messages().to_vec();
+        messages.extend(state.flash.now.iter().cloned());
+        messages
+    }
+
+    /// Reads the messages and commits their consumption before it returns: of several requests, tabs or prefetches that
+    /// claim at once each message goes to exactly one.
+    ///
+    /// # Errors
+    /// `Unsupported` for client-side sessions, where nothing can be consumed exactly once; else as
+    /// [`SessionData::commit`].
+    pub async fn claim(&self) -> Result<Vec<Message>> {
+        let inner = self.session.inner();
+        if !inner.shared.capabilities.compare_and_set() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "client-side sessions cannot consume a message exactly once; set SESSION_URL to keep sessions on a server",
+            ));
+        }
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let (waiting, claims) = {
+            let mut state = inner.state();
+            let waiting = state.visible_messages().to_vec();
+            let ids: Vec<_> =
+                waiting.iter().map(Message::id).filter(|id| !state.flash.claimed.contains(id)).collect();
+            let claims = !ids.is_empty();
+            if claims {
+                state.change(Change::Claim(ids, Arc::clone(&got)))?;
+            }
+            (waiting, claims)
+        };
+        if claims && let Err(error) = self.session.commit().await {
+            // Nobody was given the messages: another commit of this request must not consume them.
+            inner
+                .state()
+                .take_back(|change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got)))?;
+            return Err(error);
+        }
+        let got = got.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut state = inner.state();
+        state.flash.claimed.extend(got);
+        let claimed = |message: &Message| state.flash.claimed.contains(&message.id());
+        let mut messages: Vec<_> = waiting.into_iter().filter(claimed).collect();
+        state.flash.inbox = Some(messages.clone());
+        messages.extend(state.flash.now.iter().cloned());
+        Ok(messages)
+    }
+
+    /// Keeps everything for another request, read or not.
+    pub fn keep(&self) -> &Self {
+        self.session.inner().state().flash.keep_all = true;
+        self
+    }
+
+    /// Keeps the messages of one level for another request, read or not.
+    pub fn keep_level(&self, level: Level) -> &Self {
+        self.session.inner().state().flash.keep_levels.push(level);
+        self
+    }
+
+    /// Drops every message and all data that wait, also what this request pushed, whatever the response is.
+    ///
+    /// # Errors
+    /// As [`SessionData::insert`].
+    pub fn discard(&self) -> Result<()> {
+        let mut state = self.session.inner().state();
+        let ids = state.view.flash.ids().collect();
+        state.change(Change::Drop(ids))?;
+        state.flash.inbox = Some(Vec::new());
+        state.flash.now.clear();
+        Ok(())
+    }
+
+    /// How many messages were dropped in this request because too many wait.
+    pub fn dropped(&self) -> usize {
+        self.session.inner().state().flash.dropped
+    }
+
+    /// Leaves data for the next request: Mocha's `flash_data`. It replaces what was left before.
+    ///
+    /// # Errors
+    /// As [`set_data_for`](Self::set_data_for).
+    #[doc(alias = "flash_data")]
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<&Self> {
+        self.set_data_for("", data)
+    }
+
+    /// Leaves data for the next request in a slot of its own.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it cannot be encoded; `TooLarge` over the cap; else as
+    /// [`SessionData::insert`].
+    pub fn set_data_for<T: Serialize + ?Sized>(&self, slot: &str, data: &T) -> Result<&Self> {
+        let inner = self.session.inner();
+        let data = values::encode(data)?;
+        check_size(data.len() + slot.len(), inner.shared.policy.flash.bytes)?;
+        inner.state().change(Change::SetData(Text::from(slot), fastrand::u64(1..), data))?;
+        Ok(self)
+    }
+
+    /// The data that an earlier request left: Mocha's `get_flash_data`. Consumed like a message that was read.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the data is not a `T`; it stays.
+    #[doc(alias = "get_flash_data")]
+    pub fn take_data<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.take_data_for("")
+    }
+
+    /// The data that an earlier request left in this slot.
+    ///
+    /// # Errors
+    /// As [`take_data`](Self::take_data).
+    pub fn take_data_for<T: DeserializeOwned>(&self, slot: &str) -> Result<Option<T>> {
+        let mut state = self.session.inner().state();
+        let Some((id, data)) = state.visible_data(slot) else { return Ok(None) };
+        let taken = values::decode("flash data", &data)?;
+        state.flash.mark(id);
+        Ok(Some(taken))
+    }
+
+    fn read(&self, which: impl Fn(&Message) -> bool) -> Vec<Message> {
+        let mut state = self.session.inner().state();
+        let mut messages: Vec<_> =
+            state.visible_messages().iter().filter(|message| which(message)).cloned().collect();
+        messages.iter().for_each(|message| state.flash.mark(message.id()));
+        messages.extend(state.flash.now.iter().filter(|message| which(message)).cloned());
+        messages
+    }
+}
+
+impl fmt::Debug for Flash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flash")
+    }
+}
+
+fn check_size(bytes: usize, most: usize) -> Result<()> {
+    if bytes > most {
+        let why = format!("a flash of {bytes} bytes exceeds the cap of {most}");
+        return Err(Error::new(ErrorKind::TooLarge, why).during("flash"));
+    }
+    Ok(())
+}

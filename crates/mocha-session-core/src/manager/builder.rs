@@ -1,0 +1,321 @@
+//! The rules of a manager, and what they refuse.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Backend, SessionManager, Shared};
+use crate::client::{self, ClientSide};
+use crate::cookie::{CookiePolicy, CookieWriter};
+use crate::error::{Error, Result};
+use crate::flash::Level;
+use crate::owners::Owners;
+use crate::policy::{self, CLIENT_SIDE_ABSOLUTE, Policy};
+use crate::queue::Queues;
+use crate::secret::Secrets;
+use crate::session::change::Caps;
+use crate::signing::Signer;
+use crate::storage::Storage;
+use crate::store::Durability;
+use crate::time::{Clock, SystemClock};
+use crate::vault::Vault;
+
+/// What a request gets when its session cannot be loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// An error, 503 for most: unknown is not absent. The default.
+    #[default]
+    Refuse,
+    /// An empty session that cannot be changed, so that public pages stay up. The cookie is not touched.
+    Anonymous,
+}
+
+/// What an application cannot do without: checked when the manager is built, so that a forgotten or mistyped
+/// `SESSION_URL` is found at the start and not after an incident.
+///
+/// ```
+/// use mocha_session_core::{Requirement, Secrets, SessionManager, Storage};
+///
+/// let unset = Storage::client_side().with_secrets(Secrets::generate()?);
+/// let refused = SessionManager::builder(unset).require(Requirement::FinalLogout).build();
+/// assert!(refused.unwrap_err().is_invalid_config());
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Requirement {
+    /// A destroyed session cannot come back and no update is lost: any store, not the client's cookie.
+    FinalLogout,
+    /// An acknowledged write survives this much.
+    Durability(Durability),
+    /// The engine never drops a live session to make room.
+    NoEviction,
+    /// The engine can list its sessions.
+    Listing,
+    /// A user's sessions can be listed and revoked.
+    OwnerIndex,
+}
+
+/// Builds a [`SessionManager`].
+///
+/// ```
+/// use std::time::Duration;
+/// use mocha_session_core::{CookiePolicy, SameSite, Secrets, SessionManager, Storage};
+///
+/// let manager = SessionManager::builder(Storage::client_side())
+///     .secrets(Secrets::generate()?)
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .absolute_timeout(Duration::from_secs(12 * 60 * 60))
+///     .cookie(CookiePolicy::named("__Host-admin").same_site(SameSite::Strict))
+///     .build()?;
+/// assert_eq!(manager.cookie_name(), "__Host-admin");
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct SessionManagerBuilder {
+    storage: Storage,
+    secrets: Option<Secrets>,
+    cookie: CookiePolicy,
+    clock: Arc<dyn Clock>,
+    timeout: Option<Duration>,
+    idle: Duration,
+    absolute: Option<Duration>,
+    refresh: Option<Duration>,
+    remember_at_most: Duration,
+    limit: usize,
+    flash: Caps,
+    flash_minimum: Level,
+    failure: FailurePolicy,
+    commit_on_server_error: bool,
+    accept_unsigned: bool,
+    plain: bool,
+    owners_most: usize,
+    check_owner_at_load: bool,
+    required: Vec<Requirement>,
+}
+
+impl SessionManagerBuilder {
+    pub(super) fn new(storage: Storage) -> Self {
+        const DAY: u64 = 24 * 60 * 60;
+        Self {
+            storage,
+            secrets: None,
+            cookie: CookiePolicy::new(),
+            clock: Arc::new(SystemClock),
+            timeout: None,
+            idle: Duration::from_secs(14 * DAY),
+            absolute: None,
+            refresh: None,
+            remember_at_most: Duration::from_secs(365 * DAY),
+            limit: 1024 * 1024,
+            flash: Caps { messages: 50, bytes: 16 * 1024 },
+            flash_minimum: Level::Debug,
+            failure: FailurePolicy::Refuse,
+            commit_on_server_error: false,
+            accept_unsigned: false,
+            plain: false,
+            owners_most: 100,
+            check_owner_at_load: false,
+            required: Vec::new(),
+        }
+    }
+
+    /// The secrets that sign cookies and hash owners' names, and that seal client-side sessions. They take precedence
+    /// over those that came with the storage.
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// The cookie's name and attributes.
+    pub fn cookie(mut self, cookie: CookiePolicy) -> Self {
+        self.cookie = cookie;
+        self
+    }
+
+    /// The clock, for tests of what expires.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How long a session lives without being used. The default is two weeks. (ASVS 7.3.1)
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// How long a session lives however much it is used; a login starts it anew. The default is unlimited, or 30 days for
+    /// client-side sessions. (ASVS 7.3.2)
+    pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
+        self.absolute = Some(absolute);
+        self
+    }
+
+    /// The least time that moving the idle deadline must gain to be worth a write. The default is a tenth of the idle
+    /// timeout.
+    pub fn refresh_interval(mut self, refresh: Duration) -> Self {
+        self.refresh = Some(refresh);
+        self
+    }
+
+    /// The longest lifetime that [`remember_for`](crate::SessionData::remember_for) may give. The default is a year.
+    pub fn remember_at_most(mut self, ceiling: Duration) -> Self {
+        self.remember_at_most = ceiling;
+        self
+    }
+
+    /// The deadline of every call of the store. The default is the URL's `timeout`, or five seconds.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The largest record in bytes, where the engine does not set a smaller one. The default is 1 MiB.
+    pub fn max_record_bytes(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// How many flash messages may wait, and how many bytes of them; past that the oldest are dropped. The default is 50
+    /// and 16 KiB.
+    pub fn flash_limits(mut self, messages: usize, bytes: usize) -> Self {
+        self.flash = Caps { messages, bytes };
+        self
+    }
+
+    /// The least level of flash messages; those below it are ignored when pushed. The default keeps all.
+    pub fn flash_minimum(mut self, level: Level) -> Self {
+        self.flash_minimum = level;
+        self
+    }
+
+    /// What a request gets when its session cannot be loaded.
+    pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
+        self.failure = policy;
+        self
+    }
+
+    /// Whether a response of 5xx commits its session all the same. The default is no: what the response did not confirm
+    /// did not happen.
+    pub fn commit_on_server_error(mut self, yes: bool) -> Self {
+        self.commit_on_server_error = yes;
+        self
+    }
+
+    /// Whether ids without a signature are taken although there is a secret: for the time after a secret was introduced.
+    pub fn accept_unsigned(mut self, yes: bool) -> Self {
+        self.accept_unsigned = yes;
+        self
+    }
+
+    /// Stores payloads unsealed, for debugging: whoever reads the store then reads every session.
+    pub fn dangerously_unsealed(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// How many sessions an owner may have; the oldest is revoked to make room. The default is 100.
+    pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
+        self.owners_most = most;
+        self
+    }
+
+    /// Looks the owner's index up at every load of an owned session, one more trip: what is not listed there is revoked.
+    /// Needed for owner calls on engines that evict.
+    pub fn check_owner_at_load(mut self, yes: bool) -> Self {
+        self.check_owner_at_load = yes;
+        self
+    }
+
+    /// Refuses to build a manager on an engine that cannot do this.
+    pub fn require(mut self, requirement: Requirement) -> Self {
+        self.required.push(requirement);
+        self
+    }
+
+    /// The manager.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for cookie attributes that browsers drop, lifetimes under a second, client-side sessions without a
+    /// secret, and requirements that the engine does not meet.
+    pub fn build(self) -> Result<SessionManager> {
+        let cookie = CookieWriter::new(&self.cookie)?;
+        let capabilities = self.storage.capabilities();
+        let owners_indexed =
+            capabilities.compare_and_set() && (!capabilities.evicts() || self.check_owner_at_load);
+        for requirement in &self.required {
+            let met = match requirement {
+                Requirement::FinalLogout => capabilities.compare_and_set(),
+                Requirement::Durability(least) => {
+                    capabilities.compare_and_set() && capabilities.durability() >= *least
+                }
+                Requirement::NoEviction => !capabilities.evicts(),
+                Requirement::Listing => capabilities.listing(),
+                Requirement::OwnerIndex => owners_indexed,
+            };
+            if !met {
+                let engine = capabilities.engine();
+                return Err(Error::invalid_config(format!(
+                    "this application requires {requirement:?} and its sessions would live in `{engine}`, which cannot do \
+                     that; check SESSION_URL ({capabilities})"
+                )));
+            }
+        }
+        let timeout = self.timeout.or(self.storage.timeout).unwrap_or(Duration::from_secs(5));
+        if timeout.is_zero() {
+            return Err(Error::invalid_config("the store's timeout must be above zero"));
+        }
+        let client_side = self.storage.store.is_none();
+        let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
+        let policy = Policy {
+            idle: policy::lifetime("idle timeout", self.idle)?,
+            absolute: absolute.map(|absolute| policy::lifetime("absolute timeout", absolute)).transpose()?,
+            refresh: self.refresh.map(policy::millis),
+            remember_at_most: policy::lifetime("ceiling of remember_for", self.remember_at_most)?,
+            limit: self.limit,
+            flash: self.flash,
+            flash_minimum: self.flash_minimum,
+            commit_on_server_error: self.commit_on_server_error,
+            anonymous_on_failure: self.failure == FailurePolicy::Anonymous,
+            // Longer than a minute, and than any call that may still carry what was read before it.
+            tombstone: policy::millis(Duration::from_secs(60).max(timeout.saturating_mul(4))),
+        };
+        let secrets = self.secrets.or_else(|| self.storage.secrets.clone());
+        let backend = match &self.storage.store {
+            None => {
+                let secrets = secrets.clone().ok_or_else(client::no_secret)?;
+                Backend::Client(ClientSide::new(secrets, cookie.name()))
+            }
+            Some(store) => Backend::Store {
+                vault: Vault::new(
+                    Arc::clone(store),
+                    Arc::clone(&self.clock),
+                    timeout,
+                    policy.limit,
+                    self.plain,
+                ),
+                queues: Arc::new(Queues::new()),
+            },
+        };
+        let shared = Shared {
+            backend,
+            signer: Signer::new(secrets.as_ref(), self.accept_unsigned),
+            owners: Owners::new(secrets.as_ref(), self.owners_most),
+            owners_indexed,
+            check_owner_at_load: self.check_owner_at_load && !client_side,
+            capabilities,
+            storage: self.storage,
+            policy,
+            cookie,
+            clock: self.clock,
+        };
+        Ok(SessionManager { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for SessionManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionManagerBuilder").field("storage", &self.storage).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! A user's sessions: list them, end one, end all.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use super::{Backend, SessionManager};
+use crate::error::{Error, ErrorKind, Result};
+use crate::owners::Entry;
+use crate::session::{SessionData, identity};
+use crate::time::from_millis;
+use crate::vault::Vault;
+use crate::wire::Text;
+
+/// Names one of an owner's sessions, through all its rotations. Not a secret: fit for a form on the "my devices" page.
+///
+/// ```
+/// use mocha_session_core::SessionHandle;
+/// let handle: SessionHandle = "00000000000000ff".parse()?;
+/// assert_eq!(handle.to_string(), "00000000000000ff");
+/// assert!("1; DROP TABLE".parse::<SessionHandle>().is_err());
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionHandle(pub(crate) u64);
+
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for SessionHandle {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let hex = text.len() == 16 && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+        match u64::from_str_radix(text, 16) {
+            Ok(number) if hex => Ok(Self(number)),
+            _ => Err(Error::invalid_input("a session handle is 16 hexadecimal digits")),
+        }
+    }
+}
+
+/// One of an owner's sessions, as their index knows it.
+///
+/// ```no_run
+/// # async fn demo(manager: mocha_session_core::SessionManager) -> mocha_session_core::Result<()> {
+/// for device in manager.sessions_of("alice").await? {
+///     println!("{}: {} since {:?}", device.handle(), device.label().unwrap_or("?"), device.created_at());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnedSession {
+    handle: SessionHandle,
+    created: SystemTime,
+    until: SystemTime,
+    label: Option<String>,
+}
+
+impl OwnedSession {
+    /// What [`SessionManager::revoke`] takes.
+    pub fn handle(&self) -> SessionHandle {
+        self.handle
+    }
+
+    /// When the owner logged in.
+    pub fn created_at(&self) -> SystemTime {
+        self.created
+    }
+
+    /// When it expires unless it is used.
+    pub fn expires_at(&self) -> SystemTime {
+        self.until
+    }
+
+    /// What [`set_label`](SessionData::set_label) said of it.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+}
+
+/// Without its label, which is the user's.
+impl fmt::Debug for OwnedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedSession")
+            .field("handle", &self.handle)
+            .field("created", &self.created)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SessionManager {
+    /// The live sessions of a user, newest login first.
+    ///
+    /// # Errors
+    /// `Unsupported` for client-side sessions, and on engines that evict unless the manager was built with
+    /// [`check_owner_at_load`](super::SessionManagerBuilder::check_owner_at_load); else the engine's.
+    pub async fn sessions_of(&self, owner: &str) -> Result<Vec<OwnedSession>> {
+        let vault = self.indexed()?;
+        let now = vault.now();
+        let index = self.shared.owners.read(vault, &Text::from(owner)).await?.unwrap_or_default();
+        let live = index.entries.into_iter().filter(|entry| !entry.revoked && entry.until > now);
+        let mut sessions: Vec<_> = live
+            .map(|entry| OwnedSession {
+                handle: SessionHandle(entry.handle),
+                created: from_millis(entry.created),
+                until: from_millis(entry.until),
+                label: entry.label.map(|label| label.as_str().to_owned()),
+            })
+            .collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.created));
+        Ok(sessions)
+    }
+
+    /// Ends one session of a user; whether there was one.
+    ///
+    /// # Errors
+    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it stopped.
+    pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool> {
+        let ended = self.revoke_where(owner, false, |entry| entry.handle == handle.0).await?;
+        Ok(ended.contains(&handle.0))
+    }
+
+    /// Ends every session of a user, and refuses logins that are under way: "log out everywhere".
+    ///
+    /// # Errors
+    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it stopped.
+    pub async fn revoke_all(&self, owner: &str) -> Result<usize> {
+        Ok(self.revoke_where(owner, true, |_| true).await?.len())
+    }
+
+    /// Ends every session of this session's owner but this one, and refuses logins that are under way.
+    ///
+    /// # Errors
+    /// `InvalidInput` when nobody is logged in or the login is not committed yet; else as
+    /// [`sessions_of`](Self::sessions_of).
+    pub async fn revoke_others(&self, session: &SessionData) -> Result<usize> {
+        let owner = {
+            let state = session.inner().state();
+            // A login that is not committed may still come to nothing.
+            let committed = state.base.as_ref().and(state.before().owner.as_ref());
+            committed.filter(|owner| owner.handle != 0 && state.view.owner.as_ref() == Some(owner)).cloned()
+        };
+        let Some(owner) = owner else {
+            self.indexed()?;
+            return Err(Error::invalid_input(
+                "this session has no owner whose other sessions could be ended",
+            ));
+        };
+        let others = |entry: &Entry| entry.handle != owner.handle;
+        Ok(self.revoke_where(owner.name.as_str(), true, others).await?.len())
+    }
+
+    async fn revoke_where(
+        &self,
+        owner: &str,
+        everyone: bool,
+        which: impl Fn(&Entry) -> bool + Send + Sync,
+    ) -> Result<Vec<u64>> {
+        let vault = self.indexed()?;
+        let owner = Text::from(owner);
+        let marked = self.shared.owners.mark(vault, &owner, everyone, which).await?;
+        for (_, keys) in &marked {
+            identity::end_all(&self.shared, vault, keys).await?;
+        }
+        let handles: Vec<_> = marked.into_iter().map(|(handle, _)| handle).collect();
+        if !handles.is_empty() {
+            self.shared.owners.forget(vault, &owner, &handles).await?;
+        }
+        Ok(handles)
+    }
+
+    fn indexed(&self) -> Result<&Vault> {
+        match &self.shared.backend {
+            Backend::Client(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "client-side sessions cannot be listed or revoked; set SESSION_URL to keep sessions on a server",
+            )),
+            Backend::Store { .. } if !self.shared.owners_indexed => Err(Error::new(
+                ErrorKind::Unsupported,
+                "this engine may evict what it acknowledged, so owners' sessions are not indexed; build the manager with \
+                 check_owner_at_load(true), which costs one more trip per load",
+            )),
+            Backend::Store { vault, .. } => Ok(vault),
+        }
+    }
+}

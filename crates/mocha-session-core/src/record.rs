@@ -1,0 +1,273 @@
+//! The record: what a store keeps of a session, byte for byte, the same on every engine.
+//!
+//! ```text
+//! 'S' version=1 kind deadline(8) commit ids(4 × 8) [successor(20)]      the header, in the clear, authenticated
+//! nonce(12) ciphertext tag(16)                                          the sealed payload; a tombstone has none
+//! ```
+//!
+//! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the payload follows the
+//! header as it is. The header alone is enough to sweep, move, revoke and count.
+
+use bytes::Bytes;
+
+use crate::crypto::{self, Key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::StorageKey;
+
+const MAGIC: u8 = b'S';
+const VERSION: u8 = 1;
+const PLAIN: u8 = 0x80;
+const HEADER: usize = 3 + 8 + 32;
+
+/// Which commit wrote a record: random, so that a writer finds its own.
+pub(crate) type CommitId = u64;
+
+/// What a record stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A session.
+    Live,
+    /// A tombstone: the session goes on under another key.
+    Moved(StorageKey),
+    /// A tombstone: the session was destroyed.
+    Removed,
+    /// The index of an owner's sessions.
+    Index,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Self::Live => 1,
+            Self::Moved(_) => 2,
+            Self::Removed => 3,
+            Self::Index => 4,
+        }
+    }
+
+    /// Whether it has no payload.
+    pub(crate) fn is_tombstone(self) -> bool {
+        matches!(self, Self::Moved(_) | Self::Removed)
+    }
+}
+
+/// The part of a record that anyone may read and nobody may change unnoticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// When it expires, in milliseconds since 1970.
+    pub(crate) deadline: u64,
+    /// The last commits, newest first; zero where there was none.
+    pub(crate) commits: [CommitId; 4],
+}
+
+impl Header {
+    /// The commit ids of the record that `commit` writes over this one.
+    pub(crate) fn followed_by(&self, commit: CommitId) -> [CommitId; 4] {
+        [commit, self.commits[0], self.commits[1], self.commits[2]]
+    }
+
+    fn write(&self, plain: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[MAGIC, VERSION, self.kind.code() | if plain { PLAIN } else { 0 }]);
+        out.extend_from_slice(&self.deadline.to_be_bytes());
+        self.commits.iter().for_each(|commit| out.extend_from_slice(&commit.to_be_bytes()));
+        if let Kind::Moved(successor) = self.kind {
+            out.extend_from_slice(successor.as_bytes());
+        }
+    }
+
+    /// Reads the header: it, whether the payload is plain, and its length.
+    pub(crate) fn read(record: &[u8]) -> Result<(Self, bool, usize)> {
+        let Some((head, rest)) = record.split_first_chunk::<HEADER>() else {
+            return Err(Error::corrupt("the record is damaged: it is shorter than a header"));
+        };
+        if head[0] != MAGIC {
+            return Err(Error::corrupt("what is stored under the session's key is not a session record"));
+        }
+        if head[1] != VERSION {
+            return Err(Error::corrupt(
+                "the record has a newer format than this version of the library reads; it was left as it is",
+            ));
+        }
+        let number = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&head[at..at + 8]);
+            u64::from_be_bytes(bytes)
+        };
+        let mut length = HEADER;
+        let kind = match head[2] & !PLAIN {
+            1 => Kind::Live,
+            2 => {
+                let successor =
+                    rest.first_chunk().ok_or(Error::corrupt("the record is damaged: no successor"))?;
+                length += StorageKey::BYTES;
+                Kind::Moved(StorageKey::from_bytes(*successor))
+            }
+            3 => Kind::Removed,
+            4 => Kind::Index,
+            _ => {
+                return Err(Error::corrupt(
+                    "the record is of a kind that this version of the library does not know",
+                ));
+            }
+        };
+        let header =
+            Self { kind, deadline: number(3), commits: [number(11), number(19), number(27), number(35)] };
+        Ok((header, head[2] & PLAIN != 0, length))
+    }
+}
+
+/// What can be the payload of a record.
+pub(crate) trait Payload {
+    /// About how long it will be.
+    fn size_hint(&self) -> usize;
+    /// Appends it.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+/// A tombstone's payload: none.
+impl Payload for () {
+    fn size_hint(&self) -> usize {
+        0
+    }
+    fn write(&self, _out: &mut Vec<u8>) {}
+}
+
+/// Writes a whole record into one buffer, sealed in place, unless `plain`.
+pub(crate) fn encode(
+    header: &Header,
+    payload: &impl Payload,
+    seal: &Key,
+    plain: bool,
+    limit: usize,
+) -> Result<Vec<u8>> {
+    let room = HEADER + StorageKey::BYTES + crypto::NONCE + payload.size_hint() + crypto::TAG;
+    let mut out = Vec::with_capacity(room);
+    header.write(plain, &mut out);
+    let head = out.len();
+    if !header.kind.is_tombstone() {
+        out.resize(head + if plain { 0 } else { crypto::NONCE }, 0);
+        payload.write(&mut out);
+        if !plain {
+            let mut bound = [0; HEADER];
+            bound.copy_from_slice(&out[..HEADER]);
+            crypto::seal(seal, &mut out, head, &bound)?;
+        }
+    }
+    if out.len() > limit {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "the session takes {} bytes and the limit is {limit}; keep large data elsewhere and its key here",
+                out.len()
+            ),
+        ));
+    }
+    Ok(out)
+}
+
+/// Opens a record whose header has been read; empty for a tombstone.
+pub(crate) fn open(
+    record: &Bytes,
+    header_length: usize,
+    plain: bool,
+    seal: &Key,
+    accept_plain: bool,
+) -> Result<Bytes> {
+    let body = record.slice(header_length..);
+    match (plain, accept_plain) {
+        (true, true) => Ok(body),
+        (true, false) => {
+            Err(Error::corrupt("the record is not sealed, and this manager reads sealed records alone"))
+        }
+        (false, _) => crypto::open(seal, &body, &record[..header_length]).map(Bytes::from).ok_or_else(|| {
+            Error::corrupt("the record cannot be opened: it is damaged, or was sealed for another session")
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const SEAL: Key = [9; 32];
+
+    struct Text(&'static str);
+    impl Payload for Text {
+        fn size_hint(&self) -> usize {
+            self.0.len()
+        }
+        fn write(&self, out: &mut Vec<u8>) {
+            out.extend_from_slice(self.0.as_bytes());
+        }
+    }
+
+    fn header(kind: Kind) -> Header {
+        Header { kind, deadline: 0x0102_0304_0506_0708, commits: [1, 2, 3, 4] }
+    }
+
+    fn read(record: &Bytes, accept_plain: bool) -> Result<(Header, Bytes)> {
+        let (header, plain, length) = Header::read(record)?;
+        let body = open(record, length, plain, &SEAL, accept_plain)?;
+        Ok((header, body))
+    }
+
+    #[test]
+    fn the_header_has_these_bytes() {
+        // Golden: a change here makes every stored session unreadable and needs a new version number.
+        let plain = encode(&header(Kind::Live), &Text("payload"), &SEAL, true, 1000).unwrap();
+        assert_eq!(
+            plain,
+            b"S\x01\x81\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04payload"
+        );
+        let moved =
+            encode(&header(Kind::Moved(StorageKey::from_bytes([7; 20]))), &(), &SEAL, false, 1000).unwrap();
+        assert_eq!((moved.len(), moved[2], &moved[43..]), (63, 2, &[7; 20][..]));
+        let removed = encode(&header(Kind::Removed), &(), &SEAL, false, 1000).unwrap();
+        assert_eq!((removed.len(), removed[2]), (43, 3));
+    }
+
+    #[test]
+    fn a_sealed_record_written_by_version_1_still_opens() {
+        let mut record = encode(&header(Kind::Live), &Text(""), &SEAL, true, 1000).unwrap();
+        record[2] = 1;
+        record.extend_from_slice(GOLDEN);
+        assert_eq!(read(&record.into(), false).unwrap().1, &b"sealed by version 1"[..]);
+    }
+
+    #[test]
+    fn every_single_bit_flipped_is_refused_without_panic() {
+        let record = encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap();
+        assert!(read(&record.clone().into(), false).is_ok());
+        for bit in 0..record.len() * 8 {
+            let mut flipped = record.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let read = read(&flipped.into(), false);
+            // A live record that is said to be a tombstone opens with nothing in it only if its length fits: it doesn't.
+            assert!(read.is_err_and(|error| error.is_corrupt()), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_is_refused() {
+        let record = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
+        for length in 0..record.len() {
+            assert!(read(&record.slice(..length), false).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn plain_is_read_only_where_it_is_accepted_and_limits_hold() {
+        let plain = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, true, 1000).unwrap());
+        assert!(read(&plain, true).is_ok());
+        assert!(read(&plain, false).is_err_and(|error| error.is_corrupt()));
+        let error = encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 50).unwrap_err();
+        assert!(error.is_too_large());
+    }
+
+    /// The text `sealed by version 1`, sealed under `SEAL` by another implementation of AES-256-GCM.
+    const GOLDEN: &[u8] =
+        b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x99\x34\xfa\xae\x59\x2b\x0a\x87\xe6\x76\x5a\
+        \xfa\xa2\xb0\xac\x5b\xbd\x55\xbe\x69\x84\x88\xc5\xd9\x04\x6c\x4e\x01\xe1\x96\xed\x42\xfa\x7f\xbe";
+}

@@ -1,0 +1,145 @@
+//! The log of changes: what a request did to its session, in a form that can be done again on another base.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::content::{Content, Owner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flash::{FlashId, Message};
+use crate::wire::Text;
+
+/// A change of one value that depends on the value: from what is there (encoded) to what shall be there.
+pub(crate) type Updater = Arc<dyn Fn(Option<&[u8]>) -> Result<Option<Bytes>> + Send + Sync>;
+
+/// One change. Applied in order over any base they give what the request meant.
+#[derive(Clone)]
+pub(crate) enum Change {
+    Set(Text, Bytes),
+    /// Set if nothing is there.
+    Init(Text, Bytes),
+    Remove(Text),
+    Update(Text, Updater),
+    /// Remove this very value: it was handed out as taken, and nobody else may have taken it.
+    Take(Text, Bytes),
+    Clear,
+    Label(Option<Text>),
+    Remember(Option<u64>),
+    /// The session is this owner's from here on, and begins now.
+    Login {
+        owner: Text,
+        handle: u64,
+        now: u64,
+    },
+    Push(Message, Caps),
+    SetData(Text, FlashId, Bytes),
+    Drop(Vec<FlashId>),
+    /// Remove these, and say which of them were there: they are the caller's alone.
+    Claim(Vec<FlashId>, Arc<Mutex<Vec<FlashId>>>),
+}
+
+/// How much flash may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Change {
+    fn apply(&self, content: &mut Content, before: &[Self]) -> Result<()> {
+        match self {
+            Self::Set(key, value) => content.values.set(key, value.clone()),
+            Self::Init(key, value) => {
+                if content.values.get(key.as_str()).is_none() {
+                    content.values.set(key, value.clone());
+                }
+            }
+            Self::Remove(key) => drop(content.values.remove(key.as_str())),
+            Self::Update(key, update) => {
+                match update(content.values.get(key.as_str()).map(|value| &value[..]))? {
+                    Some(value) => content.values.set(key, value),
+                    None => drop(content.values.remove(key.as_str())),
+                }
+            }
+            Self::Take(key, taken) => match content.values.get(key.as_str()) {
+                Some(value) if value == taken => drop(content.values.remove(key.as_str())),
+                _ => {
+                    let why =
+                        format!("another request took or changed the session value `{}` first", key.as_str());
+                    return Err(Error::new(ErrorKind::Conflict, why).during("take"));
+                }
+            },
+            Self::Clear => content.values.clear(),
+            Self::Label(label) => content.label.clone_from(label),
+            Self::Remember(millis) => content.remember = *millis,
+            Self::Login { owner, handle, now } => {
+                if content.owner.as_ref().is_some_and(|was| was.name != *owner) {
+                    let pushed = pushed_ids(before);
+                    let mut flash = std::mem::take(&mut content.flash);
+                    flash.keep_ids(&pushed);
+                    *content = Content { flash, ..Content::new(*now) };
+                }
+                (content.created, content.touched) = (*now, *now);
+                content.owner = Some(Owner { name: owner.clone(), handle: *handle });
+            }
+            Self::Push(message, caps) => drop(content.flash.push(message.clone(), caps.messages, caps.bytes)),
+            Self::SetData(slot, id, value) => content.flash.set_data(slot.as_str(), *id, value.clone()),
+            Self::Drop(ids) => content.flash.drop_ids(ids),
+            Self::Claim(ids, got) => {
+                let here: Vec<_> = content.flash.ids().filter(|id| ids.contains(id)).collect();
+                content.flash.drop_ids(&here);
+                *got.lock().unwrap_or_else(PoisonError::into_inner) = here;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change(…)")
+    }
+}
+
+/// The content that `log` makes of `base`.
+pub(crate) fn replay(base: &Content, log: &[Change]) -> Result<Content> {
+    let mut content = base.clone();
+    apply(&mut content, log)?;
+    Ok(content)
+}
+
+/// Applies the whole log in place.
+pub(crate) fn apply(content: &mut Content, log: &[Change]) -> Result<()> {
+    for (at, change) in log.iter().enumerate() {
+        change.apply(content, &log[..at])?;
+    }
+    Ok(())
+}
+
+/// Applies the last change of a log to the content that the others have made.
+pub(crate) fn apply_last(content: &mut Content, log: &[Change]) -> Result<()> {
+    match log.split_last() {
+        Some((last, before)) => last.apply(content, before),
+        None => Ok(()),
+    }
+}
+
+/// The identities of what this log pushed.
+pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
+    log.iter()
+        .filter_map(|change| match change {
+            Change::Push(message, _) => Some(message.id()),
+            Change::SetData(_, id, _) => Some(*id),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The owner that the log logs in, if it does: the last one counts.
+pub(crate) fn login_of(log: &[Change]) -> Option<(&Text, u64)> {
+    log.iter().rev().find_map(|change| match change {
+        Change::Login { owner, handle, .. } => Some((owner, *handle)),
+        _ => None,
+    })
+}

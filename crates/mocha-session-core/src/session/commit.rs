@@ -1,0 +1,238 @@
+//! The commit: a log of changes becomes the session's next record, under compare-and-set.
+
+use super::change::{self, Change};
+use super::identity;
+use super::state::{Base, Line, Stored, gone};
+use crate::content::Content;
+use crate::error::{Error, ErrorKind, Result};
+use crate::manager::{Backend, Shared};
+use crate::policy::EMPTIED;
+use crate::record::Kind;
+use crate::vault::{Attempt, Draft, Vault, Version, pause};
+
+/// How often a commit is tried again because somebody else was faster.
+pub(super) const ROUNDS: u32 = 64;
+
+/// What is to be committed.
+pub(crate) struct Job {
+    pub(crate) doomed: Option<(Base, Content)>,
+    pub(crate) base: Option<Base>,
+    /// The content of `base`.
+    pub(crate) loaded: Content,
+    pub(crate) log: Vec<Change>,
+    pub(crate) rotate: bool,
+}
+
+/// What a commit came to.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "short-lived, and nearly always the large one: a box would only cost"
+)]
+pub(crate) enum Outcome {
+    Committed(Committed),
+    /// The session is gone, the changes were dropped, and the cookie is not to be touched.
+    Gone,
+}
+
+/// The session after a commit.
+pub(crate) struct Committed {
+    pub(crate) base: Option<Base>,
+    pub(crate) content: Content,
+    pub(crate) line: Option<Line>,
+}
+
+impl Job {
+    /// Whether it takes more than one write, so that it must not be left half-way.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.doomed.is_some() || self.is_rotation()
+    }
+
+    fn is_rotation(&self) -> bool {
+        self.rotate || change::login_of(&self.log).is_some()
+    }
+}
+
+/// Does the job.
+pub(crate) async fn run(shared: &Shared, job: &Job) -> Result<Outcome> {
+    match &shared.backend {
+        Backend::Client(_) => client_side(shared, job),
+        Backend::Store { vault, .. } => {
+            let ended = match &job.doomed {
+                Some((Base::Stored(stored), content)) => {
+                    identity::destroy(shared, vault, stored, content).await?
+                }
+                _ => true,
+            };
+            let login = change::login_of(&job.log).is_some();
+            // Somebody else has ended the session that this request destroyed: its late response touches nothing, unless
+            // it logs somebody in.
+            if !ended && !login {
+                return Ok(Outcome::Gone);
+            }
+            let outcome = match &job.base {
+                None => identity::begin(shared, vault, &job.log).await?,
+                Some(Base::Stored(stored)) => {
+                    let empties = || change::replay(&job.loaded, &job.log).map(|content| content.is_empty());
+                    if job.is_rotation() && (login || !empties()?) {
+                        identity::rotate(shared, vault, stored, &job.loaded, &job.log).await?
+                    } else {
+                        in_place(shared, vault, stored, &job.loaded, &job.log, ROUNDS).await?
+                    }
+                }
+                Some(Base::Client { .. }) => {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "a client-side session in a store-backed manager",
+                    ));
+                }
+            };
+            Ok(match outcome {
+                Outcome::Committed(done) if job.doomed.is_some() && done.base.is_none() => {
+                    Outcome::Committed(Committed { line: Some(Line::Remove), ..done })
+                }
+                outcome => outcome,
+            })
+        }
+    }
+}
+
+/// Writes the changes over the session where it is. With an empty log it moves the idle deadline, if that is due.
+pub(crate) async fn in_place(
+    shared: &Shared,
+    vault: &Vault,
+    stored: &Stored,
+    loaded: &Content,
+    log: &[Change],
+    rounds: u32,
+) -> Result<Outcome> {
+    let mut turn = shared.turn(&stored.place.key).await;
+    let mut version = stored.version.clone();
+    let mut reloaded: Option<Content> = None;
+    if let Some((latest, record)) = turn.latest().filter(|(latest, _)| latest.revision != version.revision) {
+        if latest.header.kind != Kind::Live {
+            turn.leave(&latest, &record);
+            return Ok(Outcome::Gone);
+        }
+        reloaded = Some(Content::read(vault.open(&record, &stored.place.seal)?)?);
+        version = latest;
+    }
+    let commit = fastrand::u64(1..);
+    for round in 0..rounds {
+        let base = reloaded.as_ref().unwrap_or(loaded);
+        let now = vault.now();
+        // Checked before each write: what expired meanwhile is not revived.
+        if shared.policy.effective(base, version.header.deadline) <= now {
+            return Ok(Outcome::Gone);
+        }
+        let mut next = change::replay(base, log)?;
+        let refresh = shared.policy.wants_refresh(base, version.header.deadline, now);
+        if next.same(base) && (base.is_empty() || !refresh) {
+            return Ok(Outcome::Committed(committed(stored, version, next, None)));
+        }
+        let emptied = next.is_empty();
+        if refresh {
+            next.touched = now;
+        }
+        let deadline = if emptied { now + EMPTIED } else { shared.policy.deadline(&next) };
+        if !keep_listed(shared, vault, stored, (&version, base), &next, deadline).await? {
+            return Ok(Outcome::Gone);
+        }
+        let draft = Draft { kind: Kind::Live, deadline, payload: &next };
+        match vault.replace(&stored.place, &version, commit, draft).await? {
+            Attempt::Done(done, record) => {
+                turn.leave(&done, &record);
+                if done.header.kind != Kind::Live {
+                    return Ok(Outcome::Gone);
+                }
+                if done.header.commits[0] != commit {
+                    next = Content::read(vault.open(&record, &stored.place.seal)?)?;
+                }
+                let line = if emptied {
+                    Some(Line::Remove)
+                } else {
+                    (deadline != version.header.deadline)
+                        .then(|| Line::Set(shared.signer.write(&stored.id), deadline))
+                };
+                return Ok(Outcome::Committed(committed(stored, done, next, line)));
+            }
+            Attempt::Changed(found) => {
+                let Some((changed, record)) = found.live() else { return Ok(Outcome::Gone) };
+                reloaded = Some(Content::read(vault.open(&record, &stored.place.seal)?)?);
+                version = changed;
+                if round + 1 < rounds {
+                    pause(round).await;
+                }
+            }
+        }
+    }
+    Err(contended())
+}
+
+/// Tells the owner's index of a later deadline or another label before the session has it; `false` when the session was
+/// revoked.
+async fn keep_listed(
+    shared: &Shared,
+    vault: &Vault,
+    stored: &Stored,
+    (version, base): (&Version, &Content),
+    next: &Content,
+    deadline: u64,
+) -> Result<bool> {
+    let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
+    // The index knows the deadline that the session was written with, which today's rules may not be those of.
+    if deadline <= version.header.deadline && next.label == base.label {
+        return Ok(true);
+    }
+    let key = stored.place.key;
+    shared.owners.follow(vault, owner, next.label.as_ref(), (key, key), deadline).await
+}
+
+fn client_side(shared: &Shared, job: &Job) -> Result<Outcome> {
+    let Backend::Client(client) = &shared.backend else { return Err(gone()) };
+    let now = shared.now();
+    let deadline = match &job.base {
+        Some(Base::Client { deadline }) => Some(*deadline),
+        _ => None,
+    };
+    let base = if deadline.is_some() { &job.loaded } else { &Content::new(now) };
+    if deadline.is_some_and(|deadline| shared.policy.effective(base, deadline) <= now) {
+        return Ok(Outcome::Gone);
+    }
+    let mut next = change::replay(base, &job.log)?;
+    let known = deadline.is_some() || job.doomed.is_some();
+    if next.is_empty() {
+        let line = known.then_some(Line::Remove);
+        return Ok(Outcome::Committed(Committed { base: None, content: next, line }));
+    }
+    let refresh = deadline.is_none_or(|deadline| shared.policy.wants_refresh(base, deadline, now));
+    if next.same(base) && !refresh && !job.rotate {
+        return Ok(Outcome::Committed(Committed { base: job.base.clone(), content: next, line: None }));
+    }
+    if refresh {
+        next.touched = now;
+    }
+    let deadline = shared.policy.deadline(&next);
+    let line = Line::Set(client.seal(&next, deadline)?, deadline);
+    Ok(Outcome::Committed(Committed {
+        base: Some(Base::Client { deadline }),
+        content: next,
+        line: Some(line),
+    }))
+}
+
+pub(super) fn committed(
+    stored: &Stored,
+    version: Version,
+    content: Content,
+    line: Option<Line>,
+) -> Committed {
+    Committed { base: Some(Base::Stored(Stored { version, ..stored.clone() })), content, line }
+}
+
+pub(super) fn contended() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("{ROUNDS} times in a row somebody else changed the session first; nothing of this commit was written"),
+    )
+    .during("commit")
+}

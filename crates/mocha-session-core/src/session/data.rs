@@ -1,0 +1,374 @@
+//! What every handle to a session can do: read and change its values, flash, commit, reload.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::change::{Change, Updater};
+use super::state::{Inner, Phase, gone};
+use super::{MAX_NAME_BYTES, finish, load, stored};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flash::Flash;
+use crate::key::{self, KeyFor, KeyName};
+use crate::manager::Backend;
+use crate::policy;
+use crate::time::from_millis;
+use crate::values;
+use crate::wire::Text;
+
+/// What every handle to a session can do. [`Session`](crate::Session) and
+/// [`DetachedSession`](crate::DetachedSession) deref to it.
+///
+/// Names of values are [`Key`](crate::Key)s or plain text; names beginning with `__` are reserved. Values are anything
+/// serde can write.
+///
+/// `get` then `insert` is a blind write: of two requests that do so at once the later one wins. Where that matters use
+/// [`update`](Self::update) or [`modify`](Self::modify), which are atomic on every engine with compare-and-set.
+///
+/// ```
+/// # let session = mocha_session_core::Session::in_memory()?;
+/// session.insert("color", "blue")?;
+/// assert_eq!(session.get::<String>("color")?.as_deref(), Some("blue"));
+/// assert!(session.get::<u32>("color").is_err()); // and the value is still there
+/// assert!(session.remove("color")?);
+/// assert!(!session.contains("color"));
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SessionData {
+    inner: Arc<Inner>,
+}
+
+impl SessionData {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// A value; `None` when there is none.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the value is not a `T` (it stays), or the name is not allowed.
+    pub fn get<T: DeserializeOwned>(&self, key: impl KeyFor<T>) -> Result<Option<T>> {
+        let name = key::checked(&key)?;
+        let value = self.encoded(name);
+        value.map(|value| values::decode(name, &value)).transpose()
+    }
+
+    /// Sets a value, whatever was there.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the value cannot be encoded or the name is not allowed; `Closed` when the response has
+    /// its headers; `Gone` when a commit found the session gone; `Unavailable` when this request goes on without a session.
+    pub fn insert<T: Serialize>(&self, key: impl KeyFor<T>, value: T) -> Result<()> {
+        let name = Text::from(key::checked(&key)?);
+        let value = values::encode(&value)?;
+        self.inner.state().change(Change::Set(name, value))
+    }
+
+    /// Removes a value; whether there was one.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn remove(&self, key: impl KeyName) -> Result<bool> {
+        let name = Text::from(key::checked(&key)?);
+        let mut state = self.inner.state();
+        let there = state.view.values.get(name.as_str()).is_some();
+        state.change(Change::Remove(name))?;
+        Ok(there)
+    }
+
+    /// Removes a value and returns it: a one-time token, for example.
+    ///
+    /// Of several requests that take the same value one succeeds; the commit of the others is a `Conflict`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn take<T: DeserializeOwned>(&self, key: impl KeyFor<T>) -> Result<Option<T>> {
+        let name = key::checked(&key)?;
+        let mut state = self.inner.state();
+        let Some(value) = state.view.values.get(name).cloned() else { return Ok(None) };
+        let taken = values::decode(name, &value)?;
+        state.change(Change::Take(Text::from(name), value))?;
+        Ok(Some(taken))
+    }
+
+    /// Changes a value atomically: `f` gets what is there and gives what shall be, and what it returned is returned.
+    ///
+    /// `f` may run several times, on other values, when other requests change the session at the same time; it must have
+    /// no side effects. What `update` returns is provisional until the commit.
+    ///
+    /// ```
+    /// # let session = mocha_session_core::Session::in_memory()?;
+    /// assert_eq!(session.update("count", |count: Option<u32>| count.unwrap_or(0) + 1)?, 1);
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn update<T, F>(&self, key: impl KeyFor<T>, f: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        let name = key::checked(&key)?.to_owned();
+        let for_errors = name.clone();
+        let updater: Updater = Arc::new(move |value| {
+            let value = value.map(|value| values::decode(&for_errors, value)).transpose()?;
+            values::encode(&f(value)).map(Some)
+        });
+        match self.apply(&name, &updater)? {
+            Some(value) => values::decode(&name, &value),
+            None => Err(Error::new(ErrorKind::Internal, "an update left no value")),
+        }
+    }
+
+    /// Changes a value in place, atomically, as [`update`](Self::update) does; whether there was one.
+    ///
+    /// ```
+    /// # let session = mocha_session_core::Session::in_memory()?;
+    /// session.insert("cart", vec!["tea"])?;
+    /// assert!(session.modify("cart", |cart: &mut Vec<String>| cart.push("milk".into()))?);
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn modify<T, F>(&self, key: impl KeyFor<T>, f: F) -> Result<bool>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(&mut T) + Send + Sync + 'static,
+    {
+        let name = key::checked(&key)?.to_owned();
+        let for_errors = name.clone();
+        let updater: Updater = Arc::new(move |value| {
+            let Some(value) = value else { return Ok(None) };
+            let mut value = values::decode(&for_errors, value)?;
+            f(&mut value);
+            values::encode(&value).map(Some)
+        });
+        Ok(self.apply(&name, &updater)?.is_some())
+    }
+
+    /// The value, or, where there is none, what `f` makes, which is then set.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn get_or_insert_with<T: Serialize + DeserializeOwned>(
+        &self,
+        key: impl KeyFor<T>,
+        f: impl FnOnce() -> T,
+    ) -> Result<T> {
+        let name = key::checked(&key)?;
+        if let Some(value) = self.encoded(name) {
+            return values::decode(name, &value);
+        }
+        let made = values::encode(&f())?;
+        let mut state = self.inner.state();
+        state.change(Change::Init(Text::from(name), made))?;
+        // A clone of this session may have set it while `f` ran; what is there counts.
+        let value = state.view.values.get(name).cloned().unwrap_or_default();
+        drop(state);
+        values::decode(name, &value)
+    }
+
+    /// Whether there is such a value.
+    pub fn contains(&self, key: impl KeyName) -> bool {
+        self.inner.state().view.values.get(key.key_name()).is_some()
+    }
+
+    /// The names of the values, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        self.inner.state().view.values.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// All names and values, sorted by name.
+    ///
+    /// # Errors
+    /// `InvalidInput` when a value has no JSON form (a map with keys that are not text, for example).
+    pub fn entries(&self) -> Result<Vec<(String, serde_json::Value)>> {
+        let state = self.inner.state();
+        state
+            .view
+            .values
+            .iter()
+            .map(|(name, value)| Ok((name.to_owned(), values::decode(name, value)?)))
+            .collect()
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.inner.state().view.values.is_empty()
+    }
+
+    /// Removes all values. The session, its owner and its flash messages stay.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn clear(&self) -> Result<()> {
+        self.inner.state().change(Change::Clear)
+    }
+
+    /// Whether nothing is stored of this session yet, or any more.
+    pub fn is_new(&self) -> bool {
+        self.inner.state().base.is_none()
+    }
+
+    /// Whose session it is: what [`login`](crate::Session::login) was given.
+    pub fn owner(&self) -> Option<String> {
+        self.inner.state().view.owner.as_ref().map(|owner| owner.name.as_str().to_owned())
+    }
+
+    /// Which of its owner's sessions it is, where owners are indexed: "this device".
+    pub fn handle(&self) -> Option<crate::SessionHandle> {
+        let state = self.inner.state();
+        state
+            .view
+            .owner
+            .as_ref()
+            .filter(|owner| owner.handle != 0)
+            .map(|owner| crate::SessionHandle(owner.handle))
+    }
+
+    /// What it is called in its owner's list: a browser and a place, for example.
+    pub fn label(&self) -> Option<String> {
+        self.inner.state().view.label.as_ref().map(|label| label.as_str().to_owned())
+    }
+
+    /// Sets what it is called in its owner's list.
+    ///
+    /// # Errors
+    /// `InvalidInput` over 256 bytes; else as [`insert`](Self::insert).
+    pub fn set_label(&self, label: impl AsRef<str>) -> Result<()> {
+        let label = label.as_ref();
+        if label.len() > MAX_NAME_BYTES {
+            return Err(Error::invalid_input("the label of a session has at most 256 bytes"));
+        }
+        self.inner.state().change(Change::Label(Some(Text::from(label)).filter(|_| !label.is_empty())))
+    }
+
+    /// Gives this session an idle timeout of its own, up to the configured ceiling: "keep me logged in". It sticks.
+    ///
+    /// # Errors
+    /// `InvalidInput` under a second; else as [`insert`](Self::insert).
+    pub fn remember_for(&self, idle: Duration) -> Result<()> {
+        if idle < Duration::from_secs(1) {
+            return Err(Error::invalid_input("a session cannot be remembered for less than a second"));
+        }
+        self.inner.state().change(Change::Remember(Some(policy::millis(idle))))
+    }
+
+    /// When it began: at its first write, or at the last login.
+    pub fn created_at(&self) -> SystemTime {
+        from_millis(self.inner.state().view.created)
+    }
+
+    /// When it expires unless it is used.
+    pub fn expires_at(&self) -> SystemTime {
+        let policy = &self.inner.shared.policy;
+        let state = self.inner.state();
+        let deadline = match stored(state.base.as_ref()) {
+            Some(stored) if state.original.is_none() => {
+                policy.effective(&state.view, stored.version.header.deadline)
+            }
+            _ => policy.deadline(&state.view),
+        };
+        from_millis(deadline)
+    }
+
+    /// A name for the session that is safe in logs: the same for all its requests until its id changes, of no use to
+    /// anybody who reads it. `None` while it has no id, and for client-side sessions, which have none.
+    pub fn fingerprint(&self) -> Option<String> {
+        stored(self.inner.state().base.as_ref()).map(|stored| stored.id.fingerprint())
+    }
+
+    /// Its flash messages and data.
+    pub fn flash(&self) -> Flash {
+        Flash::new(self.clone())
+    }
+
+    /// Commits the changes now, instead of when the response goes out. They are final whatever the response is.
+    ///
+    /// Runs to its end even when the future is dropped.
+    ///
+    /// # Errors
+    /// `Gone` when the session was destroyed, revoked, rotated or expired meanwhile: the changes were dropped. `Conflict`
+    /// when others changed it too often at the same time, or took what this took. `Ambiguous` when nobody can tell whether
+    /// it was written. `TooLarge` over a limit. Else the engine's.
+    pub async fn commit(&self) -> Result<()> {
+        finish::commit_now(&self.inner).await
+    }
+
+    /// Loads the session anew and applies the uncommitted changes over it.
+    ///
+    /// # Errors
+    /// `Gone` when it is not there any more; else as loading it.
+    pub async fn reload(&self) -> Result<()> {
+        let _gate = self.inner.gate.lock().await;
+        let known = {
+            let state = self.inner.state();
+            state.writable()?;
+            stored(state.base.as_ref()).map(|stored| stored.id.clone())
+        };
+        let (Some(id), Backend::Store { vault, .. }) = (known, &self.inner.shared.backend) else {
+            return Ok(());
+        };
+        let found = load::from_store(&self.inner.shared, vault, id).await?;
+        let mut state = self.inner.state();
+        match found {
+            Some((stored, content)) => state.rebase(super::state::Base::Stored(stored), content),
+            None => {
+                state.phase = Phase::Gone;
+                state.line = None;
+                state.start_over(self.inner.shared.now());
+                Err(gone())
+            }
+        }
+    }
+
+    pub(crate) fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.inner.state();
+        f.debug_struct(name)
+            .field("new", &state.base.is_none())
+            .field("values", &state.view.values.iter().count())
+            .field("changes", &state.log.len())
+            .finish_non_exhaustive()
+    }
+
+    fn encoded(&self, name: &str) -> Option<Bytes> {
+        self.inner.state().view.values.get(name).cloned()
+    }
+
+    /// Logs an update. It runs outside the lock, so that it may use the session, and again if the value changed meanwhile.
+    fn apply(&self, name: &str, updater: &Updater) -> Result<Option<Bytes>> {
+        let text = Text::from(name);
+        loop {
+            let before = self.encoded(name);
+            let after = updater(before.as_deref())?;
+            let mut state = self.inner.state();
+            if state.view.values.get(name) == before.as_ref() {
+                state.change_known(
+                    Change::Update(text.clone(), Arc::clone(updater)),
+                    |content| match &after {
+                        Some(value) => content.values.set(&text, value.clone()),
+                        None => drop(content.values.remove(name)),
+                    },
+                )?;
+                return Ok(after);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SessionData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("SessionData", f)
+    }
+}

@@ -1,0 +1,267 @@
+//! New ids and last words: beginning, rotating and destroying a session. Each step leaves a state that is safe to stop in.
+
+use super::change::{self, Change};
+use super::commit::{Committed, Outcome, ROUNDS, committed, contended};
+use super::state::{Line, Stored};
+use crate::content::{Content, Owner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
+use crate::manager::Shared;
+use crate::owners::{self, Entry};
+use crate::record::Kind;
+use crate::store::StorageKey;
+use crate::vault::{Attempt, Draft, Vault, pause};
+use crate::wire::Text;
+
+/// Stores a new session, if there is anything to store.
+pub(super) async fn begin(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Outcome> {
+    let now = vault.now();
+    let content = change::replay(&Content::new(now), log)?;
+    if content.is_empty() {
+        return Ok(Outcome::Committed(Committed { base: None, content, line: None }));
+    }
+    let login = Login::prepare(shared, vault, log).await?;
+    let stored = create(shared, vault, &content).await?;
+    match enter(shared, vault, &stored, None, &content, login.as_ref()).await {
+        Ok(true) => Ok(Outcome::Committed(told(shared, stored, content))),
+        refused_or_failed => {
+            discard(shared, vault, &stored).await;
+            refused_or_failed.map(|_| Outcome::Gone)
+        }
+    }
+}
+
+/// Gives the session a new id: the new record first, then a tombstone over the old one that names its successor.
+///
+/// A login is a rotation that restarts the session. A rotation that finds the old record gone has lost and leaves
+/// nothing; a login that does starts fresh, from its own changes alone.
+pub(super) async fn rotate(
+    shared: &Shared,
+    vault: &Vault,
+    old: &Stored,
+    loaded: &Content,
+    log: &[Change],
+) -> Result<Outcome> {
+    let mut new = None;
+    match rotate_to(&mut new, shared, vault, old, loaded, log).await {
+        Ok(true) => match new {
+            Some((stored, content)) => Ok(Outcome::Committed(told(shared, stored, content))),
+            None => Err(contended()),
+        },
+        lost_or_failed => {
+            if let Some((stored, _)) = new {
+                discard(shared, vault, &stored).await;
+            }
+            lost_or_failed.map(|_| Outcome::Gone)
+        }
+    }
+}
+
+/// The steps of a rotation; whether it won. What it leaves in `new` is the successor, to be discarded unless it did.
+async fn rotate_to(
+    new: &mut Option<(Stored, Content)>,
+    shared: &Shared,
+    vault: &Vault,
+    old: &Stored,
+    loaded: &Content,
+    log: &[Change],
+) -> Result<bool> {
+    let login = Login::prepare(shared, vault, log).await?;
+    let mut turn = shared.turn(&old.place.key).await;
+    let mut version = Some(old.version.clone());
+    let mut reloaded: Option<Content> = None;
+    if let Some((latest, record)) =
+        turn.latest().filter(|(latest, _)| latest.revision != old.version.revision)
+    {
+        if latest.header.kind == Kind::Live {
+            reloaded = Some(Content::read(vault.open(&record, &old.place.seal)?)?);
+            version = Some(latest);
+        } else {
+            turn.leave(&latest, &record);
+            version = None;
+        }
+    }
+    let commit = fastrand::u64(1..);
+    for round in 0..ROUNDS {
+        let now = vault.now();
+        let base = reloaded.as_ref().unwrap_or(loaded);
+        // Expired meanwhile is as good as gone.
+        version = version.filter(|version| shared.policy.effective(base, version.header.deadline) > now);
+        let fresh = Content::new(now);
+        let base = match (&version, &login) {
+            (Some(_), _) => base,
+            (None, Some(_)) => &fresh,
+            (None, None) => return Ok(false),
+        };
+        let mut next = change::replay(base, log)?;
+        next.touched = now;
+        let Some((stored, content)) = write_new(shared, vault, new, next).await? else { return Ok(false) };
+        if !enter(shared, vault, stored, Some((old, base)), content, login.as_ref()).await? {
+            return Ok(false);
+        }
+        let Some(expected) = &version else { return Ok(true) };
+        let draft = Draft::tombstone(Kind::Moved(stored.place.key), now + shared.policy.tombstone);
+        match vault.replace(&old.place, expected, commit, draft).await? {
+            Attempt::Done(done, record) => {
+                turn.leave(&done, &record);
+                if let Some(was) = base.owner.as_ref().filter(|was| content.owner.as_ref() != Some(was)) {
+                    forget(shared, vault, was).await;
+                }
+                return Ok(true);
+            }
+            Attempt::Changed(found) => match found.live() {
+                Some((changed, record)) => {
+                    reloaded = Some(Content::read(vault.open(&record, &old.place.seal)?)?);
+                    version = Some(changed);
+                    pause(round).await;
+                }
+                None => version = None,
+            },
+        }
+    }
+    Err(contended())
+}
+
+/// Ends a session for good, wherever a rotation may have taken it; whether it was alive.
+pub(super) async fn destroy(
+    shared: &Shared,
+    vault: &Vault,
+    stored: &Stored,
+    content: &Content,
+) -> Result<bool> {
+    let ended = {
+        let mut turn = shared.turn(&stored.place.key).await;
+        let known = turn.latest().map_or_else(|| stored.version.clone(), |(version, _)| version);
+        owners::end(vault, stored.place.key, Some(known), shared.policy.tombstone).await?
+    };
+    if let Some(owner) = &content.owner {
+        forget(shared, vault, owner).await;
+    }
+    Ok(ended)
+}
+
+/// A login under way: what its owner's index said before anything was written.
+struct Login {
+    owner: Text,
+    handle: u64,
+    epoch: Option<u64>,
+}
+
+impl Login {
+    async fn prepare(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Option<Self>> {
+        let Some((owner, handle)) = change::login_of(log) else { return Ok(None) };
+        let epoch = match handle {
+            0 => None,
+            _ => shared.owners.read(vault, owner).await?.map(|index| index.epoch),
+        };
+        Ok(Some(Self { owner: owner.clone(), handle, epoch }))
+    }
+}
+
+async fn create(shared: &Shared, vault: &Vault, content: &Content) -> Result<Stored> {
+    let deadline = shared.policy.deadline(content);
+    // A second id is for the case that cannot happen: 256 random bits that exist already.
+    for _ in 0..2 {
+        let id = SessionId::mint()?;
+        let place = id.place();
+        let draft = Draft { kind: Kind::Live, deadline, payload: content };
+        if let Attempt::Done(version, _) = vault.create(&place, draft).await? {
+            return Ok(Stored { id, place, version });
+        }
+    }
+    Err(Error::new(ErrorKind::Internal, "the store says that a key made of 256 random bits is taken")
+        .during("create"))
+}
+
+/// Creates the successor, or writes over the one that was created in an earlier round; `None` when that was revoked.
+async fn write_new<'n>(
+    shared: &Shared,
+    vault: &Vault,
+    new: &'n mut Option<(Stored, Content)>,
+    next: Content,
+) -> Result<Option<&'n (Stored, Content)>> {
+    let stored = match new.take() {
+        None => create(shared, vault, &next).await?,
+        Some((stored, _)) => {
+            let draft = Draft { kind: Kind::Live, deadline: shared.policy.deadline(&next), payload: &next };
+            match vault.replace(&stored.place, &stored.version, fastrand::u64(1..), draft).await? {
+                Attempt::Done(version, _) => Stored { version, ..stored },
+                Attempt::Changed(_) => return Ok(None),
+            }
+        }
+    };
+    Ok(Some(new.insert((stored, next))))
+}
+
+/// Lists an owned session under its new key before it can be reached; `false` when it, or all its owner's, were revoked.
+async fn enter(
+    shared: &Shared,
+    vault: &Vault,
+    new: &Stored,
+    old: Option<(&Stored, &Content)>,
+    content: &Content,
+    login: Option<&Login>,
+) -> Result<bool> {
+    let Some(owner) = content.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
+    let (key, until) = (new.place.key, new.version.header.deadline);
+    let Some(login) = login else {
+        let from = old.map_or(key, |(old, _)| old.place.key);
+        return shared.owners.follow(vault, owner, content.label.as_ref(), (from, key), until).await;
+    };
+    // A login of the same owner goes on under the same handle; then the entry must cover the old record as well.
+    let same = old.filter(|(_, base)| base.owner.as_ref() == Some(owner)).map(|(old, _)| old.place.key);
+    let entry = Entry {
+        handle: login.handle,
+        keys: std::iter::once(key).chain(same).collect(),
+        moved: content.touched,
+        created: content.created,
+        until,
+        label: content.label.clone(),
+        revoked: false,
+    };
+    let Some(room) = shared.owners.enter(vault, &login.owner, login.epoch, &entry).await? else {
+        return Ok(false);
+    };
+    let mut gone = Vec::new();
+    for (handle, keys) in room {
+        end_all(shared, vault, &keys).await?;
+        gone.push(handle);
+    }
+    if !gone.is_empty() {
+        shared.owners.forget(vault, &login.owner, &gone).await?;
+    }
+    Ok(true)
+}
+
+/// Ends every session under these keys.
+pub(crate) async fn end_all(shared: &Shared, vault: &Vault, keys: &[StorageKey]) -> Result<()> {
+    for key in keys {
+        owners::end(vault, *key, None, shared.policy.tombstone).await?;
+    }
+    Ok(())
+}
+
+/// Removes a record that no client knows of. If that fails it expires unseen, so the failure is not the request's.
+async fn discard(shared: &Shared, vault: &Vault, stored: &Stored) {
+    if let Err(error) =
+        owners::end(vault, stored.place.key, Some(stored.version.clone()), shared.policy.tombstone).await
+    {
+        tracing::warn!(%error, "a session record that no client knows of was left to expire");
+    }
+}
+
+/// Takes a session that is gone from its owner's index. A stale entry harms nobody, so a failure is not the request's.
+async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
+    if owner.handle == 0 {
+        return;
+    }
+    if let Err(error) = shared.owners.forget(vault, &owner.name, &[owner.handle]).await {
+        tracing::warn!(%error, "an ended session stays listed until it would have expired");
+    }
+}
+
+fn told(shared: &Shared, stored: Stored, content: Content) -> Committed {
+    let line = Line::Set(shared.signer.write(&stored.id), stored.version.header.deadline);
+    let version = stored.version.clone();
+    committed(&stored, version, content, Some(line))
+}

@@ -1,0 +1,253 @@
+//! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome becomes a known one.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::crypto::Key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Place;
+use crate::record::{self, CommitId, Header, Kind, Payload};
+use crate::store::{Expiry, Revision, SessionStore, StorageKey};
+use crate::time::{Clock, from_millis, to_millis};
+
+/// How often an unknown outcome is asked after before it is given up as unknown.
+const INQUIRIES: u32 = 4;
+
+/// A store, and how its records are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Vault {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timeout: Duration,
+    pub(crate) limit: usize,
+    pub(crate) plain: bool,
+    engine: &'static str,
+}
+
+/// A record as it was seen in the store or written to it: its header and its revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) header: Header,
+    pub(crate) revision: Revision,
+}
+
+/// What lies under a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Nothing,
+    /// A record, and its encoded form, not opened yet.
+    Record(Version, Bytes),
+}
+
+impl Found {
+    /// The live session or index, and its encoded form; `None` for a tombstone or nothing.
+    pub(crate) fn live(self) -> Option<(Version, Bytes)> {
+        match self {
+            Self::Record(version, record) if !version.header.kind.is_tombstone() => Some((version, record)),
+            _ => None,
+        }
+    }
+}
+
+/// How an attempt to write ended.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// It is written. The record is the one to go on from: ours, or a later one that was written over ours.
+    Done(Version, Bytes),
+    /// It is not written, for something else is there now.
+    Changed(Found),
+}
+
+/// What is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft<'p, P> {
+    pub(crate) kind: Kind,
+    pub(crate) deadline: u64,
+    pub(crate) payload: &'p P,
+}
+
+impl Draft<'static, ()> {
+    /// A tombstone.
+    pub(crate) fn tombstone(kind: Kind, deadline: u64) -> Self {
+        Self { kind, deadline, payload: &() }
+    }
+}
+
+impl Vault {
+    pub(crate) fn new(
+        store: Arc<dyn SessionStore>,
+        clock: Arc<dyn Clock>,
+        timeout: Duration,
+        limit: usize,
+        plain: bool,
+    ) -> Self {
+        let can = store.capabilities();
+        let limit = can.max_value().map_or(limit, |max| max.min(limit));
+        Self { store, clock, timeout, limit, plain, engine: can.engine() }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        to_millis(self.clock.now())
+    }
+
+    /// Runs one store call within the deadline, and says where an error came from.
+    pub(crate) async fn call<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.call_for(operation, self.timeout, call).await
+    }
+
+    /// Runs a store call that may take longer than one answer.
+    pub(crate) async fn call_for<T>(
+        &self,
+        operation: &'static str,
+        timeout: Duration,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let result = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {timeout:?}; is the engine overloaded or unreachable?");
+            Err(Error::new(ErrorKind::Timeout, why))
+        });
+        result.map_err(|error| error.on(self.engine).during(operation))
+    }
+
+    /// What lies under a key. An expired record counts as nothing.
+    pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
+        Ok(match self.look_even_expired(key).await? {
+            Found::Record(version, _) if version.header.deadline <= self.now() => Found::Nothing,
+            found => found,
+        })
+    }
+
+    async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
+        let Some(stored) = self.call("load", self.store.load(key)).await? else { return Ok(Found::Nothing) };
+        let (record, revision) = stored.into_parts();
+        let (header, ..) = Header::read(&record).map_err(|error| error.on(self.engine).during("load"))?;
+        Ok(Found::Record(Version { header, revision }, record))
+    }
+
+    /// Opens a record that [`look`](Self::look) found.
+    pub(crate) fn open(&self, record: &Bytes, seal: &Key) -> Result<Bytes> {
+        let (_, plain, length) = Header::read(record)?;
+        record::open(record, length, plain, seal, self.plain)
+            .map_err(|error| error.on(self.engine).during("load"))
+    }
+
+    /// Stores a first record under a key that nothing live uses.
+    pub(crate) async fn create(&self, place: &Place, draft: Draft<'_, impl Payload>) -> Result<Attempt> {
+        let commit = fastrand::u64(1..);
+        let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
+        let record = self.encode(&header, draft.payload, &place.seal)?;
+        let expiry = self.expiry(draft.deadline);
+        let mut inquiries = 0;
+        loop {
+            let found = match self.call("create", self.store.create(&place.key, &record, expiry)).await {
+                Ok(Some(revision)) => return Ok(Attempt::Done(Version { header, revision }, record)),
+                Ok(None) => match self.look_even_expired(&place.key).await? {
+                    // Owners' keys come again, and one that expired may lie there until it is swept.
+                    Found::Record(expired, _) if expired.header.deadline <= self.now() => {
+                        return self.replace(place, &expired, commit, draft).await;
+                    }
+                    found => found,
+                },
+                Err(error) if error.is_ambiguous() => self.inquire(&place.key, error).await?,
+                Err(error) => return Err(error),
+            };
+            match found {
+                Found::Record(version, record) if version.header.commits.contains(&commit) => {
+                    return Ok(Attempt::Done(version, record));
+                }
+                // Nothing there: it was not done yet, or not at all. The same create again does it at most once.
+                Found::Nothing if inquiries < INQUIRIES => inquiries += 1,
+                Found::Nothing => return Err(unknown().on(self.engine).during("create")),
+                found @ Found::Record(..) => return Ok(Attempt::Changed(found)),
+            }
+        }
+    }
+
+    /// Writes over the record that `base` is, if it still is. `commit` names this change through all its attempts.
+    ///
+    /// # Errors
+    /// A definite failure, after which nothing was written; or an ambiguous one that could not be cleared up.
+    pub(crate) async fn replace(
+        &self,
+        place: &Place,
+        base: &Version,
+        commit: CommitId,
+        draft: Draft<'_, impl Payload>,
+    ) -> Result<Attempt> {
+        let header =
+            Header { kind: draft.kind, deadline: draft.deadline, commits: base.header.followed_by(commit) };
+        let record = self.encode(&header, draft.payload, &place.seal)?;
+        let expiry = self.expiry(draft.deadline);
+        let call = self.store.update(&place.key, &record, expiry, &base.revision);
+        let (found, failed) = match self.call("update", call).await {
+            Ok(Some(revision)) => return Ok(Attempt::Done(Version { header, revision }, record)),
+            Ok(None) => (self.look(&place.key).await?, false),
+            Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
+            Err(error) => return Err(error),
+        };
+        match &found {
+            Found::Record(version, record) if version.header.commits.contains(&commit) => {
+                Ok(Attempt::Done(version.clone(), record.clone()))
+            }
+            // Others have written so often since that our own commit may have been pushed out of the record's memory.
+            Found::Record(version, _)
+                if failed
+                    && !version.header.kind.is_tombstone()
+                    && !version.header.commits.contains(&base.header.commits[0]) =>
+            {
+                Err(unknown().on(self.engine).during("update"))
+            }
+            _ => Ok(Attempt::Changed(found)),
+        }
+    }
+
+    /// Removes a record for good, whatever it is.
+    pub(crate) async fn delete(&self, key: &StorageKey) -> Result<bool> {
+        self.call("delete", self.store.delete(key)).await
+    }
+
+    /// Asks what is there after a write whose outcome is unknown, giving the engine time to come back.
+    async fn inquire(&self, key: &StorageKey, because: Error) -> Result<Found> {
+        for round in 0..INQUIRIES {
+            match self.look(key).await {
+                Ok(found) => return Ok(found),
+                // An engine that hangs has had its time: the request waits for two deadlines, not for as many as we ask.
+                Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
+                Err(error) if error.is_unavailable() => pause(round + 2).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(because)
+    }
+
+    fn encode(&self, header: &Header, payload: &impl Payload, seal: &Key) -> Result<Bytes> {
+        record::encode(header, payload, seal, self.plain, self.limit)
+            .map(Bytes::from)
+            .map_err(|error| error.on(self.engine).during("commit"))
+    }
+
+    fn expiry(&self, deadline: u64) -> Expiry {
+        let now: SystemTime = self.clock.now();
+        Expiry::at_instant(from_millis(deadline), now)
+    }
+}
+
+fn unknown() -> Error {
+    Error::new(
+        ErrorKind::Ambiguous,
+        "the connection broke during the write and what is stored now does not tell whether it was done",
+    )
+}
+
+/// Waits before another try: a millisecond or so at first, doubling, never twice the same.
+pub(crate) async fn pause(round: u32) {
+    let most = 1_000_u64 << round.min(7);
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(most / 4..=most))).await;
+}

@@ -1,0 +1,208 @@
+//! From `SESSION_URL` to a storage: the drivers of the enabled features.
+
+use mocha_session_core as core;
+use mocha_session_core::{Driver, Result, Secrets, Storage};
+
+/// The drivers of the enabled cargo features.
+const DRIVERS: &[Driver] = &[
+    #[cfg(feature = "memory")]
+    mocha_session_memory::DRIVER,
+    #[cfg(feature = "redis")]
+    mocha_session_redis::DRIVER,
+    #[cfg(feature = "memcache")]
+    mocha_session_memcache::DRIVER,
+    #[cfg(feature = "s3")]
+    mocha_session_s3::DRIVER,
+    #[cfg(feature = "gcs")]
+    mocha_session_gcs::DRIVER,
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    mocha_session_sql::DRIVER,
+];
+
+/// What each scheme of the engines needs, to say so where it is off.
+const SCHEMES: &[(&[&str], &str)] = &[
+    (&["memory"], "the cargo feature `memory`"),
+    (
+        &["redis", "rediss", "valkey", "valkeys", "redis+*", "rediss+*", "valkey+*", "unix"],
+        "the cargo feature `redis`",
+    ),
+    (&["memcache", "memcached"], "the cargo feature `memcache`"),
+    (&["s3"], "the cargo feature `s3`"),
+    (&["gs", "google_storage"], "the cargo feature `gcs`"),
+    (&["postgres", "postgresql", "postgres+*", "postgresql+*"], "the cargo feature `postgres`"),
+    (&["mysql", "mariadb", "mysql+*", "mariadb+*"], "the cargo feature `mysql`"),
+    (&["sqlite", "sqlite+*"], "the cargo feature `sqlite`"),
+];
+
+/// The way from a URL to a [`Storage`]: a driver per enabled engine, and yours.
+///
+/// A value, not a global: two registries know nothing of each other.
+///
+/// ```
+/// use mocha_session::{Driver, Error, ErrorKind, Registry};
+///
+/// const MINE: Driver = Driver::new(&["mine"], |_url| {
+///     Ok(Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "not today")) }))
+/// });
+/// let registry = Registry::builtin().register(MINE);
+/// assert!(registry.check("mine:").is_ok());
+/// assert!(registry.check("mine:?colour=red").unwrap_err().to_string().contains("`colour`"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry(core::Registry);
+
+impl Registry {
+    /// A driver for every engine whose cargo feature is on.
+    pub fn builtin() -> Self {
+        let with_drivers =
+            DRIVERS.iter().fold(core::Registry::new(), |registry, driver| registry.register(*driver));
+        let absent =
+            SCHEMES.iter().flat_map(|(schemes, needs)| schemes.iter().map(move |scheme| (*scheme, *needs)));
+        Self(absent.fold(with_drivers, |registry, (scheme, needs)| registry.with_absent(scheme, needs)))
+    }
+
+    /// Adds a driver. Of two that answer to a scheme, the one added later wins.
+    #[must_use]
+    pub fn register(self, driver: Driver) -> Self {
+        Self(self.0.register(driver))
+    }
+
+    /// The schemes there are drivers for.
+    pub fn schemes(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.schemes()
+    }
+
+    /// Reads a URL and finds its driver, without connecting: whoever deploys can check a URL offline.
+    ///
+    /// # Errors
+    /// `InvalidConfig` saying what is wrong with it.
+    pub fn check(&self, url: &str) -> Result<()> {
+        self.0.check(url)
+    }
+
+    /// Opens the engine that `url` names, preparing what it needs; an empty URL or `None` means client-side sessions.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a URL that is wrong or needs a cargo feature that is off; else whatever keeps the engine from
+    /// being reached or prepared.
+    pub async fn open(&self, url: &str) -> Result<Storage> {
+        self.0.open(url).await
+    }
+
+    /// Opens what the environment says: `SESSION_URL` names the engine (unset: client-side sessions), `SESSION_SECRET`
+    /// holds the secrets, separated by commas.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `InvalidConfig` for a weak secret or a variable that is not UTF-8.
+    pub async fn open_from_env(&self) -> Result<Storage> {
+        let storage = self.open(variable("SESSION_URL")?.as_deref().unwrap_or_default()).await?;
+        Ok(match variable("SESSION_SECRET")?.filter(|secret| !secret.trim().is_empty()) {
+            Some(secret) => storage.with_secrets(Secrets::parse(&secret)?),
+            None => storage,
+        })
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
+/// Opens the engine that `url` names, with the drivers of the enabled cargo features.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let storage = mocha_session::open("memory:").await?;
+/// let manager = mocha_session::SessionManager::new(storage)?;
+/// # Ok::<(), mocha_session::Error>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+/// As [`Registry::open`].
+pub async fn open(url: &str) -> Result<Storage> {
+    Registry::builtin().open(url).await
+}
+
+/// Opens the engine that `url` names, with drivers of your choice.
+///
+/// # Errors
+/// As [`Registry::open`].
+pub async fn open_with(registry: &Registry, url: &str) -> Result<Storage> {
+    registry.open(url).await
+}
+
+/// Opens what `SESSION_URL` and `SESSION_SECRET` say.
+///
+/// # Errors
+/// As [`Registry::open_from_env`].
+pub async fn open_from_env() -> Result<Storage> {
+    Registry::builtin().open_from_env().await
+}
+
+fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(core::Error::new(
+            core::ErrorKind::InvalidConfig,
+            format!("the environment variable {name} is not UTF-8"),
+        )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Every scheme of a driver is known to need its feature where the feature is off, and no scheme is only promised.
+    #[test]
+    fn drivers_and_schemes_agree() {
+        let registry = Registry::builtin();
+        let mut promised: Vec<_> = SCHEMES.iter().flat_map(|(schemes, _)| schemes.iter().copied()).collect();
+        for scheme in registry.schemes() {
+            let known = promised.iter().any(|known| {
+                *known == scheme || known.strip_suffix('*').is_some_and(|start| scheme.starts_with(start))
+            });
+            assert!(known, "{scheme} is not in SCHEMES");
+        }
+        if cfg!(all(
+            feature = "memory",
+            feature = "redis",
+            feature = "memcache",
+            feature = "s3",
+            feature = "gcs",
+            feature = "postgres",
+            feature = "mysql",
+            feature = "sqlite"
+        )) {
+            promised.retain(|scheme| {
+                let scheme = scheme.trim_end_matches('*');
+                !registry.schemes().any(|own| own.starts_with(scheme))
+            });
+            assert!(promised.is_empty(), "promised, and no driver answers: {promised:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_whose_feature_is_off_says_so() {
+        for (url, feature) in
+            [("s3://bucket", "s3"), ("redis://h", "redis"), ("mysql+pymysql://h/db", "mysql")]
+        {
+            if let Err(error) = Registry::builtin().check(url) {
+                assert!(error.to_string().contains(&format!("the cargo feature `{feature}`")), "{error}");
+            }
+        }
+        let message = Registry::builtin().check("mongodb://h").unwrap_err().to_string();
+        assert!(message.contains("not known"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn no_url_means_the_clients_cookie() {
+        for url in ["", "None", " "] {
+            assert!(!open(url).await.unwrap().capabilities().compare_and_set());
+        }
+    }
+}
