@@ -19,11 +19,10 @@ const ENGINE: &str = "memcached";
 const PORT: u16 = 11211;
 
 /// How URLs reach this store. The schemes of what is not supported are here to be refused with a reason.
-pub const DRIVER: Driver =
-    Driver::new(&["memcache", "memcached", "memcaches", "memcache+tls", "memcache+unix"], |url| {
-        let opening = MemcacheStore::from_url(url)?;
-        Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-    });
+pub const DRIVER: Driver = Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
+    let opening = MemcacheStore::from_url(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+});
 
 /// Sessions in one memcached server or several.
 ///
@@ -65,9 +64,9 @@ impl MemcacheStore {
             return Err(url.refuse(why));
         }
         let space = url.take_key_space("session:")?;
-        let connections = url.take_parsed::<usize>("connections")?.unwrap_or(16);
+        let connections = url.take_parsed::<usize>("max_connections")?.unwrap_or(16);
         if !(1..=1024).contains(&connections) {
-            return Err(url.refuse_option("connections", "must be from 1 to 1024"));
+            return Err(url.refuse_option("max_connections", "must be from 1 to 1024"));
         }
         let login = match (url.username(), url.password()) {
             (None, None) => None,
@@ -217,8 +216,8 @@ fn refusal(url: &StoreUrl) -> Option<&'static str> {
         "TLS is not supported; run a tunnel (stunnel, ghostunnel) beside the app and name its port";
     const UNIX: &str = "unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
     match (url.scheme(), url.hosts(), url.path()) {
-        ("memcaches" | "memcache+tls", ..) => Some(TLS),
         ("memcache+unix", ..) => Some(UNIX),
+        (scheme, ..) if !matches!(scheme, "memcache" | "memcached") => Some(TLS),
         (_, [], "" | "/") => Some("it names no host; for example memcache://127.0.0.1:11211"),
         (_, [], _) => Some(UNIX),
         (_, _, "" | "/") => None,

@@ -126,7 +126,7 @@ fn unexpected(server: &Server, line: &str) -> Error {
     if line.contains("unauthenticated") {
         server.error(ErrorKind::Denied, "wants a login: memcache://username:password@…")
     } else if line.contains("Too many open connections") {
-        let why = "has no connection left; raise its limit (-c) or lower `connections`";
+        let why = "has no connection left; raise its limit (-c) or lower `max_connections`";
         server.error(ErrorKind::Unavailable, why)
     } else {
         too_old(server)

@@ -113,7 +113,7 @@ async fn connection_cut_in_mid_command_costs_a_read_nothing() {
 async fn cancelled_futures_never_mix_answers() {
     let Some(server) = Memcached::start(&[]) else { return };
     let (proxy, url) = Proxy::start(server.address()).await;
-    let store = Arc::new(open(&format!("{url}?connections=8")).await);
+    let store = Arc::new(open(&format!("{url}?max_connections=8")).await);
     let mut revisions = Vec::new();
     for number in 0..16 {
         revisions.push(store.create(&key(number), &number.to_be_bytes(), an_hour()).await.unwrap().unwrap());
@@ -168,7 +168,7 @@ async fn cancelled_futures_never_mix_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_engine_is_bounded_and_recovers() {
     let Some(server) = Memcached::start(&[]) else { return };
-    let store = Arc::new(open(&format!("{}?connections=4", server.url())).await);
+    let store = Arc::new(open(&format!("{}?max_connections=4", server.url())).await);
     let revision = store.create(&key(1), b"one", an_hour()).await.unwrap().unwrap();
     server.hang();
     let start = Instant::now();

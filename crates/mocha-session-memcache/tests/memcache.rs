@@ -140,7 +140,7 @@ fn urls_are_read_or_refused_with_a_reason_before_anything_is_connected() {
     for good in [
         "memcache://localhost",
         "memcached://127.0.0.1:11211/",
-        "memcache://a,b:11212,[::1]:11213?prefix=shop:&connections=4&timeout=2s",
+        "memcache://a,b:11212,[::1]:11213?prefix=shop:&max_connections=4&timeout=2s",
         "memcache://app:s3cret@a",
     ] {
         registry.check(good).unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -156,8 +156,8 @@ fn urls_are_read_or_refused_with_a_reason_before_anything_is_connected() {
         ("memcache://:hunter2@a", "username:password"),
         ("memcache://a%20b:hunter2@a", "username:password"),
         ("memcache://a:hunter2%20b@a", "username:password"),
-        ("memcache://a?connections=0", "`connections`"),
-        ("memcache://a?connections=many", "`connections`"),
+        ("memcache://a?max_connections=0", "`max_connections`"),
+        ("memcache://a?max_connections=many", "`max_connections`"),
         ("memcache://a?prefix=a%20b", "`prefix`"),
         ("memcache://a?prefex=x", "`prefex`"),
     ] {
