@@ -212,12 +212,12 @@ impl SessionStore for MemcacheStore {
 
 /// Why a URL of one of our schemes is not one that we can connect to.
 fn refusal(url: &StoreUrl) -> Option<&'static str> {
-    const TLS: &str =
-        "TLS is not supported; run a tunnel (stunnel, ghostunnel) beside the app and name its port";
+    const TCP: &str = "only plain TCP is supported; for TLS run a tunnel (stunnel, ghostunnel) beside the app and name \
+                       its port: memcache://127.0.0.1:port";
     const UNIX: &str = "unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
     match (url.scheme(), url.hosts(), url.path()) {
         ("memcache+unix", ..) => Some(UNIX),
-        (scheme, ..) if !matches!(scheme, "memcache" | "memcached") => Some(TLS),
+        (scheme, ..) if !matches!(scheme, "memcache" | "memcached") => Some(TCP),
         (_, [], "" | "/") => Some("it names no host; for example memcache://127.0.0.1:11211"),
         (_, [], _) => Some(UNIX),
         (_, _, "" | "/") => None,
