@@ -64,6 +64,34 @@ async fn every_request_costs_the_store_calls_that_were_promised() {
 }
 
 #[tokio::test]
+async fn an_owner_that_is_indexed_costs_two_more() {
+    let app = App::new();
+    let mut browser = Browser::new();
+    // The index is read before the session is created and written after it, if it is still the same.
+    let login = |session: &Session| session.login("alice").unwrap();
+    assert_eq!(cost(&app, &mut browser, login).await.all(), 1 + 2);
+    assert_eq!(cost(&app, &mut Browser::new(), login).await.all(), 1 + 2, "the second device");
+    assert_eq!(cost(&app, &mut browser, |session| session.rotate().unwrap()).await, calls(2, 1, 2), "3 + 2");
+    assert_eq!(cost(&app, &mut browser, |session| assert!(session.is_empty())).await, calls(1, 0, 0), "read");
+    assert_eq!(
+        cost(&app, &mut browser, |session| session.insert("a", 1).unwrap()).await,
+        calls(1, 0, 1),
+        "write"
+    );
+    app.clock.advance(Duration::from_secs(3 * 24 * 3600));
+    assert_eq!(
+        cost(&app, &mut browser, |session| assert!(session.contains("a"))).await,
+        calls(2, 0, 2),
+        "refresh"
+    );
+    assert_eq!(
+        cost(&app, &mut browser, |session| session.destroy().unwrap()).await,
+        calls(2, 0, 2),
+        "logout"
+    );
+}
+
+#[tokio::test]
 async fn a_hot_session_costs_n_writes_in_one_process() {
     let app = App::new();
     let mut browser = Browser::new();

@@ -164,7 +164,7 @@ async fn revoke_all_between_a_logins_writes_leaves_the_session_dead_or_listed() 
             assert!(!late.is_live(&app.manager).await);
         }
     }
-    assert_eq!(points, 20);
+    assert_eq!(points, 16);
 }
 
 #[tokio::test]
