@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn decode_bombs_are_bounded() {
-        let deep = [0x91_u8; 100_000]; // arrays of one array of one array …
+        let deep = vec![0x91_u8; 100_000]; // arrays of one array of one array …
         assert!(decode::<serde_json::Value>("v", &deep).is_err());
         let long = [0xdd, 0xff, 0xff, 0xff, 0xff]; // an array of four billion items, none of which is there
         assert!(decode::<Vec<u64>>("v", &long).is_err());

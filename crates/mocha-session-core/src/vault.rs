@@ -50,10 +50,6 @@ impl Found {
             _ => None,
         }
     }
-
-    fn wrote(&self, commit: CommitId) -> bool {
-        matches!(self, Self::Record(version, _) if version.header.commits.contains(&commit))
-    }
 }
 
 /// How an attempt to write ended.
@@ -196,12 +192,10 @@ impl Vault {
             Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };
-        if found.wrote(commit) {
-            if let Found::Record(version, record) = found {
-                return Ok(Attempt::Done(version, record));
-            }
-        }
         match &found {
+            Found::Record(version, record) if version.header.commits.contains(&commit) => {
+                Ok(Attempt::Done(version.clone(), record.clone()))
+            }
             // Others have written so often since that our own commit may have been pushed out of the record's memory.
             Found::Record(version, _)
                 if failed

@@ -83,7 +83,7 @@ async fn logout_while_a_slow_request_is_in_flight_stays_out() {
         let mut browser = logged_in(&app).await;
         let (slow, slow_session) = browser.start(&app.manager).await;
         slow_session.insert("x", 1).unwrap();
-        let (_, headers) = browser.clone().request_status(&app.manager, 200, |s| s.destroy().unwrap()).await;
+        let ((), headers) = browser.clone().request_status(&app.manager, 200, |s| s.destroy().unwrap()).await;
         assert!(headers.set_cookie().unwrap().contains("Max-Age=0"));
         let late = app.manager.finish(&slow, 200).await.unwrap();
         assert_eq!(late.set_cookie(), None, "a late response never touches the cookie");

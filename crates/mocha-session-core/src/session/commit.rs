@@ -24,6 +24,10 @@ pub(crate) struct Job {
 }
 
 /// What a commit came to.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "short-lived, and nearly always the large one: a box would only cost"
+)]
 pub(crate) enum Outcome {
     Committed(Committed),
     /// The session is gone, the changes were dropped, and the cookie is not to be touched.

@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::naive_bytecount,
     clippy::missing_errors_doc,
     clippy::missing_panics_doc,
     reason = "shared by several test binaries, each of which uses a part"

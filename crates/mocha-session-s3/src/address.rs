@@ -1,0 +1,363 @@
+//! What a URL says: which bucket, where it is, whose keys, and how the objects are named.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
+use aws_sdk_s3::{Client, Config};
+use mocha_session_core::store::KeySpace;
+use mocha_session_core::{Result, StoreUrl};
+
+use crate::S3Store;
+
+const DEFAULT_REGION: &str = "us-east-1";
+const DEFAULT_PREFIX: &str = "sessions/";
+
+/// A URL, read and found right. Nothing has been asked of any server.
+pub(crate) struct Address {
+    bucket: String,
+    space: KeySpace,
+    /// `None` is Amazon's own.
+    endpoint: Option<String>,
+    region: Option<String>,
+    keys: Option<(String, String)>,
+    create: bool,
+}
+
+impl Address {
+    /// Reads a URL, and takes the options from it.
+    pub(crate) fn read(url: &mut StoreUrl) -> Result<Self> {
+        let instead = url.take("endpoint").map(|text| checked_endpoint(url, &text)).transpose()?;
+        let region = url.take("region");
+        let tls = url.take_bool("tls")?;
+        let create = url.take_bool("create")?.unwrap_or(true);
+        let keys = match (url.username(), url.password()) {
+            (Some(key), Some(secret)) if !secret.is_empty() => Some((key.to_owned(), secret.to_owned())),
+            (None, None) => None,
+            _ => {
+                return Err(
+                    url.refuse("an access key and its secret belong together: s3://key:secret@host/bucket")
+                );
+            }
+        };
+        if region.as_ref().is_some_and(|region| !is_region(region)) {
+            return Err(url.refuse_option("region", "must be a name like eu-central-1"));
+        }
+        let host = url.single_host()?.clone();
+        let amazon = is_amazon(host.name());
+        // With keys, as Mocha has it, the host is the endpoint and the path begins with the bucket.
+        let host_is_bucket = keys.is_none() && !amazon;
+        let (bucket, folder) =
+            if host_is_bucket { (host.name(), url.path().trim_start_matches('/')) } else { url.split_path() };
+        if !is_bucket(bucket) || (host_is_bucket && host.port().is_some()) {
+            return Err(url.refuse(
+                "it names no bucket (3 to 63 letters, digits, '.', '-' or '_'); write s3://key:secret@host/bucket/folder, or \
+                 s3://bucket/folder for credentials from the environment",
+            ));
+        }
+        let endpoint = match instead {
+            _ if tls.is_some() && (instead.is_some() || host_is_bucket || amazon) => {
+                return Err(url.refuse_option("tls", "belongs to an endpoint that is written as the host"));
+            }
+            Some((_, authority)) if !host_is_bucket && !amazon && authority != host.name() => {
+                return Err(url.refuse_option(
+                    "endpoint",
+                    "names another host than the URL does; leave s3.aws.amazon.com there, and begin the path with the bucket",
+                ));
+            }
+            Some((endpoint, _)) => Some(endpoint),
+            None if host_is_bucket || amazon => None,
+            None => {
+                let (scheme, port) = if tls == Some(false) { ("http", 80) } else { ("https", 443) };
+                Some(format!("{scheme}://{}", host.authority(port)))
+            }
+        };
+        let folder = folder.trim_end_matches('/');
+        let (bucket, folder) =
+            (bucket.to_owned(), if folder.is_empty() { String::new() } else { format!("{folder}/") });
+        let inner = url.take_key_space(if folder.is_empty() { DEFAULT_PREFIX } else { "" })?;
+        let space = KeySpace::new(&(folder + inner.prefix()))?;
+        if keys.is_none() && cfg!(not(feature = "default-credentials")) {
+            return Err(url.refuse(
+                "it has no keys; write s3://key:secret@…, or enable the cargo feature `default-credentials` of mocha-session-s3",
+            ));
+        }
+        let region = region.or_else(|| amazon_region(host.name()).map(str::to_owned));
+        Ok(Self { bucket, space, endpoint, region, keys, create })
+    }
+
+    /// Connects, prepares and proves what is there.
+    pub(crate) async fn open(self) -> Result<S3Store> {
+        let mut config = match self.keys {
+            Some((key, secret)) => Config::builder()
+                .credentials_provider(Credentials::new(key, secret, None, None, "session URL"))
+                .region(Region::new(DEFAULT_REGION)),
+            None => default_chain(self.region.is_none()).await?,
+        };
+        if let Some(region) = self.region {
+            config = config.region(Region::new(region));
+        }
+        if let Some(endpoint) = &self.endpoint {
+            config = config.endpoint_url(endpoint).force_path_style(true);
+        }
+        let client = Client::from_conf(with_our_defaults(config).build());
+        let store = S3Store::new(client, self.bucket, self.space);
+        let store = if self.endpoint.is_none() { store.on_aws() } else { store };
+        store.prepare(self.create).await
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("bucket", &self.bucket)
+            .field("prefix", &self.space.prefix())
+            .field("endpoint", &self.endpoint)
+            .field("region", &self.region)
+            .field("create", &self.create)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Deadlines shorter than a session's own, so that a read can be tried again; no checksums that other endpoints refuse.
+fn with_our_defaults(config: Builder) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(8));
+    config
+        .behavior_version(BehaviorVersion::latest())
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+}
+
+#[cfg(feature = "default-credentials")]
+async fn default_chain(find_region: bool) -> Result<Builder> {
+    use aws_sdk_s3::config::ProvideCredentials;
+    use mocha_session_core::{Error, ErrorKind};
+
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if !find_region {
+        // It will be replaced; looking for one may ask a metadata server.
+        loader = loader.region(Region::new(DEFAULT_REGION));
+    }
+    let found = loader.load().await;
+    let credentials = match found.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await.is_ok(),
+        None => false,
+    };
+    if !credentials {
+        let why = "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile or a role";
+        return Err(Error::new(ErrorKind::Denied, why).on(crate::ENGINE).during("open"));
+    }
+    let config = Builder::from(&found);
+    Ok(if found.region().is_none() { config.region(Region::new(DEFAULT_REGION)) } else { config })
+}
+
+#[cfg(not(feature = "default-credentials"))]
+#[allow(clippy::unused_async, reason = "the other one asks the environment")]
+async fn default_chain(_find_region: bool) -> Result<Builder> {
+    use mocha_session_core::{Error, ErrorKind};
+    Err(Error::new(ErrorKind::InvalidConfig, "no keys, and the cargo feature `default-credentials` is off"))
+}
+
+/// Whether the host is Amazon's own S3; Mocha's documents write `s3.aws.amazon.com`.
+fn is_amazon(host: &str) -> bool {
+    matches!(host, "s3.aws.amazon.com" | "s3.amazonaws.com") || amazon_region(host).is_some()
+}
+
+/// The region in a host like `s3.eu-central-1.amazonaws.com`.
+fn amazon_region(host: &str) -> Option<&str> {
+    let region = host.strip_prefix("s3.")?;
+    let region =
+        region.strip_suffix(".amazonaws.com").or_else(|| region.strip_suffix(".amazonaws.com.cn"))?;
+    is_region(region).then_some(region)
+}
+
+/// Whether it looks like a region; it becomes part of a host's name, so nothing else may.
+pub(crate) fn is_region(name: &str) -> bool {
+    (2..=32).contains(&name.len())
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn is_bucket(name: &str) -> bool {
+    (3..=63).contains(&name.len())
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b".-_".contains(&c))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.parse::<Ipv4Addr>().is_err()
+}
+
+/// An endpoint, and its host's name.
+fn checked_endpoint(url: &StoreUrl, endpoint: &str) -> Result<(String, String)> {
+    let wrong = || url.refuse_option("endpoint", "must be like https://minio.example:9000");
+    let parsed = StoreUrl::parse(endpoint).map_err(|_| wrong())?;
+    let http = matches!(parsed.scheme(), "http" | "https");
+    let bare =
+        parsed.username().is_none() && parsed.password().is_none() && !endpoint.contains(['?', '%', ' ']);
+    match parsed.hosts() {
+        [host] if http && bare => {
+            Ok((endpoint.trim().trim_end_matches('/').to_owned(), host.name().to_owned()))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Address> {
+        let mut url = StoreUrl::parse(text)?;
+        let address = Address::read(&mut url)?;
+        url.finish()?;
+        Ok(address)
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        for (text, bucket, prefix, endpoint, region) in [
+            ("s3://username:password@s3.aws.amazon.com/bucket", "bucket", "sessions/", None, None),
+            ("s3://k:s@s3.amazonaws.com/bucket/shop", "bucket", "shop/", None, None),
+            (
+                "s3://k:s@s3.eu-central-1.amazonaws.com/bucket",
+                "bucket",
+                "sessions/",
+                None,
+                Some("eu-central-1"),
+            ),
+            (
+                "s3://k:s@s3.cn-north-1.amazonaws.com.cn/bucket",
+                "bucket",
+                "sessions/",
+                None,
+                Some("cn-north-1"),
+            ),
+            (
+                "s3://k:s@s3.aws.amazon.com/bucket?region=eu-west-1",
+                "bucket",
+                "sessions/",
+                None,
+                Some("eu-west-1"),
+            ),
+            ("s3://k:s@s3.aws.amazon.com/bucket/a/b/?prefix=s-", "bucket", "a/b/s-", None, None),
+            ("s3://k:s@s3.aws.amazon.com/bucket?prefix=", "bucket", "", None, None),
+            ("s3://k:s@minio.example/bucket", "bucket", "sessions/", Some("https://minio.example:443"), None),
+            (
+                "s3://k:s@127.0.0.1:9000/bucket?tls=false",
+                "bucket",
+                "sessions/",
+                Some("http://127.0.0.1:9000"),
+                None,
+            ),
+            ("s3://k:s@[::1]:9000/bucket?tls=no", "bucket", "sessions/", Some("http://[::1]:9000"), None),
+            (
+                "s3://k:s@m/bucket/shop?endpoint=https://m:9000",
+                "bucket",
+                "shop/",
+                Some("https://m:9000"),
+                None,
+            ),
+            (
+                "s3://k:s@m:9000/bucket?endpoint=http://m:9000/",
+                "bucket",
+                "sessions/",
+                Some("http://m:9000"),
+                None,
+            ),
+            (
+                "s3://k:s@s3.aws.amazon.com/bucket?endpoint=http://localhost:4566",
+                "bucket",
+                "sessions/",
+                Some("http://localhost:4566"),
+                None,
+            ),
+            (
+                "s3://k:s@id.r2.cloudflarestorage.com/bucket?region=auto",
+                "bucket",
+                "sessions/",
+                Some("https://id.r2.cloudflarestorage.com:443"),
+                Some("auto"),
+            ),
+        ] {
+            let address = read(text).unwrap();
+            assert_eq!(address.bucket, bucket, "{text}");
+            assert_eq!(address.space.prefix(), prefix, "{text}");
+            assert_eq!(address.endpoint.as_deref(), endpoint, "{text}");
+            assert_eq!(address.region.as_deref(), region, "{text}");
+            assert!(address.keys.is_some() && address.create, "{text}");
+        }
+        assert!(!read("s3://k:s@s3.aws.amazon.com/bucket?create=false").unwrap().create);
+    }
+
+    #[test]
+    fn a_url_that_is_wrong_is_refused_with_a_sentence_that_helps() {
+        for (text, word) in [
+            ("s3:", "no host"),
+            ("s3://k:hunter2@s3.aws.amazon.com", "names no bucket"),
+            ("s3://k:hunter2@s3.aws.amazon.com/ab", "names no bucket"),
+            ("s3://k:hunter2@s3.aws.amazon.com/bu*cket", "names no bucket"),
+            ("s3://k:hunter2@s3.aws.amazon.com/127.0.0.1", "names no bucket"),
+            ("s3://k:hunter2@bucket/shop?endpoint=http://m", "another host"),
+            ("s3://key@s3.aws.amazon.com/bucket", "belong together"),
+            ("s3://:hunter2@s3.aws.amazon.com/bucket", "belong together"),
+            ("s3://key:@s3.aws.amazon.com/bucket", "belong together"),
+            ("s3://k:hunter2@a,b/bucket", "exactly one host"),
+            ("s3://k:hunter2@h/bucket?region=evil.example/x", "`region`"),
+            ("s3://k:hunter2@h/bucket?region=", "`region`"),
+            ("s3://k:hunter2@h/bucket?tls=maybe", "`tls`"),
+            ("s3://k:hunter2@s3.aws.amazon.com/bucket?tls=false", "`tls`"),
+            ("s3://k:hunter2@m/bucket?endpoint=http://m&tls=false", "`tls`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=minio:9000", "`endpoint`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=ftp://minio", "`endpoint`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=http://u:hunter2@minio", "`endpoint`"),
+            ("s3://k:hunter2@minio/bucket?endpoint=http://a,b", "`endpoint`"),
+            ("s3://k:hunter2@h/bucket?prefix=a*", "`prefix`"),
+            ("s3://k:hunter2@h/bucket?regoin=eu-west-1", "`regoin`"),
+            ("s3://k:hunter2/x@h/bucket", "%2F"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.is_invalid_config(), "{text}");
+            assert!(error.to_string().contains(word), "{text}: {error}");
+            assert!(!format!("{error:?} {error}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_without_keys_needs_the_feature() {
+        let address = read("s3://bucket/shop");
+        if cfg!(feature = "default-credentials") {
+            let address = address.unwrap();
+            assert_eq!((address.bucket.as_str(), address.space.prefix()), ("bucket", "shop/"));
+            assert!(address.keys.is_none() && address.endpoint.is_none());
+            assert!(read("s3://12345/x").unwrap_err().to_string().contains("names no bucket"));
+            assert!(read("s3://bucket:9000/x").unwrap_err().to_string().contains("names no bucket"));
+            let address = read("s3://bucket?endpoint=http://m:9000").unwrap();
+            assert_eq!(
+                (address.bucket.as_str(), address.endpoint.as_deref()),
+                ("bucket", Some("http://m:9000"))
+            );
+        } else {
+            assert!(address.unwrap_err().to_string().contains("cargo feature `default-credentials`"));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_keys() {
+        let shown = format!("{:?}", read("s3://AKIAKEY:hunter2@h/bucket").unwrap());
+        assert!(
+            shown.contains("bucket") && !shown.contains("hunter2") && !shown.contains("AKIAKEY"),
+            "{shown}"
+        );
+    }
+}

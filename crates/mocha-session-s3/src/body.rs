@@ -1,0 +1,157 @@
+//! What an object's body looks like: the value, behind a few bytes that make every write unlike every other and let a
+//! listing tell how long the entry lives.
+//!
+//! A body is a nonce of eight random bytes, one byte that counts the zeros after it, those zeros, and the value. S3's
+//! `ETag` follows the content, so the nonce is what keeps a revision from coming back when the same value is written
+//! again. The zeros make the body's size, modulo 256, say which class of lifetime the entry was written for: a sweep
+//! sees the size and the time of the last write in the listing and need not ask for entries that cannot have expired.
+//!
+//! A body of a nonce alone is a grave: nothing is there, and the object is about to go.
+
+use std::time::SystemTime;
+
+use mocha_session_core::store::{Bytes, Expiry};
+
+const NONCE: usize = 8;
+const OVERHEAD: usize = NONCE + 1;
+
+/// Lifetimes up to this many seconds are of class 0: they may have expired whenever one looks.
+const SHORTEST: u64 = 64;
+/// How far the clocks of those who write, those who sweep and the endpoint may be apart before a sweep comes later.
+const SKEW: i64 = 60;
+
+/// The body of an entry.
+pub(crate) fn wrap(value: &[u8], expiry: Expiry) -> Vec<u8> {
+    // The smaller of two: a clock that was set by hand must not make an entry look younger than it is.
+    let left = expiry.at().duration_since(SystemTime::now()).unwrap_or_default().min(expiry.ttl());
+    let padding = class(left.as_secs()).wrapping_sub(residue((OVERHEAD + value.len()) as u64));
+    let mut body = Vec::with_capacity(OVERHEAD + usize::from(padding) + value.len());
+    body.extend_from_slice(&grave());
+    body.push(padding);
+    body.resize(OVERHEAD + usize::from(padding), 0);
+    body.extend_from_slice(value);
+    body
+}
+
+/// The body of an entry that is no more.
+pub(crate) fn grave() -> [u8; NONCE] {
+    fastrand::u64(..).to_be_bytes()
+}
+
+/// Whether a body of this size is a grave.
+pub(crate) fn is_grave(size: i64) -> bool {
+    usize::try_from(size) == Ok(NONCE)
+}
+
+/// The value in a body, `None` for a grave; `Err` for what is no body of ours.
+pub(crate) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
+    if body.len() == NONCE {
+        return Ok(None);
+    }
+    let start = body.get(NONCE).map(|padding| OVERHEAD + usize::from(*padding));
+    match start {
+        Some(start) if start <= body.len() => Ok(Some(body.slice(start..))),
+        _ => Err(NotOurs),
+    }
+}
+
+/// The object holds something that this store has not written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotOurs;
+
+/// Whether an entry of this size, last written at this second since 1970, cannot have expired before `now`.
+pub(crate) fn is_fresh(size: i64, written: i64, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let lives = shortest(residue(u64::try_from(size).unwrap_or_default()));
+    written.saturating_add_unsigned(lives).saturating_sub(SKEW) > i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+fn residue(size: u64) -> u8 {
+    size.to_le_bytes()[0]
+}
+
+/// The class of a lifetime: eight for each doubling, so that the shortest of a class is at most an eighth below it.
+fn class(secs: u64) -> u8 {
+    if secs < SHORTEST {
+        return 0;
+    }
+    let doublings = secs.ilog2();
+    let class = 8 * u64::from(doublings - SHORTEST.ilog2()) + (secs >> (doublings - 3)) - 7;
+    u8::try_from(class).unwrap_or(u8::MAX)
+}
+
+/// The shortest lifetime of a class, in seconds.
+fn shortest(class: u8) -> u64 {
+    match class.checked_sub(1) {
+        None => 0,
+        Some(class) => (8 + u64::from(class % 8)) << (class / 8 + 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    fn body(value: &[u8], ttl: Duration) -> Bytes {
+        wrap(value, Expiry::after(ttl, SystemTime::now())).into()
+    }
+
+    #[test]
+    fn a_value_comes_back_whatever_its_length_and_lifetime() {
+        for length in [0, 1, 7, 8, 9, 246, 247, 248, 255, 256, 1000] {
+            for ttl in [1, 63, 64, 3_600, 1_209_600, u64::MAX].map(Duration::from_secs) {
+                let value = vec![7; length];
+                let body = body(&value, ttl);
+                assert_eq!(unwrap(&body).unwrap().unwrap(), value, "{length} {ttl:?}");
+                assert!(body.len() <= length + OVERHEAD + 255);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_value_never_makes_the_same_body() {
+        assert_ne!(body(b"same", Duration::from_mins(1)), body(b"same", Duration::from_mins(1)));
+        assert_ne!(grave(), grave());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_neither_a_value_nor_nothing() {
+        for foreign in [&b""[..], b"x", b"1234567", b"12345678\x01", b"12345678\xff123"] {
+            assert_eq!(unwrap(&Bytes::copy_from_slice(foreign)), Err(NotOurs), "{foreign:?}");
+        }
+        assert_eq!(unwrap(&Bytes::copy_from_slice(&grave())), Ok(None));
+    }
+
+    #[test]
+    fn a_class_is_never_longer_than_the_lifetime_and_at_most_an_eighth_shorter() {
+        for secs in
+            (0..100_000).chain((17..=63).flat_map(|power| [(1 << power) - 1, 1 << power, 3 << (power - 2)]))
+        {
+            let short = shortest(class(secs));
+            assert!(short <= secs, "{secs}: {short}");
+            if (SHORTEST..=Expiry::MAX_TTL.as_secs()).contains(&secs) {
+                assert!(short >= secs - secs / 8, "{secs}: {short}");
+            }
+        }
+        assert!(class(Expiry::MAX_TTL.as_secs()) < u8::MAX);
+    }
+
+    #[test]
+    fn a_fresh_entry_is_told_by_its_size() {
+        let now = SystemTime::now();
+        let second = i64::try_from(now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let hour = i64::try_from(body(b"value", Duration::from_hours(1)).len()).unwrap();
+        assert!(is_fresh(hour, second, now));
+        assert!(is_fresh(hour, second, now + Duration::from_secs(2_900)));
+        assert!(!is_fresh(hour, second, now + Duration::from_hours(1)));
+        let short = i64::try_from(body(b"value", Duration::from_secs(30)).len()).unwrap();
+        assert!(!is_fresh(short, second, now));
+        // An entry that had expired when it was written, whatever its lifetime says.
+        let late = wrap(b"value", Expiry::after(Duration::from_hours(1), now - Duration::from_hours(2)));
+        assert!(!is_fresh(i64::try_from(late.len()).unwrap(), second, now));
+    }
+}

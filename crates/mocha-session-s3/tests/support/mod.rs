@@ -1,0 +1,263 @@
+//! Stores, clients, and an HTTP server of the tests' own: it passes requests on, loses answers, or answers by itself.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
+use mocha_session_core::{Registry, StoreUrl};
+use mocha_session_s3::aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use mocha_session_s3::aws_sdk_s3::{Client, Config};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+pub(crate) async fn open(url: &str) -> Option<Arc<dyn SessionStore>> {
+    let storage = Registry::new().register(mocha_session_s3::DRIVER).open(url).await;
+    storage.expect("the store opens").store().cloned()
+}
+
+/// A client of the test's own for the server of a test URL, or for another endpoint, with the SDK's own retries.
+pub(crate) fn client(url: &str, endpoint: Option<&str>) -> (Client, String) {
+    let mut url = StoreUrl::parse(url).unwrap();
+    let own = url.take("endpoint").unwrap_or_else(|| format!("http://{}", url.hosts()[0].authority(80)));
+    let region = url.take("region").unwrap_or_else(|| "us-east-1".to_owned());
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .credentials_provider(Credentials::new(
+            url.username().unwrap(),
+            url.password().unwrap(),
+            None,
+            None,
+            "test",
+        ))
+        .endpoint_url(endpoint.unwrap_or(&own))
+        .force_path_style(true)
+        .build();
+    (Client::from_conf(config), url.split_path().0.to_owned())
+}
+
+/// The same URL with its requests sent to another server, and perhaps another bucket, prefix or secret.
+pub(crate) fn through(url: &str, port: u16, bucket: Option<&str>) -> String {
+    let url = StoreUrl::parse(url).unwrap();
+    let encode =
+        |text: &str| text.replace('%', "%25").replace('/', "%2F").replace('+', "%2B").replace('@', "%40");
+    let (key, secret) = (encode(url.username().unwrap()), encode(url.password().unwrap()));
+    let bucket = bucket.unwrap_or(url.split_path().0).to_owned();
+    format!("s3://{key}:{secret}@127.0.0.1:{port}/{bucket}?tls=false&prefix={}", some_prefix())
+}
+
+/// The port of a test URL's server.
+pub(crate) fn port(url: &str) -> u16 {
+    let mut url = StoreUrl::parse(url).unwrap();
+    match url.take("endpoint") {
+        Some(endpoint) => StoreUrl::parse(&endpoint).unwrap().hosts()[0].port().unwrap(),
+        None => url.hosts()[0].port().unwrap(),
+    }
+}
+
+pub(crate) fn some_prefix() -> String {
+    format!("test-{:016x}/", fastrand::u64(..))
+}
+
+pub(crate) fn some_key() -> StorageKey {
+    StorageKey::from_bytes(std::array::from_fn(|_| fastrand::u8(..)))
+}
+
+pub(crate) fn within(secs: u64) -> Expiry {
+    Expiry::after(Duration::from_secs(secs), SystemTime::now())
+}
+
+/// A request as it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// `PUT` with `If-Match`, `GET`, `LIST` …: what it costs and what it does, in a word.
+    pub(crate) fn kind(&self) -> String {
+        let list = self.method == "GET" && self.target.contains("list-type=2");
+        let kind = if list { "LIST" } else { &self.method };
+        match (self.header("if-match"), self.header("if-none-match")) {
+            (Some(_), _) => format!("{kind} If-Match"),
+            (_, Some(_)) => format!("{kind} If-None-Match"),
+            _ => kind.to_owned(),
+        }
+    }
+}
+
+/// What a [`Double`] does with a request.
+pub(crate) enum Reply {
+    /// Pass it on and give the answer back.
+    Pass,
+    /// Pass it on, wait for the answer, and break the connection instead of giving it.
+    Lose,
+    /// Pass it on once the test says so, and give the answer back.
+    PassAfter(Arc<Notify>),
+    /// Break the connection.
+    Cut,
+    /// Never answer.
+    Hang,
+    /// Answer: status, header lines, body.
+    Answer(u16, String, Vec<u8>),
+}
+
+impl Reply {
+    /// An error as S3 words it.
+    pub(crate) fn error(status: u16, code: &str) -> Self {
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>no</Message>\
+             <AWSAccessKeyId>AKIALEAK</AWSAccessKeyId><Resource>/bucket/leak</Resource></Error>"
+        );
+        Self::Answer(status, "content-type: application/xml\r\n".to_owned(), body.into_bytes())
+    }
+}
+
+/// A server on a free port of 127.0.0.1 that does with each request what it is told, and remembers them all.
+pub(crate) struct Double {
+    pub(crate) port: u16,
+    seen: Arc<Mutex<Vec<Request>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Double {
+    /// `upstream` is the port requests are passed on to.
+    pub(crate) async fn start(
+        upstream: u16,
+        act: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (act, log) = (Arc::new(act), Arc::clone(&seen));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (act, log) = (Arc::clone(&act), Arc::clone(&log));
+                tokio::spawn(async move { serve(stream, upstream, &*act, &log).await });
+            }
+        });
+        Self { port, seen, task }
+    }
+
+    /// Waits until a request of this kind was seen.
+    pub(crate) async fn until(&self, kind: &str) {
+        for _ in 0..1000 {
+            if self.seen.lock().unwrap().iter().any(|request| request.kind() == kind) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no {kind} came");
+    }
+
+    /// The kinds of the requests since the last time this was asked.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.seen.lock().unwrap().drain(..).map(|request| request.kind()).collect()
+    }
+
+    /// The requests since the last time this was asked.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().drain(..).collect()
+    }
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    upstream: u16,
+    act: &(dyn Fn(&Request) -> Reply + Send + Sync),
+    log: &Mutex<Vec<Request>>,
+) -> io::Result<()> {
+    while let Some((head, body)) = read_message(&mut stream, true).await? {
+        let request = parse(head, body);
+        let reply = act(&request);
+        log.lock().unwrap().push(request.clone());
+        let answer = match reply {
+            Reply::Pass => pass(&request, upstream).await?,
+            Reply::Lose => {
+                pass(&request, upstream).await?;
+                return Ok(());
+            }
+            Reply::PassAfter(go) => {
+                go.notified().await;
+                pass(&request, upstream).await?
+            }
+            Reply::Cut => return Ok(()),
+            Reply::Hang => std::future::pending().await,
+            Reply::Answer(status, headers, body) => {
+                let mut answer =
+                    format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len())
+                        .into_bytes();
+                if request.method != "HEAD" {
+                    answer.extend(body);
+                }
+                answer
+            }
+        };
+        stream.write_all(&answer).await?;
+    }
+    Ok(())
+}
+
+async fn pass(request: &Request, upstream: u16) -> io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(("127.0.0.1", upstream)).await?;
+    server.write_all(&request.raw).await?;
+    let expects_body = request.method != "HEAD";
+    let (mut head, body) =
+        read_message(&mut server, expects_body).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    head.extend(body);
+    Ok(head)
+}
+
+/// Head and body of a request or an answer; `None` at the end of the connection.
+async fn read_message(stream: &mut TcpStream, has_body: bool) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    if text.contains("expect: 100-continue") {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+    }
+    let mut body = vec![0; if has_body { length.unwrap_or(0) } else { 0 }];
+    stream.read_exact(&mut body).await?;
+    Ok(Some((head, body)))
+}
+
+fn parse(head: Vec<u8>, body: Vec<u8>) -> Request {
+    let text = String::from_utf8_lossy(&head).into_owned();
+    let mut lines = text.lines();
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (method, target) =
+        (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut raw = head;
+    raw.extend_from_slice(&body);
+    Request { method, target, headers, body, raw }
+}
