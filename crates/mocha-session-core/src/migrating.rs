@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::EMPTIED;
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
@@ -97,10 +98,36 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
                 self.new.delete(key).await?;
                 Ok(None)
             }
-            // Nobody knows. If the tombstone is there the new entry counts, if not the old one does: the new one is what
-            // every reader sees first, and the commit id in it tells the core that its write was done.
-            Err(error) => Err(error),
+            Err(error) if End::of(value, expiry) != End::None => {
+                self.end_or_leave(key, &created, error).await
+            }
+            // The new entry is what every reader sees first, so the write is done whatever became of the tombstone; the
+            // commit id in it tells the core so. What is left in the old store goes when the session ends.
+            Err(error) => {
+                Err(Error::new(ErrorKind::Ambiguous, "the old engine failed while a session was moved")
+                    .with_source(error))
+            }
         }
+    }
+
+    /// Completes an end that is written in the new store, while the old one answered with `error`. If the session is
+    /// still there it is left alive: what is over for a minute only would come back.
+    async fn end_or_leave(
+        &self,
+        key: &StorageKey,
+        created: &Revision,
+        error: Error,
+    ) -> Result<Option<Revision>> {
+        if self.old.load(key).await.is_ok_and(|stored| stored.as_ref().is_none_or(is_tombstone)) {
+            return Ok(Some(of(OF_NEW, created)));
+        }
+        let why = match self.new.delete(key).await {
+            Ok(_) => "the old engine failed while a session was ended; it was left as it was",
+            Err(_) => {
+                "both engines failed while a session was ended; it may be gone for a minute and come back"
+            }
+        };
+        Err(Error::new(ErrorKind::Unavailable, why).with_source(error))
     }
 }
 
@@ -146,11 +173,22 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         match unmarked(expected) {
-            Some((OF_NEW, expected)) => Ok(self
-                .new
-                .update(key, value, expiry, &expected)
-                .await?
-                .map(|revision| of(OF_NEW, &revision))),
+            Some((OF_NEW, expected)) => {
+                // A move that was cut short has left the session in the old store, from where it must not come back when
+                // its end is forgotten in the new one.
+                let end = End::of(value, expiry);
+                if end == End::Over {
+                    self.old.delete(key).await?;
+                }
+                let done = self.new.update(key, value, expiry, &expected).await?;
+                if done.is_some() && end == End::Moved {
+                    // Afterwards: before it, a move that is under way would take the successor for lost.
+                    if let Err(error) = self.old.delete(key).await {
+                        tracing::warn!(%error, "a rotated session may be left in the old engine until it expires");
+                    }
+                }
+                Ok(done.map(|revision| of(OF_NEW, &revision)))
+            }
             Some((_, expected)) if self.preparing => Ok(self
                 .old
                 .update(key, value, expiry, &expected)
@@ -222,6 +260,27 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         match [old.max_value(), new.max_value()].into_iter().flatten().min() {
             Some(least) => both.with_max_value(least),
             None => both,
+        }
+    }
+}
+
+/// Whether what is written ends the session under its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    None,
+    /// It goes on under another key.
+    Moved,
+    /// It was destroyed, or emptied and lives for another minute.
+    Over,
+}
+
+impl End {
+    fn of(value: &[u8], expiry: Expiry) -> Self {
+        match Header::read(value).map(|(header, ..)| header.kind) {
+            Ok(Kind::Moved(_)) => Self::Moved,
+            Ok(Kind::Removed) => Self::Over,
+            _ if expiry.ttl_millis() <= EMPTIED => Self::Over,
+            _ => Self::None,
         }
     }
 }

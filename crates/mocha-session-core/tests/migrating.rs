@@ -218,6 +218,56 @@ const ENDS: [(&str, fn(&Session)); 3] = [
     ("empty", |session| session.clear().unwrap()),
 ];
 
+#[tokio::test]
+async fn a_carry_cut_short_is_done_once_and_the_session_does_not_come_back_after_its_end() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::Ambiguous, ErrorKind::Denied] {
+        for (name, end) in ENDS {
+            let two = Two::new();
+            let mut browser = with_values(&two.before).await;
+            let id = browser.clone();
+            let (lazy, session) = browser.start(&two.moving).await;
+            session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
+            two.old.on("update", 0, Fault::Fail(kind)); // the new engine has it, the old one keeps its own
+            two.moving.finish(&lazy, 200).await.unwrap();
+            assert_eq!(browser.get::<u8>(&two.other(), "n").await, Some(1), "{kind:?}");
+            browser.request(&two.other(), end).await;
+            two.wait();
+            assert!(!id.is_live(&two.moving).await, "{name} {kind:?}");
+            assert_eq!(two.alive(), (0, usize::from(name == "rotate")), "{name} {kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_cut_short_is_an_error_or_final() {
+    for fault in [0, 1, 2] {
+        for (name, end) in ENDS {
+            let two = Two::new();
+            let mut browser = with_values(&two.before).await;
+            let id = browser.clone();
+            let (lazy, session) = browser.start(&two.moving).await;
+            end(&session);
+            let fault = match fault {
+                0 => Fault::Fail(ErrorKind::Unavailable),
+                1 => Fault::Fail(ErrorKind::Ambiguous),
+                _ => Fault::LoseAnswer,
+            };
+            two.old.on("update", 0, fault);
+            let done = two.moving.finish(&lazy, 200).await;
+            if let Ok(headers) = &done {
+                browser.take(headers);
+                two.wait();
+                assert!(!id.is_live(&two.moving).await, "{name}: acknowledged and came back");
+                assert_eq!(two.alive(), (0, usize::from(name == "rotate")), "{name}");
+            } else {
+                let alive = id.is_live(&two.moving).await;
+                two.wait();
+                assert_eq!(id.is_live(&two.moving).await, alive, "{name}: nothing comes or goes by itself");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_of_several_processes_sum_exactly_while_the_session_moves() {
     for _ in 0..20 {
