@@ -58,6 +58,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
     }
 
     /// Moves a page of the old store's sessions, whether they are used or not; where to go on, and how many were moved.
+    /// What cannot be read is left where it is.
     ///
     /// # Errors
     /// Those of the two stores. What was moved is moved; call it again with the same cursor.
@@ -70,7 +71,10 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         let next = page.next().cloned();
         let mut moved = 0;
         for (key, stored) in page.into_entries() {
-            let (header, ..) = Header::read(stored.value())?;
+            let Ok((header, ..)) = Header::read(stored.value()) else {
+                tracing::warn!("a record that cannot be read was left in the old engine");
+                continue;
+            };
             let now = SystemTime::now();
             if header.kind.is_tombstone() || header.deadline <= to_millis(now) {
                 continue;

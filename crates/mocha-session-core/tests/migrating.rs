@@ -198,6 +198,19 @@ async fn move_page_carries_everything_that_lives_with_its_remaining_life() {
 }
 
 #[tokio::test]
+async fn a_damaged_record_does_not_stop_the_others_from_being_moved() {
+    let two = Two::new();
+    with_values(&two.before).await;
+    two.old.tamper(|record| record[1] = 9);
+    let damaged = two.old.snapshot();
+    with_values(&two.before).await;
+    with_values(&two.before).await;
+    let (_, moved) = Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    assert_eq!((moved, two.new.sessions()), (2, 2));
+    assert!(two.old.snapshot().contains(&damaged[0]), "left as it is");
+}
+
+#[tokio::test]
 async fn owners_and_their_indexes_move_along() {
     let two = Two::new();
     let mut phone =
