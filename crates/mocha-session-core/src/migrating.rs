@@ -211,8 +211,13 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         // The tombstone first: a request that has read the old entry and is about to create it here must find the key taken.
         let in_new = self.new.delete(key).await?;
         let (tombstone, gone_by) = tombstone()?;
-        self.new.create(key, &tombstone, gone_by).await?;
-        Ok(self.old.delete(key).await? | in_new)
+        let guarded = self.new.create(key, &tombstone, gone_by).await?.is_some();
+        let in_old = self.old.delete(key).await?;
+        if !guarded {
+            // A move came in between; with the old entry gone no other can.
+            self.new.delete(key).await?;
+        }
+        Ok(in_old | in_new)
     }
 
     async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {

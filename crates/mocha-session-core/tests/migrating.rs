@@ -281,6 +281,25 @@ async fn an_end_cut_short_is_an_error_or_final() {
     }
 }
 
+#[tokio::test]
+async fn a_move_that_slips_into_a_delete_does_not_outlive_it() {
+    let two = Two::new();
+    let store = Migrating::new(two.old.clone(), two.new.clone());
+    let (key, expiry) = (StorageKey::from_bytes([7; 20]), Expiry::after(DAY, two.clock.now()));
+    two.old.create(&key, b"value", expiry).await.unwrap();
+    let seen = store.load(&key).await.unwrap().unwrap();
+    let mut paused = two.new.pause("create", 0); // the delete's guard
+    let deleting = tokio::spawn({
+        let store = Migrating::new(two.old.clone(), two.new.clone());
+        async move { store.delete(&key).await }
+    });
+    paused.arrived().await;
+    assert!(store.update(&key, b"moved", expiry, seen.revision()).await.unwrap().is_some());
+    paused.release();
+    assert!(deleting.await.unwrap().unwrap());
+    assert!(store.load(&key).await.unwrap().is_none());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_of_several_processes_sum_exactly_while_the_session_moves() {
     for _ in 0..20 {
