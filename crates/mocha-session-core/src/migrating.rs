@@ -20,6 +20,9 @@ const TOMBSTONE: Duration = Duration::from_secs(10 * 60);
 const OF_OLD: &str = "old:";
 const OF_NEW: &str = "new:";
 
+/// The commit id of the tombstones that this store makes. Those of sessions are random.
+const OURS: u64 = u64::from_be_bytes(*b"migrated");
+
 /// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged out.
 ///
 /// `load` asks the new store, then the old one. Writing what lives in the old store creates it in the new one and leaves
@@ -140,7 +143,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
 impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         if let Some(stored) = self.new.load(key).await? {
-            return Ok(Some(marked(OF_NEW, stored)));
+            return Ok(shown(OF_NEW, stored));
         }
         if let Some(stored) = self.old.load(key).await? {
             if !is_tombstone(&stored) {
@@ -148,25 +151,37 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             }
             // It moved between the two looks, unless the tombstone is the session's own end.
             return Ok(match self.new.load(key).await? {
-                Some(moved) => Some(marked(OF_NEW, moved)),
-                None => Some(marked(OF_OLD, stored)),
+                Some(moved) => shown(OF_NEW, moved),
+                None => shown(OF_OLD, stored),
             });
         }
-        Ok(self.new.load(key).await?.map(|stored| marked(OF_NEW, stored)))
+        Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored)))
     }
 
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
         // A key that is taken in either is taken: owners' indexes, unlike sessions, have keys that come again.
         if self.preparing {
-            if self.new.load(key).await?.is_some() {
+            let in_new = self.new.load(key).await?;
+            if in_new.as_ref().is_some_and(|stored| !is_ours(stored)) {
                 return Ok(None);
             }
-            return Ok(self.old.create(key, value, expiry).await?.map(|revision| of(OF_OLD, &revision)));
+            let created = self.old.create(key, value, expiry).await?;
+            if created.is_some() && in_new.is_some() {
+                self.new.delete(key).await?; // what was deleted before is not what is hidden now
+            }
+            return Ok(created.map(|revision| of(OF_OLD, &revision)));
         }
         if self.old.load(key).await?.is_some_and(|stored| !is_tombstone(&stored)) {
             return Ok(None);
         }
-        Ok(self.new.create(key, value, expiry).await?.map(|revision| of(OF_NEW, &revision)))
+        let mut created = self.new.create(key, value, expiry).await?;
+        if created.is_none() {
+            // What an earlier delete left is in nobody's way.
+            if let Some(guard) = self.new.load(key).await?.filter(is_ours) {
+                created = self.new.update(key, value, expiry, guard.revision()).await?;
+            }
+        }
+        Ok(created.map(|revision| of(OF_NEW, &revision)))
     }
 
     async fn update(
@@ -204,9 +219,13 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        let in_old = self.old.load(key).await?.is_some_and(|stored| !is_tombstone(&stored));
-        if !in_old {
-            return Ok(self.new.delete(key).await? | self.old.delete(key).await?);
+        let in_old = self.old.load(key).await?;
+        if in_old.as_ref().is_none_or(is_tombstone) {
+            if self.new.load(key).await?.as_ref().is_some_and(is_ours) {
+                return Ok(false); // deleted already, and the guard is still needed
+            }
+            let in_old = in_old.is_some_and(|stored| !is_ours(&stored));
+            return Ok(self.new.delete(key).await? | (self.old.delete(key).await? && in_old));
         }
         // The tombstone first: a request that has read the old entry and is about to create it here must find the key taken.
         let in_new = self.new.delete(key).await?;
@@ -249,7 +268,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         let entries = page
             .into_entries()
             .into_iter()
-            .filter(|(_, stored)| place == Place::New || !is_tombstone(stored));
+            .filter(|(_, stored)| if place == Place::New { !is_ours(stored) } else { !is_tombstone(stored) });
         Ok(ScanPage::new(entries.map(|(key, stored)| (key, marked(mark, stored))).collect(), next))
     }
 
@@ -324,6 +343,11 @@ fn marked(mark: &str, stored: Stored) -> Stored {
     Stored::new(value, of(mark, &revision))
 }
 
+/// What a load of this store returns: its own tombstones stand for nothing.
+fn shown(mark: &str, stored: Stored) -> Option<Stored> {
+    if is_ours(&stored) { None } else { Some(marked(mark, stored)) }
+}
+
 fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
     let text = revision.as_str();
     let (mark, rest) = match text.strip_prefix(OF_NEW) {
@@ -341,12 +365,13 @@ fn is_tombstone(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.kind.is_tombstone())
 }
 
+/// Whether it is a tombstone that this store has made. One that the session above has made is an entry like any other.
+fn is_ours(stored: &Stored) -> bool {
+    Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
+}
+
 fn tombstone() -> Result<(Vec<u8>, Expiry)> {
     let expiry = Expiry::after(TOMBSTONE, SystemTime::now());
-    let header = Header {
-        kind: Kind::Removed,
-        deadline: to_millis(expiry.at()),
-        commits: [fastrand::u64(1..), 0, 0, 0],
-    };
+    let header = Header { kind: Kind::Removed, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
     Ok((record::encode(&header, &(), &[0; 32], false, usize::MAX)?, expiry))
 }

@@ -300,6 +300,24 @@ async fn a_move_that_slips_into_a_delete_does_not_outlive_it() {
     assert!(store.load(&key).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn what_was_deleted_is_absent_and_its_key_is_free() {
+    for prepare in [false, true] {
+        let two = Two::new();
+        let (old, new) = (two.old.clone(), two.new.clone());
+        let store = if prepare { Migrating::prepare(old, new) } else { Migrating::new(old, new) };
+        let (key, expiry) = (StorageKey::from_bytes([7; 20]), Expiry::after(DAY, two.clock.now()));
+        two.old.create(&key, b"value", expiry).await.unwrap();
+        assert!(store.delete(&key).await.unwrap());
+        assert!(store.load(&key).await.unwrap().is_none());
+        assert!(store.scan(None, 10).await.unwrap().entries().is_empty());
+        assert!(!store.delete(&key).await.unwrap());
+        assert!(store.create(&key, b"again", expiry).await.unwrap().is_some());
+        assert!(store.create(&key, b"twice", expiry).await.unwrap().is_none());
+        assert_eq!(store.load(&key).await.unwrap().unwrap().value()[..], b"again"[..]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_of_several_processes_sum_exactly_while_the_session_moves() {
     for _ in 0..20 {

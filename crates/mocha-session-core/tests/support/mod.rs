@@ -102,7 +102,7 @@ struct Inner {
     entries: Mutex<HashMap<StorageKey, Entry>>,
     calls: Mutex<Calls>,
     faults: Mutex<Vec<(&'static str, usize, Fault)>>,
-    clock: ManualClock,
+    clock: Arc<dyn Clock>,
     capabilities: Mutex<Capabilities>,
     keeps_expired: AtomicBool,
 }
@@ -119,11 +119,15 @@ impl std::fmt::Debug for ScriptedStore {
 
 impl ScriptedStore {
     pub fn new(clock: &ManualClock) -> Self {
+        Self::on_clock(clock.clone())
+    }
+
+    pub fn on_clock(clock: impl Clock) -> Self {
         Self(Arc::new(Inner {
             entries: Mutex::default(),
             calls: Mutex::default(),
             faults: Mutex::default(),
-            clock: clock.clone(),
+            clock: Arc::new(clock),
             capabilities: Mutex::new(Capabilities::new("scripted").with_listing(true)),
             keeps_expired: AtomicBool::new(false),
         }))
@@ -332,26 +336,21 @@ impl SessionStore for ScriptedStore {
         self.run("delete", |entries| entries.remove(key).is_some()).await
     }
 
-    async fn sweep(
-        &self,
-        now: SystemTime,
-        _cursor: Option<ScanCursor>,
-        _limit: usize,
-    ) -> Result<SweepReport> {
+    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
         self.run("sweep", |entries| {
+            let (keys, next) = page(entries, cursor, limit);
             let before = entries.len();
-            entries.retain(|_, entry| entry.until > now);
-            SweepReport::new(before as u64, (before - entries.len()) as u64, None)
+            entries.retain(|key, entry| entry.until > now || !keys.contains(key));
+            SweepReport::new(keys.len() as u64, (before - entries.len()) as u64, next)
         })
         .await
     }
 
-    async fn scan(&self, _cursor: Option<ScanCursor>, _limit: usize) -> Result<ScanPage> {
+    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         self.run("scan", |entries| {
-            let all = entries
-                .iter()
-                .map(|(key, e)| (*key, Stored::new(e.value.clone(), Revision::from(e.revision))));
-            ScanPage::new(all.collect(), None)
+            let (keys, next) = page(entries, cursor, limit);
+            let stored = |entry: &Entry| Stored::new(entry.value.clone(), Revision::from(entry.revision));
+            ScanPage::new(keys.into_iter().map(|key| (key, stored(&entries[&key]))).collect(), next)
         })
         .await
     }
@@ -363,6 +362,22 @@ impl SessionStore for ScriptedStore {
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities.lock().unwrap().clone()
     }
+}
+
+/// The keys after the cursor, in order, and where to go on.
+fn page(
+    entries: &HashMap<StorageKey, Entry>,
+    cursor: Option<ScanCursor>,
+    limit: usize,
+) -> (Vec<StorageKey>, Option<ScanCursor>) {
+    let after = cursor.and_then(|cursor| StorageKey::parse(cursor.as_str()));
+    let mut keys: Vec<_> =
+        entries.keys().copied().filter(|key| after.is_none_or(|after| *key > after)).collect();
+    keys.sort_unstable();
+    let more = keys.len() > limit;
+    keys.truncate(limit);
+    let next = keys.last().filter(|_| more).map(|key| ScanCursor::new(key.to_string()));
+    (keys, next)
 }
 
 /// An application on a scripted store, with a clock that stands still.
