@@ -1,6 +1,10 @@
 //! Sessions in the client's cookie: the promises this mode keeps, and those it cannot.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -45,7 +49,7 @@ async fn values_flash_owner_and_lifetime_are_kept_across_requests_and_processes(
         })
         .await;
     let other = with(OLD, &clock, |rules| rules);
-    let (_, headers) = browser
+    let ((), headers) = browser
         .request_status(&other, 200, |session| {
             assert_eq!(session.get::<String>("a").unwrap().as_deref(), Some("ünï"));
             assert_eq!(
@@ -68,10 +72,12 @@ async fn what_is_untouched_empty_or_equal_sends_nothing_and_what_is_emptied_is_r
     let (_, manager) = App::client_side(OLD);
     let lazy = Browser::new().open(&manager);
     assert!(manager.finish(&lazy, 200).await.unwrap().is_none());
-    let (_, headers) = Browser::new().request_status(&manager, 200, |session| session.clear().unwrap()).await;
+    let ((), headers) =
+        Browser::new().request_status(&manager, 200, |session| session.clear().unwrap()).await;
     assert_eq!(headers.set_cookie(), None);
     let mut browser = with_values(&manager).await;
-    let (_, headers) = browser.request_status(&manager, 200, |session| session.insert("a", 1).unwrap()).await;
+    let ((), headers) =
+        browser.request_status(&manager, 200, |session| session.insert("a", 1).unwrap()).await;
     assert_eq!(headers.set_cookie(), None);
     let before = browser.clone();
     browser.request_status(&manager, 500, |session| session.insert("a", 2).unwrap()).await;

@@ -1,6 +1,10 @@
 //! Changing the engine under sessions that are in use: nobody is logged out, and who logged out stays out.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -72,7 +76,7 @@ async fn a_session_of_the_old_engine_is_read_through_and_moved_with_its_remainin
     two.clock.advance(DAY);
     assert_eq!(browser.get::<u8>(&two.moving, "a").await, Some(1));
     assert_eq!(two.alive(), (1, 0), "reading moves nothing");
-    let (_, headers) =
+    let ((), headers) =
         browser.request_status(&two.moving, 200, |session| session.insert("b", 2).unwrap()).await;
     assert_eq!((two.alive(), headers.set_cookie()), ((0, 1), None), "the same id");
     let (_, session) = browser.start(&two.after).await;
@@ -224,8 +228,10 @@ async fn owners_and_their_indexes_move_along() {
     assert_eq!(two.alive(), (0, 0));
 }
 
+type End = (&'static str, fn(&Session));
+
 /// What ends a session, or empties it.
-const ENDS: [(&str, fn(&Session)); 3] = [
+const ENDS: [End; 3] = [
     ("destroy", |session| session.destroy().unwrap()),
     ("rotate", |session| session.rotate().unwrap()),
     ("empty", |session| session.clear().unwrap()),

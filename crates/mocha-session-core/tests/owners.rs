@@ -1,6 +1,10 @@
 //! Owners: a user's sessions are listed and ended, whatever else happens at the same time.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 

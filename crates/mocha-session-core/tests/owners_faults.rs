@@ -1,6 +1,10 @@
 //! Owners, when something fails half-way or secrets change: nothing alive goes unlisted, and what stopped goes on.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -39,7 +43,7 @@ async fn an_interrupted_revoke_all_is_resumed() {
                 assert_eq!(listed(&app.manager, "alice").await, 0, "what is marked is not shown");
                 // A session that is marked and not ended yet can neither rotate nor log in on.
                 for what in ["rotate", "login"] {
-                    let (_, headers) = browsers[2]
+                    let ((), headers) = browsers[2]
                         .clone()
                         .request_status(&app.manager, 200, |session| match what {
                             "rotate" => session.rotate().unwrap(),
