@@ -51,7 +51,7 @@ impl Runner {
     fn command(self, args: &[&str], build_only: bool) -> Command {
         let mut command = match self {
             Self::Nextest => command::cargo(&["nextest", "run"]),
-            Self::CargoTest => command::cargo(&["test", "--lib", "--bins", "--tests", "--examples"]),
+            Self::CargoTest => command::cargo(&["test", "--tests", "--examples"]),
         };
         // nextest doesn't want to hear about failures when it doesn't run anything.
         command.args(["--all-features", if build_only { "--no-run" } else { "--no-fail-fast" }]);
