@@ -50,17 +50,13 @@ impl Runner {
 
     fn command(self, args: &[&str], build_only: bool) -> Command {
         let mut command = match self {
-            Self::Nextest => command::cargo(&["nextest", "run", "--no-fail-fast"]),
-            Self::CargoTest => {
-                command::cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"])
-            }
+            Self::Nextest => command::cargo(&["nextest", "run"]),
+            Self::CargoTest => command::cargo(&["test", "--tests", "--examples"]),
         };
-        command.arg("--all-features");
+        // nextest doesn't want to hear about failures when it doesn't run anything.
+        command.args(["--all-features", if build_only { "--no-run" } else { "--no-fail-fast" }]);
         if !args.iter().any(|arg| *arg == "-p" || arg.starts_with("--package")) {
             command.arg("--workspace");
-        }
-        if build_only {
-            command.arg("--no-run");
         }
         command.args(args);
         command
