@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mocha_session::store::{
-    Bytes, Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
-    SweepReport, async_trait,
+    Bytes, Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
+    Stored, SweepReport, async_trait,
 };
 use mocha_session::{Driver, Error, ErrorKind, Registry, Result, SessionManager};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
@@ -64,7 +64,9 @@ impl SessionStore for RedbStore {
         let (database, key) = (Arc::clone(&self.0), *key);
         let loaded = tokio::task::spawn_blocking(move || match database.begin_read()?.open_table(SESSIONS) {
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None), // nothing was ever written
-            table => Ok::<_, redb::Error>(table?.get(&key.as_bytes()[..])?.map(|entry| stored(entry.value()))),
+            table => {
+                Ok::<_, redb::Error>(table?.get(&key.as_bytes()[..])?.map(|entry| stored(entry.value())))
+            }
         });
         loaded.await.map_err(failed)?.map_err(failed)
     }
@@ -80,7 +82,13 @@ impl SessionStore for RedbStore {
         .await
     }
 
-    async fn update(&self, key: &StorageKey, value: &[u8], expiry: Expiry, expected: &Revision) -> Result<Option<Revision>> {
+    async fn update(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        expected: &Revision,
+    ) -> Result<Option<Revision>> {
         let (key, value, expected) = (*key, value.to_vec(), expected.as_u64());
         self.write(move |sessions| {
             let current = sessions.get(&key.as_bytes()[..])?.map(|entry| entry.value().0);
@@ -97,8 +105,14 @@ impl SessionStore for RedbStore {
         self.write(move |sessions| Ok(sessions.remove(&key.as_bytes()[..])?.is_some())).await
     }
 
-    async fn sweep(&self, now: SystemTime, _cursor: Option<ScanCursor>, _limit: usize) -> Result<SweepReport> {
-        let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        _cursor: Option<ScanCursor>,
+        _limit: usize,
+    ) -> Result<SweepReport> {
+        let now =
+            i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
         // One transaction looks and removes, so nothing is refreshed in between; a huge table would want batches.
         self.write(move |sessions| {
             let (mut examined, mut removed) = (0, 0);
@@ -129,7 +143,12 @@ fn stored((revision, _, value): (u64, i64, &[u8])) -> Stored {
     Stored::new(Bytes::copy_from_slice(value), Revision::from(revision))
 }
 
-fn put(sessions: &mut Sessions<'_>, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Revision, redb::Error> {
+fn put(
+    sessions: &mut Sessions<'_>,
+    key: &StorageKey,
+    value: &[u8],
+    expiry: Expiry,
+) -> Result<Revision, redb::Error> {
     let revision = Revision::random();
     let number = revision.as_u64().unwrap_or_default();
     sessions.insert(&key.as_bytes()[..], (number, expiry.at_millis(), value))?;

@@ -1,6 +1,12 @@
 //! The example of a store of one's own keeps the contract.
 
-#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub, reason = "a test, and an example within it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test, and an example within it"
+)]
 
 #[path = "../examples/custom_store.rs"]
 mod custom_store;
