@@ -19,4 +19,4 @@ async fn open() -> Option<RedbStore> {
     Some(RedbStore::new(redb::Database::create(folder.join("sessions.redb")).unwrap()))
 }
 
-mocha_session_conformance::suite!(redb, open);
+mocha_session_conformance::suite!(own_store, open);
