@@ -1,3 +1,72 @@
 //! The project's own commands: `cargo xtask …`.
+//!
+//! One module per command, `services` for the servers that tests need, `house` for what the workspace's parts are and
+//! may depend on. Few dependencies on purpose: this is compiled before anything else.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool speaks to whoever runs it"
+)]
 
-fn main() {}
+mod ci;
+mod command;
+mod deny;
+mod features;
+mod house;
+mod install;
+mod metadata;
+mod services;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// What goes wrong here is read by a person: a sentence is enough.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [-- ARGS]         install what is missing, start every server, run all tests and doctests, stop the servers;
+                         ARGS go to the test runner (`-- -p mocha-session-redis rotate`) and leave the doctests out
+  services up|down|env   the servers alone, while you work: eval \"$(cargo xtask services env)\"
+  ci                     everything that guards main: fmt, tidy, clippy, docs, deny, features, test
+  features               prove what each crate and each feature pulls in
+  tidy                   the rules of the house that no compiler checks (also a test)
+  deny                   licences and sources of the dependencies, advisories where they can be fetched
+  docs                   the documentation as docs.rs builds it, warnings being errors
+
+Installing needs Debian and root; elsewhere you are told what to install and which tests could not run.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => suite::test(&[]),
+        ["test", "--", rest @ ..] => suite::test(rest),
+        ["services", "up"] => services::up(),
+        ["services", "down"] => services::down(),
+        ["services", "env"] => services::env(),
+        ["services", services::GUARD, folder] => services::guard(folder),
+        ["ci"] => ci::run(),
+        ["features"] => features::run(),
+        ["tidy"] => tidy::run(),
+        ["deny"] => deny::run(),
+        ["docs"] => ci::docs(),
+        [] | ["help" | "-h" | "--help"] => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("error: no such command: {}\n\n{HELP}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.downcast_ref::<command::Failed>().map_or(ExitCode::FAILURE, command::Failed::code)
+        }
+    }
+}

@@ -177,7 +177,7 @@ impl Subject {
         let keys = std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         for some in keys.chunks(16) {
             let mut tasks = JoinSet::new();
-            for key in some.iter().copied() {
+            for &key in some {
                 let store = Arc::clone(&self.store);
                 tasks.spawn(
                     async move { tokio::time::timeout(Duration::from_secs(5), store.delete(&key)).await },
@@ -194,7 +194,7 @@ pub(crate) fn unavailable() -> Stop {
 }
 
 /// How long entries live that shall outlive the case.
-pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
 /// An expiry so long from now.
 pub(crate) fn within(ttl: Duration) -> Expiry {

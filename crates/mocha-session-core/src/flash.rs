@@ -157,22 +157,29 @@ impl Flash {
             ));
         }
         let got = Arc::new(Mutex::new(Vec::new()));
-        let waiting = {
+        let (waiting, claims) = {
             let mut state = inner.state();
             let waiting = state.visible_messages().to_vec();
-            if !waiting.is_empty() {
-                let ids = waiting.iter().map(Message::id).collect();
+            let ids: Vec<_> =
+                waiting.iter().map(Message::id).filter(|id| !state.flash.claimed.contains(id)).collect();
+            let claims = !ids.is_empty();
+            if claims {
                 state.change(Change::Claim(ids, Arc::clone(&got)))?;
             }
-            waiting
+            (waiting, claims)
         };
-        if !waiting.is_empty() {
-            self.session.commit().await?;
+        if claims && let Err(error) = self.session.commit().await {
+            // Nobody was given the messages: another commit of this request must not consume them.
+            inner
+                .state()
+                .take_back(|change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got)))?;
+            return Err(error);
         }
         let got = got.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut messages: Vec<_> =
-            waiting.into_iter().filter(|message| got.contains(&message.id())).collect();
         let mut state = inner.state();
+        state.flash.claimed.extend(got);
+        let claimed = |message: &Message| state.flash.claimed.contains(&message.id());
+        let mut messages: Vec<_> = waiting.into_iter().filter(claimed).collect();
         state.flash.inbox = Some(messages.clone());
         messages.extend(state.flash.now.iter().cloned());
         Ok(messages)
@@ -220,7 +227,7 @@ impl Flash {
     /// Leaves data for the next request in a slot of its own.
     ///
     /// # Errors
-    /// `InvalidInput` when it cannot be written as JSON; `TooLarge` over the cap; else as
+    /// `InvalidInput` when it cannot be encoded; `TooLarge` over the cap; else as
     /// [`SessionData::insert`].
     pub fn set_data_for<T: Serialize + ?Sized>(&self, slot: &str, data: &T) -> Result<&Self> {
         let inner = self.session.inner();

@@ -107,7 +107,6 @@ pub trait HeaderSink {
 /// assert!(HeaderChanges::none().is_none()); // the session was not touched: nothing at all
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
-#[must_use = "the client learns of its session through these headers"]
 pub struct HeaderChanges {
     pub(crate) cookie: Option<String>,
     pub(crate) consulted: bool,

@@ -50,10 +50,9 @@ impl SessionId {
     /// A name for the session that may stand in a log: it leads neither to the id nor to the record.
     pub(crate) fn fingerprint(&self) -> String {
         let hash = crypto::derive(&self.0, Purpose::Fingerprint);
-        hash[..8].iter().fold(String::with_capacity(16), |mut text, byte| {
-            text.push_str(&format!("{byte:02x}"));
-            text
-        })
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 }
 

@@ -64,17 +64,20 @@ impl LazySession {
     ///
     /// # Errors
     /// When the engine does not say whether there is a session (unknown is not absent), or the record cannot be read.
+    /// `Closed` when nobody asked before the response had its headers: it is too late to say whether there is one.
     pub async fn load(&self) -> Result<Session> {
         let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
-        if self.inner.state().phase != Phase::Untouched {
+        if self.inner.state().is_touched()? {
             return Ok(session);
         }
         let _gate = self.inner.gate.lock().await;
-        if self.inner.state().phase != Phase::Untouched {
+        if self.inner.state().is_touched()? {
             return Ok(session);
         }
         let loaded = load::from_cookies(&self.inner.shared, &self.inner.cookies).await;
         let mut state = self.inner.state();
+        state.is_touched()?; // the response went out meanwhile
+        state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;
         match loaded {
             Ok(Some(loaded)) => {
                 state.phase = Phase::Loaded;
@@ -107,7 +110,7 @@ impl LazySession {
 
     /// Whether anybody has asked for the session.
     pub fn is_touched(&self) -> bool {
-        self.inner.state().phase != Phase::Untouched
+        self.inner.state().touched
     }
 }
 
@@ -174,12 +177,18 @@ impl Session {
         }
         let inner = self.data.inner();
         let mut state = inner.state();
+        state.writable()?;
         let known = state.view.owner.as_ref().filter(|known| known.name.as_str() == owner);
+        let theirs = known.is_none() && state.view.owner.is_some();
         let handle = match known {
             _ if !inner.shared.owners_indexed => 0,
             Some(known) if known.handle != 0 => known.handle,
             _ => fastrand::u64(1..),
         };
+        if theirs {
+            // What was read of the flash was for the first owner's eyes.
+            state.flash.forget();
+        }
         state.change(Change::Login { owner: Text::from(owner), handle, now: inner.shared.now() })
     }
 

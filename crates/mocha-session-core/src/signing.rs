@@ -93,7 +93,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(strict.read(&flipped), None, "bit {bit}");
         }
-        for bad in [&good[..good.len() - 1], &format!("{good}A"), &good[..SessionId::TEXT + 1], ".", ""] {
+        for bad in [&good[..good.len() - 1], &format!("{good}A"), &good[..=SessionId::TEXT], ".", ""] {
             assert_eq!(strict.read(bad.as_bytes()), None);
         }
     }

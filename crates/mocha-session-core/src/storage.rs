@@ -58,7 +58,7 @@ impl Storage {
 
     /// What the engine can do.
     pub fn capabilities(&self) -> Capabilities {
-        self.store.as_ref().map_or_else(Capabilities::client_side, |store| store.capabilities())
+        self.store.as_ref().map_or_else(Capabilities::client_side, |store| (**store).capabilities())
     }
 
     /// A proof that the engine answers; client-side sessions always do.

@@ -1,5 +1,6 @@
 //! `SESSION_URL`, parsed: what the `url` package cannot read (several hosts, an underscore in the scheme), options that
 //! are handed out by name, and nothing secret shown.
+// tidy: long because every form of URL that users write stands as a test beside the parser
 
 use std::fmt;
 use std::str::FromStr;
@@ -249,7 +250,7 @@ impl StoreUrl {
                 let mut known = self.known.clone();
                 known.sort_unstable();
                 known.dedup();
-                let name: String = name.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+                let name: String = name.chars().filter(char::is_ascii_graphic).take(40).collect();
                 Err(self
                     .refuse(&format!("the option `{name}` is not known; there are: {}", known.join(", "))))
             }

@@ -50,10 +50,6 @@ impl Found {
             _ => None,
         }
     }
-
-    fn wrote(&self, commit: CommitId) -> bool {
-        matches!(self, Self::Record(version, _) if version.header.commits.contains(&commit))
-    }
 }
 
 /// How an attempt to write ended.
@@ -122,12 +118,16 @@ impl Vault {
 
     /// What lies under a key. An expired record counts as nothing.
     pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
+        Ok(match self.look_even_expired(key).await? {
+            Found::Record(version, _) if version.header.deadline <= self.now() => Found::Nothing,
+            found => found,
+        })
+    }
+
+    async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
         let Some(stored) = self.call("load", self.store.load(key)).await? else { return Ok(Found::Nothing) };
         let (record, revision) = stored.into_parts();
         let (header, ..) = Header::read(&record).map_err(|error| error.on(self.engine).during("load"))?;
-        if header.deadline <= self.now() {
-            return Ok(Found::Nothing);
-        }
         Ok(Found::Record(Version { header, revision }, record))
     }
 
@@ -138,7 +138,7 @@ impl Vault {
             .map_err(|error| error.on(self.engine).during("load"))
     }
 
-    /// Stores a first record under a key that was never used.
+    /// Stores a first record under a key that nothing live uses.
     pub(crate) async fn create(&self, place: &Place, draft: Draft<'_, impl Payload>) -> Result<Attempt> {
         let commit = fastrand::u64(1..);
         let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
@@ -148,7 +148,13 @@ impl Vault {
         loop {
             let found = match self.call("create", self.store.create(&place.key, &record, expiry)).await {
                 Ok(Some(revision)) => return Ok(Attempt::Done(Version { header, revision }, record)),
-                Ok(None) => self.look(&place.key).await?,
+                Ok(None) => match self.look_even_expired(&place.key).await? {
+                    // Owners' keys come again, and one that expired may lie there until it is swept.
+                    Found::Record(expired, _) if expired.header.deadline <= self.now() => {
+                        return self.replace(place, &expired, commit, draft).await;
+                    }
+                    found => found,
+                },
                 Err(error) if error.is_ambiguous() => self.inquire(&place.key, error).await?,
                 Err(error) => return Err(error),
             };
@@ -186,12 +192,10 @@ impl Vault {
             Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };
-        if found.wrote(commit) {
-            if let Found::Record(version, record) = found {
-                return Ok(Attempt::Done(version, record));
-            }
-        }
         match &found {
+            Found::Record(version, record) if version.header.commits.contains(&commit) => {
+                Ok(Attempt::Done(version.clone(), record.clone()))
+            }
             // Others have written so often since that our own commit may have been pushed out of the record's memory.
             Found::Record(version, _)
                 if failed
@@ -214,7 +218,9 @@ impl Vault {
         for round in 0..INQUIRIES {
             match self.look(key).await {
                 Ok(found) => return Ok(found),
-                Err(error) if error.is_unavailable() => pause(round + 2).await,
+                // An engine that hangs has had its time: the request waits for two deadlines, not for as many as we ask.
+                Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
+                Err(error) if error.is_unavailable() => pause(2 * round + 3).await,
                 Err(error) => return Err(error),
             }
         }

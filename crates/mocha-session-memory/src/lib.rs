@@ -1,1 +1,11 @@
-//! In-process session store: sharded, bounded, expiring by itself.
+#![doc = include_str!("../README.md")]
+
+mod budget;
+mod builder;
+mod driver;
+mod shard;
+mod store;
+
+pub use builder::{MemoryStoreBuilder, WhenFull};
+pub use driver::DRIVER;
+pub use store::MemoryStore;

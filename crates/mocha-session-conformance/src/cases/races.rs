@@ -1,6 +1,7 @@
 //! Of simultaneous writes one wins, none is lost, and a delete is final.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mocha_session_core::store::{SessionStore, StorageKey};
@@ -88,10 +89,11 @@ async fn count_up(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict<u64>
                 return Err(Stop::Fail("the counter was torn".to_owned()));
             };
             let next = u64::from_be_bytes(bytes) + 1;
+            // Room for the others, also where the store never waits.
+            tokio::task::yield_now().await;
             if store.update(&key, &next.to_be_bytes(), within(HOUR), &revision).await?.is_some() {
                 break;
             }
-            tokio::task::yield_now().await;
         }
     }
     Ok(50)
@@ -102,17 +104,20 @@ pub(crate) async fn delete_during_updates_is_final(it: &Subject) -> Verdict {
     for round in 0..500 {
         let key = it.key();
         let revision = it.create(&key, b"base").await?;
+        let deleted = Arc::new(AtomicBool::new(false));
         at_once(8, |number| {
-            let (store, expected) = (Arc::clone(&it.store), revision.clone());
+            let (store, expected, deleted) = (Arc::clone(&it.store), revision.clone(), Arc::clone(&deleted));
             async move {
                 // One deletes, at a moment of its own; the rest update, some of them what others have written.
                 if number == 0 {
                     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..500))).await;
                     store.delete(&key).await?;
+                    deleted.store(true, Ordering::SeqCst);
                 } else if number % 2 == 1 {
                     store.update(&key, &contender(number), within(HOUR), &expected).await?;
                 } else {
-                    while let Some(stored) = store.load(&key).await? {
+                    while !deleted.load(Ordering::SeqCst) {
+                        let Some(stored) = store.load(&key).await? else { break };
                         store.update(&key, &contender(number), within(HOUR), stored.revision()).await?;
                         // A store in memory never waits, and would keep the thread from whoever deletes.
                         tokio::task::yield_now().await;
@@ -142,7 +147,7 @@ pub(crate) async fn acknowledged_writes_are_seen_at_once(it: &Subject) -> Verdic
             let store = Arc::clone(&it.store);
             async move { Ok(store.load(&key).await?) }
         });
-        for stored in seen.await?.into_iter() {
+        for stored in seen.await? {
             ensure!(
                 stored.is_some_and(|stored| stored.value()[..] == [round] && *stored.revision() == revision),
                 "a load that began after a write was acknowledged does not see it"

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::{Revision, ScanCursor, SessionStore, StorageKey, Stored};
@@ -17,7 +17,7 @@ pub(crate) async fn scan_finds_every_entry_across_pages(it: &Subject) -> Verdict
     it.create(&deleted, b"deleted").await?;
     it.store.delete(&deleted).await?;
     for limit in [7, 1_000] {
-        let found = scan_all(it, limit).await?;
+        let found = scan_all(it, limit, Duration::ZERO).await?;
         for (key, (bytes, revision)) in &entries {
             let Some(stored) = found.get(key) else {
                 ensure!(false, "a scan with pages of {limit} misses an entry");
@@ -37,16 +37,14 @@ pub(crate) async fn scan_while_writing_misses_nothing(it: &Subject) -> Verdict {
     let done = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4)
         .map(|_| {
-            let keys: [StorageKey; 20] = std::array::from_fn(|_| it.key());
+            let keys = (0..20).map(|_| it.key()).collect();
             tokio::spawn(churn(Arc::clone(&it.store), keys, Arc::clone(&done)))
         })
         .collect();
     let mut verdict = Ok(());
-    for _ in 0..10 {
+    let start = Instant::now();
+    while verdict.is_ok() && start.elapsed() < Duration::from_secs(2) {
         verdict = all_found(it, &entries).await;
-        if verdict.is_err() {
-            break;
-        }
     }
     done.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -97,7 +95,7 @@ async fn some_entries(it: &Subject, count: u8) -> Verdict<Entries> {
 }
 
 async fn all_found(it: &Subject, entries: &Entries) -> Verdict {
-    let found = scan_all(it, 7).await?;
+    let found = scan_all(it, 7, Duration::from_millis(1)).await?;
     for (key, (_, revision)) in entries {
         ensure!(
             found.get(key).is_some_and(|stored| stored.revision() == revision),
@@ -107,8 +105,8 @@ async fn all_found(it: &Subject, entries: &Entries) -> Verdict {
     Ok(())
 }
 
-/// Every page until the end; others' entries are among them.
-async fn scan_all(it: &Subject, limit: usize) -> Verdict<HashMap<StorageKey, Stored>> {
+/// Every page until the end, with a pause between two; others' entries are among them.
+async fn scan_all(it: &Subject, limit: usize, pause: Duration) -> Verdict<HashMap<StorageKey, Stored>> {
     let mut found = HashMap::new();
     let mut cursor: Option<ScanCursor> = None;
     loop {
@@ -120,11 +118,14 @@ async fn scan_all(it: &Subject, limit: usize) -> Verdict<HashMap<StorageKey, Sto
         if cursor.is_none() {
             return Ok(found);
         }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
 /// Creates, updates and deletes, so that pages shift under a scan.
-async fn churn(store: Arc<dyn SessionStore>, keys: [StorageKey; 20], done: Arc<AtomicBool>) -> Verdict {
+async fn churn(store: Arc<dyn SessionStore>, keys: Vec<StorageKey>, done: Arc<AtomicBool>) -> Verdict {
     while !done.load(Ordering::Relaxed) {
         let key = keys[fastrand::usize(..keys.len())];
         if let Some(revision) = store.create(&key, b"churn", within(HOUR)).await? {

@@ -123,10 +123,10 @@ async fn sweeper(store: Arc<dyn SessionStore>, done: Arc<AtomicBool>) -> Verdict
 }
 
 async fn refresh(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict {
-    let life = Duration::from_millis(20);
-    let Some(revision) = store.create(&key, b"old", within(life)).await? else { return Ok(()) };
-    tokio::time::sleep(life - Duration::from_millis(6) + Duration::from_micros(fastrand::u64(0..10_000)))
-        .await;
+    let Some(revision) = store.create(&key, b"old", within(Duration::from_millis(20))).await? else {
+        return Ok(());
+    };
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(14_000..24_000))).await;
     let refreshed = store.update(&key, b"refreshed", within(HOUR), &revision).await?;
     // Long enough for a sweep that had looked at the old entry to do what it had in mind.
     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -72,6 +72,7 @@ pub(crate) async fn keys_that_look_alike_do_not_mix(it: &Subject) -> Verdict {
         ending([0, 1]),
         ending([0, b' ']),
         ending([b' ', b' ']),
+        ending([b'\n', b' ']),
         ending([b' ', 0]),
         ending([0xff, 0xff]),
         ending([0xff, 0xfe]),

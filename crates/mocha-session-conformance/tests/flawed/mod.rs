@@ -30,6 +30,7 @@ pub(crate) enum Flaw {
     CreateIsCheckedThenDone,
     CreateIsTornByCancelling,
     CreateIsRefusedAfterDelete,
+    CreateIsRefusedAfterExpiry,
     RevisionsStartAgain,
     RevisionsFollowTheContent,
     RevisionOfLoadIsItsOwn,
@@ -51,8 +52,12 @@ pub(crate) enum Flaw {
     ScanWorksYetUnclaimed,
     KeysAreTruncated,
     KeysFoldCase,
+    KeysFoldCaseInBase64,
     KeysAreLossyText,
+    KeysEndAtNul,
+    KeysAreTrimmed,
     ValuesEndAtNul,
+    ValuesAreTrimmed,
     ValuesEndAt65535,
     OversizedDropsTheOld,
     LargestValueIsOverstated,
@@ -60,7 +65,7 @@ pub(crate) enum Flaw {
     CapabilitiesChange,
     DebugShowsAll,
     HandlesAreApartYetDurable,
-    SecondOpeningBreaks,
+    OpeningsBreakEachOther,
 }
 
 #[derive(Clone)]
@@ -71,6 +76,7 @@ struct Entry {
 }
 
 type Map = BTreeMap<Vec<u8>, (StorageKey, Entry)>;
+type Page = (Vec<(Vec<u8>, StorageKey, Entry)>, Option<ScanCursor>);
 
 /// The store. A clone is another handle.
 #[derive(Clone)]
@@ -81,7 +87,8 @@ pub(crate) struct Flawed {
     map: Arc<Mutex<Map>>,
     lagging: Arc<Mutex<Map>>,
     calls: Arc<AtomicU64>,
-    unread: Arc<Mutex<Option<Option<Stored>>>>,
+    opened: Arc<AtomicU64>,
+    unread: Arc<Mutex<Vec<Option<Stored>>>>,
 }
 
 impl Flawed {
@@ -95,6 +102,7 @@ impl Flawed {
             map: Arc::default(),
             lagging: Arc::default(),
             calls: Arc::default(),
+            opened: Arc::default(),
             unread: Arc::default(),
         }
     }
@@ -107,6 +115,17 @@ impl Flawed {
     pub(crate) fn limited_to(mut self, bytes: usize) -> Self {
         self.limit = Some(bytes);
         self
+    }
+
+    /// What opening the same store again gives.
+    pub(crate) fn another_handle(&self) -> Self {
+        let mut it = self.clone();
+        let opened = self.opened.fetch_add(1, Ordering::Relaxed);
+        if self.has(Flaw::HandlesAreApartYetDurable) {
+            it.map = Arc::default();
+        }
+        assert!(!self.has(Flaw::OpeningsBreakEachOther) || opened < 4, "the table exists already");
+        it
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -132,6 +151,9 @@ impl Flawed {
         match self.flaw {
             Flaw::KeysAreTruncated => bytes[..19].to_vec(),
             Flaw::KeysFoldCase => bytes.to_ascii_lowercase(),
+            Flaw::KeysFoldCaseInBase64 => base64(bytes).to_ascii_lowercase().into_bytes(),
+            Flaw::KeysEndAtNul => bytes.split(|byte| *byte == 0).next().unwrap().to_vec(),
+            Flaw::KeysAreTrimmed => bytes.trim_ascii_end().to_vec(),
             Flaw::KeysAreLossyText => String::from_utf8_lossy(bytes).into_owned().into_bytes(),
             _ => bytes.to_vec(),
         }
@@ -140,6 +162,7 @@ impl Flawed {
     fn entry(&self, value: &[u8], expiry: Expiry, before: Option<&Entry>) -> Entry {
         let value = match self.flaw {
             Flaw::ValuesEndAtNul => value.split(|byte| *byte == 0).next().unwrap_or_default(),
+            Flaw::ValuesAreTrimmed => value.trim_ascii(),
             Flaw::ValuesEndAt65535 => &value[..value.len().min(65_535)],
             _ => value,
         };
@@ -154,7 +177,7 @@ impl Flawed {
             (Flaw::RevisionsFollowTheContent, _) => Revision::from(format!("{value:?}")),
             _ => Revision::random(),
         };
-        let day = Duration::from_secs(24 * 60 * 60);
+        let day = Duration::from_hours(24);
         let expires = match (self.flaw, before) {
             (Flaw::ExpiryIsDropped, _) => expiry.at() + 1_000 * day,
             (Flaw::ExpiryIsEarly, _) => expiry.at() - expiry.ttl() * 9 / 10,
@@ -217,16 +240,17 @@ impl SessionStore for Flawed {
                 ));
             }
             Flaw::LoadCreates if found(&self.map()).is_none() => {
-                let entry = self.entry(b"", Expiry::after(Duration::from_secs(60), SystemTime::now()), None);
+                let entry = self.entry(b"", Expiry::after(Duration::from_mins(1), SystemTime::now()), None);
                 self.map().insert(name, (*key, entry));
                 return Ok(None);
             }
             Flaw::AnswersMixAfterCancelling => {
                 // The answer is left on the wire while we wait, and whoever comes next reads it.
                 let mine = found(&self.map());
-                let before = self.unread.lock().unwrap().replace(mine);
+                let before = self.unread.lock().unwrap().pop();
+                self.unread.lock().unwrap().push(mine);
                 yield_now().await;
-                let mine = self.unread.lock().unwrap().take().flatten();
+                let mine = self.unread.lock().unwrap().pop().flatten();
                 return Ok(before.unwrap_or(mine));
             }
             Flaw::RevisionOfLoadIsItsOwn => {
@@ -257,7 +281,7 @@ impl SessionStore for Flawed {
         let refused = match self.flaw {
             Flaw::CreateIsCheckedThenDone => taken,
             Flaw::CreateOverwrites => false,
-            Flaw::CreateIsRefusedAfterDelete => {
+            Flaw::CreateIsRefusedAfterDelete | Flaw::CreateIsRefusedAfterExpiry => {
                 map.contains_key(&name) || self.lagging.lock().unwrap().contains_key(&name)
             }
             _ => map.contains_key(&name),
@@ -323,12 +347,11 @@ impl SessionStore for Flawed {
         if self.has(Flaw::DeleteForgets) {
             return Ok(self.map().contains_key(&name));
         }
-        if self.has(Flaw::CreateIsRefusedAfterDelete) {
-            if let Some(entry) = self.map().get(&name) {
-                self.lagging.lock().unwrap().insert(name.clone(), entry.clone());
-            }
+        let removed = self.map().remove(&name);
+        let was_there = removed.is_some();
+        if let Some(removed) = removed.filter(|_| self.has(Flaw::CreateIsRefusedAfterDelete)) {
+            self.lagging.lock().unwrap().insert(name, removed);
         }
-        let was_there = self.map().remove(&name).is_some();
         if self.has(Flaw::LoadLagsBehind) {
             self.lag();
         }
@@ -339,9 +362,13 @@ impl SessionStore for Flawed {
         if self.native {
             return Ok(SweepReport::native());
         }
-        let now = if self.has(Flaw::SweepIgnoresItsTime) { now + Duration::from_secs(1 << 30) } else { now };
+        let now = if self.has(Flaw::SweepIgnoresItsTime) {
+            SystemTime::now() + Duration::from_secs(1 << 30)
+        } else {
+            now
+        };
         let limit = if self.has(Flaw::SweepIsUnbounded) { usize::MAX } else { limit };
-        let (examined, next) = self.page(cursor, limit);
+        let (examined, next) = self.page(cursor.as_ref(), limit);
         let expired = |entry: &Entry| entry.expires < now;
         let expired_names: Vec<_> =
             examined.iter().filter(|(_, _, entry)| expired(entry)).map(|(name, ..)| name).collect();
@@ -354,7 +381,11 @@ impl SessionStore for Flawed {
             if self.has(Flaw::SweepDeletesTheRefreshed)
                 || map.get(name).is_some_and(|(_, entry)| expired(entry))
             {
-                removed += u64::from(map.remove(name).is_some());
+                let gone = map.remove(name);
+                removed += u64::from(gone.is_some());
+                if let Some(gone) = gone.filter(|_| self.has(Flaw::CreateIsRefusedAfterExpiry)) {
+                    self.lagging.lock().unwrap().insert(name.clone(), gone);
+                }
             }
         }
         Ok(SweepReport::new(examined.len() as u64, removed, next))
@@ -364,7 +395,7 @@ impl SessionStore for Flawed {
         if self.has(Flaw::ScanIsUnsupportedYetClaimed) {
             return Err(Error::new(ErrorKind::Unsupported, "").on("flawed"));
         }
-        let (entries, next) = self.page(cursor, limit);
+        let (entries, next) = self.page(cursor.as_ref(), limit);
         let next = if self.has(Flaw::ScanShowsOnePage) { None } else { next };
         let entries =
             entries.into_iter().map(|(_, key, e)| (key, Stored::new(e.value, e.revision))).collect();
@@ -394,14 +425,10 @@ impl SessionStore for Flawed {
 
 impl Flawed {
     /// A page in the order of names, and the name (or, with a flaw, the position) where the next begins.
-    fn page(
-        &self,
-        cursor: Option<ScanCursor>,
-        limit: usize,
-    ) -> (Vec<(Vec<u8>, StorageKey, Entry)>, Option<ScanCursor>) {
+    fn page(&self, cursor: Option<&ScanCursor>, limit: usize) -> Page {
         let map = self.map();
         let by_position = self.has(Flaw::ScanCountsPositions);
-        let start = cursor.as_ref().map(|cursor| cursor.as_str());
+        let start = cursor.map(ScanCursor::as_str);
         let position: usize = if by_position { start.map_or(0, |at| at.parse().unwrap()) } else { 0 };
         let after = start.filter(|_| !by_position).map(|at| StorageKey::parse(at).unwrap());
         let mut rest = map
@@ -416,4 +443,11 @@ impl Flawed {
         });
         (page, next)
     }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
+    let digit = |at: usize| (0..6).fold(0, |bits, bit_at| bits << 1 | usize::from(bit(at * 6 + bit_at)));
+    (0..bytes.len() * 8).step_by(6).map(|at| char::from(DIGITS[digit(at / 6)])).collect()
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::error::Result;
 use crate::values;
@@ -67,13 +67,13 @@ impl fmt::Display for Level {
 /// assert_eq!(message.data::<u32>()?, Some(42));
 /// # Ok::<(), mocha_session_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Message {
     pub(super) id: FlashId,
     level: Level,
     text: String,
     tags: Vec<String>,
-    data: Option<Value>,
+    data: Option<Bytes>,
 }
 
 impl Message {
@@ -92,9 +92,9 @@ impl Message {
     /// Attaches data.
     ///
     /// # Errors
-    /// `InvalidInput` when the data cannot be written as JSON.
+    /// `InvalidInput` when the data cannot be encoded.
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Result<Self> {
-        self.data = Some(values::decode("flash data", &values::encode(data)?)?);
+        self.data = Some(values::encode(data)?);
         Ok(self)
     }
 
@@ -122,7 +122,7 @@ impl Message {
     /// # Errors
     /// `InvalidInput` when the data is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        self.data.as_ref().map(|data| values::decode("flash data", &values::encode(data)?)).transpose()
+        self.data.as_ref().map(|data| values::decode("flash data", data)).transpose()
     }
 
     #[cfg(test)]
@@ -133,7 +133,7 @@ impl Message {
 
     /// About how many bytes it takes.
     pub(super) fn encoded_len(&self) -> usize {
-        let data = self.data.as_ref().map_or(0, |data| data.to_string().len());
+        let data = self.data.as_ref().map_or(0, Bytes::len);
         20 + self.text.len() + data + self.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
     }
 
@@ -143,8 +143,7 @@ impl Message {
         wire::put_bytes(self.text.as_bytes(), out);
         wire::put_number(self.tags.len() as u64, out);
         self.tags.iter().for_each(|tag| wire::put_bytes(tag.as_bytes(), out));
-        let data = self.data.as_ref().map(Value::to_string).unwrap_or_default();
-        wire::put_bytes(data.as_bytes(), out);
+        wire::put_bytes(self.data.as_deref().unwrap_or_default(), out);
     }
 
     pub(super) fn read(reader: &mut Reader) -> Result<Self> {
@@ -156,7 +155,17 @@ impl Message {
         let count = reader.count()?;
         let tags = (0..count).map(|_| Ok(reader.text()?.as_str().to_owned())).collect::<Result<_>>()?;
         let data = reader.bytes()?;
-        let data = if data.is_empty() { None } else { Some(values::decode("flash data", &data)?) };
+        let data = Some(data).filter(|data| !data.is_empty());
         Ok(Self { id, level, text, tags, data })
+    }
+}
+
+/// Without its text, tags and data: they are the user's, and logs are not the place for them.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("level", &self.level)
+            .field("bytes", &self.encoded_len())
+            .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Reading {
     pub(super) keep_all: bool,
     pub(super) keep_levels: Vec<Level>,
     pub(super) dropped: usize,
+    /// What this request claimed: its own, however often it asks.
+    pub(super) claimed: Vec<FlashId>,
     read: Vec<FlashId>,
     data: Vec<(String, FlashId, Bytes)>,
     /// What this request pushed and has committed: not for its own eyes.
@@ -54,6 +56,7 @@ impl Reading {
         self.inbox = None;
         self.read.clear();
         self.data.clear();
+        self.claimed.clear();
     }
 }
 

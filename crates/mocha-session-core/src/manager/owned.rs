@@ -51,7 +51,7 @@ impl FromStr for SessionHandle {
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OwnedSession {
     handle: SessionHandle,
     created: SystemTime,
@@ -78,6 +78,17 @@ impl OwnedSession {
     /// What [`set_label`](SessionData::set_label) said of it.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
+    }
+}
+
+/// Without its label, which is the user's.
+impl fmt::Debug for OwnedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedSession")
+            .field("handle", &self.handle)
+            .field("created", &self.created)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,8 +138,13 @@ impl SessionManager {
     /// `InvalidInput` when nobody is logged in or the login is not committed yet; else as
     /// [`sessions_of`](Self::sessions_of).
     pub async fn revoke_others(&self, session: &SessionData) -> Result<usize> {
-        let owner = session.inner().state().view.owner.clone();
-        let Some(owner) = owner.filter(|owner| owner.handle != 0) else {
+        let owner = {
+            let state = session.inner().state();
+            // A login that is not committed may still come to nothing.
+            let committed = state.base.as_ref().and(state.before().owner.as_ref());
+            committed.filter(|owner| owner.handle != 0 && state.view.owner.as_ref() == Some(owner)).cloned()
+        };
+        let Some(owner) = owner else {
             self.indexed()?;
             return Err(Error::invalid_input(
                 "this session has no owner whose other sessions could be ended",

@@ -89,7 +89,7 @@ impl SessionManager {
                     Ok(total) if total.native => return,
                     Ok(total) => tracing::debug!(removed = total.removed, "expired sessions were swept"),
                     Err(error) => {
-                        tracing::warn!(%error, "a sweep of expired sessions failed; the next one goes on")
+                        tracing::warn!(%error, "a sweep of expired sessions failed; the next one goes on");
                     }
                 }
             }

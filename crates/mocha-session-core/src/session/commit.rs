@@ -24,6 +24,10 @@ pub(crate) struct Job {
 }
 
 /// What a commit came to.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "short-lived, and nearly always the large one: a box would only cost"
+)]
 pub(crate) enum Outcome {
     Committed(Committed),
     /// The session is gone, the changes were dropped, and the cookie is not to be touched.
@@ -130,7 +134,7 @@ pub(crate) async fn in_place(
             next.touched = now;
         }
         let deadline = if emptied { now + EMPTIED } else { shared.policy.deadline(&next) };
-        if !keep_listed(shared, vault, stored, base, &next, deadline).await? {
+        if !keep_listed(shared, vault, stored, (&version, base), &next, deadline).await? {
             return Ok(Outcome::Gone);
         }
         let draft = Draft { kind: Kind::Live, deadline, payload: &next };
@@ -170,12 +174,13 @@ async fn keep_listed(
     shared: &Shared,
     vault: &Vault,
     stored: &Stored,
-    base: &Content,
+    (version, base): (&Version, &Content),
     next: &Content,
     deadline: u64,
 ) -> Result<bool> {
     let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
-    if deadline <= shared.policy.deadline(base) && next.label == base.label {
+    // The index knows the deadline that the session was written with, which today's rules may not be those of.
+    if deadline <= version.header.deadline && next.label == base.label {
         return Ok(true);
     }
     let key = stored.place.key;

@@ -24,7 +24,7 @@ use crate::wire::Text;
 /// [`DetachedSession`](crate::DetachedSession) deref to it.
 ///
 /// Names of values are [`Key`](crate::Key)s or plain text; names beginning with `__` are reserved. Values are anything
-/// serde can write as JSON.
+/// serde can write.
 ///
 /// `get` then `insert` is a blind write: of two requests that do so at once the later one wins. Where that matters use
 /// [`update`](Self::update) or [`modify`](Self::modify), which are atomic on every engine with compare-and-set.
@@ -65,7 +65,7 @@ impl SessionData {
     /// Sets a value, whatever was there.
     ///
     /// # Errors
-    /// `InvalidInput` when the value cannot be written as JSON or the name is not allowed; `Closed` when the response has
+    /// `InvalidInput` when the value cannot be encoded or the name is not allowed; `Closed` when the response has
     /// its headers; `Gone` when a commit found the session gone; `Unavailable` when this request goes on without a session.
     pub fn insert<T: Serialize>(&self, key: impl KeyFor<T>, value: T) -> Result<()> {
         let name = Text::from(key::checked(&key)?);
@@ -192,7 +192,7 @@ impl SessionData {
     /// All names and values, sorted by name.
     ///
     /// # Errors
-    /// `InvalidInput` when a value is nested deeper than 128 levels.
+    /// `InvalidInput` when a value has no JSON form (a map with keys that are not text, for example).
     pub fn entries(&self) -> Result<Vec<(String, serde_json::Value)>> {
         let state = self.inner.state();
         state

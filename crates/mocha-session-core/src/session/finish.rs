@@ -32,7 +32,6 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
         let was = std::mem::replace(&mut state.phase, Phase::Finished);
         (was, state.is_dirty())
     };
-    let mut cookie = true;
     if was == Phase::Loaded && commits {
         if dirty {
             let job = take_job(inner);
@@ -44,11 +43,14 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
                 settle(inner, job).await?;
             }
         } else {
-            refresh(inner).await;
-            cookie = status != 304;
+            let moved = refresh(inner).await;
+            // A cached response is not the place for a mere refresh; an id that a commit made known is told even there.
+            if moved.is_some() && status != 304 {
+                inner.state().line = moved;
+            }
         }
     }
-    let line = if cookie { inner.state().line.take() } else { None };
+    let line = inner.state().line.take();
     Ok(headers(&inner.shared, line))
 }
 
@@ -147,14 +149,15 @@ async fn settle(inner: &Inner, job: Job) -> Result<bool> {
     }
 }
 
-/// Moves the idle deadline of a session that was only read, if that is due. It never turns a good response into an error.
-async fn refresh(inner: &Inner) {
+/// Moves the idle deadline of a session that was only read, if that is due, and says what the client is to be told of it.
+/// It never turns a good response into an error.
+async fn refresh(inner: &Inner) -> Option<Line> {
     let shared = &inner.shared;
     let (base, content, stale) = {
         let state = inner.state();
-        let Some(base) = state.base.clone() else { return };
+        let base = state.base.clone()?;
         if !is_due(shared, &base, &state.view) && !state.stale_cookie {
-            return;
+            return None;
         }
         (base, state.view.clone(), state.stale_cookie)
     };
@@ -170,15 +173,15 @@ async fn refresh(inner: &Inner) {
     };
     match outcome {
         Ok(Outcome::Committed(Committed { base, line, .. })) => {
-            let mut state = inner.state();
             let resigned = stored(base.as_ref())
                 .filter(|_| stale)
                 .map(|stored| Line::Set(shared.signer.write(&stored.id), stored.version.header.deadline));
-            state.line = line.or(resigned);
+            line.or(resigned)
         }
-        Ok(Outcome::Gone) => {}
+        Ok(Outcome::Gone) => None,
         Err(error) => {
-            tracing::debug!(%error, "a session's idle deadline was not moved; a later request does it")
+            tracing::debug!(%error, "a session's idle deadline was not moved; a later request does it");
+            None
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::content::{Content, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
-use crate::owners::{self, Entry};
+use crate::owners::{self, Entry, Seen};
 use crate::record::Kind;
 use crate::store::StorageKey;
 use crate::vault::{Attempt, Draft, Vault, pause};
@@ -22,11 +22,13 @@ pub(super) async fn begin(shared: &Shared, vault: &Vault, log: &[Change]) -> Res
     }
     let login = Login::prepare(shared, vault, log).await?;
     let stored = create(shared, vault, &content).await?;
-    if !enter(shared, vault, &stored, None, &content, login.as_ref()).await? {
-        discard(shared, vault, &stored).await;
-        return Ok(Outcome::Gone);
+    match enter(shared, vault, &stored, None, &content, login.as_ref()).await {
+        Ok(true) => Ok(Outcome::Committed(told(shared, stored, content))),
+        refused_or_failed => {
+            discard(shared, vault, &stored).await;
+            refused_or_failed.map(|_| Outcome::Gone)
+        }
     }
-    Ok(Outcome::Committed(told(shared, stored, content)))
 }
 
 /// Gives the session a new id: the new record first, then a tombstone over the old one that names its successor.
@@ -142,17 +144,17 @@ pub(super) async fn destroy(
 struct Login {
     owner: Text,
     handle: u64,
-    epoch: Option<u64>,
+    seen: Seen,
 }
 
 impl Login {
     async fn prepare(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Option<Self>> {
         let Some((owner, handle)) = change::login_of(log) else { return Ok(None) };
-        let epoch = match handle {
+        let seen = match handle {
             0 => None,
-            _ => shared.owners.read(vault, owner).await?.map(|index| index.epoch),
+            _ => shared.owners.find(vault, owner).await?,
         };
-        Ok(Some(Self { owner: owner.clone(), handle, epoch }))
+        Ok(Some(Self { owner: owner.clone(), handle, seen }))
     }
 }
 
@@ -217,7 +219,7 @@ async fn enter(
         label: content.label.clone(),
         revoked: false,
     };
-    let Some(room) = shared.owners.enter(vault, &login.owner, login.epoch, &entry).await? else {
+    let Some(room) = shared.owners.enter(vault, &login.owner, &login.seen, &entry).await? else {
         return Ok(false);
     };
     let mut gone = Vec::new();

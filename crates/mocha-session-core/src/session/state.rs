@@ -81,6 +81,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
+    /// Whether it was loaded, or given up on.
+    pub(crate) touched: bool,
     /// The session in the store or cookie; `None` when there is none yet.
     pub(crate) base: Option<Base>,
     /// Its content; `None` as long as `view` is unchanged.
@@ -99,6 +101,14 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Whether the session was loaded already.
+    ///
+    /// # Errors
+    /// `Closed` when it was not and never will be.
+    pub(crate) fn is_touched(&self) -> Result<bool> {
+        if self.phase == Phase::Finished && !self.touched { Err(closed()) } else { Ok(self.touched) }
+    }
+
     /// Whether the session may be changed.
     pub(crate) fn writable(&self) -> Result<()> {
         match self.phase {
@@ -109,10 +119,7 @@ impl State {
                 "the engine failed when the session was loaded; this request goes on without one and cannot change it",
             )),
             Phase::Gone => Err(gone()),
-            Phase::Finished => Err(Error::new(
-                ErrorKind::Closed,
-                "the response is on its way, its session cannot change any more; take a detached() handle for later work",
-            )),
+            Phase::Finished => Err(closed()),
         }
     }
 
@@ -141,10 +148,19 @@ impl State {
         Ok(())
     }
 
+    /// Takes a change back that was not committed.
+    pub(crate) fn take_back(&mut self, which: impl Fn(&Change) -> bool) -> Result<()> {
+        let Some(original) = self.original.clone() else { return Ok(()) };
+        self.log.retain(|change| !which(change));
+        self.rebase_view(original)
+    }
+
     /// Goes on from another base: what is logged is applied over it.
     pub(crate) fn rebase(&mut self, base: Base, content: Content) -> Result<()> {
+        // The view first: if the log does not apply there, base and content must not part.
+        self.rebase_view(content)?;
         self.base = Some(base);
-        self.rebase_view(content)
+        Ok(())
     }
 
     /// Goes on from other content.
@@ -177,6 +193,13 @@ impl State {
     pub(crate) fn is_dirty(&self) -> bool {
         !self.log.is_empty() || self.rotate || self.doomed.is_some()
     }
+}
+
+fn closed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the response is on its way, its session cannot change any more; take a detached() handle for later work",
+    )
 }
 
 pub(crate) fn gone() -> Error {

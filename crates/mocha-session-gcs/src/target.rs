@@ -1,0 +1,286 @@
+//! Reads the URL: which bucket, which key space, which credentials, which endpoint. No I/O.
+
+use std::path::PathBuf;
+
+use mocha_session_core::store::KeySpace;
+use mocha_session_core::{Result, StoreUrl};
+
+use crate::signature::HmacKey;
+
+/// Where both APIs live.
+pub(crate) const GOOGLE: &str = "https://storage.googleapis.com";
+const DEFAULT_PREFIX: &str = "sessions/";
+
+/// What a URL says.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) bucket: String,
+    pub(crate) space: KeySpace,
+    pub(crate) credentials: Credentials,
+    /// Without a trailing slash; `None`: Google's.
+    pub(crate) endpoint: Option<String>,
+    /// What it takes to create the bucket, if that is wanted.
+    pub(crate) creation: Option<Creation>,
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub(crate) enum Credentials {
+    /// What Google's libraries find by themselves.
+    Default,
+    /// The key file of a service account.
+    File(PathBuf),
+    /// Nobody.
+    Anonymous,
+    /// An HMAC key: for the XML API.
+    Hmac(HmacKey),
+}
+
+/// Where a bucket is made.
+#[derive(Debug)]
+pub(crate) struct Creation {
+    pub(crate) project: String,
+    pub(crate) location: Option<String>,
+}
+
+impl Target {
+    /// Takes every option it knows.
+    ///
+    /// # Errors
+    /// `InvalidConfig`.
+    pub(crate) fn read(url: &mut StoreUrl) -> Result<Self> {
+        let project = url.take("project");
+        let location = url.take("location");
+        let create = url.take_bool("create")?.unwrap_or(true);
+        if location.is_some() && project.is_none() {
+            return Err(
+                url.refuse_option("location", "is for a bucket to be made, which needs `project`, too")
+            );
+        }
+        let creation = project.filter(|_| create).map(|project| Creation { project, location });
+        let endpoint = take_endpoint(url)?;
+        let (bucket, folder, credentials, endpoint) = if url.scheme() == "gs" {
+            let (bucket, folder) = default_lane(url)?;
+            let credentials = take_credentials(url, endpoint.as_deref())?;
+            (bucket, folder, credentials, endpoint)
+        } else {
+            let (bucket, folder, key, host) = hmac_lane(url)?;
+            (bucket, folder, Credentials::Hmac(key), endpoint.or(host))
+        };
+        check_bucket(url, &bucket)?;
+        let space = if folder.is_empty() {
+            url.take_key_space(DEFAULT_PREFIX)?
+        } else {
+            if url.take("prefix").is_some() {
+                return Err(url.refuse_option("prefix", "and a path after the bucket say the same: keep one"));
+            }
+            KeySpace::new(&format!("{}/", folder.trim_end_matches('/')))?
+        };
+        Ok(Self { bucket, space, credentials, endpoint, creation })
+    }
+}
+
+/// `gs://bucket/prefix`, or `gs:///bucket/prefix` for a bucket whose name is no host name.
+fn default_lane(url: &StoreUrl) -> Result<(String, String)> {
+    if url.username().is_some() || url.password().is_some() {
+        return Err(url.refuse(
+            "it takes no user name and password; for HMAC keys write google_storage://ACCESS_ID:SECRET@cloud.google.com/bucket",
+        ));
+    }
+    if url.hosts().is_empty() {
+        let (bucket, folder) = url.split_path();
+        return Ok((bucket.to_owned(), folder.to_owned()));
+    }
+    let host = url.single_host()?;
+    if host.port().is_some() {
+        return Err(
+            url.refuse("what follows gs:// is the bucket, without a port; a server is named by ?endpoint=")
+        );
+    }
+    if is_google(host.name()) {
+        return Err(url.refuse("what follows gs:// is the bucket: gs://bucket/prefix"));
+    }
+    Ok((host.name().to_owned(), url.path().trim_start_matches('/').to_owned()))
+}
+
+/// `google_storage://username:password@cloud.google.com/bucket/prefix`.
+fn hmac_lane(url: &StoreUrl) -> Result<(String, String, HmacKey, Option<String>)> {
+    let (Some(access_id), Some(secret)) = (url.username(), url.password().filter(|word| !word.is_empty()))
+    else {
+        return Err(url.refuse(
+            "it needs an HMAC key: google_storage://ACCESS_ID:SECRET@cloud.google.com/bucket; \
+             for other credentials write gs://bucket",
+        ));
+    };
+    let printable = |text: &str| text.bytes().all(|c| c.is_ascii_graphic());
+    if !printable(access_id) || access_id.contains(['/', ',']) {
+        return Err(url.refuse("its user name is no access id of an HMAC key"));
+    }
+    let host = url.single_host()?;
+    let endpoint = (!is_google(host.name())).then(|| format!("https://{}", host.authority(443)));
+    let (bucket, folder) = url.split_path();
+    Ok((bucket.to_owned(), folder.to_owned(), HmacKey::new(access_id, secret), endpoint))
+}
+
+fn is_google(host: &str) -> bool {
+    ["cloud.google.com", "storage.cloud.google.com", "storage.googleapis.com"].contains(&host)
+}
+
+fn take_endpoint(url: &mut StoreUrl) -> Result<Option<String>> {
+    let Some(text) = url.take("endpoint") else { return Ok(None) };
+    let parsed = reqwest::Url::parse(&text).ok().filter(|parsed| {
+        matches!(parsed.scheme(), "http" | "https")
+            && parsed.has_host()
+            && parsed.path() == "/"
+            && parsed.query().is_none()
+            && parsed.fragment().is_none()
+            && parsed.username().is_empty()
+            && parsed.password().is_none()
+    });
+    match parsed {
+        Some(parsed) => Ok(Some(parsed.as_str().trim_end_matches('/').to_owned())),
+        None => {
+            Err(url.refuse_option("endpoint", "must be http://host:port or https://host:port and no more"))
+        }
+    }
+}
+
+fn take_credentials(url: &mut StoreUrl, endpoint: Option<&str>) -> Result<Credentials> {
+    let anonymous = url.take_bool("anonymous")?.unwrap_or(false);
+    let file = url.take("credentials");
+    if anonymous {
+        return match (endpoint, file) {
+            (Some(_), None) => Ok(Credentials::Anonymous),
+            (_, Some(_)) => Err(url.refuse_option("anonymous", "and `credentials` contradict each other")),
+            (None, None) => Err(url.refuse_option("anonymous", "is for test servers, with `endpoint`")),
+        };
+    }
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http:")) {
+        let why = "is http://, over which an access token would go in the clear; use https://, or anonymous=true \
+                   for a test server";
+        return Err(url.refuse_option("endpoint", why));
+    }
+    match file {
+        Some(path) if path.is_empty() => Err(url.refuse_option("credentials", "must be a path")),
+        Some(path) => Ok(Credentials::File(PathBuf::from(path))),
+        None => Ok(Credentials::Default),
+    }
+}
+
+fn check_bucket(url: &StoreUrl, bucket: &str) -> Result<()> {
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
+    let ends = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let address = bucket.parse::<std::net::Ipv4Addr>().is_ok();
+    let good = (3..=222).contains(&bucket.len())
+        && bucket.bytes().all(allowed)
+        && ends(bucket.bytes().next())
+        && ends(bucket.bytes().last())
+        && !address;
+    if good {
+        return Ok(());
+    }
+    let why = if bucket.is_empty() {
+        "it names no bucket"
+    } else if address {
+        "its bucket reads like an address; a bucket whose name is a number is written gs:///NUMBER/prefix"
+    } else {
+        "its bucket is no bucket name: 3 to 222 of a-z, 0-9, '-', '_' and '.'"
+    };
+    Err(url.refuse(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Target> {
+        let mut url = StoreUrl::parse(text)?;
+        let target = Target::read(&mut url)?;
+        url.finish()?;
+        Ok(target)
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        for (text, bucket, prefix, endpoint) in [
+            ("gs://bucket", "bucket", "sessions/", None),
+            ("gs://bucket/", "bucket", "sessions/", None),
+            ("gs://my_bucket.example/app/prod/", "my_bucket.example", "app/prod/", None),
+            ("gs://bucket?prefix=a:", "bucket", "a:", None),
+            ("gs:///12345/x", "12345", "x/", None),
+            ("gs://bucket?credentials=/k.json&endpoint=https://h", "bucket", "sessions/", Some("https://h")),
+            ("gs://b-1?endpoint=http://[::1]:9/&anonymous=true", "b-1", "sessions/", Some("http://[::1]:9")),
+            ("google_storage://username:password@cloud.google.com/bucket", "bucket", "sessions/", None),
+            ("google_storage://u:p@storage.googleapis.com:443/bucket/x/y", "bucket", "x/y/", None),
+            (
+                "google_storage://u:p%2Fq@gcs.example:8443/bucket",
+                "bucket",
+                "sessions/",
+                Some("https://gcs.example:8443"),
+            ),
+            (
+                "google_storage://u:p@h/bucket?endpoint=http://127.0.0.1:1",
+                "bucket",
+                "sessions/",
+                Some("http://127.0.0.1:1"),
+            ),
+        ] {
+            let target = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(target.bucket, bucket, "{text}");
+            assert_eq!(target.space.prefix(), prefix, "{text}");
+            assert_eq!(target.endpoint.as_deref(), endpoint, "{text}");
+            let hmac = matches!(target.credentials, Credentials::Hmac(_));
+            assert_eq!(hmac, text.starts_with("google_storage"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_and_no_secret_repeated() {
+        for (text, word) in [
+            ("gs://", "names no bucket"),
+            ("gs://ab", "no bucket name"),
+            ("gs://123456", "gs:///NUMBER"),
+            ("gs://a,b", "exactly one host"),
+            ("gs://bucket:80", "?endpoint="),
+            ("gs://cloud.google.com/bucket", "gs://bucket/prefix"),
+            ("gs://GOOG1:hunter2@bucket", "google_storage://"),
+            ("gs://bucket/a?prefix=b", "keep one"),
+            ("gs://bucket/a%20b", "prefix"),
+            ("gs://bucket?anonymous=true", "`endpoint`"),
+            ("gs://bucket?anonymous=true&credentials=a&endpoint=https://h", "contradict"),
+            ("gs://bucket?endpoint=http://h", "in the clear"),
+            ("gs://bucket?endpoint=h:80", "`endpoint`"),
+            ("gs://bucket?endpoint=https://h/path", "`endpoint`"),
+            ("gs://bucket?endpoint=https://u:hunter2@h", "`endpoint`"),
+            ("gs://bucket?credentials=", "must be a path"),
+            ("gs://bucket?location=EU", "`project`"),
+            ("gs://bucket?projekt=x", "`projekt`"),
+            ("google_storage://cloud.google.com/bucket", "needs an HMAC key"),
+            ("google_storage://u:@cloud.google.com/bucket", "needs an HMAC key"),
+            ("google_storage://u%0d:p@cloud.google.com/bucket", "control character"),
+            ("google_storage://u v:hunter2@cloud.google.com/bucket", "access id"),
+            ("google_storage://u:hunter2@cloud.google.com", "names no bucket"),
+            ("google_storage://u:hunter2@cloud.google.com/bucket?credentials=f", "`credentials`"),
+            ("google_storage://u:hunter2@cloud.google.com/bucket?anonymous=true", "`anonymous`"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.is_invalid_config(), "{text}");
+            assert!(error.to_string().contains(word), "{text}: {error}");
+            assert!(!error.to_string().contains("hunter2"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_made_only_where_a_project_is_named() {
+        assert!(read("gs://bucket").unwrap().creation.is_none());
+        assert!(read("gs://bucket?project=p&create=false").unwrap().creation.is_none());
+        let creation = read("gs://bucket?project=p&location=EU").unwrap().creation.unwrap();
+        assert_eq!((creation.project.as_str(), creation.location.as_deref()), ("p", Some("EU")));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!("{:?}", read("google_storage://u:hunter2@cloud.google.com/bucket").unwrap());
+        assert!(!shown.contains("hunter2"));
+    }
+}

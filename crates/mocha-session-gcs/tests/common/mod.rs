@@ -1,0 +1,49 @@
+//! What the tests share.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::time::Duration;
+
+use mocha_session_core::store::{Expiry, StorageKey};
+use mocha_session_core::{Clock, Error, StoreUrl, SystemClock};
+use mocha_session_gcs::GcsStore;
+use mocha_session_gcs_double::{Double, SECRET};
+use tokio::sync::OnceCell;
+
+/// A double for everybody in this process who injects no faults.
+pub(crate) async fn shared() -> &'static Double {
+    static SHARED: OnceCell<Double> = OnceCell::const_new();
+    SHARED.get_or_init(Double::start).await
+}
+
+/// The two lanes of a double, by name.
+pub(crate) fn lanes(double: &Double) -> [(&'static str, String); 2] {
+    [("official", double.gs_url()), ("hmac", double.hmac_url())]
+}
+
+pub(crate) async fn open(url: &str) -> Result<GcsStore, Error> {
+    let mut url = StoreUrl::parse(url)?;
+    let opening = GcsStore::from_url(&mut url)?;
+    url.finish()?;
+    opening.await
+}
+
+pub(crate) fn key(number: u8) -> StorageKey {
+    StorageKey::from_bytes([number; StorageKey::BYTES])
+}
+
+pub(crate) fn hour() -> Expiry {
+    Expiry::after(Duration::from_secs(3600), SystemClock.now())
+}
+
+/// All that an error shows, with its causes. Fails if that is the secret or one of the keys above.
+pub(crate) fn shown(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |&cause| cause.source());
+    let causes: Vec<_> = causes.map(|cause| format!(" {cause} {cause:?}")).collect();
+    let text = format!("{error} {error:?}{}", causes.concat());
+    assert!(!text.contains(SECRET), "{text}");
+    for number in 0..=u8::MAX {
+        assert!(!text.contains(&key(number).to_string()[..20]), "{text}");
+    }
+    text
+}

@@ -1,0 +1,18 @@
+//! The contract, on both lanes, against the test double.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use mocha_session_gcs::GcsStore;
+
+async fn official() -> Option<GcsStore> {
+    Some(common::open(&common::shared().await.gs_url()).await.unwrap())
+}
+
+async fn hmac() -> Option<GcsStore> {
+    Some(common::open(&common::shared().await.hmac_url()).await.unwrap())
+}
+
+mocha_session_conformance::suite!(official_lane, official);
+mocha_session_conformance::suite!(hmac_lane, hmac);

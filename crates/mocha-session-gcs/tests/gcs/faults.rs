@@ -1,0 +1,196 @@
+//! What the store says and does when Google fails: lost answers, refusals, hanging, an engine that goes away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mocha_session_core::ErrorKind;
+use mocha_session_core::store::{Expiry, SessionStore, Stored};
+use mocha_session_gcs_double::{Double, Fault, Operation};
+
+use crate::common::{hour, key, lanes, open, shown};
+use crate::{every_call, value};
+
+#[tokio::test]
+async fn acknowledgement_lost_after_the_write_is_ambiguous_and_not_repeated() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let (store, key) = (open(&url).await.unwrap(), key(number));
+        for fault in [Fault::LostAnswer, Fault::Cut, Fault::Status(500), Fault::Status(503)] {
+            let before = double.calls(Operation::Write);
+            double.inject(Operation::Write, fault);
+            let error = store.create(&key, b"one", hour()).await.unwrap_err();
+            assert!(error.is_ambiguous() && error.is_unavailable(), "{lane}: {fault:?}: {error}");
+            shown(&error);
+            assert_eq!(double.calls(Operation::Write), before + 1, "{lane}: {fault:?} was repeated");
+            let done = store.load(&key).await.unwrap().is_some();
+            assert_eq!(done, fault == Fault::LostAnswer, "{lane}: {fault:?}");
+            assert_eq!(store.delete(&key).await.unwrap(), done);
+        }
+        let first = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+        double.inject(Operation::Write, Fault::LostAnswer);
+        assert!(store.update(&key, b"two", hour(), &first).await.unwrap_err().is_ambiguous(), "{lane}");
+        assert_eq!(value(store.load(&key).await.unwrap()), b"two", "{lane}");
+        // A repetition by something on the way: "does not match", and the value tells that it was done.
+        let second = store.load(&key).await.unwrap().unwrap().revision().clone();
+        double.inject(Operation::Write, Fault::MismatchAfter);
+        assert!(store.update(&key, b"three", hour(), &second).await.unwrap().is_none(), "{lane}");
+        assert_eq!(value(store.load(&key).await.unwrap()), b"three", "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_whose_answer_is_lost_is_ambiguous_and_not_repeated() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let (store, key) = (open(&url).await.unwrap(), key(number));
+        store.create(&key, b"one", hour()).await.unwrap();
+        let before = double.calls(Operation::Delete);
+        double.inject(Operation::Delete, Fault::LostAnswer);
+        let error = store.delete(&key).await.unwrap_err();
+        assert!(error.is_ambiguous(), "{lane}: {error}");
+        assert_eq!(double.calls(Operation::Delete), before + 1, "{lane}");
+        assert!(store.load(&key).await.unwrap().is_none(), "{lane}");
+        assert!(!store.delete(&key).await.unwrap(), "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_refused_under_a_condition_is_an_error() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let (store, key) = (open(&url).await.unwrap(), key(number));
+        store.create(&key, b"one", hour()).await.unwrap();
+        double.inject(Operation::Delete, Fault::Status(412));
+        let error = store.delete(&key).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{lane}: {error}");
+        assert!(store.load(&key).await.unwrap().is_some(), "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn reads_are_tried_three_times_and_then_an_error() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let (store, key) = (open(&url).await.unwrap(), key(number));
+        store.create(&key, b"one", hour()).await.unwrap();
+        for faults in [[Fault::Status(503), Fault::Cut], [Fault::LostAnswer, Fault::Status(429)]] {
+            let before = double.calls(Operation::Read);
+            faults.into_iter().for_each(|fault| double.inject(Operation::Read, fault));
+            assert_eq!(value(store.load(&key).await.unwrap()), b"one", "{lane}");
+            assert_eq!(double.calls(Operation::Read), before + 3, "{lane}");
+        }
+        for _ in 0..3 {
+            double.inject(Operation::Read, Fault::Status(503));
+        }
+        let error = store.load(&key).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{lane}: {error}");
+        assert!(shown(&error).starts_with("gcs: load: "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn refused_for_now_is_unavailable_and_nothing_was_done() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let (store, key) = (open(&url).await.unwrap(), key(number));
+        double.inject(Operation::Write, Fault::Status(429));
+        let error = store.create(&key, b"one", hour()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{lane}");
+        assert!(!error.is_ambiguous() && error.to_string().contains("429"), "{lane}: {error}");
+        assert!(store.load(&key).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn hanging_is_bounded() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let store = open(&url).await.unwrap().with_deadline(Duration::from_millis(300));
+        let operations = [
+            Operation::Read,
+            Operation::Write,
+            Operation::Write,
+            Operation::Delete,
+            Operation::List,
+            Operation::List,
+        ];
+        operations.into_iter().for_each(|operation| double.inject(operation, Fault::Hang));
+        let start = Instant::now();
+        for (call, error) in every_call(&store, number).await {
+            let Some(error) = error else {
+                assert_eq!(call, "ping", "{lane}");
+                continue;
+            };
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{lane}: {call}: {error}");
+            assert!(error.is_ambiguous(), "{lane}: {call}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{lane}: {:?}", start.elapsed());
+        // Done, though nobody said so.
+        double.inject(Operation::Write, Fault::HangAfter);
+        assert!(store.create(&key(number), b"late", hour()).await.unwrap_err().is_ambiguous(), "{lane}");
+        assert_eq!(value(store.load(&key(number)).await.unwrap()), b"late", "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn engine_down_is_an_error_and_restarted_it_works_again() {
+    let double = Double::start().await;
+    let mut stores = Vec::new();
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let store = open(&url).await.unwrap();
+        store.create(&key(number), b"one", hour()).await.unwrap();
+        stores.push((number, lane, url, store));
+    }
+    double.stop().await;
+    for (number, lane, url, store) in &stores {
+        for (call, error) in every_call(store, *number).await {
+            let error = error.unwrap_or_else(|| panic!("{lane}: {call} without an engine"));
+            assert!(error.is_unavailable(), "{lane}: {call}: {error}");
+            shown(&error);
+        }
+        // Nobody took the connection, so nothing was done, and that is said.
+        for error in [
+            store.create(&key(99), b"one", hour()).await.unwrap_err(),
+            store.delete(&key(*number)).await.unwrap_err(),
+        ] {
+            assert!(!error.is_ambiguous(), "{lane}: {error}");
+        }
+        assert!(open(url).await.unwrap_err().is_unavailable(), "{lane}");
+    }
+    double.resume().await;
+    for (number, lane, _, store) in &stores {
+        let start = Instant::now();
+        while let Err(error) = store.ping().await {
+            assert!(start.elapsed() < Duration::from_secs(10), "{lane}: {error}");
+        }
+        let Stored { .. } = store.load(&key(*number)).await.unwrap().expect("what was acknowledged is there");
+        while let Err(error) = store.scan(None, 10).await {
+            assert!(start.elapsed() < Duration::from_secs(10), "{lane}: {error}");
+        }
+        assert!(store.delete(&key(*number)).await.unwrap(), "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refreshed_between_examination_and_removal_survives_the_sweep() {
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let store = Arc::new(open(&url).await.unwrap());
+        let key = key(number);
+        let soon = Expiry::after(Duration::from_millis(1), SystemTime::now());
+        let first = store.create(&key, b"old", soon).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let before = double.calls(Operation::Delete);
+        double.inject(Operation::Delete, Fault::Late(Duration::from_millis(500)));
+        let sweeper = Arc::clone(&store);
+        let sweep = tokio::spawn(async move { sweeper.sweep(SystemTime::now(), None, 100).await });
+        while double.calls(Operation::Delete) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        store.update(&key, b"refreshed", hour(), &first).await.unwrap().unwrap();
+        let report = sweep.await.unwrap().unwrap();
+        assert_eq!(report.removed(), 0, "{lane}");
+        assert_eq!(value(store.load(&key).await.unwrap()), b"refreshed", "{lane}");
+        store.delete(&key).await.unwrap();
+    }
+}

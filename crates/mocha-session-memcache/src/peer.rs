@@ -1,0 +1,201 @@
+//! What a fresh connection learns about the memcached process at its other end, before the first command.
+
+use std::time::Instant;
+
+use mocha_session_core::store::{Expiry, Revision};
+use mocha_session_core::{Error, ErrorKind, Result};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::server::Server;
+
+/// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and 1.6.45), rounded up.
+const ITEM_OVERHEAD: usize = 64;
+/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no line this short.
+const NO_OP: &str = "mn    ";
+/// A longer relative lifetime is read as an instant.
+const LONGEST_RELATIVE: u64 = 30 * 24 * 60 * 60;
+/// A later instant (in 2038) counts as past (1.6.18) or is refused (1.6.45).
+const LATEST_INSTANT: u64 = i32::MAX as u64;
+
+/// A run of a memcached server.
+pub(crate) struct Peer {
+    /// Tells this run from every other. Compare-and-set tokens start again with each run, so that a token alone could
+    /// come back after a restart.
+    run: String,
+    item_limit: usize,
+    /// The server's clock, and when it was read.
+    clock: (u64, Instant),
+}
+
+impl Peer {
+    /// Logs in where that is asked for, and asks what there is to know.
+    pub(crate) async fn greet(server: &Server, stream: &mut BufReader<TcpStream>) -> Result<Self> {
+        if let Some(login) = server.login() {
+            // Asked first: a server that wants no login would store the password as a value.
+            if ask(server, stream, NO_OP).await? != "CLIENT_ERROR unauthenticated" {
+                let why = "asks for no login (-Y); take the user name and password out of the session URL";
+                return Err(server.error(ErrorKind::InvalidConfig, why));
+            }
+            let command = format!("set login 0 0 {}\r\n{login}", login.len());
+            if ask(server, stream, &command).await? != "STORED" {
+                return Err(server.error(ErrorKind::Denied, "refused the user name or the password"));
+            }
+        }
+        let mut line = ask(server, stream, &format!("stats settings\r\nstats\r\n{NO_OP}")).await?;
+        let (mut pid, mut time, mut uptime, mut limit, mut cas) = (None, None, None, None, None);
+        while line != "MN" {
+            let number = |text: &str| text.parse::<u64>().ok();
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["STAT", "pid", value] => pid = number(value),
+                ["STAT", "time", value] => time = number(value),
+                ["STAT", "uptime", value] => uptime = number(value),
+                ["STAT", "item_size_max", value] => limit = number(value),
+                ["STAT", "cas_enabled", value] => cas = Some(value == "yes"),
+                ["STAT", "version", value] if is_too_old(value) => return Err(too_old(server)),
+                ["STAT", ..] | ["END"] => {}
+                _ => return Err(unexpected(server, &line)),
+            }
+            line = read_line(server, stream).await?;
+        }
+        let (Some(pid), Some(time), Some(uptime), Some(limit), Some(cas)) = (pid, time, uptime, limit, cas)
+        else {
+            let why = "does not say what memcached says (`stats`, `stats settings`); name the servers themselves, \
+                       not a proxy before them";
+            return Err(server.error(ErrorKind::Unsupported, why));
+        };
+        if !cas {
+            let why = "runs without compare-and-set; start memcached without -C";
+            return Err(server.error(ErrorKind::Unsupported, why));
+        }
+        Ok(Self {
+            // The difference is the second in which the process started; it stays the same for its whole life.
+            run: format!("{pid}.{}", time.saturating_sub(uptime)),
+            item_limit: limit.try_into().unwrap_or(usize::MAX),
+            clock: (time, Instant::now()),
+        })
+    }
+
+    /// The revision that a compare-and-set token of this run stands for.
+    pub(crate) fn revision(&self, cas: u64) -> Revision {
+        Revision::from(format!("{}.{cas}", self.run))
+    }
+
+    /// The token of a revision, if it is of this run.
+    pub(crate) fn cas(&self, revision: &Revision) -> Option<u64> {
+        revision.as_str().strip_prefix(&self.run)?.strip_prefix('.')?.parse().ok()
+    }
+
+    /// A lifetime as memcached counts it. Its clock ticks once a second, so one second more than asked for; a long one
+    /// as an instant of the server's own clock; one that ends after 2038 as endless, for the core knows the deadline.
+    pub(crate) fn lifetime(&self, expiry: Expiry) -> u64 {
+        let seconds = expiry.ttl_secs().saturating_add(1);
+        if seconds <= LONGEST_RELATIVE {
+            return seconds;
+        }
+        let (time, read) = self.clock;
+        let end = time.saturating_add(read.elapsed().as_secs() + 1).saturating_add(seconds);
+        if end <= LATEST_INSTANT { end } else { 0 }
+    }
+
+    /// The largest value under a name of so many bytes.
+    pub(crate) fn max_value(&self, name: usize) -> usize {
+        self.item_limit.saturating_sub(ITEM_OVERHEAD + name)
+    }
+}
+
+async fn ask(server: &Server, stream: &mut BufReader<TcpStream>, command: &str) -> Result<String> {
+    let sent = stream.write_all(format!("{command}\r\n").as_bytes()).await;
+    sent.map_err(|source| server.broken(false).with_source(source))?;
+    read_line(server, stream).await
+}
+
+async fn read_line(server: &Server, stream: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut line = Vec::new();
+    let read = stream.read_until(b'\n', &mut line).await;
+    read.map_err(|source| server.broken(false).with_source(source))?;
+    let Some(text) = line.strip_suffix(b"\r\n") else {
+        let why = "closed a new connection; a server that wants TLS (-Z) or SASL (-S) does that, and neither is \
+                   supported";
+        return Err(server.error(ErrorKind::Unavailable, why));
+    };
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+fn unexpected(server: &Server, line: &str) -> Error {
+    if line.contains("unauthenticated") {
+        server.error(ErrorKind::Denied, "wants a login: memcache://username:password@…")
+    } else if line.contains("Too many open connections") {
+        let why = "has no connection left; raise its limit (-c) or lower `max_connections`";
+        server.error(ErrorKind::Unavailable, why)
+    } else {
+        too_old(server)
+    }
+}
+
+fn too_old(server: &Server) -> Error {
+    server.error(ErrorKind::Unsupported, "does not know these meta commands; memcached 1.6.10 is needed")
+}
+
+/// Whether this version would read a value as commands, for until 1.6.10 its length was written in another way. What
+/// doesn't begin like a version is somebody's own build, and believed to be newer.
+fn is_too_old(version: &str) -> bool {
+    let leading = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let numbers: Vec<u32> = version.split('.').map_while(leading).collect();
+    !numbers.is_empty() && numbers < vec![1, 6, 10]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn peer(run: &str, time: u64) -> Peer {
+        Peer { run: run.to_owned(), item_limit: 1024 * 1024, clock: (time, Instant::now()) }
+    }
+
+    #[test]
+    fn a_token_means_something_in_its_own_run_alone() {
+        let (first, second) = (peer("4711.1700000000", 0), peer("4711.17000000001", 0));
+        let revision = first.revision(5);
+        assert_eq!(first.cas(&revision), Some(5));
+        assert_eq!(second.cas(&revision), None);
+        assert_eq!(first.cas(&second.revision(5)), None);
+        for other in [Revision::from(5), Revision::from("4711.1700000000".to_owned()), Revision::random()] {
+            assert_eq!(first.cas(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn versions_that_would_read_values_as_commands_are_told_from_others() {
+        for old in ["1.4.39", "1.5.22", "1.6.0", "1.6.9", "1.6.9-mine"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["1.6.10", "1.6.18", "1.7.0", "2.0", "1.6.22_rc1", "UNKNOWN"] {
+            assert!(!is_too_old(new), "{new}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_are_never_short_and_follow_the_servers_clock() {
+        // A server whose clock is a year behind ours, or ahead, is right all the same.
+        let day = Duration::from_hours(24);
+        for time in [1_700_000_000, 1_800_000_000] {
+            let it = peer("1.1", time);
+            let lifetime = |ttl| it.lifetime(Expiry::after(ttl, SystemTime::now()));
+            assert_eq!(lifetime(Duration::ZERO), 2);
+            assert_eq!(lifetime(Duration::from_millis(1_500)), 3);
+            assert_eq!(lifetime(29 * day), 29 * 86_400 + 1);
+            assert_eq!(lifetime(Duration::from_secs(30 * 86_400 - 1)), 30 * 86_400);
+            for days in [30, 31, 400] {
+                let end = lifetime(days * day) - time;
+                let asked = u64::from(days) * 86_400;
+                assert!((asked + 1..=asked + 3).contains(&end), "{days} days: {end}");
+            }
+            assert_eq!(lifetime(Duration::MAX), 0);
+        }
+    }
+}

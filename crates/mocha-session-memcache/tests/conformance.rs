@@ -1,0 +1,21 @@
+//! The store contract on one memcached server and on three.
+
+use mocha_session_conformance::{engine_url, suite};
+use mocha_session_memcache::MemcacheStore;
+
+async fn one() -> Option<MemcacheStore> {
+    open("MOCHA_TEST_MEMCACHE_URL").await
+}
+
+async fn three() -> Option<MemcacheStore> {
+    open("MOCHA_TEST_MEMCACHE_THREE_URL").await
+}
+
+#[allow(clippy::panic, reason = "tests")]
+async fn open(variable: &str) -> Option<MemcacheStore> {
+    let url = engine_url(variable)?;
+    Some(MemcacheStore::connect(&url).await.unwrap_or_else(|error| panic!("{variable}: {error}")))
+}
+
+suite!(on_one_server, one);
+suite!(on_three_servers, three);

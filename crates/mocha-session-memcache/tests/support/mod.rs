@@ -1,0 +1,242 @@
+//! Servers for the fault tests: memcached processes of their own, a proxy that misbehaves, an impostor.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use mocha_session_core::Error;
+use mocha_session_core::store::{Bytes, Expiry, SessionStore, StorageKey};
+use mocha_session_memcache::MemcacheStore;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A memcached process on a port of its own, stopped when dropped.
+pub(crate) struct Memcached {
+    process: Child,
+    port: u16,
+    options: Vec<String>,
+}
+
+impl Memcached {
+    /// Starts one with these options. `None` where memcached is not installed; in CI that is a failure.
+    pub(crate) fn start(options: &[&str]) -> Option<Self> {
+        let port = free_port();
+        let options: Vec<_> = options.iter().map(ToString::to_string).collect();
+        let process = spawn(port, &options)?;
+        Some(Self { process, port, options })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("memcache://{}", self.address())
+    }
+
+    /// As a crash does it: no good-bye.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// The same server again, after [`kill`](Self::kill).
+    pub(crate) fn restart(&mut self) {
+        self.process = spawn(self.port, &self.options).unwrap();
+    }
+
+    /// Connections stay open, nothing is answered.
+    pub(crate) fn hang(&self) {
+        self.signal("-STOP");
+        // Its threads stop one after the other.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    pub(crate) fn wake_up(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// The first line of the answer to a command sent past the store.
+    pub(crate) fn ask(&self, command: &str) -> String {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
+        stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// A number of `stats`.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
+        stream.get_mut().write_all(b"stats\r\n").unwrap();
+        let wanted = format!("STAT {name} ");
+        let lines = stream.lines().map(Result::unwrap).take_while(|line| line != "END");
+        let found: Vec<_> = lines.filter_map(|line| line.strip_prefix(&wanted).map(str::to_owned)).collect();
+        found.first().unwrap_or_else(|| panic!("no {name} in stats")).parse().unwrap()
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(port: u16, options: &[String]) -> Option<Child> {
+    let process = Command::new("memcached")
+        .args(["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()])
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let process = match process {
+        Ok(process) => process,
+        Err(error) => {
+            let says = format!("memcached cannot be started ({error}); is it installed?");
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{says}");
+            eprintln!("NOT RUN: {says}");
+            return None;
+        }
+    };
+    for _ in 0..500 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Some(process);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("memcached {options:?} does not listen");
+}
+
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) async fn open(url: &str) -> MemcacheStore {
+    MemcacheStore::connect(url).await.unwrap()
+}
+
+/// What stands under a key.
+pub(crate) async fn value(store: &MemcacheStore, key: &StorageKey) -> Option<Bytes> {
+    store.load(key).await.unwrap().map(|stored| stored.value().clone())
+}
+
+pub(crate) fn name(key: &StorageKey) -> String {
+    format!("session:{key}")
+}
+
+/// No error shows a password.
+pub(crate) fn assert_hidden(error: &Error) {
+    for shown in [error.to_string(), format!("{error:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+pub(crate) fn key(number: u64) -> StorageKey {
+    let mut bytes = [7; StorageKey::BYTES];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    StorageKey::from_bytes(bytes)
+}
+
+pub(crate) fn within(ttl: Duration) -> Expiry {
+    Expiry::after(ttl, SystemTime::now())
+}
+
+pub(crate) fn an_hour() -> Expiry {
+    within(Duration::from_hours(1))
+}
+
+/// Stands between the store and a server.
+#[derive(Default)]
+pub(crate) struct Proxy {
+    /// Answers (not the greeting) come in small pieces, each a moment after the one before.
+    pub(crate) slow: AtomicBool,
+    /// So many answers are swallowed, and their connections cut. Commands are passed on.
+    pub(crate) cut: AtomicUsize,
+    /// How many connections were made.
+    pub(crate) connections: AtomicUsize,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: SocketAddr) -> (Arc<Self>, String) {
+        let proxy = Arc::new(Self::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("memcache://{}", listener.local_addr().unwrap());
+        let it = Arc::clone(&proxy);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                client.set_nodelay(true).unwrap();
+                it.connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(Arc::clone(&it).pass(client, server));
+            }
+        });
+        (proxy, url)
+    }
+
+    async fn pass(self: Arc<Self>, client: tokio::net::TcpStream, server: SocketAddr) {
+        let server = tokio::net::TcpStream::connect(server).await.unwrap();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let up = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+        let mut piece = [0; 4096];
+        let (mut greeted, mut turn) = (false, 0_u64);
+        loop {
+            let slow = greeted && self.slow.load(Ordering::Relaxed);
+            let size = if slow { 7 } else { piece.len() };
+            let Ok(read @ 1..) = from_server.read(&mut piece[..size]).await else { break };
+            let fewer = |left: usize| left.checked_sub(1);
+            if self.cut.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+                break;
+            }
+            greeted |= piece[..read].ends_with(b"MN\r\n");
+            if slow {
+                turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                tokio::time::sleep(Duration::from_micros(turn >> 54)).await;
+            }
+            if to_client.write_all(&piece[..read]).await.is_err() {
+                break;
+            }
+        }
+        up.abort();
+    }
+}
+
+/// Something that is no memcached: answers each line with the next of these answers, then hangs up.
+pub(crate) async fn impostor(answers: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("memcache://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut client = tokio::io::BufReader::new(client);
+                for answer in answers {
+                    if client.read_line(&mut String::new()).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                    let _ = client.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+/// What memcached says to the three lines with which a connection begins.
+pub(crate) const GREETING: [&str; 3] = [
+    "STAT pid 1\r\nSTAT uptime 5\r\nSTAT time 1800000000\r\nEND\r\n",
+    "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n",
+    "MN\r\n",
+];

@@ -1,0 +1,90 @@
+//! `memory:` as a session URL.
+
+use std::sync::Arc;
+
+use mocha_session_core::store::SessionStore;
+use mocha_session_core::{Driver, Result, StoreUrl};
+
+use crate::{MemoryStore, WhenFull};
+
+/// Opens `memory:` and `memory://`.
+///
+/// Options: `max_entries`, `max_bytes`, `when_full` (`refuse` or `evict`). `prefix` is accepted and changes nothing:
+/// each opening makes a store of its own.
+///
+/// ```
+/// use mocha_session_core::Registry;
+///
+/// let registry = Registry::new().register(mocha_session_memory::DRIVER);
+/// assert!(registry.check("memory:?max_entries=100000&when_full=evict").is_ok());
+/// assert!(registry.check("memory:?max_entrys=100000").is_err());
+/// ```
+pub const DRIVER: Driver = Driver::new(&["memory"], |url| {
+    let store = from_url(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(store) as Arc<dyn SessionStore>) }))
+});
+
+fn from_url(url: &mut StoreUrl) -> Result<MemoryStore> {
+    if !url.hosts().is_empty()
+        || !matches!(url.path(), "" | "/")
+        || url.username().is_some()
+        || url.password().is_some()
+    {
+        return Err(url.refuse("it names no place; write memory: and options alone"));
+    }
+    url.take_key_space("")?;
+    let mut builder = MemoryStore::builder();
+    if let Some(entries) = bound(url, "max_entries")? {
+        builder = builder.max_entries(entries);
+    }
+    if let Some(bytes) = bound(url, "max_bytes")? {
+        builder = builder.max_bytes(bytes);
+    }
+    builder = builder.when_full(match url.take("when_full").as_deref() {
+        None | Some("refuse") => WhenFull::Refuse,
+        Some("evict") => WhenFull::Evict,
+        Some(_) => return Err(url.refuse_option("when_full", "must be refuse or evict")),
+    });
+    Ok(builder.build())
+}
+
+fn bound(url: &mut StoreUrl, name: &'static str) -> Result<Option<usize>> {
+    match url.take_parsed(name)? {
+        Some(0) => Err(url.refuse_option(name, "must be above zero")),
+        bound => Ok(bound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn options_are_read() {
+        let store = |text: &str| from_url(&mut StoreUrl::parse(text).unwrap()).unwrap();
+        let full = store("memory:?max_entries=5&max_bytes=70000&when_full=evict&prefix=shop:");
+        let shown = format!("{full:?}");
+        assert!(shown.contains("max_entries: 5,") && shown.contains("max_bytes: 70000,"), "{shown}");
+        assert!(full.capabilities().evicts());
+        assert!(!store("memory://").capabilities().evicts());
+        assert!(!store("memory:?when_full=refuse").capabilities().evicts());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (text, word) in [
+            ("memory://host", "names no place"),
+            ("memory:///path", "names no place"),
+            ("memory:name", "names no place"),
+            ("memory:?max_entries=0", "`max_entries`"),
+            ("memory:?max_entries=many", "`max_entries`"),
+            ("memory:?max_bytes=-1", "`max_bytes`"),
+            ("memory:?when_full=panic", "`when_full`"),
+            ("memory:?prefix=a%20b", "`prefix`"),
+        ] {
+            let message = from_url(&mut StoreUrl::parse(text).unwrap()).unwrap_err().to_string();
+            assert!(message.contains(word), "{text}: {message}");
+        }
+    }
+}

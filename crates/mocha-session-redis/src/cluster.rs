@@ -1,0 +1,181 @@
+//! What a cluster needs beyond the client: redirects of commands that must not be repeated blindly, and its list of
+//! nodes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+
+use crate::connect::tcp_settings;
+use crate::error::{Effect, code};
+use crate::link::{Timeouts, dial};
+use crate::tls::Certificates;
+
+/// How many milliseconds to wait before each further try at a command that was not done: the client renews its map of
+/// the slots meanwhile, and a failover has a moment to happen.
+const PAUSES: [u64; 4] = [10, 50, 150, 400];
+
+/// The number of hash slots, which every cluster shares out among its nodes.
+const SLOTS: i64 = 16_384;
+
+/// Connects to a cluster, of which one of the seeds must be reachable.
+pub(crate) async fn connect(
+    seeds: Vec<ConnectionInfo>,
+    certificates: Option<Certificates>,
+    timeouts: Timeouts,
+) -> RedisResult<ClusterConnection> {
+    let config = timeouts.into();
+    // The client of the cluster logs why it cannot connect; what it would say of a server that has no HELLO quotes the
+    // password. So the language is found out first, and a wrong password too.
+    let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
+    for seed in &seeds {
+        found = dial(seed, &config, std::sync::Arc::default()).await;
+        if found.is_ok() {
+            break;
+        }
+    }
+    let (_, protocol) = found?;
+    let mut builder = ClusterClientBuilder::new(seeds)
+        // The client would repeat a write whose answer was lost, and hand the error of a failed look at the slots to
+        // commands that are under way.
+        .retries(0)
+        .use_protocol(protocol)
+        .connection_timeout(timeouts.connect)
+        .response_timeout(timeouts.response)
+        .tcp_settings(tcp_settings());
+    if let Some(certificates) = certificates {
+        builder = certificates.secure_cluster(builder);
+    }
+    builder.build()?.get_async_connection().await
+}
+
+/// Sends a command to the node that serves its key, follows redirects, and repeats it only after an answer that says
+/// it was not done; a read also when the connection broke.
+pub(crate) async fn query(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+    effect: Effect,
+) -> RedisResult<Value> {
+    let mut answer = command.query_async(&mut cluster).await;
+    for pause in PAUSES {
+        if let Err(cause) = &answer
+            && code(cause) == Some("ASK")
+            && let Some((node, _)) = cause.redirect_node()
+        {
+            answer = ask(&mut cluster, command, node).await;
+        }
+        let Err(cause) = &answer else { break };
+        let lost = cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
+        if !(is_redirect(cause) || lost && effect == Effect::Read) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        answer = command.query_async(&mut cluster).await;
+    }
+    answer
+}
+
+/// An answer that says that the command was not done, and should be sent elsewhere or later.
+fn is_redirect(cause: &RedisError) -> bool {
+    matches!(code(cause), Some("MOVED" | "ASK" | "TRYAGAIN" | "READONLY"))
+}
+
+/// Whether an answer is surely this command's. What the client's own look at the slots failed with, which opens
+/// connections, it hands to every command under way.
+pub(crate) fn is_own(cause: &RedisError) -> bool {
+    let refused = ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
+    is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))
+}
+
+/// Sends a command to the node that a slot is moving to.
+async fn ask(cluster: &mut ClusterConnection, command: &Cmd, node: &str) -> RedisResult<Value> {
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.cmd("ASKING").add_command(command.clone());
+    let mut answers = cluster.route_pipeline(pipeline, 1, 1, by_address(node)).await?;
+    answers.pop().unwrap_or(Value::Nil).extract_error()
+}
+
+/// Sends a command to this node and no other.
+pub(crate) async fn query_at(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+    node: &str,
+) -> RedisResult<Value> {
+    cluster.route_command(command.clone(), RoutingInfo::SingleNode(by_address(node))).await?.extract_error()
+}
+
+/// The values of keys that live on this node; a key that has moved is fetched from where it went.
+pub(crate) async fn get_all(
+    mut cluster: ClusterConnection,
+    names: &[Vec<u8>],
+    node: &str,
+) -> RedisResult<Vec<Value>> {
+    let mut pipeline = Pipeline::with_capacity(names.len());
+    for name in names {
+        pipeline.cmd("GET").arg(name);
+    }
+    match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
+        // One redirect spoils the whole answer.
+        Err(cause) if is_redirect(&cause) => {}
+        answer => return answer,
+    }
+    let mut values = Vec::with_capacity(names.len());
+    for name in names {
+        values.push(query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?);
+    }
+    Ok(values)
+}
+
+/// What every primary answers to this command.
+pub(crate) async fn everywhere(
+    mut cluster: ClusterConnection,
+    command: &Cmd,
+) -> RedisResult<Vec<(String, Value)>> {
+    let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+    let answers = match cluster.route_command(command.clone(), everywhere).await? {
+        Value::Map(answers) => answers,
+        _ => Vec::new(),
+    };
+    Ok(answers
+        .into_iter()
+        .filter_map(|(node, answer)| Some((redis::from_redis_value(node).ok()?, answer)))
+        .collect())
+}
+
+/// The primaries, as `host:port`, in an order that stays.
+pub(crate) async fn primaries(cluster: ClusterConnection) -> RedisResult<Vec<String>> {
+    // Not the nodes that are connected: one that is missing would be left out without a word.
+    let answers = everywhere(cluster, redis::cmd("CLUSTER").arg("SLOTS")).await?;
+    let complete = answers.into_iter().find_map(|(asked, slots)| complete_primaries(&asked, slots));
+    complete.ok_or_else(|| (ErrorKind::ClusterConnectionNotFound, "slots without a node").into())
+}
+
+/// The primaries in one node's answer to `CLUSTER SLOTS`, if they serve all slots between them.
+fn complete_primaries(asked: &str, slots: Value) -> Option<Vec<String>> {
+    let ranges: Vec<Vec<Value>> = redis::from_redis_value(slots).ok()?;
+    let mut covered = 0;
+    let mut primaries = BTreeSet::new();
+    for range in ranges {
+        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
+            return None;
+        };
+        let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
+        // A node that doesn't know its own address is where it was asked.
+        let host = match host {
+            Value::BulkString(host) if !host.is_empty() => String::from_utf8(host.clone()).ok()?,
+            _ => asked.rsplit_once(':')?.0.to_owned(),
+        };
+        primaries.insert(format!("{host}:{port}"));
+        covered += last - first + 1;
+    }
+    (covered == SLOTS).then(|| primaries.into_iter().collect())
+}
+
+fn by_address(node: &str) -> SingleNodeRoutingInfo {
+    let (host, port) = node.rsplit_once(':').unwrap_or((node, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    SingleNodeRoutingInfo::ByAddress { host, port: port.parse().unwrap_or_default() }
+}

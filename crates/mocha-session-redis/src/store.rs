@@ -1,0 +1,287 @@
+//! The store: sessions as Redis strings, each with the revision of its last write in front.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use mocha_session_core::store::{
+    Bytes, Capabilities, Durability, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
+    StorageKey, Stored, SweepReport, async_trait,
+};
+use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
+use redis::{Cmd, FromRedisValue, Script, Value, cmd};
+
+use crate::connect;
+use crate::connection::Connection;
+use crate::error::{ENGINE, Effect, FOREIGN, Failure};
+
+/// Compare and set: a revision in front of a value costs no second key, so it works in clusters and expires with it.
+const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],0,7)~=ARGV[1] then return 0 end \
+                      redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
+
+static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_hash().to_owned());
+
+/// The bytes that a revision takes at the start of a value.
+const REVISION: usize = size_of::<u64>();
+
+/// The longest value: what a Redis string can hold.
+const MAX_VALUE: usize = 512 * 1024 * 1024 - REVISION;
+
+/// A session store on Redis or Valkey.
+///
+/// ```no_run
+/// use mocha_session_core::{Storage, store::KeySpace};
+/// use mocha_session_redis::RedisStore;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = redis::Client::open("redis://127.0.0.1/")?;
+/// let store = RedisStore::new(client, KeySpace::new("shop:session:")?).detect().await;
+/// let storage = Storage::from(store);
+/// storage.ping().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    connection: Connection,
+    space: KeySpace,
+    capabilities: Capabilities,
+}
+
+impl RedisStore {
+    /// A store on a client or connection that you own, with its keys under the prefix of `space`. Does no I/O.
+    ///
+    /// Until [`detect`](Self::detect) has asked the server, the least is assumed: that it evicts, and that a write
+    /// does not survive its restart.
+    pub fn new(connection: impl Into<Connection>, space: KeySpace) -> Self {
+        let capabilities = Capabilities::new(ENGINE)
+            .with_listing(true)
+            .with_native_expiry(true)
+            .with_eviction(true)
+            .with_durability(Durability::Server)
+            .with_max_value(MAX_VALUE);
+        Self { connection: connection.into(), space, capabilities }
+    }
+
+    /// Reads a URL at once, and returns what will connect: the same as [`DRIVER`](crate::DRIVER) does, with the type
+    /// of this store.
+    ///
+    /// ```no_run
+    /// use mocha_session_core::StoreUrl;
+    /// use mocha_session_redis::RedisStore;
+    ///
+    /// # async fn run() -> mocha_session_core::Result<()> {
+    /// let mut url = StoreUrl::parse("redis://127.0.0.1:6379/0")?;
+    /// let opening = RedisStore::from_url(&mut url)?;
+    /// url.finish()?;
+    /// let store = opening.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a URL that is wrong; from the future, whatever keeps the server from answering.
+    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        connect::prepare(url)
+    }
+
+    /// Says whether the server may drop live sessions to make room: for a server that may not be asked.
+    #[must_use]
+    pub fn with_eviction(mut self, evicts: bool) -> Self {
+        self.capabilities = self.capabilities.with_eviction(evicts);
+        self
+    }
+
+    /// Asks the server what it keeps and what it evicts, for [`capabilities`](SessionStore::capabilities).
+    ///
+    /// With `INFO`, and `CONFIG GET` for what that doesn't tell; what an ACL or a hosting service forbids to ask stays
+    /// as it was assumed. Of the nodes of a cluster, the weakest counts.
+    pub async fn detect(mut self) -> Self {
+        if let Some(memory) = self.ask(cmd("INFO").arg("memory")).await {
+            let evicts = memory.iter().any(|memory| {
+                field(memory, "maxmemory") != Some("0")
+                    && field(memory, "maxmemory_policy") != Some("noeviction")
+            });
+            self.capabilities = self.capabilities.with_eviction(evicts);
+        }
+        if let Some(persistence) = self.ask(cmd("INFO").arg("persistence")).await
+            && persistence.iter().all(|persistence| field(persistence, "aof_enabled") == Some("1"))
+        {
+            let synced = self.ask(cmd("CONFIG").arg("GET").arg("appendfsync")).await;
+            let always = synced.is_some_and(|synced| synced.iter().all(|synced| synced == "always"));
+            let durability = if always { Durability::Disk } else { Durability::Delayed };
+            self.capabilities = self.capabilities.with_durability(durability);
+        }
+        self
+    }
+
+    /// `PING`, on behalf of an operation.
+    pub(crate) async fn answers(&self, operation: &'static str) -> Result<()> {
+        self.query::<Value>(&cmd("PING"), operation, Effect::Read).await.map(drop)
+    }
+
+    async fn query<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        operation: &'static str,
+        effect: Effect,
+    ) -> Result<T> {
+        self.connection.query(command, effect).await.map_err(|failure| failure.into_error(operation, effect))
+    }
+
+    /// What the server, or each primary of the cluster, answers; `None` when one doesn't.
+    async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
+        let answers = self.connection.everywhere(command).await.ok()?;
+        let answers: Vec<_> = answers.into_iter().map(text).collect::<Option<_>>()?;
+        (!answers.is_empty()).then_some(answers)
+    }
+
+    /// The key of a name that `SCAN` found; `None` for what is somebody else's.
+    fn key(&self, name: &[u8]) -> Option<StorageKey> {
+        self.space.parse(std::str::from_utf8(name).ok()?)
+    }
+
+    fn check_size(value: &[u8], operation: &'static str) -> Result<()> {
+        if value.len() <= MAX_VALUE {
+            return Ok(());
+        }
+        let why = "the session is larger than a Redis string can be (512 MiB)";
+        Err(Error::new(ErrorKind::TooLarge, why).on(ENGINE).during(operation))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl SessionStore for RedisStore {
+    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
+        let command = cmd("GET").arg(self.space.name(key)).take();
+        let Some(found) = self.query::<Option<Vec<u8>>>(&command, "load", Effect::Read).await? else {
+            return Ok(None);
+        };
+        let corrupt = || Error::new(ErrorKind::Corrupt, FOREIGN).on(ENGINE).during("load");
+        split(found).map(Some).ok_or_else(corrupt)
+    }
+
+    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+        Self::check_size(value, "create")?;
+        let (revision, framed) = frame(value);
+        let mut command = cmd("SET");
+        command.arg(self.space.name(key)).arg(framed).arg("NX").arg("PX").arg(expiry.ttl_millis());
+        let stored: Option<Value> = self.query(&command, "create", Effect::Write).await?;
+        Ok(stored.map(|_| revision))
+    }
+
+    async fn update(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        expected: &Revision,
+    ) -> Result<Option<Revision>> {
+        Self::check_size(value, "update")?;
+        // A revision that is no number is another engine's: nothing here has it.
+        let Some(expected) = expected.as_u64() else { return Ok(None) };
+        let (revision, framed) = frame(value);
+        let call = |verb, script: &str| {
+            let mut command = cmd(verb);
+            command.arg(script).arg(1).arg(self.space.name(key)).arg(&expected.to_be_bytes()[..]);
+            command.arg(&framed).arg(expiry.ttl_millis()).take()
+        };
+        let mut answer = self.connection.query::<bool>(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
+        if answer.as_ref().is_err_and(|failure| failure.code() == Some("NOSCRIPT")) {
+            // Once after each start of a server. EVAL runs it and keeps it, on the node that serves the key.
+            answer = self.connection.query(&call("EVAL", UPDATE), Effect::Write).await;
+        }
+        let replaced = answer.map_err(|failure| failure.into_error("update", Effect::Write))?;
+        Ok(replaced.then_some(revision))
+    }
+
+    async fn delete(&self, key: &StorageKey) -> Result<bool> {
+        let command = cmd("UNLINK").arg(self.space.name(key)).take();
+        self.query(&command, "delete", Effect::Write).await
+    }
+
+    async fn sweep(
+        &self,
+        _now: SystemTime,
+        _cursor: Option<ScanCursor>,
+        _limit: usize,
+    ) -> Result<SweepReport> {
+        Ok(SweepReport::native())
+    }
+
+    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
+        let failed = |failure: Failure| failure.into_error("scan", Effect::Read);
+        let wrong = |kind, why: &'static str| Error::new(kind, why).on(ENGINE).during("scan");
+        let nodes = self.connection.nodes().await.map_err(failed)?;
+        // The cursor is the node's name, a space, and the node's own cursor.
+        let (at, position) = match &cursor {
+            None => (0, 0),
+            Some(cursor) => {
+                let parts = cursor.as_str().rsplit_once(' ');
+                let parsed = parts.and_then(|(node, position)| Some((node, position.parse::<u64>().ok()?)));
+                let (node, position) = parsed
+                    .ok_or_else(|| wrong(ErrorKind::InvalidInput, "the cursor is not one of this store's"))?;
+                let at = nodes.iter().position(|known| known == node);
+                let changed = "the cluster's primaries have changed since the scan began; begin again";
+                (at.ok_or_else(|| wrong(ErrorKind::Unavailable, changed))?, position)
+            }
+        };
+        let Some(node) = nodes.get(at) else { return Ok(ScanPage::new(Vec::new(), None)) };
+        // No character of a prefix means anything in a pattern: `KeySpace` sees to that.
+        let pattern = format!("{}*", self.space.prefix());
+        let mut command = cmd("SCAN");
+        command.arg(position).arg("MATCH").arg(pattern).arg("COUNT").arg(limit.max(1));
+        command.arg("TYPE").arg("string");
+        let (next, mut names): (u64, Vec<Vec<u8>>) =
+            self.connection.query_at(node, &command).await.map_err(failed)?;
+        names.retain(|name| self.key(name).is_some());
+        let values = self.connection.get_all(node, &names).await.map_err(failed)?;
+        // What is gone again since, or was never a session, is left out.
+        let entry = |(name, value): (&Vec<u8>, Option<Vec<u8>>)| Some((self.key(name)?, split(value?)?));
+        let entries = names.iter().zip(values).filter_map(entry).collect();
+        let next = match next {
+            0 => nodes.get(at + 1).map(|node| format!("{node} 0")),
+            next => Some(format!("{node} {next}")),
+        };
+        Ok(ScanPage::new(entries, next.map(ScanCursor::new)))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.answers("ping").await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}
+
+/// A value with a fresh revision in front of it.
+fn frame(value: &[u8]) -> (Revision, Vec<u8>) {
+    let revision = Revision::random();
+    let mut framed = Vec::with_capacity(REVISION + value.len());
+    framed.extend_from_slice(&revision.as_u64().unwrap_or_default().to_be_bytes());
+    framed.extend_from_slice(value);
+    (revision, framed)
+}
+
+/// The reverse; `None` for what is too short to have a revision.
+fn split(framed: Vec<u8>) -> Option<Stored> {
+    let revision = u64::from_be_bytes(*framed.first_chunk::<REVISION>()?);
+    Some(Stored::new(Bytes::from(framed).slice(REVISION..), Revision::from(revision)))
+}
+
+/// The text of an `INFO`, or the value of a `CONFIG GET` for one parameter.
+fn text(answer: Value) -> Option<String> {
+    match answer {
+        Value::Map(_) | Value::Array(_) => {
+            redis::from_redis_value::<HashMap<String, String>>(answer).ok()?.into_values().next()
+        }
+        other => redis::from_redis_value(other).ok(),
+    }
+}
+
+/// A field of an `INFO`.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}

@@ -1,0 +1,77 @@
+//! TLS with rustls: which certificates to trust and to show.
+
+use mocha_session_core::{Error, ErrorKind, Result, StoreUrl};
+use redis::cluster::ClusterClientBuilder;
+use redis::{Client, ClientTlsConfig, ConnectionInfo, RedisResult, TlsCertificates, TlsMode};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+/// The files that a URL names.
+pub(crate) struct Files {
+    authority: Option<String>,
+    client: Option<(String, String)>,
+}
+
+impl Files {
+    /// Takes the options `ca`, `cert` and `key`.
+    pub(crate) fn take(url: &mut StoreUrl) -> Result<Self> {
+        let client = match (url.take("cert"), url.take("key")) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(url.refuse("the options `cert` and `key` come together")),
+        };
+        Ok(Self { authority: url.take("ca"), client })
+    }
+
+    pub(crate) async fn read(self) -> Result<Certificates> {
+        let root_cert = match self.authority {
+            Some(path) => Some(read("ca", path).await?),
+            None => None,
+        };
+        let client_tls = match self.client {
+            Some((certificate, key)) => Some(ClientTlsConfig {
+                client_cert: read("cert", certificate).await?,
+                client_key: read("key", key).await?,
+            }),
+            None => None,
+        };
+        let certificates = TlsCertificates { client_tls, root_cert };
+        // Tried on some address, so that what is no certificate is said now, and as what it is.
+        match Client::build_with_tls("rediss://localhost", certificates.clone()) {
+            Ok(_) => Ok(Certificates(certificates)),
+            Err(cause) => {
+                let why = "the files of the options `ca`, `cert` and `key` must be certificates and a key in PEM form";
+                Err(Error::new(ErrorKind::InvalidConfig, why).with_source(cause))
+            }
+        }
+    }
+}
+
+async fn read(option: &str, path: String) -> Result<Vec<u8>> {
+    let content = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+    content.unwrap_or_else(|gone| Err(std::io::Error::other(gone))).map_err(|cause| {
+        let why = format!("the file of the option `{option}` cannot be read: {cause}");
+        Error::new(ErrorKind::InvalidConfig, why).with_source(cause)
+    })
+}
+
+/// What to trust, and what to show to a server that asks.
+#[derive(Clone)]
+pub(crate) struct Certificates(TlsCertificates);
+
+impl Certificates {
+    pub(crate) fn secure_server(&self, server: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+        Ok(Client::build_with_tls(server, self.0.clone())?.get_connection_info().clone())
+    }
+
+    pub(crate) fn secure_cluster(self, builder: ClusterClientBuilder) -> ClusterClientBuilder {
+        builder.tls(TlsMode::Secure).certs(self.0)
+    }
+}
+
+/// The client asks rustls for the process's provider and panics where there is none, or two to choose from.
+pub(crate) fn provide() {
+    if CryptoProvider::get_default().is_none() {
+        // Somebody else may be faster: then there is one, and that is all that is wanted.
+        drop(aws_lc_rs::default_provider().install_default());
+    }
+}

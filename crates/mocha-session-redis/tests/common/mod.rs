@@ -1,0 +1,240 @@
+//! Private servers that a test may break, and a proxy that breaks connections.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::net::TcpListener as StdListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use mocha_session_core::store::{Expiry, Revision, SessionStore, StorageKey};
+use mocha_session_core::{Error, Registry};
+use redis::aio::MultiplexedConnection;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+pub(crate) type Store = Arc<dyn SessionStore>;
+
+/// Opens a store by its URL, as a program does.
+pub(crate) async fn open(url: &str) -> Result<Store, Error> {
+    let storage = Registry::new().register(mocha_session_redis::DRIVER).open(url).await?;
+    Ok(storage.store().expect("not client-side").clone())
+}
+
+/// A key that nobody else has.
+pub(crate) fn key() -> StorageKey {
+    let mut bytes = [0; StorageKey::BYTES];
+    for chunk in bytes.chunks_mut(8) {
+        let random = Revision::random().as_u64().unwrap().to_ne_bytes();
+        chunk.copy_from_slice(&random[..chunk.len()]);
+    }
+    StorageKey::from_bytes(bytes)
+}
+
+pub(crate) fn hour() -> Expiry {
+    Expiry::after(Duration::from_hours(1), SystemTime::now())
+}
+
+/// Tries again until it works, for forty seconds.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(40);
+    loop {
+        if let Some(done) = attempt().await {
+            return done;
+        }
+        assert!(Instant::now() < end, "{what}: not within forty seconds");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// A port that was free a moment ago, low enough for a cluster's bus.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 55_000 {
+            return port;
+        }
+    }
+}
+
+/// A `redis-server` of one test's own, stopped when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    directory: PathBuf,
+    arguments: Vec<String>,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// `None`, with a word about it, where no `redis-server` is installed; in CI that is a failure.
+    pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_at(free_port(), arguments).await
+    }
+
+    pub(crate) async fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("mocha-redis-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let Ok(child) = spawn(port, &directory, &arguments) else {
+            let says = "redis-server is not installed; `cargo xtask test` installs it";
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{says}");
+            eprintln!("NOT RUN: {says}");
+            return None;
+        };
+        let server = Self { child, directory, arguments, port };
+        server.listening().await;
+        Some(server)
+    }
+
+    /// Waits until it takes connections.
+    pub(crate) async fn listening(&self) {
+        eventually("redis-server listens", async || TcpStream::connect(("127.0.0.1", self.port)).await.ok())
+            .await;
+    }
+
+    /// The port of a cluster's bus, as it was told.
+    pub(crate) fn bus(&self) -> &str {
+        let at = self.arguments.iter().position(|argument| argument == "--cluster-port").unwrap();
+        &self.arguments[at + 1]
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn connection(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Sends a command, given as words, and expects it to work.
+    pub(crate) async fn run<T: redis::FromRedisValue>(&self, words: &str) -> T {
+        let mut words = words.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        command.query_async(&mut self.connection().await).await.unwrap()
+    }
+
+    /// How often a command was called since `CONFIG RESETSTAT`.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.run("INFO commandstats").await;
+        let prefix = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok());
+        line.unwrap_or_default()
+    }
+
+    /// Ends it without warning, like a crash.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.port, &self.directory, &self.arguments).unwrap();
+        self.listening().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> std::io::Result<Child> {
+    let sentinel = arguments.first().is_some_and(|first| first == "--sentinel");
+    let mut command = Command::new("redis-server");
+    if sentinel {
+        // A sentinel keeps what it knows in its configuration file, and must have one.
+        let file = directory.join("sentinel.conf");
+        std::fs::write(&file, arguments[1..].join("\n"))?;
+        command.arg(file).arg("--sentinel");
+    } else {
+        command.args(["--save", "", "--appendonly", "no"]);
+    }
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory);
+    if !sentinel {
+        command.args(arguments);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// What a [`Proxy`] does with what the server answers.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Answers {
+    Pass,
+    /// The next answer is thrown away, and its connection closed; then they pass again.
+    CutOnce,
+    /// They wait until they pass again.
+    Hold,
+}
+
+/// Stands between a store and its server.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    answers: watch::Sender<Answers>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listening(listener, target)
+    }
+
+    /// On a port that was chosen before.
+    pub(crate) async fn at(port: u16, target: u16) -> Self {
+        Self::listening(TcpListener::bind(("127.0.0.1", port)).await.unwrap(), target)
+    }
+
+    fn listening(listener: TcpListener, target: u16) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let (answers, _) = watch::channel(Answers::Pass);
+        let sender = answers.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(relay(client, target, sender.clone()));
+            }
+        });
+        Self { port, answers }
+    }
+
+    pub(crate) fn set(&self, answers: Answers) {
+        self.answers.send_replace(answers);
+    }
+}
+
+async fn relay(client: TcpStream, target: u16, answers: watch::Sender<Answers>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let forth = async { drop(tokio::io::copy(&mut from_client, &mut to_server).await) };
+    let back = async {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+            let cut = answers.send_if_modified(|answers| {
+                let cut = *answers == Answers::CutOnce;
+                if cut {
+                    *answers = Answers::Pass;
+                }
+                cut
+            });
+            if cut || answers.subscribe().wait_for(|answers| *answers != Answers::Hold).await.is_err() {
+                return;
+            }
+            if to_client.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = forth => {} () = back => {} }
+}

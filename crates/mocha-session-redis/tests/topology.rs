@@ -1,0 +1,342 @@
+//! Several servers: a cluster whose slots move and whose nodes die, and sentinels that choose another primary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Answers, Proxy, Server, Store, eventually, free_port, hour, key, open};
+use mocha_session_conformance::engine_url;
+use mocha_session_core::store::{KeySpace, StorageKey};
+use mocha_session_core::{Error, ErrorKind};
+use mocha_session_redis::RedisStore;
+
+/// Nodes of a cluster that share the slots evenly; those after `serving` have none.
+async fn cluster(ports: &[(u16, u16)], serving: usize) -> Option<Vec<Server>> {
+    let mut nodes = Vec::new();
+    for (port, announced) in ports {
+        let (bus, announced) = (free_port().to_string(), announced.to_string());
+        let arguments =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+        let announcing = ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", &announced];
+        let bus_announced = ["--cluster-announce-bus-port", &bus];
+        let all: Vec<_> = arguments.into_iter().chain(announcing).chain(bus_announced).collect();
+        let node = Server::start_at(*port, &all).await?;
+        if let Some(first) = nodes.first() {
+            let first: &Server = first;
+            node.run::<()>(&format!("CLUSTER MEET 127.0.0.1 {} {}", first.port, first.bus())).await;
+        }
+        nodes.push(node);
+    }
+    for (at, node) in nodes.iter().take(serving).enumerate() {
+        let (first, last) = (16_384 * at / serving, 16_384 * (at + 1) / serving - 1);
+        node.run::<()>(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).await;
+    }
+    for node in &nodes {
+        eventually("the cluster is there", async || {
+            let info: String = node.run("CLUSTER INFO").await;
+            let known = format!("cluster_known_nodes:{}", nodes.len());
+            (info.contains("cluster_state:ok") && info.contains(&known)).then_some(())
+        })
+        .await;
+    }
+    Some(nodes)
+}
+
+fn ports<const N: usize>() -> [(u16, u16); N] {
+    std::array::from_fn(|_| free_port()).map(|port| (port, port))
+}
+
+fn url(nodes: &[Server]) -> String {
+    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    format!("redis+cluster://{}", hosts.join(","))
+}
+
+/// A new key that this node serves; and its slot.
+async fn key_on(node: &Server, prefix: &str) -> (StorageKey, i64) {
+    let slots: Vec<(i64, i64)> = {
+        let nodes: String = node.run("CLUSTER NODES").await;
+        let own = nodes.lines().find(|line| line.contains("myself")).unwrap().to_owned();
+        own.split(' ')
+            .skip(8)
+            .filter_map(|range| range.split_once('-'))
+            .map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap()))
+            .collect()
+    };
+    loop {
+        let key = key();
+        let slot: i64 = node.run(&format!("CLUSTER KEYSLOT {prefix}{key}")).await;
+        if slots.iter().any(|(first, last)| (*first..=*last).contains(&slot)) {
+            return (key, slot);
+        }
+    }
+}
+
+async fn scan(store: &Store, limit: usize) -> Result<BTreeSet<StorageKey>, Error> {
+    let (mut keys, mut cursor) = (BTreeSet::new(), None);
+    loop {
+        let page = store.scan(cursor, limit).await?;
+        keys.extend(page.entries().iter().map(|(key, _)| *key));
+        match page.next() {
+            Some(next) => cursor = Some(next.clone()),
+            None => return Ok(keys),
+        }
+    }
+}
+
+#[tokio::test]
+async fn cluster_redirects_are_followed_while_slots_move() {
+    let Some(nodes) = cluster(&ports::<3>(), 2).await else { return };
+    let [from, to, fresh] = nodes.as_slice() else { unreachable!() };
+    let store = open(&url(&nodes[..1])).await.unwrap();
+    // One goes to a node that the client knows, one to a node that has had no slot.
+    for to in [to, fresh] {
+        let (key, slot) = key_on(from, "session:").await;
+        let mut revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+        let (from_id, to_id): (String, String) =
+            (from.run("CLUSTER MYID").await, to.run("CLUSTER MYID").await);
+        to.run::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
+        from.run::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
+        assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "not moved yet");
+        from.run::<()>(&format!("MIGRATE 127.0.0.1 {} session:{key} 0 1000", to.port)).await;
+        if to.port == fresh.port {
+            // The client cannot ask a node that it has never heard of: an error for as long as the slot moves.
+            assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        } else {
+            assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "moved: ASK");
+            revision = store.update(&key, b"two", hour(), &revision).await.unwrap().unwrap();
+            assert_eq!(scan(&store, 10).await.unwrap().len(), 1);
+        }
+        for node in [to, from] {
+            node.run::<()>(&format!("CLUSTER SETSLOT {slot} NODE {to_id}")).await;
+        }
+        let update = async || store.update(&key, b"three", hour(), &revision).await.ok();
+        assert!(eventually("MOVED is followed", update).await.is_some());
+        assert!(store.delete(&key).await.unwrap());
+        assert_eq!(store.load(&key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn cluster_node_killed_and_restarted_is_an_error_meanwhile_and_works_again() {
+    let Some(mut nodes) = cluster(&ports::<2>(), 2).await else { return };
+    let store = open(&url(&nodes)).await.unwrap();
+    let (key, _) = key_on(&nodes[1], "session:").await;
+    store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    nodes[1].kill();
+    for _ in 0..3 {
+        assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        // What the cluster's client says of a write doesn't tell whether it was sent.
+        assert!(store.create(&key, b"x", hour()).await.unwrap_err().is_unavailable());
+        assert!(scan(&store, 10).await.unwrap_err().is_unavailable());
+    }
+    nodes[1].restart().await;
+    eventually("works again", async || store.create(&key, b"two", hour()).await.ok()?).await;
+    assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], b"two");
+    assert_eq!(scan(&store, 10).await.unwrap(), BTreeSet::from([key]));
+}
+
+#[tokio::test]
+async fn cluster_connection_cut_between_command_and_answer_is_said_and_nothing_is_done_twice() {
+    let (port, behind) = (free_port(), free_port());
+    let other = free_port();
+    let Some(nodes) = cluster(&[(behind, port), (other, other)], 2).await else { return };
+    // The first node says that it is where the proxy listens.
+    let proxy = Proxy::at(port, behind).await;
+    let store = open(&url(&nodes[1..])).await.unwrap();
+    let (key, _) = key_on(&nodes[0], "session:").await;
+    let revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    let revision = store.update(&key, b"two", hour(), &revision).await.unwrap().unwrap();
+    nodes[0].run::<()>("CONFIG RESETSTAT").await;
+    proxy.set(Answers::CutOnce);
+    let error = store.update(&key, b"three", hour(), &revision).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Ambiguous, true), "{error}");
+    assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], b"three");
+    assert_eq!(nodes[0].calls("evalsha").await, 1);
+    proxy.set(Answers::CutOnce);
+    assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], b"three");
+}
+
+#[tokio::test]
+async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() {
+    let Some(nodes) = cluster(&ports::<2>(), 2).await else { return };
+    let store = open(&url(&nodes)).await.unwrap();
+    assert!(!store.capabilities().evicts());
+    let (key, _) = key_on(&nodes[1], "session:").await;
+    nodes[1].run::<()>("CONFIG SET maxmemory 1").await;
+    assert_eq!(store.create(&key, b"one", hour()).await.unwrap_err().kind(), ErrorKind::Full);
+    nodes[1].run::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
+    assert!(open(&url(&nodes)).await.unwrap().capabilities().evicts(), "one node is enough");
+    // What the documentation lists is enough.
+    nodes[1].run::<()>("CONFIG SET maxmemory 0").await;
+    for node in &nodes {
+        let allowed = "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
+        node.run::<()>(&format!("ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}")).await;
+    }
+    let lean = open(&url(&nodes).replace("://", "://lean:pw@")).await.unwrap();
+    let revision = lean.create(&key, b"one", hour()).await.unwrap().unwrap();
+    assert!(lean.update(&key, b"two", hour(), &revision).await.unwrap().is_some());
+    assert_eq!(scan(&lean, 10).await.unwrap(), BTreeSet::from([key]));
+    assert!(lean.capabilities().evicts() && lean.delete(&key).await.unwrap());
+    for node in &nodes {
+        node.run::<()>("CONFIG SET requirepass hunter2").await;
+    }
+    let error = open(&url(&nodes).replace("://", "://:wrong-hunter2@")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    open(&url(&nodes).replace("://", "://:hunter2@")).await.unwrap();
+}
+
+#[tokio::test]
+async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
+    let Some(base) = engine_url("MOCHA_TEST_REDIS_CLUSTER_URL") else { return };
+    let first = base.trim_start_matches("redis+cluster://").split(',').next().unwrap().to_owned();
+    let owned =
+        redis::cluster::ClusterClientBuilder::new([format!("redis://{first}")]).retries(0).build().unwrap();
+    let owned = owned.get_async_connection().await.unwrap();
+    for tag in ["", "{tag}:"] {
+        let prefix = format!("{tag}scan-{}:", key());
+        let store =
+            open(&format!("{base}?prefix={}", prefix.replace('{', "%7B").replace('}', "%7D"))).await.unwrap();
+        let keys: BTreeSet<_> = std::iter::repeat_with(key).take(50).collect();
+        for key in &keys {
+            store.create(key, b"x", hour()).await.unwrap().unwrap();
+        }
+        for limit in [1, 7, 1000] {
+            assert_eq!(scan(&store, limit).await.unwrap(), keys, "{tag:?} {limit}");
+        }
+        let same: Store = std::sync::Arc::new(
+            RedisStore::new(owned.clone(), KeySpace::new(&prefix).unwrap()).detect().await,
+        );
+        assert_eq!(scan(&same, 100).await.unwrap(), keys);
+        for key in &keys {
+            assert!(same.delete(key).await.unwrap());
+        }
+        assert!(scan(&store, 1000).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
+    let Some(primary) =
+        Server::start(&["--requirepass", "pw", "--masterauth", "pw", "--repl-diskless-sync-delay", "0"])
+            .await
+    else {
+        return;
+    };
+    let follow = format!(
+        "--replicaof 127.0.0.1 {} --requirepass pw --masterauth pw --repl-diskless-sync-delay 0",
+        primary.port
+    );
+    let Some(mut replica) = Server::start(&follow.split(' ').collect::<Vec<_>>()).await else { return };
+    // Before there are sentinels: they look for replicas every ten seconds.
+    replicated(&primary).await;
+    let watch = format!("sentinel monitor mymaster 127.0.0.1 {} 2", primary.port);
+    let mut sentinels = Vec::new();
+    for _ in 0..3 {
+        let arguments = [
+            "--sentinel",
+            &watch,
+            "sentinel auth-pass mymaster pw",
+            "sentinel down-after-milliseconds mymaster 500",
+            "sentinel failover-timeout mymaster 1500",
+            "requirepass sentinels-pw",
+            "sentinel sentinel-pass sentinels-pw",
+        ];
+        let Some(sentinel) = Server::start(&arguments).await else { return };
+        sentinels.push(sentinel);
+    }
+    let hosts: Vec<_> = sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+    let url = format!("redis+sentinel://:pw@{}/mymaster", hosts.join(","));
+    let error = open(&format!("{url}?sentinel_password=wrong-hunter2")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    let error = open(&format!("{}?sentinel_password=sentinels-pw", url.replace("mymaster", "other")))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("no sentinel knows"), "{error}");
+
+    for sentinel in &sentinels {
+        let mut connection = authorized(sentinel, "sentinels-pw").await;
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "asker", "on", ">pw", "-@all", "+sentinel|get-master-addr-by-name"]);
+        command.exec_async(&mut connection).await.unwrap();
+    }
+    let store = open(&format!("{url}?sentinel_username=asker&sentinel_password=pw")).await.unwrap();
+    let key = key();
+    let mut revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    replicated(&primary).await;
+    // The sentinels must have found the replica and each other.
+    for sentinel in &sentinels {
+        let mut connection = authorized(sentinel, "sentinels-pw").await;
+        eventually("sentinels know all", async || {
+            let quorum = redis::cmd("SENTINEL")
+                .arg("CKQUORUM")
+                .arg("mymaster")
+                .query_async::<String>(&mut connection)
+                .await;
+            let replicas: Vec<redis::Value> = redis::cmd("SENTINEL")
+                .arg("REPLICAS")
+                .arg("mymaster")
+                .query_async(&mut connection)
+                .await
+                .ok()?;
+            (quorum.ok()?.contains("3 usable") && replicas.len() == 1).then_some(())
+        })
+        .await;
+    }
+
+    // First in an orderly manner: the primary is asked to make way.
+    let mut sentinel = authorized(&sentinels[0], "sentinels-pw").await;
+    redis::cmd("SENTINEL").arg("FAILOVER").arg("mymaster").exec_async(&mut sentinel).await.unwrap();
+    eventually("the old primary follows", async || {
+        assert!(!matches!(store.load(&key).await, Ok(None)), "never absent");
+        replication(&replica).await.contains("connected_slaves:1").then_some(())
+    })
+    .await;
+    let update = async || store.update(&key, b"two", hour(), &revision).await.ok().flatten();
+    revision = eventually("writes again", update).await;
+    replicated(&replica).await;
+
+    // Then without warning.
+    replica.kill();
+    let mut refused = 0;
+    let found = eventually("another primary", async || {
+        let found = store.load(&key).await;
+        if let Err(error) = &found {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            refused += 1;
+        }
+        found.ok()
+    })
+    .await;
+    assert!(refused > 0, "there was a gap");
+    assert_eq!(found.expect("never absent").revision(), &revision);
+    assert!(store.update(&key, b"three", hour(), &revision).await.unwrap().is_some());
+    assert!(replication(&primary).await.contains("role:master"));
+}
+
+/// Waits until a replica has all that this primary has.
+async fn replicated(server: &Server) {
+    eventually("the replica has all", async || {
+        let info = replication(server).await;
+        let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"))?;
+        info.contains(&format!("state=online,offset={offset},")).then_some(())
+    })
+    .await;
+}
+
+/// Asked again when a failover, which closes all connections, comes in between.
+async fn replication(server: &Server) -> String {
+    let client = redis::Client::open(format!("redis://:pw@127.0.0.1:{}", server.port)).unwrap();
+    eventually("INFO", async || {
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.ok()
+    })
+    .await
+}
+
+async fn authorized(server: &Server, password: &str) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://:{password}@127.0.0.1:{}", server.port)).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}

@@ -1,0 +1,146 @@
+//! The three native pools behind one face: read rows, or do one statement and say how many rows it touched.
+
+use sqlx::database::Database;
+use sqlx::{Arguments as _, Encode, SqlStr, Type};
+
+use crate::dialect::Dialect;
+use crate::error::Failure;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::lease::Lease;
+
+/// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates placeholders nor
+/// knows every column type.
+#[derive(Clone, Debug)]
+pub(crate) enum Pool {
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgPool),
+    #[cfg(feature = "mysql")]
+    MySql(sqlx::MySqlPool),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqlitePool),
+}
+
+/// A parameter of a statement.
+#[derive(Clone, Copy)]
+pub(crate) enum Arg<'a> {
+    Text(&'a str),
+    Blob(&'a [u8]),
+    Number(i64),
+}
+
+/// Runs the same expression on a connection of whichever engine it is; the types differ, the words don't.
+macro_rules! on_connection {
+    ($pool:expr, |$connection:ident, $db:ident| $run:expr) => {
+        match $pool {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(pool) => {
+                type $db = sqlx::Postgres;
+                let mut lease = Lease::of(pool.acquire().await.map_err(Failure::unsent)?);
+                let $connection = lease.connection()?;
+                let result = $run.await;
+                lease.settle(result)
+            }
+            #[cfg(feature = "mysql")]
+            Pool::MySql(pool) => {
+                type $db = sqlx::MySql;
+                let mut lease = Lease::of(pool.acquire().await.map_err(Failure::unsent)?);
+                let $connection = lease.connection()?;
+                let result = $run.await;
+                lease.settle(result)
+            }
+            #[cfg(feature = "sqlite")]
+            Pool::Sqlite(pool) => {
+                type $db = sqlx::Sqlite;
+                let mut lease = pool.acquire().await.map_err(Failure::unsent)?;
+                let $connection = &mut lease;
+                $run.await.map_err(Failure::sent)
+            }
+        }
+    };
+}
+
+impl Pool {
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Dialect::Postgres,
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => Dialect::MySql,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// The first row: a number and a value.
+    pub(crate) async fn row(
+        &self,
+        sql: &SqlStr,
+        args: &[Arg<'_>],
+    ) -> Result<Option<(i64, Vec<u8>)>, Failure> {
+        on_connection!(self, |connection, Db| {
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_optional(&mut **connection)
+        })
+    }
+
+    /// All rows: an id, a number and a value.
+    pub(crate) async fn entries(
+        &self,
+        sql: &SqlStr,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<(String, i64, Vec<u8>)>, Failure> {
+        on_connection!(self, |connection, Db| {
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut **connection)
+        })
+    }
+
+    /// All rows: an id and a number.
+    pub(crate) async fn numbers(
+        &self,
+        sql: &SqlStr,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<(String, i64)>, Failure> {
+        on_connection!(self, |connection, Db| {
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut **connection)
+        })
+    }
+
+    /// One number.
+    pub(crate) async fn number(&self, sql: &SqlStr) -> Result<i64, Failure> {
+        on_connection!(self, |connection, Db| {
+            sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut **connection)
+        })
+    }
+
+    /// Does one statement, and says how many rows it touched: none when a key was taken.
+    pub(crate) async fn execute(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64, Failure> {
+        on_connection!(self, |connection, Db| {
+            let statement = sqlx::query_with::<Db, _>(sql.clone(), arguments::<Db>(args)?);
+            async {
+                match statement.execute(&mut **connection).await {
+                    Ok(done) => Ok(done.rows_affected()),
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(0),
+                    Err(error) => Err(error),
+                }
+            }
+        })
+    }
+}
+
+fn arguments<'a, DB>(args: &[Arg<'a>]) -> Result<DB::Arguments, Failure>
+where
+    DB: Database,
+    &'a str: Encode<'a, DB> + Type<DB>,
+    &'a [u8]: Encode<'a, DB> + Type<DB>,
+    i64: Encode<'a, DB> + Type<DB>,
+{
+    let mut out = DB::Arguments::default();
+    for arg in args {
+        match *arg {
+            Arg::Text(text) => out.add(text),
+            Arg::Blob(bytes) => out.add(bytes),
+            Arg::Number(number) => out.add(number),
+        }
+        .map_err(|error| Failure::unsent(sqlx::Error::Encode(error)))?;
+    }
+    Ok(out)
+}

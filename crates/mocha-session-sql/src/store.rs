@@ -1,0 +1,337 @@
+//! The store: the contract in terms of statements, for all three engines alike.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use mocha_session_core::store::{
+    Capabilities, Durability, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
+    Stored, SweepReport, async_trait,
+};
+use mocha_session_core::{Error, ErrorKind, Result};
+use sqlx::SqlStr;
+
+use crate::dialect::{ByBlock, SWEEP_WIDTH, Statements, Table};
+use crate::error::{Failure, Intent};
+use crate::pool::{Arg, Pool};
+use crate::suspicion::Suspicion;
+
+/// Which table a [`SqlStore`] uses, and whether it may create it.
+///
+/// ```
+/// use mocha_session_sql::{SqlOptions, Table};
+///
+/// let options = SqlOptions::new().with_table(Table::new("web_sessions")?).with_create(false);
+/// # let _ = options;
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqlOptions {
+    pub(crate) table: Table,
+    space: Option<KeySpace>,
+    pub(crate) create: bool,
+}
+
+impl SqlOptions {
+    /// The table `mocha_sessions`, created if it is missing, and no prefix.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Uses this table.
+    #[must_use]
+    pub fn with_table(mut self, table: Table) -> Self {
+        self.table = table;
+        self
+    }
+
+    /// Puts this prefix before every id, so that several applications can share a table.
+    #[must_use]
+    pub fn with_key_space(mut self, space: KeySpace) -> Self {
+        self.space = Some(space);
+        self
+    }
+
+    /// Whether a missing table is created. If not, [`schema_sql`](crate::schema_sql) says what to run.
+    #[must_use]
+    pub fn with_create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+}
+
+impl Default for SqlOptions {
+    fn default() -> Self {
+        Self { table: Table::default(), space: None, create: true }
+    }
+}
+
+/// Sessions in a table of PostgreSQL, MySQL, MariaDB or SQLite.
+///
+/// Made from a pool of your own by `SqlStore::postgres`, `mysql` or `sqlite`, or from a URL by the module of that name;
+/// each is there with its cargo feature.
+///
+/// ```no_run
+/// # #[cfg(feature = "sqlite")] async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use mocha_session_sql::{SqlOptions, SqlStore, sqlx};
+///
+/// let pool = sqlx::SqlitePool::connect("sqlite://app.db").await?;
+/// let store = SqlStore::sqlite(pool, SqlOptions::new()).await?;
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqlStore {
+    writers: Pool,
+    readers: Pool,
+    sql: Statements<SqlStr>,
+    table: Table,
+    space: KeySpace,
+    capabilities: Capabilities,
+    suspicion: Suspicion,
+}
+
+impl SqlStore {
+    /// A store on these pools, whose table is there.
+    pub(crate) fn on(
+        writers: Pool,
+        readers: Pool,
+        sql: Statements<SqlStr>,
+        options: SqlOptions,
+        facts: Facts,
+    ) -> Result<Self> {
+        let engine = writers.dialect().name();
+        let capabilities = Capabilities::new(engine).with_listing(true).with_durability(facts.durability);
+        Ok(Self {
+            writers,
+            readers,
+            sql,
+            table: options.table,
+            space: options.space.map_or_else(|| KeySpace::new(""), Ok)?,
+            capabilities: match facts.max_value {
+                Some(bytes) => capabilities.with_max_value(bytes),
+                None => capabilities,
+            },
+            suspicion: facts.suspicion,
+        })
+    }
+
+    /// One look, and another on a fresh connection when the first found a dead one.
+    async fn read<T, F>(&self, operation: &'static str, look: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut seen = look().await;
+        if seen.as_ref().is_err_and(Failure::broken) {
+            self.suspicion.raise();
+            seen = look().await;
+        }
+        seen.map_err(|failure| self.explain(operation, Intent::Read, failure))
+    }
+
+    /// One statement. It is sent again only when the server says that it rolled it back because of others.
+    async fn write(&self, operation: &'static str, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64> {
+        let mut done = self.writers.execute(sql, args).await;
+        for _ in 0..ROLLED_BACK_RETRIES {
+            match &done {
+                Err(failure) if failure.rolled_back(self.writers.dialect()) => {
+                    done = self.writers.execute(sql, args).await;
+                }
+                _ => break,
+            }
+        }
+        done.map_err(|failure| {
+            if failure.broken() {
+                self.suspicion.raise();
+            }
+            self.explain(operation, Intent::Write, failure)
+        })
+    }
+
+    fn explain(&self, operation: &'static str, intent: Intent, failure: Failure) -> Error {
+        let dialect = self.writers.dialect();
+        failure.explain(dialect, &self.table, intent).on(dialect.name()).during(operation)
+    }
+
+    fn check_size(&self, operation: &'static str, value: &[u8]) -> Result<()> {
+        match self.capabilities.max_value() {
+            Some(most) if value.len() > most => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("{} bytes; the server takes {most} (max_allowed_packet)", value.len()),
+            )
+            .on(self.capabilities.engine())
+            .during(operation)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The ids that can be this store's: its prefix and a hexadecimal digit. What else lies between is sorted out by
+    /// [`KeySpace::parse`].
+    fn bounds<'a>(&'a self, cursor: Option<&'a ScanCursor>) -> (&'a str, String) {
+        let prefix = self.space.prefix();
+        (cursor.map_or(prefix, ScanCursor::as_str), format!("{prefix}g"))
+    }
+
+    /// Some entries' ids and expiries, and where to go on.
+    async fn expiries(
+        &self,
+        cursor: Option<&ScanCursor>,
+        limit: usize,
+    ) -> Result<(Vec<(String, i64)>, Option<ScanCursor>)> {
+        if let Some(by_block) = &self.sql.by_block {
+            let (from, end) = self.blocks(by_block, cursor).await?;
+            if from < end {
+                let to = from.saturating_add(rows_limit(limit) / ROWS_PER_BLOCK + 1).min(end);
+                let args = [Arg::Number(from), Arg::Number(to)];
+                let rows = self.read("sweep", || self.readers.numbers(&by_block.expiries, &args)).await?;
+                return Ok((rows, (to < end).then(|| ScanCursor::new(format!("{to}/{end}")))));
+            }
+        }
+        let (after, before) = self.bounds(cursor);
+        let limit = rows_limit(limit);
+        let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
+        let rows = self.read("sweep", || self.readers.numbers(&self.sql.expiries, &args)).await?;
+        let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
+        Ok((rows, next))
+    }
+
+    /// The block a sweep is at, and where the table ended when it began. A table that has no blocks of its own (it is
+    /// partitioned, or empty) ends at 0 and is swept by id.
+    async fn blocks(&self, by_block: &ByBlock<SqlStr>, cursor: Option<&ScanCursor>) -> Result<(i64, i64)> {
+        match cursor.map(ScanCursor::as_str) {
+            None => Ok((0, self.read("sweep", || self.readers.number(&by_block.count)).await?)),
+            Some(text) => {
+                let (from, end) = text.split_once('/').unwrap_or_default();
+                Ok((from.parse().unwrap_or(0), end.parse().unwrap_or(0)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for SqlStore {
+    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
+        let id = self.space.name(key);
+        let args = [Arg::Text(&id)];
+        let row = self.read("load", || self.readers.row(&self.sql.load, &args)).await?;
+        Ok(row.map(|(revision, data)| Stored::new(data, revision_of(revision))))
+    }
+
+    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+        self.check_size("create", value)?;
+        let (id, revision) = (self.space.name(key), fresh_revision());
+        let args = [Arg::Text(&id), Arg::Number(revision), Arg::Number(expiry.at_millis()), Arg::Blob(value)];
+        let rows = self.write("create", &self.sql.create, &args).await?;
+        Ok((rows == 1).then(|| revision_of(revision)))
+    }
+
+    async fn update(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        expected: &Revision,
+    ) -> Result<Option<Revision>> {
+        self.check_size("update", value)?;
+        // A revision that is no number is none of this store's: nothing has it.
+        let Some(expected) = expected.as_u64() else { return Ok(None) };
+        let (id, revision) = (self.space.name(key), fresh_revision());
+        let args = [
+            Arg::Number(revision),
+            Arg::Number(expiry.at_millis()),
+            Arg::Blob(value),
+            Arg::Text(&id),
+            Arg::Number(expected.cast_signed()),
+        ];
+        let rows = self.write("update", &self.sql.update, &args).await?;
+        Ok((rows == 1).then(|| revision_of(revision)))
+    }
+
+    async fn delete(&self, key: &StorageKey) -> Result<bool> {
+        let id = self.space.name(key);
+        Ok(self.write("delete", &self.sql.delete, &[Arg::Text(&id)]).await? > 0)
+    }
+
+    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let (mut rows, next) = self.expiries(cursor.as_ref(), limit).await?;
+        rows.retain(|(id, _)| self.space.parse(id).is_some());
+        let examined = rows.len() as u64;
+        rows.retain(|(_, expires_at)| *expires_at < now);
+        let mut removed = 0;
+        for batch in rows.chunks(SWEEP_WIDTH) {
+            let mut args = [Arg::Text(""); SWEEP_WIDTH + 1];
+            args[0] = Arg::Number(now);
+            for (arg, (id, _)) in args[1..].iter_mut().zip(batch) {
+                *arg = Arg::Text(id);
+            }
+            removed += self.write("sweep", &self.sql.sweep, &args).await?;
+        }
+        Ok(SweepReport::new(examined, removed, next))
+    }
+
+    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
+        let (after, before) = self.bounds(cursor.as_ref());
+        let limit = rows_limit(limit);
+        let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
+        let rows = self.read("scan", || self.readers.entries(&self.sql.scan, &args)).await?;
+        let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
+        let own = |(id, revision, data): (String, i64, Vec<u8>)| {
+            self.space.parse(&id).map(|key| (key, Stored::new(data, revision_of(revision))))
+        };
+        Ok(ScanPage::new(rows.into_iter().filter_map(own).collect(), next))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let args = [Arg::Text("")];
+        self.read("ping", || self.writers.row(&self.sql.load, &args)).await.map(drop)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}
+
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("dialect", &self.writers.dialect())
+            .field("table", &self.table)
+            .field("prefix", &self.space.prefix())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an engine's module found out about its server before the store is opened.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub durability: Durability,
+    pub max_value: Option<usize>,
+    pub suspicion: Suspicion,
+}
+
+/// How often a statement that was rolled back because of others is sent again.
+///
+/// It happens on PostgreSQL where the default isolation level was raised, and on MySQL when creates and deletes of one key
+/// meet; each time somebody else got on.
+const ROLLED_BACK_RETRIES: usize = 10;
+
+/// How many sessions of a few hundred bytes a block of PostgreSQL's holds.
+const ROWS_PER_BLOCK: i64 = 20;
+
+fn fresh_revision() -> i64 {
+    fastrand::i64(..)
+}
+
+fn revision_of(stored: i64) -> Revision {
+    Revision::from(stored.cast_unsigned())
+}
+
+fn rows_limit(limit: usize) -> i64 {
+    i64::try_from(limit.clamp(1, 100_000)).unwrap_or(100_000)
+}
+
+fn next_id(last: Option<&String>, rows: usize, limit: i64) -> Option<ScanCursor> {
+    last.filter(|_| i64::try_from(rows).is_ok_and(|rows| rows == limit)).map(ScanCursor::new)
+}

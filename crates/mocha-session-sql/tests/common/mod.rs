@@ -1,0 +1,112 @@
+//! What the tests share: engines under fresh tables, and a proxy that can fail.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+pub mod proxy;
+
+use std::time::{Duration, SystemTime};
+
+use mocha_session_conformance::engine_url;
+use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
+use mocha_session_core::{Registry, Result, Storage};
+use mocha_session_sql::DRIVER;
+
+/// An engine and a way to write URLs of it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub name: &'static str,
+    pub url: String,
+}
+
+impl Engine {
+    pub fn postgres() -> Option<Self> {
+        engine_url("MOCHA_TEST_POSTGRES_URL").map(|url| Self { name: "postgresql", url })
+    }
+
+    pub fn mysql() -> Option<Self> {
+        engine_url("MOCHA_TEST_MYSQL_URL").map(|url| Self { name: "mysql", url })
+    }
+
+    pub fn sqlite(folder: &tempfile::TempDir) -> Self {
+        let file = folder.path().join(format!("{}.db", fresh_name()));
+        Self { name: "sqlite", url: format!("sqlite:///{}", file.display()) }
+    }
+
+    /// Those there are, SQLite in a file of this folder.
+    pub fn all(folder: &tempfile::TempDir) -> Vec<Self> {
+        Self::servers().into_iter().chain([Self::sqlite(folder)]).collect()
+    }
+
+    pub fn servers() -> Vec<Self> {
+        Self::postgres().into_iter().chain(Self::mysql()).collect()
+    }
+
+    /// The same with options.
+    pub fn with(&self, options: &str) -> Self {
+        Self { name: self.name, url: format!("{}?{options}", self.url) }
+    }
+
+    /// The same in a table that isn't there yet.
+    pub fn fresh(&self) -> Self {
+        self.with(&format!("table={}", fresh_name()))
+    }
+
+    pub async fn open(&self) -> Result<Storage> {
+        Registry::new().register(DRIVER).open(&self.url).await
+    }
+
+    /// `host:port` of a server.
+    pub fn authority(&self) -> &str {
+        let rest = self.url.split('@').nth(1).unwrap();
+        rest.split('/').next().unwrap()
+    }
+
+    /// The same server at another address.
+    pub fn at(&self, authority: &str) -> Self {
+        Self { name: self.name, url: self.url.replace(self.authority(), authority) }
+    }
+}
+
+pub fn fresh_name() -> String {
+    format!("t_{:016x}", fastrand::u64(..))
+}
+
+pub fn fresh_key() -> StorageKey {
+    let mut bytes = [0; StorageKey::BYTES];
+    bytes.fill_with(|| fastrand::u8(..));
+    StorageKey::from_bytes(bytes)
+}
+
+pub fn hour() -> Expiry {
+    Expiry::after(Duration::from_hours(1), SystemTime::now())
+}
+
+/// An expiry an hour ago.
+pub fn past() -> Expiry {
+    Expiry::after(Duration::from_mins(1), SystemTime::now() - Duration::from_mins(61))
+}
+
+/// Sweeps to the end: how many were examined, and removed.
+pub async fn sweep(store: &dyn SessionStore, limit: usize) -> (u64, u64) {
+    let (mut examined, mut removed, mut cursor) = (0, 0, None);
+    loop {
+        let report = store.sweep(SystemTime::now(), cursor, limit).await.unwrap();
+        examined += report.examined();
+        removed += report.removed();
+        match report.next() {
+            Some(next) => cursor = Some(next.clone()),
+            None => return (examined, removed),
+        }
+    }
+}
+
+/// Everything an error shows, in any form.
+pub fn shown(error: &mocha_session_core::Error) -> String {
+    let mut out = format!("{error} {error:?}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        out = format!("{out} {error} {error:?}");
+        cause = error.source();
+    }
+    out
+}

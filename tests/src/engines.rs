@@ -1,0 +1,131 @@
+//! Which engines there are, and how each is opened for a test.
+
+use std::sync::Arc;
+
+use mocha_session::{Registry, Secrets, SessionManager, SessionManagerBuilder, Storage};
+use mocha_session_conformance::engine_url;
+use mocha_session_gcs_double::Double;
+
+use crate::proxy::Proxy;
+
+/// A secret for the engines' tests.
+const SECRET: &str = "for tests alone: gQ3kXz7RwVbN1mLp9sTjYd2HfUcAe5Ko";
+
+/// An engine that a test runs on: what opens it again, as another process would.
+#[derive(Clone)]
+pub struct Engine {
+    url: String,
+    /// What must live as long as the engine: a folder, a server inside this process.
+    _keep: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    shared: Option<Storage>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// An engine by its URL. Its sessions share the engine with those of other tests.
+    pub async fn by_url(url: &str) -> Self {
+        let in_process = matches!(url, "" | "memory:" | "sqlite://");
+        let shared = if in_process { Some(Registry::builtin().open(url).await.unwrap()) } else { None };
+        Self { url: url.to_owned(), _keep: None, shared }
+    }
+
+    /// An engine whose URL an environment variable holds; `None` where it is not there.
+    pub async fn by_variable(variable: &str) -> Option<Self> {
+        Some(Self::by_url(&engine_url(variable)?).await)
+    }
+
+    /// Redis over TLS, with the certificate authority that the tests' server has.
+    pub async fn redis_tls() -> Option<Self> {
+        let (url, ca) = (engine_url("MOCHA_TEST_REDIS_TLS_URL")?, engine_url("MOCHA_TEST_REDIS_TLS_CA")?);
+        Some(Self::by_url(&format!("{url}{}ca={ca}", if url.contains('?') { '&' } else { '?' })).await)
+    }
+
+    /// SQLite in a file of its own.
+    pub async fn sqlite_file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:///{}", folder.path().join("sessions.db").display());
+        Self { _keep: Some(Arc::new(folder)), ..Self::by_url(&url).await }
+    }
+
+    /// Google Cloud Storage's double, through the official client.
+    pub async fn gcs_official() -> Option<Self> {
+        let double = Double::start().await;
+        Some(Self::by_url(&double.gs_url()).await.keeping(double))
+    }
+
+    /// Google Cloud Storage's double, with HMAC keys through the XML API.
+    pub async fn gcs_hmac() -> Option<Self> {
+        let double = Double::start().await;
+        Some(Self::by_url(&double.hmac_url()).await.keeping(double))
+    }
+
+    /// The engine behind a proxy, and the proxy: what cuts, holds and refuses connections.
+    pub async fn through_proxy(&self) -> (Self, Proxy) {
+        let server =
+            self.url.split("://").nth(1).unwrap().split('/').next().unwrap().split('?').next().unwrap();
+        let server = server.rsplit('@').next().unwrap();
+        let proxy = Proxy::to(server).await;
+        let url = self.url.replace(server, &proxy.address().to_string());
+        (Self::by_url(&url).await, proxy)
+    }
+
+    /// Keeps something alive as long as the engine.
+    #[must_use]
+    pub fn keeping(self, it: impl std::any::Any + Send + Sync) -> Self {
+        Self { _keep: Some(Arc::new(it)), ..self }
+    }
+
+    /// The engine's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The engine, opened: a connection of its own, unless it lives in this process.
+    pub async fn open(&self) -> Storage {
+        match &self.shared {
+            Some(storage) => storage.clone(),
+            None => Registry::builtin().open(&self.url).await.unwrap(),
+        }
+    }
+
+    /// A manager on it, as a process of its own would have.
+    pub async fn manager(&self) -> SessionManager {
+        self.manager_with(|builder| builder).await
+    }
+
+    /// A manager with rules of its own.
+    pub async fn manager_with(
+        &self,
+        rules: impl FnOnce(SessionManagerBuilder) -> SessionManagerBuilder,
+    ) -> SessionManager {
+        let storage = self.open().await;
+        let evicts = storage.capabilities().evicts();
+        let builder = SessionManager::builder(storage)
+            .secrets(Secrets::parse(SECRET).unwrap())
+            // Owners are indexed everywhere: on engines that evict at the price of one more trip.
+            .check_owner_at_load(evicts);
+        rules(builder).build().unwrap()
+    }
+}
+
+/// A table: every case of a module, by name, on one engine.
+#[macro_export]
+macro_rules! on_engine {
+    ($name:ident, $open:expr, $run:ident) => {
+        mod $name {
+            #[allow(unused_imports, reason = "what an engine's opening needs differs")]
+            use mocha_session_tests::engines::Engine;
+
+            async fn open() -> Option<Engine> {
+                $open.await
+            }
+
+            $run!(open);
+        }
+    };
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask ci`: everything that guards main, the quick checks first.
+
+use crate::{Result, command, deny, features, suite, tidy};
+use std::time::Instant;
+
+type Step = (&'static str, fn() -> Result);
+
+const STEPS: &[Step] = &[
+    ("fmt", fmt),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("docs", docs),
+    ("deny", deny::run),
+    ("features", features::run),
+];
+
+/// Runs every step, and the tests last: their runner's closing lines are the last of the output.
+pub(crate) fn run() -> Result {
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let start = Instant::now();
+        step().map_err(|error| format!("{name}: {error}"))?;
+        let time = format!("{name} {:.0} s", start.elapsed().as_secs_f32());
+        println!("== {time}");
+        times.push(time);
+    }
+    println!("\n== test (before it: {})", times.join(", "));
+    suite::test(&[])
+}
+
+fn fmt() -> Result {
+    // The names of the files, not every line: `cargo fmt` will mend them.
+    command::run(&mut command::cargo(&["fmt", "--all", "--", "--check", "-l"]))
+}
+
+fn clippy() -> Result {
+    let args =
+        ["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    command::run(&mut command::cargo(&args))
+}
+
+/// The documentation as docs.rs builds it: all features, dependencies left out.
+pub(crate) fn docs() -> Result {
+    let args = ["doc", "--quiet", "--workspace", "--no-deps", "--all-features"];
+    command::run(command::cargo(&args).env("RUSTDOCFLAGS", "-D warnings"))
+}

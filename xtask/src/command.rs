@@ -1,0 +1,147 @@
+//! Running other programs, with errors that name the command.
+
+use crate::Result;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// A program that ran and answered with failure; its own exit code is kept.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    command: String,
+    status: std::process::ExitStatus,
+    says: String,
+}
+
+impl Failed {
+    pub(crate) fn new(command: &Command, status: std::process::ExitStatus) -> Self {
+        Self { command: describe(command), status, says: String::new() }
+    }
+
+    /// The code that the program ended with, or plain failure where a signal ended it.
+    pub(crate) fn code(&self) -> ExitCode {
+        self.status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` failed ({})", self.command, self.status)?;
+        if self.says.is_empty() { Ok(()) } else { write!(f, ":\n{}", self.says) }
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// The cargo that runs us, in the workspace's root.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+/// The workspace's root: the folder above this crate.
+pub(crate) fn root() -> PathBuf {
+    // Cargo's word at run time comes first: a target folder shared by several checkouts may hold a binary of another one.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let above = here.parent().filter(|above| above.join("xtask").is_dir());
+    above.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), Path::to_path_buf)
+}
+
+/// Runs a command that speaks for itself.
+pub(crate) fn run(command: &mut Command) -> Result {
+    let status = command.status().map_err(|error| cannot_start(command, &error))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failed::new(command, status).into())
+}
+
+/// Runs a command and answers what it printed; what it complained about is in the error.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(printed);
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let says = if complaint.trim().is_empty() { printed } else { complaint };
+    Err(Failed { says: tail(&says, 30), ..Failed::new(command, output.status) }.into())
+}
+
+/// Whether a command starts and succeeds; nothing of it is shown.
+pub(crate) fn works(command: &mut Command) -> bool {
+    let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    silent.status().is_ok_and(|status| status.success())
+}
+
+/// Where a program is: on the path, or where Debian keeps servers, which no path leads to.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    let mut postgresql: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    postgresql.sort();
+    folders.extend(postgresql.into_iter().rev().map(|(_, folder)| folder));
+    folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// A command for a program that was found, or the sentence that it wasn't.
+pub(crate) fn program(name: &str) -> Result<Command> {
+    Ok(Command::new(find(name).ok_or_else(|| format!("{name} is not installed"))?))
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// The command as one would type it, without the path of its program.
+fn describe(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(name).chain(command.get_args()).map(|word| word.to_string_lossy());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn cannot_start(command: &Command, error: &std::io::Error) -> String {
+    format!("`{}` could not be started: {error}", describe(command))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_command_and_keeps_its_code_and_words() {
+        let error = read(Command::new("/bin/sh").args(["-c", "echo why >&2; exit 7"])).unwrap_err();
+        let failed = error.downcast_ref::<Failed>().unwrap();
+        assert_eq!(format!("{:?}", failed.code()), format!("{:?}", ExitCode::from(7)));
+        let says = error.to_string();
+        assert!(says.starts_with("`sh -c") && says.ends_with("why"), "{says}");
+    }
+
+    #[test]
+    fn what_is_not_installed_is_said_by_name() {
+        assert!(find("sh").is_some());
+        assert_eq!(program("no-such-program").unwrap_err().to_string(), "no-such-program is not installed");
+    }
+
+    #[test]
+    fn the_tail_is_the_end() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a", 2), "a");
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(root().join("Cargo.toml").is_file() && root().join("crates").is_dir());
+    }
+}

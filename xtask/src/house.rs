@@ -1,0 +1,132 @@
+//! What each part of the workspace is, and what it may know: the one table behind `features` and `tidy`.
+
+use crate::Result;
+use crate::metadata::{Package, Workspace};
+
+/// The crate that users of everything depend on.
+pub(crate) const FACADE: &str = "mocha-session";
+pub(crate) const CORE: &str = "mocha-session-core";
+
+/// What a package of the workspace is. A package depends on lower ones only; see [`may_depend`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Layer {
+    Core,
+    /// What tests everywhere may use: the proof of stores, doubles of servers.
+    Testing,
+    /// A store, or a framework's layer: they see the core and never each other.
+    Backend,
+    Framework,
+    Facade,
+    /// What stands on everything: the command line and the tests that cross crates.
+    Top,
+    /// This crate: it depends on nothing of the house, and nothing on it.
+    Xtask,
+}
+
+const LAYERS: &[(&str, Layer)] = &[
+    (CORE, Layer::Core),
+    ("mocha-session-conformance", Layer::Testing),
+    ("mocha-session-gcs-double", Layer::Testing),
+    ("mocha-session-memory", Layer::Backend),
+    ("mocha-session-redis", Layer::Backend),
+    ("mocha-session-memcache", Layer::Backend),
+    ("mocha-session-s3", Layer::Backend),
+    ("mocha-session-gcs", Layer::Backend),
+    ("mocha-session-sql", Layer::Backend),
+    ("mocha-session-tower", Layer::Framework),
+    ("mocha-session-actix", Layer::Framework),
+    (FACADE, Layer::Facade),
+    ("mocha-session-cli", Layer::Top),
+    ("mocha-session-tests", Layer::Top),
+    ("xtask", Layer::Xtask),
+];
+
+/// A feature of the facade that is an engine.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) feature: &'static str,
+    pub(crate) backend: &'static str,
+    /// The package whose presence in a build means that this engine's client is compiled.
+    pub(crate) client: Option<&'static str>,
+}
+
+pub(crate) const ENGINES: &[Engine] = &[
+    engine("memory", "mocha-session-memory", None),
+    engine("redis", "mocha-session-redis", Some("redis")),
+    engine("memcache", "mocha-session-memcache", Some("memcache")),
+    engine("s3", "mocha-session-s3", Some("aws-sdk-s3")),
+    engine("gcs", "mocha-session-gcs", Some("google-cloud-storage")),
+    engine("postgres", "mocha-session-sql", Some("sqlx-postgres")),
+    engine("mysql", "mocha-session-sql", Some("sqlx-mysql")),
+    engine("sqlite", "mocha-session-sql", Some("sqlx-sqlite")),
+];
+
+const fn engine(feature: &'static str, backend: &'static str, client: Option<&'static str>) -> Engine {
+    Engine { feature, backend, client }
+}
+
+/// The layer of a package; an error for one that has no place in the table yet.
+pub(crate) fn layer(package: &str) -> Result<Layer> {
+    let found = LAYERS.iter().find(|(name, _)| *name == package);
+    found.map(|(_, layer)| *layer).ok_or_else(|| {
+        format!("`{package}` has no place in the house: add it to LAYERS in xtask/src/house.rs").into()
+    })
+}
+
+/// Whether one part may depend on another, in its own code or for its tests alone.
+///
+/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use what is made for tests, and a
+/// store under a framework; backends never see each other, not even there.
+pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
+    let own_code = match from {
+        Layer::Core | Layer::Xtask => false,
+        Layer::Testing | Layer::Backend | Layer::Framework => on == Layer::Core,
+        Layer::Facade => on < Layer::Facade,
+        Layer::Top => on < Layer::Top,
+    };
+    let tests = on == Layer::Testing || (from == Layer::Framework && on == Layer::Backend);
+    own_code || (for_tests && from != Layer::Xtask && tests)
+}
+
+/// The facade's features that are engines, as its manifest has them: those that compile a backend in by themselves, not
+/// through another feature that does (`all = ["redis", …]` is no engine).
+pub(crate) fn engine_features<'a>(facade: &'a Package, workspace: &Workspace) -> Vec<&'a str> {
+    let backends =
+        || workspace.packages.iter().filter(|package| layer(&package.name).ok() == Some(Layer::Backend));
+    let compiles = |feature: &str| backends().any(|backend| facade.enables(feature, &backend.name));
+    let names = facade.features.iter().filter(|(feature, on)| {
+        compiles(feature) && !on.iter().any(|other| facade.features.contains_key(other) && compiles(other))
+    });
+    names.map(|(feature, _)| feature.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn dependencies_point_one_way() {
+        use Layer::{Backend, Core, Facade, Framework, Testing, Top, Xtask};
+        for (from, on) in
+            [(Backend, Core), (Framework, Core), (Facade, Backend), (Facade, Framework), (Top, Facade)]
+        {
+            assert!(may_depend(from, on, false) && !may_depend(on, from, false), "{from:?} → {on:?}");
+        }
+        assert!(!may_depend(Backend, Backend, false) && !may_depend(Backend, Backend, true));
+        assert!(!may_depend(Backend, Framework, true) && !may_depend(Core, Backend, true));
+        assert!(!may_depend(Backend, Testing, false) && may_depend(Backend, Testing, true));
+        assert!(may_depend(Framework, Backend, true) && !may_depend(Framework, Backend, false));
+        assert!(
+            !may_depend(Xtask, Core, true) && !may_depend(Top, Xtask, true) && !may_depend(Top, Top, false)
+        );
+    }
+
+    #[test]
+    fn every_engine_has_a_backend_with_a_place() {
+        for engine in ENGINES {
+            assert_eq!(layer(engine.backend).unwrap(), Layer::Backend, "{engine:?}");
+        }
+        assert!(layer("stranger").unwrap_err().to_string().contains("house.rs"));
+    }
+}

@@ -1,0 +1,135 @@
+//! `cargo xtask test`: all tests against real servers.
+
+use crate::{Result, command, services};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+/// Builds, starts the servers, runs the doctests and then the tests, and stops the servers whatever happened.
+///
+/// The tests come last, so that their runner's closing lines close the output.
+pub(crate) fn test(args: &[&str]) -> Result {
+    let runner = Runner::pick();
+    // Built first: a mistake that does not compile needs no servers, and they need not wait for the build.
+    command::run(&mut runner.command(args, true))?;
+    let servers = services::for_tests()?;
+    let with_servers = |mut command: Command| {
+        command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
+        command
+    };
+    let result = match runner {
+        Runner::Nextest => {
+            let doctests = if args.is_empty() { command::run(&mut with_servers(doctests())) } else { Ok(()) };
+            let tests = command::run(&mut with_servers(runner.command(args, false)));
+            doctests.and(tests)
+        }
+        Runner::CargoTest => {
+            let mut counts = Counts::default();
+            let doctests = if args.is_empty() { counts.run(with_servers(doctests())) } else { Ok(()) };
+            let tests = counts.run(with_servers(runner.command(args, false)));
+            println!("\n{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
+            doctests.and(tests)
+        }
+    };
+    servers.stop().and(result)
+}
+
+#[derive(Clone, Copy)]
+enum Runner {
+    Nextest,
+    CargoTest,
+}
+
+impl Runner {
+    fn pick() -> Self {
+        if command::works(&mut command::cargo(&["nextest", "--version"])) {
+            Self::Nextest
+        } else {
+            Self::CargoTest
+        }
+    }
+
+    fn command(self, args: &[&str], build_only: bool) -> Command {
+        let mut command = match self {
+            Self::Nextest => command::cargo(&["nextest", "run"]),
+            Self::CargoTest => command::cargo(&["test", "--tests", "--examples"]),
+        };
+        // nextest doesn't want to hear about failures when it doesn't run anything.
+        command.args(["--all-features", if build_only { "--no-run" } else { "--no-fail-fast" }]);
+        if !args.iter().any(|arg| *arg == "-p" || arg.starts_with("--package")) {
+            command.arg("--workspace");
+        }
+        command.args(args);
+        command
+    }
+}
+
+fn doctests() -> Command {
+    command::cargo(&["test", "--quiet", "--workspace", "--all-features", "--doc", "--no-fail-fast"])
+}
+
+/// What the many binaries of a `cargo test` say, added up; each of them closes with its own line only.
+#[derive(Default, Debug, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    /// Runs a command, shows what it prints and counts what it says.
+    fn run(&mut self, mut command: Command) -> Result {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        if let Some(output) = child.stdout.take() {
+            let mut shown = std::io::stdout().lock();
+            for line in BufReader::new(output).split(b'\n') {
+                let line = line?;
+                shown.write_all(&line)?;
+                shown.write_all(b"\n")?;
+                self.add(&String::from_utf8_lossy(&line));
+            }
+        }
+        let status = child.wait()?;
+        if status.success() { Ok(()) } else { Err(command::Failed::new(&command, status).into()) }
+    }
+
+    fn add(&mut self, line: &str) {
+        let Some(results) = line.strip_prefix("test result: ") else { return };
+        for part in results.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let (number, word) = (words.next().and_then(|number| number.parse::<u64>().ok()), words.next());
+            match (number, word) {
+                (Some(number), Some("passed")) => self.passed += number,
+                (Some(number), Some("failed")) => self.failed += number,
+                (Some(number), Some("ignored")) => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_all_binaries_are_added_up() {
+        let mut counts = Counts::default();
+        counts.add("running 3 tests");
+        counts.add(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.10s",
+        );
+        counts.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.25s");
+        assert_eq!(counts, Counts { passed: 7, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn a_chosen_package_replaces_the_workspace() {
+        let words = |args: &[&str]| {
+            let command = Runner::Nextest.command(args, false);
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert!(words(&[]).contains(&"--workspace".to_owned()));
+        assert!(words(&["rotate"]).ends_with(&["--workspace".to_owned(), "rotate".to_owned()]));
+        assert!(!words(&["-p", "mocha-session-redis"]).contains(&"--workspace".to_owned()));
+    }
+}

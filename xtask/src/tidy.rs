@@ -1,0 +1,287 @@
+//! The rules of the house that no compiler checks. Also a test, so that nobody has to remember them.
+
+use crate::house::{self, CORE, ENGINES, FACADE};
+use crate::metadata::{Package, Workspace};
+use crate::{Result, command};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A longer file says why it is one file, in a line of its own that begins so.
+const LONGEST_FILE: usize = 500;
+const LONG_BECAUSE: &str = "// tidy: long because ";
+
+/// Marks of unfinished work. Written apart, or this file would break its own rule.
+const UNFINISHED: [&str; 3] = [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME")];
+/// How paths of somebody's machine begin.
+const HOMES: [&str; 3] = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/")];
+
+/// Files that people wrote and read, beside `.ci/run`.
+const KINDS: [&str; 6] = ["css", "html", "md", "rs", "sql", "toml"];
+
+/// Manifest lines that every member inherits instead of saying it again.
+const INHERITED: [&str; 4] = [
+    "version.workspace = true",
+    "edition.workspace = true",
+    "rust-version.workspace = true",
+    "license.workspace = true",
+];
+
+/// Checks everything and lists all that is untidy at once.
+pub(crate) fn run() -> Result {
+    let complaints = check()?;
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n       ").into()) }
+}
+
+fn check() -> Result<Vec<String>> {
+    let root = command::root();
+    let workspace = Workspace::read()?;
+    let mut complaints = Vec::new();
+    let mut files = Vec::new();
+    text_files(&root, &mut files)?;
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        complaints.extend(text_rules(&file.strip_prefix(&root)?.to_string_lossy(), &text));
+    }
+    for package in &workspace.packages {
+        complaints.extend(package_rules(package)?);
+    }
+    complaints.extend(engine_rules(&workspace, &fs::read_to_string(root.join("README.md"))?)?);
+    let changelog = fs::read_to_string(root.join("CHANGELOG.md")).unwrap_or_default();
+    complaints.extend(changelog_rule(&changelog, &workspace.package(CORE)?.version));
+    Ok(complaints)
+}
+
+/// Every file that people wrote and read, under a folder.
+fn text_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let hidden = name.starts_with('.') && name != ".ci" && name != ".cargo";
+        if path.is_dir() && !hidden && name != "target" {
+            text_files(&path, found)?;
+        } else if KINDS.iter().any(|kind| is(&path, kind)) || name == "run" {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is(path: &Path, kind: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == kind)
+}
+
+fn text_rules(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let rust = is(Path::new(path), "rs");
+    if rust {
+        if !text.starts_with("//!") && !text.starts_with("#![doc") {
+            complaints.push(format!("{path}: its first line must say what the file is for (`//! …`)"));
+        }
+        let lines = text.lines().count();
+        if lines > LONGEST_FILE && !text.lines().any(|line| line.starts_with(LONG_BECAUSE)) {
+            complaints.push(format!(
+                "{path}: {lines} lines, more than {LONGEST_FILE}: split it, or give the reason in a line `{LONG_BECAUSE}…`"
+            ));
+        }
+    }
+    for (number, line) in text.lines().enumerate() {
+        let place = || format!("{path}:{}", number + 1);
+        if rust {
+            // An example in the docs may leave a place open for its reader.
+            let docs = line.trim_start().starts_with("//");
+            let found =
+                UNFINISHED.iter().find(|mark| line.contains(**mark) && !(docs && mark.ends_with('(')));
+            complaints.extend(found.map(|mark| format!("{}: unfinished: `{mark}`", place())));
+        }
+        let found = HOMES.iter().find(|home| line.contains(**home));
+        complaints.extend(found.map(|home| format!("{}: a path of somebody's machine: `{home}…`", place())));
+    }
+    complaints
+}
+
+fn package_rules(package: &Package) -> Result<Vec<String>> {
+    let name = &package.name;
+    let layer = house::layer(name)?;
+    let mut complaints = manifest_rules(name, &fs::read_to_string(package.folder.join("Cargo.toml"))?);
+    let folder = package.folder.file_name().unwrap_or_default();
+    // What isn't published lives under `tests/` and `xtask/` without the project's name.
+    if folder != name.as_str() && name.strip_prefix("mocha-session-").is_none_or(|short| folder != short) {
+        complaints
+            .push(format!("{name}: its folder is `{}`; folder and crate share one name", folder.display()));
+    }
+    for dependency in &package.dependencies {
+        let Ok(on) = house::layer(&dependency.name) else { continue };
+        let itself = dependency.dev && dependency.name == *name;
+        if !itself && !house::may_depend(layer, on, dependency.dev) {
+            let kind = if dependency.dev { " for its tests" } else { "" };
+            complaints.push(format!(
+                "{name} depends on {}{kind}; it must not (core ← backends, frameworks, conformance ← facade ← cli, tests)",
+                dependency.name
+            ));
+        }
+    }
+    Ok(complaints)
+}
+
+fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
+    let missing = INHERITED.iter().filter(|line| !manifest.lines().any(|written| written.trim() == **line));
+    let mut complaints: Vec<_> = missing.map(|line| format!("{name}: its manifest lacks `{line}`")).collect();
+    if !manifest.contains("[lints]\nworkspace = true") {
+        complaints.push(format!("{name}: its manifest lacks `[lints]` with `workspace = true`"));
+    }
+    complaints
+}
+
+/// Features of the facade = drivers of the backends = rows of the README's table of engines.
+///
+/// A backend joins with its driver; the facade with its first engine, and then it must have all that there are.
+fn engine_rules(workspace: &Workspace, readme: &str) -> Result<Vec<String>> {
+    let mut complaints = Vec::new();
+    let facade = workspace.package(FACADE)?;
+    let features = house::engine_features(facade, workspace);
+    for feature in &features {
+        if !ENGINES.iter().any(|engine| engine.feature == *feature) {
+            complaints.push(format!(
+                "{FACADE}: its feature `{feature}` is an engine that ENGINES in xtask/src/house.rs lacks"
+            ));
+        }
+    }
+    let rows = table_features(readme);
+    for engine in ENGINES {
+        let schemes = schemes(&workspace.package(engine.backend)?.folder.join("src"))?;
+        if schemes.is_empty() || features.is_empty() {
+            continue;
+        }
+        if !features.contains(&engine.feature) {
+            complaints.push(format!(
+                "{FACADE}: no feature `{}`, though {} has a driver",
+                engine.feature, engine.backend
+            ));
+        }
+        if !rows.contains(engine.feature) {
+            complaints.push(format!("README.md: no row of a table names the feature `{}`", engine.feature));
+        }
+    }
+    let backends: BTreeSet<&str> = ENGINES.iter().map(|engine| engine.backend).collect();
+    for backend in backends {
+        let folder = &workspace.package(backend)?.folder;
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+        for scheme in schemes(&folder.join("src"))? {
+            let shown = scheme.strip_suffix('*').map_or_else(|| format!("{scheme}:"), str::to_owned);
+            if !readme.contains(&shown) && !readme.contains(&format!("`{scheme}`")) {
+                complaints.push(format!("{backend}: its README does not name the scheme `{scheme}`"));
+            }
+        }
+    }
+    Ok(complaints)
+}
+
+/// What stands in back-ticks in the rows of the tables of a Markdown text.
+fn table_features(markdown: &str) -> BTreeSet<&str> {
+    let rows = markdown.lines().filter(|line| line.trim_start().starts_with('|'));
+    rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The schemes of the drivers under a folder of sources.
+fn schemes(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    text_files(folder, &mut files)?;
+    let mut found = Vec::new();
+    for file in files {
+        found.extend(driver_schemes(&fs::read_to_string(file)?));
+    }
+    Ok(found)
+}
+
+fn driver_schemes(source: &str) -> Vec<String> {
+    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let lists = code
+        .split("Driver::new(")
+        .skip(1)
+        .filter_map(|call| call.trim_start().strip_prefix("&[")?.split(']').next());
+    lists.flat_map(|list| list.split('"').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// The changelog begins with what is coming or with what this version brought.
+fn changelog_rule(changelog: &str, version: &str) -> Option<String> {
+    let first = changelog.lines().find_map(|line| line.strip_prefix("## "));
+    let title = first.unwrap_or_default().trim_start_matches('[');
+    let right = title.starts_with("Unreleased")
+        || title
+            .strip_prefix(version)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c == '.' || c.is_alphanumeric()));
+    (!right).then(|| format!("CHANGELOG.md: its first section must be `## Unreleased` or `## {version}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_house_is_tidy() {
+        assert_eq!(check().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_says_what_it_is_for() {
+        assert_eq!(text_rules("a.rs", "//! What.\n"), Vec::<String>::new());
+        assert_eq!(text_rules("a.rs", "#![doc = include_str!(\"../README.md\")]\n"), Vec::<String>::new());
+        assert_eq!(text_rules("a.rs", "use std::fmt;\n").len(), 1);
+        assert_eq!(text_rules("a.md", "anything\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_long_file_gives_its_reason() {
+        let long = format!("//! What.\n{}", "\n".repeat(LONGEST_FILE));
+        assert!(text_rules("a.rs", &long)[0].contains("501 lines"));
+        assert_eq!(
+            text_rules("a.rs", &format!("{long}{LONG_BECAUSE}it is a table.\n")),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn nothing_is_unfinished_and_no_path_is_private() {
+        for mark in UNFINISHED.iter().chain(&HOMES) {
+            let says = text_rules("a.rs", &format!("//! What.\n\n    {mark}\n"));
+            assert!(says.len() == 1 && says[0].starts_with("a.rs:3: "), "{mark}: {says:?}");
+        }
+        assert_eq!(text_rules("a.md", &format!("{}me", HOMES[0])).len(), 1);
+        assert_eq!(text_rules("a.rs", &format!("//! What.\n/// {}\n", UNFINISHED[0])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn manifests_inherit() {
+        let right = format!("[package]\n{}\n\n[lints]\nworkspace = true\n", INHERITED.join("\n"));
+        assert_eq!(manifest_rules("a", &right), Vec::<String>::new());
+        assert_eq!(manifest_rules("a", &right.replace(INHERITED[3], "license = \"MIT\"")).len(), 1);
+        assert_eq!(manifest_rules("a", &right.replace("[lints]", "[other]")).len(), 1);
+    }
+
+    #[test]
+    fn schemes_are_read_from_the_driver_and_not_from_its_docs() {
+        let source = "/// Driver::new(&[\"no\"], …)\npub const DRIVER: Driver = Driver::new(\n    &[\"mysql\", \"mysql+*\"],\n    |url| open(url),\n);";
+        assert_eq!(driver_schemes(source), ["mysql", "mysql+*"]);
+        assert_eq!(driver_schemes("fn f() {}"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn engines_are_looked_for_in_rows_of_tables() {
+        let found = table_features("use `no`\n| URL | feature |\n|---|---|\n| `redis://` | `redis` |\n");
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["redis", "redis://"]);
+    }
+
+    #[test]
+    fn the_changelog_begins_with_now() {
+        for right in
+            ["# Changelog\n\n## Unreleased\n", "## [Unreleased]\n", "## 1.2.3 (2026-11-01)\n", "## [1.2.3]\n"]
+        {
+            assert_eq!(changelog_rule(right, "1.2.3"), None, "{right}");
+        }
+        for wrong in ["", "## 1.2.2\n## Unreleased\n", "## 1.2.30\n", "## 1.2.3.4\n"] {
+            assert!(changelog_rule(wrong, "1.2.3").is_some(), "{wrong}");
+        }
+    }
+}
