@@ -17,6 +17,8 @@ use crate::S3Store;
 
 const DEFAULT_REGION: &str = "us-east-1";
 const DEFAULT_PREFIX: &str = "sessions/";
+/// How long an operation may take, with all its attempts. The manager's deadline (5 s, unless it was set) comes first.
+pub(crate) const WHOLE: Duration = Duration::from_secs(8);
 
 /// A URL, read and found right. Nothing has been asked of any server.
 pub(crate) struct Address {
@@ -129,7 +131,7 @@ fn with_our_defaults(config: Builder) -> Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(8));
+        .operation_timeout(WHOLE);
     config
         .behavior_version(BehaviorVersion::latest())
         .timeout_config(timeouts.build())
@@ -157,7 +159,9 @@ async fn default_chain(find_region: bool) -> Result<Builder> {
         let why = "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile or a role";
         return Err(Error::new(ErrorKind::Denied, why).on(crate::ENGINE).during("open"));
     }
-    let config = Builder::from(&found);
+    // An endpoint from the environment would be taken for Amazon, unproven: the URL says where sessions are.
+    let mut config = Builder::from(&found);
+    config.set_endpoint_url(None);
     Ok(if found.region().is_none() { config.region(Region::new(DEFAULT_REGION)) } else { config })
 }
 

@@ -1,6 +1,7 @@
 //! The requests that a store makes: one object each, or one page of a listing.
 
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Builder, Config};
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -8,7 +9,7 @@ use mocha_session_core::store::{Revision, ScanCursor, StorageKey, Stored};
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::failure::{self, Call, Failure};
-use crate::{ENGINE, S3Store, body};
+use crate::{ENGINE, S3Store, address, body};
 
 /// In an object's metadata: when its entry expires, in milliseconds since 1970.
 const DEADLINE: &str = "session-deadline";
@@ -141,9 +142,12 @@ impl S3Store {
     }
 }
 
-/// For writes: the SDK would repeat one whose answer was lost, and report our own first write as somebody else's.
+/// For writes. The SDK would repeat one whose answer was lost, and report our own first write as somebody else's. And as
+/// there is one attempt, it may take all the time there is.
 fn only_once() -> Builder {
-    Config::builder().retry_config(RetryConfig::disabled())
+    Config::builder()
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(address::WHOLE).build())
 }
 
 fn revision(operation: &'static str, etag: Option<String>) -> Result<Revision> {

@@ -18,7 +18,7 @@ impl S3Store {
     /// Makes the bucket if there is none and `create` allows it, and finds out whether the endpoint honours conditions,
     /// without which two requests could overwrite each other's changes unseen.
     ///
-    /// One request on AWS, which is known to; eight elsewhere. Any number of processes may do this at once.
+    /// One request on AWS, which is known to; ten elsewhere. Any number of processes may do this at once.
     ///
     /// ```no_run
     /// # async fn doc(client: mocha_session_s3::aws_sdk_s3::Client) -> mocha_session_core::Result<()> {

@@ -37,3 +37,12 @@ async fn the_contract_holds_without_conditional_deletes() {
         "{report}"
     );
 }
+
+/// On Amazon itself, or wherever the URL points.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a bucket of yours: MOCHA_TEST_AWS_URL=s3://key:secret@s3.aws.amazon.com/bucket/folder"]
+async fn the_contract_holds_on_a_real_bucket() {
+    let url = std::env::var("MOCHA_TEST_AWS_URL").expect("MOCHA_TEST_AWS_URL names a bucket");
+    let report = mocha_session_conformance::run(&open(&url).await.unwrap()).await;
+    assert!(report.is_ok(), "{report}");
+}

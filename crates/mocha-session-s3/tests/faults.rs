@@ -138,7 +138,7 @@ async fn hanging_is_bounded() {
     let start = Instant::now();
     let error = store.create(&some_key(), b"value", within(60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
     assert_eq!(double.take(), ["PUT If-None-Match"]);
     let start = Instant::now();
     assert_eq!(store.load(&some_key()).await.unwrap_err().kind(), ErrorKind::Timeout);
