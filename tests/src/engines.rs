@@ -39,6 +39,12 @@ impl Engine {
         Some(Self::by_url(&engine_url(variable)?).await)
     }
 
+    /// Redis over TLS, with the certificate authority that the tests' server has.
+    pub async fn redis_tls() -> Option<Self> {
+        let (url, ca) = (engine_url("MOCHA_TEST_REDIS_TLS_URL")?, engine_url("MOCHA_TEST_REDIS_TLS_CA")?);
+        Some(Self::by_url(&format!("{url}{}ca={ca}", if url.contains('?') { '&' } else { '?' })).await)
+    }
+
     /// SQLite in a file of its own.
     pub async fn sqlite_file() -> Self {
         let folder = tempfile::tempdir().unwrap();

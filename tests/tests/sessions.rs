@@ -14,7 +14,7 @@ on_engine!(sqlite_file, async { Some(Engine::sqlite_file().await) }, promises);
 on_engine!(postgres, Engine::by_variable("MOCHA_TEST_POSTGRES_URL"), promises);
 on_engine!(mariadb, Engine::by_variable("MOCHA_TEST_MYSQL_URL"), promises);
 on_engine!(redis, Engine::by_variable("MOCHA_TEST_REDIS_URL"), promises);
-on_engine!(redis_tls, Engine::by_variable("MOCHA_TEST_REDIS_TLS_URL"), promises);
+on_engine!(redis_tls, Engine::redis_tls(), promises);
 on_engine!(redis_cluster, Engine::by_variable("MOCHA_TEST_REDIS_CLUSTER_URL"), promises);
 on_engine!(redis_sentinel, Engine::by_variable("MOCHA_TEST_REDIS_SENTINEL_URL"), promises);
 on_engine!(memcached, Engine::by_variable("MOCHA_TEST_MEMCACHE_URL"), promises);

@@ -165,9 +165,16 @@ pub(crate) fn for_tests() -> Result<Running> {
     let folders = Folders::read()?;
     folders.clear_leftovers()?;
     let up = Record::at(folders.state.join("up"));
-    if up.is_up()? {
+    let variables = up.variables()?;
+    let all = || {
+        SERVICES
+            .iter()
+            .flat_map(|service| service.variables)
+            .all(|name| variables.iter().any(|(set, _)| set == name))
+    };
+    if up.is_up()? && (all() || !in_ci()) {
         println!("using the services that are up");
-        return Ok(Running { variables: up.variables()?, guard: None });
+        return Ok(Running { variables, guard: None });
     }
     Running::start(&folders, &Record::at(folders.state.join(format!("test-{}", std::process::id()))))
 }
@@ -346,11 +353,15 @@ fn startable(tools: &Path) -> Result<Vec<&'static Service>> {
         format!("\nto install, {}", install::advice(&packages))
     };
     let says = format!("tests of these servers cannot run:\n  {}{advice}", left_out.join("\n  "));
-    if std::env::var_os("CI").is_some_and(|ci| !ci.is_empty()) {
+    if in_ci() {
         return Err(says.into());
     }
     eprintln!("NOT RUN: {says}");
     Ok(ready)
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }
 
 impl Service {

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::EMPTIED;
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
@@ -18,6 +19,9 @@ const TOMBSTONE: Duration = Duration::from_secs(10 * 60);
 /// Which of the two stores a revision is of. The two are told apart in its text.
 const OF_OLD: &str = "old:";
 const OF_NEW: &str = "new:";
+
+/// The commit id of the tombstones that this store makes. Those of sessions are random.
+const OURS: u64 = u64::from_be_bytes(*b"migrated");
 
 /// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged out.
 ///
@@ -57,6 +61,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
     }
 
     /// Moves a page of the old store's sessions, whether they are used or not; where to go on, and how many were moved.
+    /// What cannot be read is left where it is.
     ///
     /// # Errors
     /// Those of the two stores. What was moved is moved; call it again with the same cursor.
@@ -69,7 +74,10 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         let next = page.next().cloned();
         let mut moved = 0;
         for (key, stored) in page.into_entries() {
-            let (header, ..) = Header::read(stored.value())?;
+            let Ok((header, ..)) = Header::read(stored.value()) else {
+                tracing::warn!("a record that cannot be read was left in the old engine");
+                continue;
+            };
             let now = SystemTime::now();
             if header.kind.is_tombstone() || header.deadline <= to_millis(now) {
                 continue;
@@ -97,10 +105,36 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
                 self.new.delete(key).await?;
                 Ok(None)
             }
-            // Nobody knows. If the tombstone is there the new entry counts, if not the old one does: the new one is what
-            // every reader sees first, and the commit id in it tells the core that its write was done.
-            Err(error) => Err(error),
+            Err(error) if End::of(value, expiry) != End::None => {
+                self.end_or_leave(key, &created, error).await
+            }
+            // The new entry is what every reader sees first, so the write is done whatever became of the tombstone; the
+            // commit id in it tells the core so. What is left in the old store goes when the session ends.
+            Err(error) => {
+                Err(Error::new(ErrorKind::Ambiguous, "the old engine failed while a session was moved")
+                    .with_source(error))
+            }
         }
+    }
+
+    /// Completes an end that is written in the new store, while the old one answered with `error`. If the session is
+    /// still there it is left alive: what is over for a minute only would come back.
+    async fn end_or_leave(
+        &self,
+        key: &StorageKey,
+        created: &Revision,
+        error: Error,
+    ) -> Result<Option<Revision>> {
+        if self.old.load(key).await.is_ok_and(|stored| stored.as_ref().is_none_or(is_tombstone)) {
+            return Ok(Some(of(OF_NEW, created)));
+        }
+        let why = match self.new.delete(key).await {
+            Ok(_) => "the old engine failed while a session was ended; it was left as it was",
+            Err(_) => {
+                "both engines failed while a session was ended; it may be gone for a minute and come back"
+            }
+        };
+        Err(Error::new(ErrorKind::Unavailable, why).with_source(error))
     }
 }
 
@@ -109,7 +143,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
 impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         if let Some(stored) = self.new.load(key).await? {
-            return Ok(Some(marked(OF_NEW, stored)));
+            return Ok(shown(OF_NEW, stored));
         }
         if let Some(stored) = self.old.load(key).await? {
             if !is_tombstone(&stored) {
@@ -117,25 +151,37 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             }
             // It moved between the two looks, unless the tombstone is the session's own end.
             return Ok(match self.new.load(key).await? {
-                Some(moved) => Some(marked(OF_NEW, moved)),
-                None => Some(marked(OF_OLD, stored)),
+                Some(moved) => shown(OF_NEW, moved),
+                None => shown(OF_OLD, stored),
             });
         }
-        Ok(self.new.load(key).await?.map(|stored| marked(OF_NEW, stored)))
+        Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored)))
     }
 
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
         // A key that is taken in either is taken: owners' indexes, unlike sessions, have keys that come again.
         if self.preparing {
-            if self.new.load(key).await?.is_some() {
+            let in_new = self.new.load(key).await?;
+            if in_new.as_ref().is_some_and(|stored| !is_ours(stored)) {
                 return Ok(None);
             }
-            return Ok(self.old.create(key, value, expiry).await?.map(|revision| of(OF_OLD, &revision)));
+            let created = self.old.create(key, value, expiry).await?;
+            if created.is_some() && in_new.is_some() {
+                self.new.delete(key).await?; // what was deleted before is not what is hidden now
+            }
+            return Ok(created.map(|revision| of(OF_OLD, &revision)));
         }
         if self.old.load(key).await?.is_some_and(|stored| !is_tombstone(&stored)) {
             return Ok(None);
         }
-        Ok(self.new.create(key, value, expiry).await?.map(|revision| of(OF_NEW, &revision)))
+        let mut created = self.new.create(key, value, expiry).await?;
+        if created.is_none() {
+            // What an earlier delete left is in nobody's way.
+            if let Some(guard) = self.new.load(key).await?.filter(is_ours) {
+                created = self.new.update(key, value, expiry, guard.revision()).await?;
+            }
+        }
+        Ok(created.map(|revision| of(OF_NEW, &revision)))
     }
 
     async fn update(
@@ -146,11 +192,22 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         match unmarked(expected) {
-            Some((OF_NEW, expected)) => Ok(self
-                .new
-                .update(key, value, expiry, &expected)
-                .await?
-                .map(|revision| of(OF_NEW, &revision))),
+            Some((OF_NEW, expected)) => {
+                // A move that was cut short has left the session in the old store, from where it must not come back when
+                // its end is forgotten in the new one.
+                let end = End::of(value, expiry);
+                if end == End::Over {
+                    self.old.delete(key).await?;
+                }
+                let done = self.new.update(key, value, expiry, &expected).await?;
+                if done.is_some() && end == End::Moved {
+                    // Afterwards: before it, a move that is under way would take the successor for lost.
+                    if let Err(error) = self.old.delete(key).await {
+                        tracing::warn!(%error, "a rotated session may be left in the old engine until it expires");
+                    }
+                }
+                Ok(done.map(|revision| of(OF_NEW, &revision)))
+            }
             Some((_, expected)) if self.preparing => Ok(self
                 .old
                 .update(key, value, expiry, &expected)
@@ -162,15 +219,24 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        let in_old = self.old.load(key).await?.is_some_and(|stored| !is_tombstone(&stored));
-        if !in_old {
-            return Ok(self.new.delete(key).await? | self.old.delete(key).await?);
+        let in_old = self.old.load(key).await?;
+        if in_old.as_ref().is_none_or(is_tombstone) {
+            if self.new.load(key).await?.as_ref().is_some_and(is_ours) {
+                return Ok(false); // deleted already, and the guard is still needed
+            }
+            let in_old = in_old.is_some_and(|stored| !is_ours(&stored));
+            return Ok(self.new.delete(key).await? | (self.old.delete(key).await? && in_old));
         }
         // The tombstone first: a request that has read the old entry and is about to create it here must find the key taken.
         let in_new = self.new.delete(key).await?;
         let (tombstone, gone_by) = tombstone()?;
-        self.new.create(key, &tombstone, gone_by).await?;
-        Ok(self.old.delete(key).await? | in_new)
+        let guarded = self.new.create(key, &tombstone, gone_by).await?.is_some();
+        let in_old = self.old.delete(key).await?;
+        if !guarded {
+            // A move came in between; with the old entry gone no other can.
+            self.new.delete(key).await?;
+        }
+        Ok(in_old | in_new)
     }
 
     async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
@@ -202,7 +268,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         let entries = page
             .into_entries()
             .into_iter()
-            .filter(|(_, stored)| place == Place::New || !is_tombstone(stored));
+            .filter(|(_, stored)| if place == Place::New { !is_ours(stored) } else { !is_tombstone(stored) });
         Ok(ScanPage::new(entries.map(|(key, stored)| (key, marked(mark, stored))).collect(), next))
     }
 
@@ -222,6 +288,27 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         match [old.max_value(), new.max_value()].into_iter().flatten().min() {
             Some(least) => both.with_max_value(least),
             None => both,
+        }
+    }
+}
+
+/// Whether what is written ends the session under its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    None,
+    /// It goes on under another key.
+    Moved,
+    /// It was destroyed, or emptied and lives for another minute.
+    Over,
+}
+
+impl End {
+    fn of(value: &[u8], expiry: Expiry) -> Self {
+        match Header::read(value).map(|(header, ..)| header.kind) {
+            Ok(Kind::Moved(_)) => Self::Moved,
+            Ok(Kind::Removed) => Self::Over,
+            _ if expiry.ttl_millis() <= EMPTIED => Self::Over,
+            _ => Self::None,
         }
     }
 }
@@ -256,6 +343,11 @@ fn marked(mark: &str, stored: Stored) -> Stored {
     Stored::new(value, of(mark, &revision))
 }
 
+/// What a load of this store returns: its own tombstones stand for nothing.
+fn shown(mark: &str, stored: Stored) -> Option<Stored> {
+    if is_ours(&stored) { None } else { Some(marked(mark, stored)) }
+}
+
 fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
     let text = revision.as_str();
     let (mark, rest) = match text.strip_prefix(OF_NEW) {
@@ -273,12 +365,13 @@ fn is_tombstone(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.kind.is_tombstone())
 }
 
+/// Whether it is a tombstone that this store has made. One that the session above has made is an entry like any other.
+fn is_ours(stored: &Stored) -> bool {
+    Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
+}
+
 fn tombstone() -> Result<(Vec<u8>, Expiry)> {
     let expiry = Expiry::after(TOMBSTONE, SystemTime::now());
-    let header = Header {
-        kind: Kind::Removed,
-        deadline: to_millis(expiry.at()),
-        commits: [fastrand::u64(1..), 0, 0, 0],
-    };
+    let header = Header { kind: Kind::Removed, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
     Ok((record::encode(&header, &(), &[0; 32], false, usize::MAX)?, expiry))
 }

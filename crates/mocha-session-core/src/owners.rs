@@ -58,6 +58,9 @@ pub(crate) struct Entry {
     pub(crate) revoked: bool,
 }
 
+/// An index as it was found: where, at which version, and what it says.
+pub(crate) type Seen = Option<(Place, Version, Index)>;
+
 /// What a change of an index comes to.
 pub(crate) enum Verdict<T> {
     /// Write it.
@@ -88,7 +91,8 @@ impl Owners {
         Ok(self.find(vault, owner).await?.map(|(_, _, index)| index))
     }
 
-    async fn find(&self, vault: &Vault, owner: &Text) -> Result<Option<(Place, Version, Index)>> {
+    /// The owner's index, to be changed later if it is still the same.
+    pub(crate) async fn find(&self, vault: &Vault, owner: &Text) -> Result<Seen> {
         for place in self.places(owner) {
             if let Some((version, record)) = vault.look(&place.key).await?.live() {
                 let index = Index::open(vault, &place, &version, &record)?;
@@ -104,6 +108,17 @@ impl Owners {
         &self,
         vault: &Vault,
         owner: &Text,
+        change: impl FnMut(&mut Index, bool) -> Result<Verdict<T>> + Send,
+    ) -> Result<T> {
+        self.change_from(vault, owner, None, change).await
+    }
+
+    /// As [`change`](Self::change), from what was seen earlier: it is looked for only if it changed since.
+    async fn change_from<T>(
+        &self,
+        vault: &Vault,
+        owner: &Text,
+        mut seen: Option<Seen>,
         mut change: impl FnMut(&mut Index, bool) -> Result<Verdict<T>> + Send,
     ) -> Result<T> {
         let Some(first) = self.places(owner).next() else {
@@ -111,7 +126,10 @@ impl Owners {
         };
         let commit = fastrand::u64(1..);
         for round in 0..ROUNDS {
-            let found = self.find(vault, owner).await?;
+            let found = match seen.take() {
+                Some(seen) => seen,
+                None => self.find(vault, owner).await?,
+            };
             let there = found.is_some();
             let mut index = found.as_ref().map_or_else(Index::fresh, |(_, _, index)| index.clone());
             let now = vault.now();
@@ -142,17 +160,18 @@ impl Owners {
             .during("owner index"))
     }
 
-    /// Enters a session that was just stored, if nobody revoked the owner's sessions since `epoch` was read; says which
+    /// Enters a session that was just stored, if nobody revoked the owner's sessions since the index was `seen`; says which
     /// sessions have to go to make room. `None` when it was refused.
     pub(crate) async fn enter(
         &self,
         vault: &Vault,
         owner: &Text,
-        epoch: Option<u64>,
+        seen: &Seen,
         entry: &Entry,
     ) -> Result<Option<Vec<(u64, Vec<StorageKey>)>>> {
         let most = self.most.max(1);
-        self.change(vault, owner, |index, there| {
+        let epoch = seen.as_ref().map(|(_, _, index)| index.epoch);
+        self.change_from(vault, owner, Some(seen.clone()), |index, there| {
             if there.then_some(index.epoch) != epoch && !index.has(entry) {
                 return Ok(Verdict::Keep(None));
             }

@@ -1,6 +1,10 @@
 //! When the engine fails: an error that says so, never an empty session, never a cookie, nothing lost.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -8,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use mocha_session_core::{Error, ErrorKind, FailurePolicy, Session, SessionManager};
 use support::{App, Browser, Fault};
+
+type Named<T> = (&'static str, T);
+type Damage = fn(&mut Vec<u8>);
 
 const DOWN: [ErrorKind; 5] =
     [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Ambiguous, ErrorKind::Full, ErrorKind::Denied];
@@ -60,7 +67,7 @@ async fn down_at_load_is_an_error_and_the_cookie_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn down_at_commit_is_an_error_without_a_cookie_line_and_loses_nothing() {
-    let changes: [(&str, fn(&Session)); 5] = [
+    let changes: [Named<fn(&Session)>; 5] = [
         ("insert", |session| session.insert("a", 2).unwrap()),
         ("rotate", |session| session.rotate().unwrap()),
         ("login", |session| session.login("alice").unwrap()),
@@ -209,7 +216,7 @@ async fn the_failure_policy_anonymous_serves_an_empty_session_that_cannot_change
 
 #[tokio::test]
 async fn a_corrupt_or_newer_record_is_a_typed_error_and_is_kept() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 7] = [
+    let damages: [Named<Damage>; 7] = [
         ("newer version", |record| record[1] = 2),
         ("foreign", |record| *record = b"{\"a\":1}".to_vec()),
         ("cut", |record| record.truncate(60)),

@@ -1,6 +1,10 @@
 //! Flash: shown by the page that shows it, once, and eaten by nothing else.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -228,7 +232,7 @@ async fn keep_keeps_all_keep_level_one_and_discard_nothing() {
     assert_eq!(waiting(&app, &browser).await, ["i", "e"]);
     browser.request(&app.manager, |session| session.flash().keep_level(Level::Error).messages().len()).await;
     assert_eq!(waiting(&app, &browser).await, ["e"]);
-    let (_, headers) = browser
+    let ((), headers) = browser
         .request_status(&app.manager, 302, |session| {
             session.flash().info("new").unwrap();
             session.flash().now(Level::Info, "now");

@@ -1,6 +1,10 @@
 //! Claiming flash messages: each goes to exactly one request.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 

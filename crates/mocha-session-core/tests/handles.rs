@@ -1,6 +1,10 @@
 //! The handles to a session: reload, detached, explicit commits, what is closed, and the ones for tests of applications.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -117,7 +121,7 @@ async fn a_5xx_or_a_panic_commits_nothing() {
     app.store.reset_calls();
     for change in changes {
         for status in [500, 503, 599] {
-            let (_, headers) = browser.request_status(&app.manager, status, change).await;
+            let ((), headers) = browser.request_status(&app.manager, status, change).await;
             assert_eq!(headers.set_cookie(), None, "{status}");
         }
         // A handler that panicked: its request is dropped and never finished.

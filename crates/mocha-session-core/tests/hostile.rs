@@ -1,6 +1,10 @@
 //! Hostile input: what does not look like ours never reaches the store.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 

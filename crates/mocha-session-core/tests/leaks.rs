@@ -1,6 +1,10 @@
 //! The hunt for leaks: no id, key, secret or data in the store, in `Debug`, or in an error.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -214,7 +218,7 @@ async fn debug_of_no_public_type_shows_an_id_a_key_a_secret_or_data() {
 #[tokio::test]
 async fn no_error_shows_an_id_a_key_a_secret_or_data() {
     let (app, browser, mut hunt) = hunt().await;
-    let weak = format!("{},hunter2", SECRET);
+    let weak = format!("{SECRET},hunter2");
     hunt.in_error(&Secrets::parse(&weak).unwrap_err());
     for kind in [ErrorKind::Unavailable, ErrorKind::Ambiguous, ErrorKind::Timeout, ErrorKind::Denied] {
         let lazy = browser.open(&app.manager);

@@ -1,6 +1,10 @@
 //! Owners, when something fails half-way or secrets change: nothing alive goes unlisted, and what stopped goes on.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::redundant_closure_for_method_calls,
+    reason = "tests: a handler is a closure"
+)]
 
 mod support;
 
@@ -39,7 +43,7 @@ async fn an_interrupted_revoke_all_is_resumed() {
                 assert_eq!(listed(&app.manager, "alice").await, 0, "what is marked is not shown");
                 // A session that is marked and not ended yet can neither rotate nor log in on.
                 for what in ["rotate", "login"] {
-                    let (_, headers) = browsers[2]
+                    let ((), headers) = browsers[2]
                         .clone()
                         .request_status(&app.manager, 200, |session| match what {
                             "rotate" => session.rotate().unwrap(),
@@ -60,7 +64,7 @@ async fn an_interrupted_revoke_all_is_resumed() {
 
 #[tokio::test]
 async fn a_login_that_failed_half_way_leaves_nothing_alive_and_unlisted() {
-    for (operation, nth) in [("load", 0), ("create", 0), ("load", 1), ("create", 1)] {
+    for (operation, nth) in [("load", 0), ("create", 0), ("create", 1)] {
         for fault in
             [Fault::Fail(ErrorKind::Unavailable), Fault::Fail(ErrorKind::Ambiguous), Fault::LoseAnswer]
         {
@@ -69,6 +73,7 @@ async fn a_login_that_failed_half_way_leaves_nothing_alive_and_unlisted() {
             session.login("alice").unwrap();
             app.store.on(operation, nth, fault);
             let done = app.manager.finish(&lazy, 200).await;
+            app.store.repair();
             let alive = app.store.sessions();
             assert!(alive <= 1);
             assert!(done.is_ok() || operation == "load" || alive == 0, "{operation} {nth}");

@@ -19,11 +19,10 @@ const ENGINE: &str = "memcached";
 const PORT: u16 = 11211;
 
 /// How URLs reach this store. The schemes of what is not supported are here to be refused with a reason.
-pub const DRIVER: Driver =
-    Driver::new(&["memcache", "memcached", "memcaches", "memcache+tls", "memcache+unix"], |url| {
-        let opening = MemcacheStore::from_url(url)?;
-        Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-    });
+pub const DRIVER: Driver = Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
+    let opening = MemcacheStore::from_url(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+});
 
 /// Sessions in one memcached server or several.
 ///
@@ -61,44 +60,20 @@ impl MemcacheStore {
     /// # Errors
     /// `InvalidConfig` for what is wrong with the URL; those of [`connect`](Self::connect) from the future.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        if let Some(why) = refusal(url) {
+            return Err(url.refuse(why));
+        }
         let space = url.take_key_space("session:")?;
-        let connections = url.take_parsed::<usize>("connections")?.unwrap_or(32);
+        let connections = url.take_parsed::<usize>("max_connections")?.unwrap_or(16);
         if !(1..=1024).contains(&connections) {
-            return Err(url.refuse_option("connections", "must be from 1 to 1024"));
-        }
-        let tunnel =
-            "TLS is not supported; run a TLS tunnel (stunnel, ghostunnel) beside the app and name its port";
-        match url.scheme() {
-            "memcache" | "memcached" => {}
-            "memcache+unix" => {
-                return Err(
-                    url.refuse("unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)")
-                );
-            }
-            _ => return Err(url.refuse(tunnel)),
-        }
-        match (url.hosts(), url.path()) {
-            ([], "" | "/") => {
-                return Err(url.refuse("it names no host; for example memcache://127.0.0.1:11211"));
-            }
-            ([_, ..], "" | "/") => {}
-            ([], _) => {
-                return Err(
-                    url.refuse("unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)")
-                );
-            }
-            _ => return Err(url.refuse("memcached has no databases; take away what follows the host")),
+            return Err(url.refuse_option("max_connections", "must be from 1 to 1024"));
         }
         let login = match (url.username(), url.password()) {
             (None, None) => None,
             (Some(name), Some(word)) if !name.contains(' ') && !word.contains(' ') => {
                 Some(format!("{name} {word}"))
             }
-            _ => {
-                return Err(
-                    url.refuse("a login is username:password, and memcached reads no spaces in either")
-                );
-            }
+            _ => return Err(url.refuse("a login is username:password; memcached reads no spaces in either")),
         };
         let servers: Vec<_> = url
             .hosts()
@@ -235,6 +210,21 @@ impl SessionStore for MemcacheStore {
     }
 }
 
+/// Why a URL of one of our schemes is not one that we can connect to.
+fn refusal(url: &StoreUrl) -> Option<&'static str> {
+    const TCP: &str = "only plain TCP is supported; for TLS run a tunnel (stunnel, ghostunnel) beside the app and name \
+                       its port: memcache://127.0.0.1:port";
+    const UNIX: &str = "unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
+    match (url.scheme(), url.hosts(), url.path()) {
+        ("memcache+unix", ..) => Some(UNIX),
+        (scheme, ..) if !matches!(scheme, "memcache" | "memcached") => Some(TCP),
+        (_, [], "" | "/") => Some("it names no host; for example memcache://127.0.0.1:11211"),
+        (_, [], _) => Some(UNIX),
+        (_, _, "" | "/") => None,
+        _ => Some("memcached has no databases; take away what follows the host"),
+    }
+}
+
 fn during(operation: &'static str) -> impl Fn(Error) -> Error {
     move |error| error.on(ENGINE).during(operation)
 }
@@ -252,4 +242,23 @@ fn spread(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another answer would send every session of a running app to another server: a breaking change.
+    #[test]
+    fn a_key_goes_to_the_same_server_in_every_version() {
+        let servers = ["a:11211", "b:11211", "c:11211"];
+        let server = |address: &str| Server::new(address.to_owned(), None, 1);
+        let space = KeySpace::new("").unwrap_or_else(|error| unreachable!("{error}"));
+        let store = MemcacheStore { servers: servers.map(server).into(), space, max_value: 0 };
+        let chosen = (0..24).map(|number| {
+            let key = StorageKey::from_bytes([number; StorageKey::BYTES]);
+            store.server(&key).map_or("", |server| &server.address()[..1])
+        });
+        assert_eq!(chosen.collect::<String>(), "babcaabcaccacaccbabccbba");
+    }
 }

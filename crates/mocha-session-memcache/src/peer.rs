@@ -11,6 +11,8 @@ use crate::server::Server;
 
 /// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and 1.6.45), rounded up.
 const ITEM_OVERHEAD: usize = 64;
+/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no line this short.
+const NO_OP: &str = "mn    ";
 /// A longer relative lifetime is read as an instant.
 const LONGEST_RELATIVE: u64 = 30 * 24 * 60 * 60;
 /// A later instant (in 2038) counts as past (1.6.18) or is refused (1.6.45).
@@ -31,7 +33,7 @@ impl Peer {
     pub(crate) async fn greet(server: &Server, stream: &mut BufReader<TcpStream>) -> Result<Self> {
         if let Some(login) = server.login() {
             // Asked first: a server that wants no login would store the password as a value.
-            if ask(server, stream, "mn").await? != "CLIENT_ERROR unauthenticated" {
+            if ask(server, stream, NO_OP).await? != "CLIENT_ERROR unauthenticated" {
                 let why = "asks for no login (-Y); take the user name and password out of the session URL";
                 return Err(server.error(ErrorKind::InvalidConfig, why));
             }
@@ -40,7 +42,7 @@ impl Peer {
                 return Err(server.error(ErrorKind::Denied, "refused the user name or the password"));
             }
         }
-        let mut line = ask(server, stream, "stats\r\nstats settings\r\nmn").await?;
+        let mut line = ask(server, stream, &format!("stats settings\r\nstats\r\n{NO_OP}")).await?;
         let (mut pid, mut time, mut uptime, mut limit, mut cas) = (None, None, None, None, None);
         while line != "MN" {
             let number = |text: &str| text.parse::<u64>().ok();
@@ -50,6 +52,7 @@ impl Peer {
                 ["STAT", "uptime", value] => uptime = number(value),
                 ["STAT", "item_size_max", value] => limit = number(value),
                 ["STAT", "cas_enabled", value] => cas = Some(value == "yes"),
+                ["STAT", "version", value] if is_too_old(value) => return Err(too_old(server)),
                 ["STAT", ..] | ["END"] => {}
                 _ => return Err(unexpected(server, &line)),
             }
@@ -123,11 +126,23 @@ fn unexpected(server: &Server, line: &str) -> Error {
     if line.contains("unauthenticated") {
         server.error(ErrorKind::Denied, "wants a login: memcache://username:password@…")
     } else if line.contains("Too many open connections") {
-        let why = "has no connection left; raise its limit (-c) or lower `connections`";
+        let why = "has no connection left; raise its limit (-c) or lower `max_connections`";
         server.error(ErrorKind::Unavailable, why)
     } else {
-        server.error(ErrorKind::Unsupported, "does not know the meta commands; memcached 1.6 is needed")
+        too_old(server)
     }
+}
+
+fn too_old(server: &Server) -> Error {
+    server.error(ErrorKind::Unsupported, "does not know these meta commands; memcached 1.6.10 is needed")
+}
+
+/// Whether this version would read a value as commands, for until 1.6.10 its length was written in another way. What
+/// doesn't begin like a version is somebody's own build, and believed to be newer.
+fn is_too_old(version: &str) -> bool {
+    let leading = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let numbers: Vec<u32> = version.split('.').map_while(leading).collect();
+    !numbers.is_empty() && numbers < vec![1, 6, 10]
 }
 
 #[cfg(test)]
@@ -151,6 +166,16 @@ mod tests {
         assert_eq!(first.cas(&second.revision(5)), None);
         for other in [Revision::from(5), Revision::from("4711.1700000000".to_owned()), Revision::random()] {
             assert_eq!(first.cas(&other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn versions_that_would_read_values_as_commands_are_told_from_others() {
+        for old in ["1.4.39", "1.5.22", "1.6.0", "1.6.9", "1.6.9-mine"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["1.6.10", "1.6.18", "1.7.0", "2.0", "1.6.22_rc1", "UNKNOWN"] {
+            assert!(!is_too_old(new), "{new}");
         }
     }
 

@@ -92,14 +92,13 @@ async fn cluster_redirects_are_followed_while_slots_move() {
     // One goes to a node that the client knows, one to a node that has had no slot.
     for to in [to, fresh] {
         let (key, slot) = key_on(from, "session:").await;
-        let (absent, revision) = (key, store.create(&key, b"one", hour()).await.unwrap().unwrap());
+        let mut revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
         let (from_id, to_id): (String, String) =
             (from.run("CLUSTER MYID").await, to.run("CLUSTER MYID").await);
         to.run::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}")).await;
         from.run::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}")).await;
-        assert_eq!(store.load(&absent).await.unwrap().unwrap().revision(), &revision, "not moved yet");
+        assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "not moved yet");
         from.run::<()>(&format!("MIGRATE 127.0.0.1 {} session:{key} 0 1000", to.port)).await;
-        let mut revision = revision;
         if to.port == fresh.port {
             // The client cannot ask a node that it has never heard of: an error for as long as the slot moves.
             assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -168,6 +167,17 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
     assert_eq!(store.create(&key, b"one", hour()).await.unwrap_err().kind(), ErrorKind::Full);
     nodes[1].run::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
     assert!(open(&url(&nodes)).await.unwrap().capabilities().evicts(), "one node is enough");
+    // What the documentation lists is enough.
+    nodes[1].run::<()>("CONFIG SET maxmemory 0").await;
+    for node in &nodes {
+        let allowed = "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
+        node.run::<()>(&format!("ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}")).await;
+    }
+    let lean = open(&url(&nodes).replace("://", "://lean:pw@")).await.unwrap();
+    let revision = lean.create(&key, b"one", hour()).await.unwrap().unwrap();
+    assert!(lean.update(&key, b"two", hour(), &revision).await.unwrap().is_some());
+    assert_eq!(scan(&lean, 10).await.unwrap(), BTreeSet::from([key]));
+    assert!(lean.capabilities().evicts() && lean.delete(&key).await.unwrap());
     for node in &nodes {
         node.run::<()>("CONFIG SET requirepass hunter2").await;
     }
@@ -246,7 +256,13 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
         .unwrap_err();
     assert!(error.to_string().contains("no sentinel knows"), "{error}");
 
-    let store = open(&format!("{url}?sentinel_password=sentinels-pw")).await.unwrap();
+    for sentinel in &sentinels {
+        let mut connection = authorized(sentinel, "sentinels-pw").await;
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "asker", "on", ">pw", "-@all", "+sentinel|get-master-addr-by-name"]);
+        command.exec_async(&mut connection).await.unwrap();
+    }
+    let store = open(&format!("{url}?sentinel_username=asker&sentinel_password=pw")).await.unwrap();
     let key = key();
     let mut revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
     replicated(&primary).await;
@@ -310,8 +326,14 @@ async fn replicated(server: &Server) {
     .await;
 }
 
+/// Asked again when a failover, which closes all connections, comes in between.
 async fn replication(server: &Server) -> String {
-    redis::cmd("INFO").arg("replication").query_async(&mut authorized(server, "pw").await).await.unwrap()
+    let client = redis::Client::open(format!("redis://:pw@127.0.0.1:{}", server.port)).unwrap();
+    eventually("INFO", async || {
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.ok()
+    })
+    .await
 }
 
 async fn authorized(server: &Server, password: &str) -> redis::aio::MultiplexedConnection {

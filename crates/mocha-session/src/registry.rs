@@ -26,7 +26,7 @@ const SCHEMES: &[(&[&str], &str)] = &[
         &["redis", "rediss", "valkey", "valkeys", "redis+*", "rediss+*", "valkey+*", "unix"],
         "the cargo feature `redis`",
     ),
-    (&["memcache", "memcached"], "the cargo feature `memcache`"),
+    (&["memcache", "memcached", "memcaches", "memcache+*"], "the cargo feature `memcache`"),
     (&["s3"], "the cargo feature `s3`"),
     (&["gs", "google_storage"], "the cargo feature `gcs`"),
     (&["postgres", "postgresql", "postgres+*", "postgresql+*"], "the cargo feature `postgres`"),

@@ -31,7 +31,7 @@ pub(crate) fn postgres(place: &Place) -> Result<Vec<String>> {
     server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     server.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
     // A crash of the whole machine may lose this data: nobody will miss it.
-    server.args(["-c", "fsync=off", "-c", "max_connections=300"]);
+    server.args(["-c", "fsync=off", "-c", "max_connections=500"]);
     let mut server = place.spawn_ending_on(Signal::Int, "postgres", &server)?;
 
     let url = |database: &str| format!("postgresql://app:{PASSWORD}@127.0.0.1:{port}/{database}");

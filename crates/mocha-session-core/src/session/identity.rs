@@ -7,7 +7,7 @@ use crate::content::{Content, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
-use crate::owners::{self, Entry};
+use crate::owners::{self, Entry, Seen};
 use crate::record::Kind;
 use crate::store::StorageKey;
 use crate::vault::{Attempt, Draft, Vault, pause};
@@ -144,17 +144,17 @@ pub(super) async fn destroy(
 struct Login {
     owner: Text,
     handle: u64,
-    epoch: Option<u64>,
+    seen: Seen,
 }
 
 impl Login {
     async fn prepare(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Option<Self>> {
         let Some((owner, handle)) = change::login_of(log) else { return Ok(None) };
-        let epoch = match handle {
+        let seen = match handle {
             0 => None,
-            _ => shared.owners.read(vault, owner).await?.map(|index| index.epoch),
+            _ => shared.owners.find(vault, owner).await?,
         };
-        Ok(Some(Self { owner: owner.clone(), handle, epoch }))
+        Ok(Some(Self { owner: owner.clone(), handle, seen }))
     }
 }
 
@@ -219,7 +219,7 @@ async fn enter(
         label: content.label.clone(),
         revoked: false,
     };
-    let Some(room) = shared.owners.enter(vault, &login.owner, login.epoch, &entry).await? else {
+    let Some(room) = shared.owners.enter(vault, &login.owner, &login.seen, &entry).await? else {
         return Ok(false);
     };
     let mut gone = Vec::new();

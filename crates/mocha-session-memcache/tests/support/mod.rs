@@ -1,6 +1,7 @@
 //! Servers for the fault tests: memcached processes of their own, a proxy that misbehaves, an impostor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use mocha_session_core::store::{Expiry, StorageKey};
+use mocha_session_core::Error;
+use mocha_session_core::store::{Bytes, Expiry, SessionStore, StorageKey};
+use mocha_session_memcache::MemcacheStore;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -118,6 +121,26 @@ fn spawn(port: u16, options: &[String]) -> Option<Child> {
 
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) async fn open(url: &str) -> MemcacheStore {
+    MemcacheStore::connect(url).await.unwrap()
+}
+
+/// What stands under a key.
+pub(crate) async fn value(store: &MemcacheStore, key: &StorageKey) -> Option<Bytes> {
+    store.load(key).await.unwrap().map(|stored| stored.value().clone())
+}
+
+pub(crate) fn name(key: &StorageKey) -> String {
+    format!("session:{key}")
+}
+
+/// No error shows a password.
+pub(crate) fn assert_hidden(error: &Error) {
+    for shown in [error.to_string(), format!("{error:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }
 
 pub(crate) fn key(number: u64) -> StorageKey {

@@ -38,14 +38,14 @@ pub(crate) fn hour() -> Expiry {
     Expiry::after(Duration::from_hours(1), SystemTime::now())
 }
 
-/// Tries again until it works, for twenty seconds.
+/// Tries again until it works, for forty seconds.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(40);
     loop {
         if let Some(done) = attempt().await {
             return done;
         }
-        assert!(Instant::now() < end, "{what}: not within twenty seconds");
+        assert!(Instant::now() < end, "{what}: not within forty seconds");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }

@@ -213,6 +213,7 @@ async fn about(State(app): State<App>) -> Answer {
 
 impl App {
     /// A page with what all pages show: the messages that wait, who is logged in, where the session lives.
+    #[allow(clippy::unnecessary_wraps, reason = "every handler ends in it")]
     fn page(&self, name: &str, session: &Session, own: Value) -> Answer {
         let messages: Vec<_> =
             session.flash().messages().iter().map(|m| (m.level().as_str(), m.text().to_owned())).collect();
