@@ -178,31 +178,40 @@ impl SqlStore {
         cursor: Option<&ScanCursor>,
         limit: usize,
     ) -> Result<(Vec<(String, i64)>, Option<ScanCursor>)> {
+        let rows = rows_limit(limit);
         if let Some(by_block) = &self.sql.by_block {
-            let (from, end) = self.blocks(by_block, cursor).await?;
+            let (from, end) = self.blocks(by_block, cursor, rows).await?;
             if from < end {
-                let to = from.saturating_add(rows_limit(limit) / ROWS_PER_BLOCK + 1).min(end);
+                let to = from.saturating_add((rows / ROWS_PER_BLOCK).max(1)).min(end);
                 let args = [Arg::Number(from), Arg::Number(to)];
                 let rows = self.read("sweep", || self.readers.numbers(&by_block.expiries, &args)).await?;
-                return Ok((rows, (to < end).then(|| ScanCursor::new(format!("{to}/{end}")))));
+                let next = (to < end).then(|| ScanCursor::new(format!("{BLOCKS}{to}/{end}")));
+                return Ok((rows, next));
             }
         }
         let (after, before) = self.bounds(cursor);
-        let limit = rows_limit(limit);
+        let limit = rows;
         let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
         let rows = self.read("sweep", || self.readers.numbers(&self.sql.expiries, &args)).await?;
         let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
         Ok((rows, next))
     }
 
-    /// The block a sweep is at, and where the table ended when it began. A table that has no blocks of its own (it is
-    /// partitioned, or empty) ends at 0 and is swept by id.
-    async fn blocks(&self, by_block: &ByBlock<SqlStr>, cursor: Option<&ScanCursor>) -> Result<(i64, i64)> {
-        match cursor.map(ScanCursor::as_str) {
+    /// The block a sweep is at, and where the table ended when it began. Both are 0 for a sweep that goes by id: in
+    /// batches that are smaller than a block, or over a table that has no blocks of its own (it is partitioned, or empty).
+    async fn blocks(
+        &self,
+        by_block: &ByBlock<SqlStr>,
+        cursor: Option<&ScanCursor>,
+        rows: i64,
+    ) -> Result<(i64, i64)> {
+        match cursor {
+            None if rows < 2 * ROWS_PER_BLOCK => Ok((0, 0)),
             None => Ok((0, self.read("sweep", || self.readers.number(&by_block.count)).await?)),
-            Some(text) => {
-                let (from, end) = text.split_once('/').unwrap_or_default();
-                Ok((from.parse().unwrap_or(0), end.parse().unwrap_or(0)))
+            Some(cursor) => {
+                let at = cursor.as_str().strip_prefix(BLOCKS).and_then(|at| at.split_once('/'));
+                let at = at.and_then(|(from, end)| Some((from.parse().ok()?, end.parse().ok()?)));
+                Ok(at.unwrap_or_default())
             }
         }
     }
@@ -317,8 +326,11 @@ pub(crate) struct Facts {
 /// meet; each time somebody else got on.
 const ROLLED_BACK_RETRIES: usize = 10;
 
-/// How many sessions of a few hundred bytes a block of PostgreSQL's holds.
-const ROWS_PER_BLOCK: i64 = 20;
+/// How many sessions a block of PostgreSQL's is reckoned to hold: about 20 of 300 bytes, at most 75 of the smallest.
+const ROWS_PER_BLOCK: i64 = 40;
+
+/// How a cursor begins that counts blocks. No id has a space.
+const BLOCKS: &str = "blocks ";
 
 fn fresh_revision() -> i64 {
     fastrand::i64(..)

@@ -76,33 +76,39 @@ async fn fill(store: &dyn SessionStore, live: usize, expired: usize) -> Vec<Stor
 async fn applications_that_share_a_table_touch_only_their_own() {
     let folder = tempfile::tempdir().unwrap();
     for engine in Engine::all(&folder) {
-        let table = fresh_name();
-        // The empty prefix sees names that begin with what could be one of its keys.
-        let prefixes = ["", "shop:", "shop:a", "abc", "f00:"];
-        let mut stores = Vec::new();
-        for prefix in prefixes {
-            let url = engine.with(&format!("table={table}&prefix={prefix}"));
-            stores.push(url.open().await.unwrap().store().unwrap().clone());
+        // Pages that are smaller than what lies between, and batches that PostgreSQL takes by the block.
+        for limit in [3, 100] {
+            share_a_table(&engine, limit).await;
         }
-        let key = fresh_key();
-        for (store, prefix) in stores.iter().zip(prefixes) {
-            fill(&**store, 5, 10).await;
-            store.create(&key, prefix.as_bytes(), hour()).await.unwrap().unwrap();
+    }
+}
+
+async fn share_a_table(engine: &Engine, limit: usize) {
+    let table = fresh_name();
+    // The empty prefix sees names that begin with what could be one of its keys.
+    let prefixes = ["", "shop:", "shop:a", "abc", "f00:"];
+    let mut stores = Vec::new();
+    for prefix in prefixes {
+        let url = engine.with(&format!("table={table}&prefix={prefix}"));
+        stores.push(url.open().await.unwrap().store().unwrap().clone());
+    }
+    let key = fresh_key();
+    for (store, prefix) in stores.iter().zip(prefixes) {
+        fill(&**store, 5, 10).await;
+        store.create(&key, prefix.as_bytes(), hour()).await.unwrap().unwrap();
+    }
+    for (at, store) in stores.iter().enumerate() {
+        assert_eq!(sweep(&**store, limit).await, (16, 10), "{} `{}`", engine.name, prefixes[at]);
+        for other in &stores[at + 1..] {
+            assert_eq!(count(&**other).await, 16, "{} `{}`", engine.name, prefixes[at]);
         }
-        for (at, store) in stores.iter().enumerate() {
-            // Pages that are smaller than what lies between.
-            assert_eq!(sweep(&**store, 3).await, (16, 10), "{} `{}`", engine.name, prefixes[at]);
-            for other in &stores[at + 1..] {
-                assert_eq!(count(&**other).await, 16, "{} `{}`", engine.name, prefixes[at]);
-            }
-        }
-        for (store, prefix) in stores.iter().zip(prefixes) {
-            assert_eq!(count(&**store).await, 6, "{} `{prefix}`", engine.name);
-            assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], prefix.as_bytes());
-        }
-        if engine.name != "sqlite" {
-            run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
-        }
+    }
+    for (store, prefix) in stores.iter().zip(prefixes) {
+        assert_eq!(count(&**store).await, 6, "{} `{prefix}`", engine.name);
+        assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], prefix.as_bytes());
+    }
+    if engine.name != "sqlite" {
+        run_sql(engine, |_| format!("DROP TABLE {table}")).await;
     }
 }
 
@@ -152,7 +158,7 @@ async fn partitioned_table_of_postgresql_is_swept() {
     let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
     let options = SqlOptions::new().with_table(Table::new(&table).unwrap()).with_create(false);
     let store = SqlStore::postgres(pool, options).await.unwrap();
-    fill(&store, 20, 70).await;
-    assert_eq!(sweep(&store, 16).await, (90, 70));
+    fill(&store, 50, 150).await;
+    assert_eq!(sweep(&store, 100).await, (200, 150));
     run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
 }
