@@ -163,7 +163,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "it speaks to whoever starts it")]
-pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let url = format!("redb:///{}", folder.path().join("sessions.redb").display());
     let manager = SessionManager::new(Registry::builtin().register(DRIVER).open(&url).await?)?;
