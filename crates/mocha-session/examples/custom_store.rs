@@ -6,6 +6,7 @@
 //!
 //! `tests/custom_store.rs` proves it with the conformance suite.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +34,7 @@ const SESSIONS: TableDefinition<'static, &[u8], (u64, i64, &[u8])> = TableDefini
 type Sessions<'t> = Table<'t, &'static [u8], (u64, i64, &'static [u8])>;
 
 /// Sessions in a `redb` database. Its write transactions take turns, so comparing and setting in one is atomic.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RedbStore(Arc<Database>);
 
 impl RedbStore {
@@ -105,23 +106,27 @@ impl SessionStore for RedbStore {
         self.write(move |sessions| Ok(sessions.remove(&key.as_bytes()[..])?.is_some())).await
     }
 
-    async fn sweep(
-        &self,
-        now: SystemTime,
-        _cursor: Option<ScanCursor>,
-        _limit: usize,
-    ) -> Result<SweepReport> {
+    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
         let now =
             i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
-        // One transaction looks and removes, so nothing is refreshed in between; a huge table would want batches.
+        let after = cursor.and_then(|cursor| StorageKey::parse(cursor.as_str()));
+        // One transaction looks and removes, so nothing is refreshed in between.
         self.write(move |sessions| {
-            let (mut examined, mut removed) = (0, 0);
-            sessions.retain(|_, (_, expires, _)| {
-                examined += 1;
-                removed += u64::from(expires <= now);
-                expires > now
-            })?;
-            Ok(SweepReport::new(examined, removed, None))
+            let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key.as_bytes()[..]));
+            let mut batch = Vec::new();
+            for entry in sessions.range::<&[u8]>((from, Bound::Unbounded))?.take(limit) {
+                let (key, value) = entry?;
+                batch.extend(
+                    <[u8; StorageKey::BYTES]>::try_from(key.value()).map(|key| (key, value.value().1 <= now)),
+                );
+            }
+            let mut removed = 0;
+            for (key, _) in batch.iter().filter(|(_, expired)| *expired) {
+                removed += u64::from(sessions.remove(&key[..])?.is_some());
+            }
+            let last = batch.last().filter(|_| batch.len() == limit);
+            let next = last.map(|(key, _)| ScanCursor::new(StorageKey::from_bytes(*key).to_string()));
+            Ok(SweepReport::new(batch.len() as u64, removed, next))
         })
         .await
     }

@@ -23,7 +23,7 @@ const DRIVERS: &[Driver] = &[
 const SCHEMES: &[(&[&str], &str)] = &[
     (&["memory"], "the cargo feature `memory`"),
     (
-        &["redis", "rediss", "valkey", "valkeys", "redis+*", "rediss+*", "valkey+*", "unix"],
+        &["redis", "rediss", "valkey", "valkeys", "redis+*", "rediss+*", "valkey+*", "valkeys+*", "unix"],
         "the cargo feature `redis`",
     ),
     (&["memcache", "memcached", "memcaches", "memcache+*"], "the cargo feature `memcache`"),

@@ -11,12 +11,18 @@
 #[path = "../examples/custom_store.rs"]
 mod custom_store;
 
+use std::sync::OnceLock;
+
 use custom_store::RedbStore;
 
-/// The store, and the folder that must live as long.
+/// The same database every time, as a second handle in this process would have it.
 async fn open() -> Option<RedbStore> {
-    let folder = tempfile::tempdir().unwrap().keep();
-    Some(RedbStore::new(redb::Database::create(folder.join("sessions.redb")).unwrap()))
+    static STORE: OnceLock<RedbStore> = OnceLock::new();
+    let store = STORE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap().keep();
+        RedbStore::new(redb::Database::create(folder.join("sessions.redb")).unwrap())
+    });
+    Some(store.clone())
 }
 
 mocha_session_conformance::suite!(own_store, open);
