@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::proxy::Proxy;
+use common::proxy::{Proxy, refusing};
 use common::{Engine, fresh_key, hour};
 use mocha_session_core::store::SessionStore as _;
 use mocha_session_core::{ErrorKind, Storage};
@@ -51,9 +51,8 @@ async fn settle() {
 async fn server_that_is_down_at_opening_is_unavailable_at_once() {
     for engine in Engine::servers() {
         let began = Instant::now();
-        // A port where nobody listens: it was free a moment ago.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let error = engine.at(&free).open().await.unwrap_err();
+        let nobody = refusing("127.0.0.1:0");
+        let error = engine.at(&nobody.local_addr().unwrap().to_string()).open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
         assert!(began.elapsed() < Duration::from_secs(1), "{}: {:?}", engine.name, began.elapsed());
     }
@@ -81,7 +80,7 @@ async fn server_that_goes_down_is_unavailable_never_absent_and_its_return_is_not
         assert!(down.elapsed() < Duration::from_secs(5), "{}: {:?}", engine.name, down.elapsed());
         assert!(began.elapsed() < Duration::from_secs(10), "{}: {:?}", engine.name, began.elapsed());
 
-        proxy.up().await;
+        proxy.up();
         let stored = store.load(&key).await.unwrap().expect("acknowledged before");
         assert_eq!(&stored.value()[..], b"kept");
         assert!(store.update(&key, b"new", hour(), stored.revision()).await.unwrap().is_some());
@@ -96,7 +95,7 @@ async fn reads_survive_a_restart_of_the_server_unnoticed() {
         store.create(&key, b"kept", hour()).await.unwrap().unwrap();
         for _ in 0..5 {
             warm_up(&storage).await;
-            proxy.cut();
+            proxy.cut().await;
             settle().await;
             // The pool is full of dead connections: the first is found out, the others then are asked before use.
             for _ in 0..10 {
@@ -112,7 +111,7 @@ async fn write_after_a_restart_meets_a_live_connection_when_the_pool_was_idle() 
     for (engine, proxy, storage) in behind_proxies().await {
         let store = storage.store().unwrap();
         warm_up(&storage).await;
-        proxy.cut();
+        proxy.cut().await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let created = store.create(&fresh_key(), b"x", hour()).await;
         assert!(created.as_ref().is_ok_and(Option::is_some), "{}: {created:?}", engine.name);
@@ -124,7 +123,7 @@ async fn write_that_meets_a_dead_connection_is_ambiguous_and_only_the_first() {
     for (engine, proxy, storage) in behind_proxies().await {
         let store = storage.store().unwrap();
         warm_up(&storage).await;
-        proxy.cut();
+        proxy.cut().await;
         settle().await;
         let error = store.create(&fresh_key(), b"x", hour()).await.unwrap_err();
         assert!(error.is_ambiguous(), "{}: {error}", engine.name);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 /// Listens on a port of its own, which stays the same when the server is "restarted".
@@ -15,6 +16,8 @@ pub struct Proxy {
     /// Counts up to cut what is connected.
     cuts: watch::Sender<usize>,
     listening: Option<tokio::task::JoinHandle<()>>,
+    /// Holds the port while nobody listens there.
+    down: Option<TcpSocket>,
     state: Arc<State>,
 }
 
@@ -24,7 +27,9 @@ struct State {
     lose_answer: AtomicBool,
     /// Passes on nothing that the server says.
     silent: AtomicBool,
+    /// How many connections were made, and how many of them are open.
     connections: AtomicUsize,
+    open: AtomicUsize,
 }
 
 impl Proxy {
@@ -36,6 +41,7 @@ impl Proxy {
             target: target.to_owned(),
             cuts: watch::channel(0).0,
             listening: None,
+            down: None,
             state: Arc::default(),
         };
         proxy.listen(listener);
@@ -52,8 +58,11 @@ impl Proxy {
     }
 
     /// Cuts every connection; new ones are taken, as by a server that was restarted.
-    pub fn cut(&self) {
+    pub async fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
+        while self.state.open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Cuts every connection and refuses new ones.
@@ -62,12 +71,13 @@ impl Proxy {
             listening.abort();
             let _ = listening.await;
         }
-        self.cut();
+        self.down = Some(refusing(&self.authority()));
+        self.cut().await;
     }
 
-    pub async fn up(&mut self) {
-        let listener = TcpListener::bind(self.authority()).await.unwrap();
-        self.listen(listener);
+    pub fn up(&mut self) {
+        let socket = self.down.take().expect("down before");
+        self.listen(socket.listen(64).unwrap());
     }
 
     pub fn lose_next_answer(&self) {
@@ -85,16 +95,25 @@ impl Proxy {
                 state.connections.fetch_add(1, Ordering::SeqCst);
                 let (target, mut cuts, state) = (target.clone(), cuts.clone(), Arc::clone(&state));
                 cuts.mark_unchanged();
+                state.open.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
-                    let Ok(server) = TcpStream::connect(target).await else { return };
                     tokio::select! {
-                        () = pass(client, server, &state) => {}
+                        () = pass(client, &target, &state) => {}
                         _ = cuts.changed() => {}
                     }
+                    state.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         }));
     }
+}
+
+/// A port that refuses connections: it is bound, so that no other test gets it, and nobody listens.
+pub fn refusing(authority: &str) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(authority.parse().unwrap()).unwrap();
+    socket
 }
 
 impl Drop for Proxy {
@@ -102,11 +121,12 @@ impl Drop for Proxy {
         if let Some(listening) = &self.listening {
             listening.abort();
         }
-        self.cut();
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, state: &State) {
+async fn pass(client: TcpStream, target: &str, state: &State) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let ask = async {
