@@ -6,7 +6,9 @@ mod driver;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod error;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-mod lease;
+mod lane;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod loan;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
@@ -23,8 +25,6 @@ mod server;
 pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod store;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-mod suspicion;
 
 /// The client library, so that a pool of your own is of the version this crate was built with.
 pub use sqlx;

@@ -2,6 +2,8 @@
 //!
 //! Works with MySQL 8 and MariaDB 10.6 or later.
 
+use std::sync::Arc;
+
 use mocha_session_core::store::Durability;
 use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
@@ -9,11 +11,12 @@ use sqlx::{ConnectOptions as _, Connection as _, MySql, MySqlConnection, MySqlPo
 
 use crate::dialect::{Dialect, Statements};
 use crate::error::Failure;
+use crate::lane::Lane;
+use crate::loan::Source;
 use crate::opening::{explain, prepare_table};
 use crate::pool::Pool;
-use crate::server::{ServerUrl, TlsMode, in_time, pool_options};
+use crate::server::{ServerUrl, TlsMode, in_time};
 use crate::store::{Facts, SqlOptions, SqlStore};
-use crate::suspicion::Suspicion;
 
 /// What a statement's other parameters and the protocol add to the value's own bytes, amply.
 const PACKET_OVERHEAD: usize = 1024;
@@ -37,13 +40,11 @@ pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore
     let server = ServerUrl::take(url)?;
     let connect = connect_options(url, &server)?;
     Ok(Box::pin(in_time(Dialect::MySql, async move {
-        // Not through the pool: it keeps trying a server that refuses, and so hides why for a while.
         let connected = connect.connect().await.map_err(Failure::unsent);
         let mut connection =
             connected.map_err(|failure| explain(failure, Dialect::MySql, &server.options))?;
-        let suspicion = Suspicion::default();
-        let pool = pool_options(server.max_connections, &suspicion).connect_lazy_with(connect);
-        let store = open(&mut connection, pool, server.options, suspicion).await;
+        let lane = Lane::new(connect, server.max_connections);
+        let store = open(&mut connection, Source::Lane(Arc::new(lane)), server.options).await;
         // The store is open whether or not the connection ends politely.
         let _ = connection.close().await;
         store
@@ -53,23 +54,22 @@ pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore
 impl SqlStore {
     /// A store on a MySQL or MariaDB pool of your own.
     ///
-    /// Set `test_before_acquire(false)` on the pool to save a round trip per call; a read that meets a dead connection is
-    /// tried again.
+    /// Set `test_before_acquire(false)` on the pool to save a round trip per call, a read that meets a dead connection is
+    /// tried again; and an `acquire_timeout` below the manager's deadline, which is five seconds by default.
     ///
     /// # Errors
     /// When the server is not reached, or the table is missing and cannot be created.
     pub async fn mysql(pool: MySqlPool, options: SqlOptions) -> Result<Self> {
         let connected = pool.acquire().await.map_err(Failure::unsent);
         let mut connection = connected.map_err(|failure| explain(failure, Dialect::MySql, &options))?;
-        open(&mut connection, pool, options, Suspicion::default()).await
+        open(&mut connection, Source::Pool(pool), options).await
     }
 }
 
 async fn open(
     connection: &mut MySqlConnection,
-    pool: MySqlPool,
+    source: Source<MySql>,
     options: SqlOptions,
-    suspicion: Suspicion,
 ) -> Result<SqlStore> {
     let (packet, flush): (i64, i64) = sqlx::query_as(
         "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)",
@@ -82,9 +82,8 @@ async fn open(
     let facts = Facts {
         durability: if flush == 1 { Durability::Disk } else { Durability::Delayed },
         max_value: Some(usize::try_from(packet).unwrap_or_default().saturating_sub(PACKET_OVERHEAD)),
-        suspicion,
     };
-    let pool = Pool::MySql(pool);
+    let pool = Pool::MySql(source);
     SqlStore::on(pool.clone(), pool, sql, options, facts)
 }
 

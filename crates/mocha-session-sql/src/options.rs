@@ -17,8 +17,8 @@ pub(crate) fn take_options(url: &mut StoreUrl) -> Result<SqlOptions> {
 }
 
 /// Takes `max_connections`.
-pub(crate) fn take_max_connections(url: &mut StoreUrl, default: u32) -> Result<u32> {
-    match url.take_parsed::<u32>("max_connections")? {
+pub(crate) fn take_max_connections(url: &mut StoreUrl, default: u16) -> Result<u16> {
+    match url.take_parsed::<u16>("max_connections")? {
         Some(0) => Err(url.refuse_option("max_connections", "must be at least 1")),
         given => Ok(given.unwrap_or(default)),
     }

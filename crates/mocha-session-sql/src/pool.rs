@@ -6,16 +6,16 @@ use sqlx::{Arguments as _, Encode, SqlStr, Type};
 use crate::dialect::Dialect;
 use crate::error::Failure;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-use crate::lease::Lease;
+use crate::loan::Source;
 
 /// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates placeholders nor
 /// knows every column type.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Pool {
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::PgPool),
+    Postgres(Source<sqlx::Postgres>),
     #[cfg(feature = "mysql")]
-    MySql(sqlx::MySqlPool),
+    MySql(Source<sqlx::MySql>),
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::SqlitePool),
 }
@@ -35,24 +35,24 @@ macro_rules! on_connection {
             #[cfg(feature = "postgres")]
             Pool::Postgres(pool) => {
                 type $db = sqlx::Postgres;
-                let mut lease = Lease::of(pool.acquire().await.map_err(Failure::unsent)?);
-                let $connection = lease.connection()?;
+                let mut loan = pool.lend().await?;
+                let $connection = loan.connection()?;
                 let result = $run.await;
-                lease.settle(result)
+                loan.settle(result)
             }
             #[cfg(feature = "mysql")]
             Pool::MySql(pool) => {
                 type $db = sqlx::MySql;
-                let mut lease = Lease::of(pool.acquire().await.map_err(Failure::unsent)?);
-                let $connection = lease.connection()?;
+                let mut loan = pool.lend().await?;
+                let $connection = loan.connection()?;
                 let result = $run.await;
-                lease.settle(result)
+                loan.settle(result)
             }
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(pool) => {
                 type $db = sqlx::Sqlite;
-                let mut lease = pool.acquire().await.map_err(Failure::unsent)?;
-                let $connection = &mut lease;
+                let mut loan = pool.acquire().await.map_err(Failure::unsent)?;
+                let $connection = &mut *loan;
                 $run.await.map_err(Failure::sent)
             }
         }
@@ -78,7 +78,7 @@ impl Pool {
         args: &[Arg<'_>],
     ) -> Result<Option<(i64, Vec<u8>)>, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_optional(&mut **connection)
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_optional(&mut *connection)
         })
     }
 
@@ -89,7 +89,7 @@ impl Pool {
         args: &[Arg<'_>],
     ) -> Result<Vec<(String, i64, Vec<u8>)>, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut **connection)
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut *connection)
         })
     }
 
@@ -100,14 +100,14 @@ impl Pool {
         args: &[Arg<'_>],
     ) -> Result<Vec<(String, i64)>, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut **connection)
+            sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut *connection)
         })
     }
 
     /// One number.
     pub(crate) async fn number(&self, sql: &SqlStr) -> Result<i64, Failure> {
         on_connection!(self, |connection, Db| {
-            sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut **connection)
+            sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut *connection)
         })
     }
 
@@ -116,7 +116,7 @@ impl Pool {
         on_connection!(self, |connection, Db| {
             let statement = sqlx::query_with::<Db, _>(sql.clone(), arguments::<Db>(args)?);
             async {
-                match statement.execute(&mut **connection).await {
+                match statement.execute(&mut *connection).await {
                     Ok(done) => Ok(done.rows_affected()),
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(0),
                     Err(error) => Err(error),

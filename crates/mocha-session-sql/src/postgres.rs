@@ -2,6 +2,8 @@
 //!
 //! Works with PostgreSQL 14 or later (13 sweeps slowly).
 
+use std::sync::Arc;
+
 use mocha_session_core::store::Durability;
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -9,11 +11,12 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres}
 
 use crate::dialect::{Dialect, Statements};
 use crate::error::Failure;
+use crate::lane::Lane;
+use crate::loan::Source;
 use crate::opening::{explain, prepare_table};
 use crate::pool::Pool;
-use crate::server::{ServerUrl, TlsMode, in_time, pool_options};
+use crate::server::{ServerUrl, TlsMode, in_time};
 use crate::store::{Facts, SqlOptions, SqlStore};
-use crate::suspicion::Suspicion;
 
 /// Reads the URL at once, and connects when the future is awaited.
 ///
@@ -37,13 +40,11 @@ pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore
     }
     let connect = connect_options(url, &server)?;
     Ok(Box::pin(in_time(Dialect::Postgres, async move {
-        // Not through the pool: it keeps trying a server that refuses, and so hides why for a while.
         let connected = connect.connect().await.map_err(Failure::unsent);
         let mut connection =
             connected.map_err(|failure| explain(failure, Dialect::Postgres, &server.options))?;
-        let suspicion = Suspicion::default();
-        let pool = pool_options(server.max_connections, &suspicion).connect_lazy_with(connect);
-        let store = open(&mut connection, pool, server.options, suspicion).await;
+        let lane = Lane::new(connect, server.max_connections);
+        let store = open(&mut connection, Source::Lane(Arc::new(lane)), server.options).await;
         // The store is open whether or not the connection ends politely.
         let _ = connection.close().await;
         store
@@ -53,23 +54,22 @@ pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore
 impl SqlStore {
     /// A store on a PostgreSQL pool of your own.
     ///
-    /// Set `test_before_acquire(false)` on the pool to save a round trip per call; a read that meets a dead connection is
-    /// tried again.
+    /// Set `test_before_acquire(false)` on the pool to save a round trip per call, a read that meets a dead connection is
+    /// tried again; and an `acquire_timeout` below the manager's deadline, which is five seconds by default.
     ///
     /// # Errors
     /// When the server is not reached, is a read-only standby, or the table is missing and cannot be created.
     pub async fn postgres(pool: PgPool, options: SqlOptions) -> Result<Self> {
         let connected = pool.acquire().await.map_err(Failure::unsent);
         let mut connection = connected.map_err(|failure| explain(failure, Dialect::Postgres, &options))?;
-        open(&mut connection, pool, options, Suspicion::default()).await
+        open(&mut connection, Source::Pool(pool), options).await
     }
 }
 
 async fn open(
     connection: &mut PgConnection,
-    pool: PgPool,
+    source: Source<Postgres>,
     options: SqlOptions,
-    suspicion: Suspicion,
 ) -> Result<SqlStore> {
     let (standby, commit, fsync, version): (bool, String, String, i32) = sqlx::query_as(
         "SELECT pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync'), \
@@ -97,8 +97,8 @@ async fn open(
         sql.by_block = None;
     }
     prepare_table::<Postgres>(connection, Dialect::Postgres, &sql, &options).await?;
-    let pool = Pool::Postgres(pool);
-    SqlStore::on(pool.clone(), pool, sql, options, Facts { durability, max_value: None, suspicion })
+    let pool = Pool::Postgres(source);
+    SqlStore::on(pool.clone(), pool, sql, options, Facts { durability, max_value: None })
 }
 
 fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgConnectOptions> {

@@ -1,35 +1,15 @@
-//! What the two servers share: how a pool is set up, how a server is knocked at, and the options of their URLs.
+//! What the two servers share: how long opening may take, and the options of their URLs.
 
 use std::time::Duration;
 
 use mocha_session_core::{Error, ErrorKind, Host, Result, StoreUrl};
-use sqlx::pool::PoolOptions;
-use sqlx::{Connection as _, Database};
 
 use crate::dialect::Dialect;
 use crate::options::{take_max_connections, take_options};
 use crate::store::SqlOptions;
-use crate::suspicion::Suspicion;
 
 /// How long opening a store waits for the server.
 const OPENING: Duration = Duration::from_secs(10);
-
-/// How long a call waits for a connection. Less than the core's deadline of five seconds, so that a server that is down
-/// is reported as that, nothing having been done, and not as a timeout whose outcome nobody knows.
-const WAITING: Duration = Duration::from_secs(4);
-
-/// A pool that asks a connection whether it lives only when there is reason to doubt it.
-pub(crate) fn pool_options<DB: Database>(most: u32, suspicion: &Suspicion) -> PoolOptions<DB> {
-    let suspicion = suspicion.clone();
-    PoolOptions::new()
-        .max_connections(most)
-        .acquire_timeout(WAITING)
-        .test_before_acquire(false)
-        .before_acquire(move |connection: &mut DB::Connection, about| {
-            let doubtful = suspicion.falls_on(about.idle_for);
-            Box::pin(async move { Ok(!doubtful || connection.ping().await.is_ok()) })
-        })
-}
 
 /// Waits for a server to be opened, but not for ever.
 pub(crate) async fn in_time<T>(dialect: Dialect, opening: impl Future<Output = Result<T>>) -> Result<T> {
@@ -48,7 +28,7 @@ pub(crate) struct ServerUrl {
     pub port: Option<u16>,
     pub database: Option<String>,
     pub options: SqlOptions,
-    pub max_connections: u32,
+    pub max_connections: usize,
     pub tls: Tls,
 }
 
@@ -82,7 +62,7 @@ impl ServerUrl {
             port: host.and_then(Host::port),
             database,
             options: take_options(url)?,
-            max_connections: take_max_connections(url, 10)?,
+            max_connections: take_max_connections(url, 10)?.into(),
             tls: Tls::take(url)?,
         })
     }

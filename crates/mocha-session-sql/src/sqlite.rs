@@ -14,7 +14,6 @@ use crate::opening::{explain, prepare_table};
 use crate::options::{take_max_connections, take_options};
 use crate::pool::Pool;
 use crate::store::{Facts, SqlOptions, SqlStore};
-use crate::suspicion::Suspicion;
 
 /// How long a write waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
@@ -103,7 +102,7 @@ async fn open_memory(options: SqlOptions) -> Result<SqlStore> {
 async fn open_file(
     file: PathBuf,
     options: SqlOptions,
-    readers: u32,
+    readers: u16,
     synchronous: SqliteSynchronous,
 ) -> Result<SqlStore> {
     if let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) {
@@ -135,9 +134,9 @@ async fn open_file(
 }
 
 /// Connections to a file do not go stale; and one to memory must stay.
-fn pool_options(most: u32) -> SqlitePoolOptions {
+fn pool_options(most: u16) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        .max_connections(most)
+        .max_connections(most.into())
         .acquire_timeout(BUSY)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -160,7 +159,7 @@ async fn open(writer: SqlitePool, readers: SqlitePool, options: SqlOptions) -> R
     };
     let sql = Statements::new(Dialect::Sqlite, &options.table);
     prepare_table::<Sqlite>(&mut connection, Dialect::Sqlite, &sql, &options).await?;
-    let facts = Facts { durability, max_value: None, suspicion: Suspicion::default() };
+    let facts = Facts { durability, max_value: None };
     drop(connection);
     SqlStore::on(Pool::Sqlite(writer), Pool::Sqlite(readers), sql, options, facts)
 }

@@ -13,7 +13,6 @@ use sqlx::SqlStr;
 use crate::dialect::{ByBlock, SWEEP_WIDTH, Statements, Table};
 use crate::error::{Failure, Intent};
 use crate::pool::{Arg, Pool};
-use crate::suspicion::Suspicion;
 
 /// Which table a [`SqlStore`] uses, and whether it may create it.
 ///
@@ -88,7 +87,6 @@ pub struct SqlStore {
     table: Table,
     space: KeySpace,
     capabilities: Capabilities,
-    suspicion: Suspicion,
 }
 
 impl SqlStore {
@@ -112,7 +110,6 @@ impl SqlStore {
                 Some(bytes) => capabilities.with_max_value(bytes),
                 None => capabilities,
             },
-            suspicion: facts.suspicion,
         })
     }
 
@@ -123,7 +120,6 @@ impl SqlStore {
     {
         let mut seen = look().await;
         if seen.as_ref().is_err_and(Failure::broken) {
-            self.suspicion.raise();
             seen = look().await;
         }
         seen.map_err(|failure| self.explain(operation, Intent::Read, failure))
@@ -140,12 +136,7 @@ impl SqlStore {
                 _ => break,
             }
         }
-        done.map_err(|failure| {
-            if failure.broken() {
-                self.suspicion.raise();
-            }
-            self.explain(operation, Intent::Write, failure)
-        })
+        done.map_err(|failure| self.explain(operation, Intent::Write, failure))
     }
 
     fn explain(&self, operation: &'static str, intent: Intent, failure: Failure) -> Error {
@@ -317,7 +308,6 @@ impl fmt::Debug for SqlStore {
 pub(crate) struct Facts {
     pub durability: Durability,
     pub max_value: Option<usize>,
-    pub suspicion: Suspicion,
 }
 
 /// How often a statement that was rolled back because of others is sent again.

@@ -30,6 +30,8 @@ struct State {
     /// How many connections were made, and how many of them are open.
     connections: AtomicUsize,
     open: AtomicUsize,
+    /// How often the server said something.
+    answers: AtomicUsize,
 }
 
 impl Proxy {
@@ -55,6 +57,11 @@ impl Proxy {
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often the server said something.
+    pub fn answers(&self) -> usize {
+        self.state.answers.load(Ordering::SeqCst)
     }
 
     /// Cuts every connection; new ones are taken, as by a server that was restarted.
@@ -135,6 +142,7 @@ async fn pass(client: TcpStream, target: &str, state: &State) {
     let answer = async {
         let mut buffer = [0; 16 * 1024];
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+            state.answers.fetch_add(1, Ordering::SeqCst);
             if state.lose_answer.swap(false, Ordering::SeqCst) {
                 return;
             }
