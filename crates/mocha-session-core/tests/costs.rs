@@ -8,6 +8,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mocha_session_core::{RequestInfo, Session, SessionManager};
@@ -118,6 +120,29 @@ async fn a_hot_session_costs_n_writes_in_one_process() {
     }
     assert_eq!(app.store.calls(), calls(0, 0, 50));
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(50));
+}
+
+#[tokio::test]
+async fn an_update_runs_once_unless_somebody_else_wrote() {
+    for (others, runs) in [(0, 1), (1, 2)] {
+        let app = App::new();
+        let mut browser = Browser::new();
+        browser.request(&app.manager, |session| session.insert("n", 0)).await.unwrap();
+        let (lazy, session) = browser.start(&app.manager).await;
+        let counted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&counted);
+        let add = move |n: Option<u32>| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            n.unwrap_or(0) + 1
+        };
+        session.update("n", add).unwrap();
+        for _ in 0..others {
+            browser.clone().request(&app.other_process(), |other| other.insert("n", 10)).await.unwrap();
+        }
+        app.manager.finish(&lazy, 200).await.unwrap();
+        assert_eq!(counted.load(Ordering::SeqCst), runs);
+        assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(10 * others + 1));
+    }
 }
 
 /// The allocations of polling a future that never waits.

@@ -2,6 +2,7 @@
 
 use super::change::{self, Change};
 use super::identity;
+use super::load::reopen;
 use super::state::{Base, Line, Stored, gone};
 use crate::content::Content;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +21,8 @@ pub(crate) struct Job {
     /// The content of `base`.
     pub(crate) loaded: Content,
     pub(crate) log: Vec<Change>,
+    /// What `log` makes of `loaded`, where that is known already.
+    pub(crate) view: Option<Content>,
     pub(crate) rotate: bool,
 }
 
@@ -53,7 +56,8 @@ impl Job {
 }
 
 /// Does the job.
-pub(crate) async fn run(shared: &Shared, job: &Job) -> Result<Outcome> {
+pub(crate) async fn run(shared: &Shared, job: &mut Job) -> Result<Outcome> {
+    let view = job.view.take();
     match &shared.backend {
         Backend::Client(_) => client_side(shared, job),
         Backend::Store { vault, .. } => {
@@ -76,7 +80,7 @@ pub(crate) async fn run(shared: &Shared, job: &Job) -> Result<Outcome> {
                     if job.is_rotation() && (login || !empties()?) {
                         identity::rotate(shared, vault, stored, &job.loaded, &job.log).await?
                     } else {
-                        in_place(shared, vault, stored, &job.loaded, &job.log, ROUNDS).await?
+                        in_place(shared, vault, stored, (&job.loaded, &job.log), view, ROUNDS).await?
                     }
                 }
                 Some(Base::Client { .. }) => {
@@ -97,12 +101,15 @@ pub(crate) async fn run(shared: &Shared, job: &Job) -> Result<Outcome> {
 }
 
 /// Writes the changes over the session where it is. With an empty log it moves the idle deadline, if that is due.
+///
+/// `view` is what the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and no closure of an
+/// update run, a second time.
 pub(crate) async fn in_place(
     shared: &Shared,
     vault: &Vault,
     stored: &Stored,
-    loaded: &Content,
-    log: &[Change],
+    (loaded, log): (&Content, &[Change]),
+    mut view: Option<Content>,
     rounds: u32,
 ) -> Result<Outcome> {
     let mut turn = shared.turn(&stored.place.key).await;
@@ -113,7 +120,7 @@ pub(crate) async fn in_place(
             turn.leave(&latest, &record);
             return Ok(Outcome::Gone);
         }
-        reloaded = Some(Content::read(vault.open(&record, &stored.place.seal)?)?);
+        reloaded = Some(reopen(vault, &stored.place, &record)?);
         version = latest;
     }
     let commit = fastrand::u64(1..);
@@ -124,7 +131,10 @@ pub(crate) async fn in_place(
         if shared.policy.effective(base, version.header.deadline) <= now {
             return Ok(Outcome::Gone);
         }
-        let mut next = change::replay(base, log)?;
+        let mut next = match view.take().filter(|_| reloaded.is_none()) {
+            Some(view) => view,
+            None => change::replay(base, log)?,
+        };
         let refresh = shared.policy.wants_refresh(base, version.header.deadline, now);
         if next.same(base) && (base.is_empty() || !refresh) {
             return Ok(Outcome::Committed(committed(stored, version, next, None)));
@@ -145,7 +155,7 @@ pub(crate) async fn in_place(
                     return Ok(Outcome::Gone);
                 }
                 if done.header.commits[0] != commit {
-                    next = Content::read(vault.open(&record, &stored.place.seal)?)?;
+                    next = reopen(vault, &stored.place, &record)?;
                 }
                 let line = if emptied {
                     Some(Line::Remove)
@@ -157,7 +167,7 @@ pub(crate) async fn in_place(
             }
             Attempt::Changed(found) => {
                 let Some((changed, record)) = found.live() else { return Ok(Outcome::Gone) };
-                reloaded = Some(Content::read(vault.open(&record, &stored.place.seal)?)?);
+                reloaded = Some(reopen(vault, &stored.place, &record)?);
                 version = changed;
                 if round + 1 < rounds {
                     pause(round).await;

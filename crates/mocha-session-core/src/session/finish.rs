@@ -97,12 +97,14 @@ fn shows_messages(status: u16) -> bool {
 
 fn take_job(inner: &Inner) -> Job {
     let mut state = inner.state();
-    let loaded = state.original.take().unwrap_or_else(|| state.view.clone());
+    let view = state.view.clone();
+    let loaded = state.original.take().unwrap_or_else(|| view.clone());
     let job = Job {
         doomed: state.doomed.take(),
         base: state.base.clone(),
         loaded,
         log: std::mem::take(&mut state.log),
+        view: Some(view),
         rotate: std::mem::take(&mut state.rotate),
     };
     state.flash.pushed(change::pushed_ids(&job.log));
@@ -110,8 +112,8 @@ fn take_job(inner: &Inner) -> Job {
 }
 
 /// Runs a job and takes its outcome over; whether the session is still there. What could not be committed is as it was.
-async fn settle(inner: &Inner, job: Job) -> Result<bool> {
-    let outcome = commit::run(&inner.shared, &job).await;
+async fn settle(inner: &Inner, mut job: Job) -> Result<bool> {
+    let outcome = commit::run(&inner.shared, &mut job).await;
     let mut state = inner.state();
     match outcome {
         Ok(Outcome::Committed(Committed { base, content, line })) => {
@@ -163,12 +165,12 @@ async fn refresh(inner: &Inner) -> Option<Line> {
     };
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, .. }, Base::Stored(stored)) => {
-            commit::in_place(shared, vault, stored, &content, &[], 1).await
+            commit::in_place(shared, vault, stored, (&content, &[]), None, 1).await
         }
         _ => {
-            let base = Some(base.clone());
-            commit::run(shared, &Job { doomed: None, base, loaded: content, log: Vec::new(), rotate: stale })
-                .await
+            let (base, log) = (Some(base.clone()), Vec::new());
+            let mut job = Job { doomed: None, base, loaded: content, log, view: None, rotate: stale };
+            commit::run(shared, &mut job).await
         }
     };
     match outcome {

@@ -2,6 +2,7 @@
 
 use super::change::{self, Change};
 use super::commit::{Committed, Outcome, ROUNDS, committed, contended};
+use super::load::reopen;
 use super::state::{Line, Stored};
 use crate::content::{Content, Owner};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,7 +75,7 @@ async fn rotate_to(
         turn.latest().filter(|(latest, _)| latest.revision != old.version.revision)
     {
         if latest.header.kind == Kind::Live {
-            reloaded = Some(Content::read(vault.open(&record, &old.place.seal)?)?);
+            reloaded = Some(reopen(vault, &old.place, &record)?);
             version = Some(latest);
         } else {
             turn.leave(&latest, &record);
@@ -111,7 +112,7 @@ async fn rotate_to(
             }
             Attempt::Changed(found) => match found.live() {
                 Some((changed, record)) => {
-                    reloaded = Some(Content::read(vault.open(&record, &old.place.seal)?)?);
+                    reloaded = Some(reopen(vault, &old.place, &record)?);
                     version = Some(changed);
                     pause(round).await;
                 }

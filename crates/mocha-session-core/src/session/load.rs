@@ -1,10 +1,12 @@
 //! From cookie text to a live session.
 
+use bytes::Bytes;
+
 use crate::client::Opened;
 use crate::content::Content;
 use crate::error::Result;
 use crate::headers::CookieHeaders;
-use crate::id::SessionId;
+use crate::id::{Place, SessionId};
 use crate::manager::{Backend, Shared};
 use crate::record::Kind;
 use crate::session::state::{Base, Stored};
@@ -84,7 +86,7 @@ pub(crate) async fn from_store(
     if version.header.kind != Kind::Live {
         return Ok(None);
     }
-    let content = Content::read(vault.open(&record, &place.seal)?)?;
+    let content = reopen(vault, &place, &record)?;
     if shared.policy.effective(&content, version.header.deadline) <= vault.now() {
         return Ok(None);
     }
@@ -96,6 +98,11 @@ pub(crate) async fn from_store(
         }
     }
     Ok(Some((Stored { id, place, version }, content)))
+}
+
+/// The content of a live session's record, opened under the session's own key.
+pub(super) fn reopen(vault: &Vault, place: &Place, record: &Bytes) -> Result<Content> {
+    Content::read(vault.open(record, &place.seal)?)
 }
 
 fn each_value(shared: &Shared, cookies: &dyn CookieHeaders, mut f: impl FnMut(&[u8])) {
