@@ -1,0 +1,30 @@
+//! The harness of `cargo xtask bench`: the same requests, the same data and the same measurements for every library.
+//!
+//! A *subject* is an application over one library and one engine. Its *visitors* send requests straight into it, with no
+//! socket in between. A worker process holds one subject and measures what it is told to on its standard input, so that
+//! rounds of several subjects can be interleaved; see [`worker`].
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    reason = "a program that nobody else uses, and that had better stop than measure nonsense"
+)]
+
+pub mod axum_client;
+pub mod counted;
+pub mod data;
+pub mod measure;
+pub mod visitor;
+pub mod worker;
+
+#[cfg(feature = "ours")]
+pub mod floor;
+#[cfg(feature = "ours")]
+pub mod ideal;
+#[cfg(feature = "ours")]
+pub mod ours;

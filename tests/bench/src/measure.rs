@@ -1,0 +1,116 @@
+//! The measurements: processor time in one task, latencies and throughput of many, and a marked stretch for callgrind.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+
+use crate::visitor::{Client, Visitor, Workload};
+
+/// What one round in one task cost.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Single {
+    pub requests: u64,
+    /// Processor time of the whole process, helper threads included, per round of the workload.
+    pub cpu_ns: f64,
+    pub wall_ns: f64,
+}
+
+/// What many tasks did.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Many {
+    pub requests: u64,
+    pub per_second: f64,
+    pub cpu_ns: f64,
+    pub p50_ns: u64,
+    pub p99_ns: u64,
+    pub worst_ns: u64,
+}
+
+/// Processor time that this process has used.
+pub fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The stretch that callgrind collects; see `--toggle-collect` in xtask. Not generic, so that its name is one name.
+#[inline(never)]
+pub fn callgrind_collects_this(run: &mut dyn FnMut()) {
+    run();
+    black_box(());
+}
+
+/// Runs a workload so often, once to warm up and once for callgrind.
+pub fn collect<C: Client>(runtime: &Runtime, visitor: &mut Visitor<C>, workload: Workload, requests: u64) {
+    runtime.block_on(visitor.prepare(workload));
+    rounds(runtime, visitor, workload, requests.max(50));
+    callgrind_collects_this(&mut || rounds(runtime, visitor, workload, requests));
+}
+
+/// Runs a workload for about so long in one task.
+pub fn single<C: Client>(
+    runtime: &Runtime,
+    visitor: &mut Visitor<C>,
+    workload: Workload,
+    duration: Duration,
+) -> Single {
+    runtime.block_on(visitor.prepare(workload));
+    let mut requests = 8;
+    loop {
+        let (cpu_before, start) = (cpu(), Instant::now());
+        rounds(runtime, visitor, workload, requests);
+        let (wall, cpu) = (start.elapsed(), cpu().saturating_sub(cpu_before));
+        // What came before was to warm up and to find out how many rounds fit.
+        if wall >= duration * 3 / 4 {
+            let per = |time: Duration| time.as_secs_f64() * 1e9 / requests as f64;
+            return Single { requests, cpu_ns: per(cpu), wall_ns: per(wall) };
+        }
+        let factor = duration.as_secs_f64() / wall.as_secs_f64().max(1e-9);
+        requests = (requests as f64 * factor.clamp(1.5, 20.0)).ceil() as u64;
+    }
+}
+
+fn rounds<C: Client>(runtime: &Runtime, visitor: &mut Visitor<C>, workload: Workload, requests: u64) {
+    runtime.block_on(async {
+        for _ in 0..requests {
+            visitor.step(workload).await;
+        }
+    });
+}
+
+/// One of many tasks: rounds until it is told to stop, and the time each took in nanoseconds.
+pub async fn until_stopped<C: Client>(
+    mut visitor: Visitor<C>,
+    workload: Workload,
+    stop: Arc<AtomicBool>,
+) -> (Visitor<C>, Vec<u32>) {
+    let mut times = Vec::with_capacity(1 << 14);
+    while !stop.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        visitor.step(workload).await;
+        times.push(u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX));
+        // Engines in process never wait: without this, one task would keep its thread for itself.
+        tokio::task::yield_now().await;
+    }
+    (visitor, times)
+}
+
+/// What all tasks' times come to.
+pub fn summary(times: Vec<Vec<u32>>, wall: Duration, cpu: Duration) -> Many {
+    let mut times = times.concat();
+    times.sort_unstable();
+    let requests = times.len() as u64;
+    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().map_or(0, u64::from);
+    Many {
+        requests,
+        per_second: requests as f64 / wall.as_secs_f64(),
+        cpu_ns: cpu.as_secs_f64() * 1e9 / requests.max(1) as f64,
+        p50_ns: at(0.5),
+        p99_ns: at(0.99),
+        worst_ns: times.last().copied().map_or(0, u64::from),
+    }
+}

@@ -1,0 +1,170 @@
+//! The requests of each workload, and the client that sends them and keeps its cookies.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::HeaderValue;
+
+use crate::data;
+
+/// An application that answers requests in process.
+pub trait Client {
+    type Reply: Reply;
+
+    fn call(&mut self, path: &'static str, cookie: Option<&HeaderValue>)
+    -> impl Future<Output = Self::Reply>;
+}
+
+/// What it answered.
+pub trait Reply {
+    fn status(&self) -> u16;
+    /// Calls `f` with each `Set-Cookie` line.
+    fn set_cookies(&self, f: &mut dyn FnMut(&[u8]));
+    fn text(self) -> impl Future<Output = String>;
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Workload {
+    /// No cookie, the session untouched.
+    W1,
+    /// A valid cookie, the session untouched.
+    W2,
+    /// A valid cookie, one value read.
+    W3,
+    /// A valid cookie, the counter read, incremented, written.
+    W4,
+    /// No cookie, the data inserted, the cookie set.
+    W5,
+    /// The same through a login, indexed by owner.
+    W5L,
+    /// The id rotated.
+    W6,
+    /// A flash message pushed, redirected, read and consumed: two requests.
+    F,
+}
+
+impl Workload {
+    pub const ALL: [Self; 8] =
+        [Self::W1, Self::W2, Self::W3, Self::W4, Self::W5, Self::W5L, Self::W6, Self::F];
+
+    fn needs_session(self) -> bool {
+        !matches!(self, Self::W1 | Self::W5 | Self::W5L)
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|workload| workload.to_string() == text)
+            .ok_or_else(|| format!("no such workload: {text}"))
+    }
+}
+
+/// A client with its cookies.
+pub struct Visitor<C> {
+    client: C,
+    cookie: Option<HeaderValue>,
+}
+
+impl<C: Client> Visitor<C> {
+    pub fn new(client: C) -> Self {
+        Self { client, cookie: None }
+    }
+
+    /// Begins a session, so that the workloads that need one have it.
+    pub async fn prepare(&mut self, workload: Workload) {
+        if workload.needs_session() && self.cookie.is_none() {
+            self.send("/fill", 200).await;
+            assert!(self.cookie.is_some(), "no cookie was set");
+        }
+    }
+
+    /// One round of a workload.
+    pub async fn step(&mut self, workload: Workload) {
+        match workload {
+            Workload::W1 => self.send_as_stranger("/untouched").await,
+            Workload::W2 => self.send("/untouched", 200).await,
+            Workload::W3 => self.send("/read", 200).await,
+            Workload::W4 => self.send("/count", 200).await,
+            Workload::W5 => self.send_as_stranger("/fill").await,
+            Workload::W5L => self.send_as_stranger("/login").await,
+            Workload::W6 => self.send("/rotate", 200).await,
+            Workload::F => {
+                self.send("/flash", 303).await;
+                self.send("/flashed", 200).await;
+            }
+        }
+    }
+
+    async fn send(&mut self, path: &'static str, status: u16) {
+        let reply = self.client.call(path, self.cookie.as_ref()).await;
+        assert_eq!(reply.status(), status, "{path}");
+        self.keep_cookies(&reply);
+    }
+
+    async fn send_as_stranger(&mut self, path: &'static str) {
+        let reply = self.client.call(path, None).await;
+        assert_eq!(reply.status(), 200, "{path}");
+    }
+
+    async fn read(&mut self, path: &'static str) -> String {
+        let reply = self.client.call(path, self.cookie.as_ref()).await;
+        self.keep_cookies(&reply);
+        reply.text().await
+    }
+
+    fn keep_cookies(&mut self, reply: &C::Reply) {
+        let cookie = &mut self.cookie;
+        reply.set_cookies(&mut |line| {
+            let pair = line.split(|&c| c == b';').next().unwrap_or_default();
+            let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
+            // Some libraries set more than one; the others stay as they are.
+            let mut header = pair.to_vec();
+            for known in cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';') {
+                let known = known.trim_ascii();
+                if !known.is_empty() && known.split(|&c| c == b'=').next() != Some(name) {
+                    header.extend_from_slice(b"; ");
+                    header.extend_from_slice(known);
+                }
+            }
+            *cookie = Some(HeaderValue::from_bytes(&header).expect("cookies are header text"));
+        });
+    }
+
+    /// Proves that the subject does what is about to be measured.
+    pub async fn verify(&mut self, with_login: bool) {
+        self.cookie = None;
+        assert_eq!(self.read("/untouched").await, "ok");
+        self.send("/fill", 200).await;
+        assert_eq!(self.read("/read").await, data::USER_ID.to_string());
+        for count in 1..=3 {
+            assert_eq!(self.read("/count").await, count.to_string());
+        }
+        let before = self.cookie.clone();
+        assert_eq!(self.read("/rotate").await, "rotated");
+        assert!(self.cookie != before, "the id did not change");
+        assert_eq!(self.read("/count").await, "4", "the session survives its rotation");
+        assert_eq!(self.read("/items").await, "3");
+        for _ in 0..2 {
+            self.send("/flash", 303).await;
+            assert_eq!(self.read("/flashed").await, data::SAVED);
+            assert_eq!(self.read("/flashed").await, "", "a message is shown once");
+        }
+        if with_login {
+            self.cookie = None;
+            self.send("/login", 200).await;
+            assert_eq!(self.read("/read").await, data::USER_ID.to_string());
+        }
+        self.cookie = None;
+    }
+}

@@ -1,0 +1,166 @@
+//! A process that holds one subject and measures what it is told to, a line of JSON for a line of JSON.
+//!
+//! ```text
+//! worker SUBJECT THREADS [URL]         then lines: {"single": "W3", "ms": 100} …
+//! once SUBJECT WORKLOAD REQUESTS [URL] for callgrind
+//! ```
+
+use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::runtime::Runtime;
+
+use crate::axum_client::AxumClient;
+use crate::measure::{self, Many};
+use crate::visitor::{Client, Visitor, Workload};
+
+/// An application over one library and one engine.
+pub trait Subject {
+    type Client: Client;
+
+    fn client(&self) -> Self::Client;
+
+    /// Whether it can list and end the sessions of a user, so that W5L means something.
+    fn has_login(&self) -> bool {
+        false
+    }
+
+    /// Whether it has sessions at all.
+    fn has_sessions(&self) -> bool {
+        true
+    }
+
+    /// Has so many tasks send requests for so long.
+    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many;
+}
+
+/// A subject of axum: its router, and what it can do.
+pub struct AxumSubject {
+    pub client: AxumClient,
+    pub login: bool,
+    pub sessions: bool,
+}
+
+impl Subject for AxumSubject {
+    type Client = AxumClient;
+
+    fn client(&self) -> AxumClient {
+        self.client.clone()
+    }
+
+    fn has_login(&self) -> bool {
+        self.login
+    }
+
+    fn has_sessions(&self) -> bool {
+        self.sessions
+    }
+
+    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many {
+        let stop = Arc::new(AtomicBool::new(false));
+        runtime.block_on(async {
+            let mut visitors = Vec::new();
+            for _ in 0..tasks {
+                let mut visitor = Visitor::new(self.client.clone());
+                visitor.prepare(workload).await;
+                visitors.push(visitor);
+            }
+            let (cpu, start) = (measure::cpu(), Instant::now());
+            let spawn = |visitor| tokio::spawn(measure::until_stopped(visitor, workload, Arc::clone(&stop)));
+            let running: Vec<_> = visitors.into_iter().map(spawn).collect();
+            tokio::time::sleep(duration).await;
+            stop.store(true, Ordering::Relaxed);
+            let mut times = Vec::new();
+            for task in running {
+                times.push(task.await.expect("a task").1);
+            }
+            measure::summary(times, start.elapsed(), measure::cpu().saturating_sub(cpu))
+        })
+    }
+}
+
+/// What a worker can be told.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Order {
+    /// Prove that the subject does what is measured.
+    Verify,
+    /// One task for about so many milliseconds.
+    Single { workload: String, ms: u64 },
+    /// Many tasks.
+    Many { workload: String, tasks: usize, ms: u64 },
+    /// So many rounds in one task, for figures that are read elsewhere.
+    Run { workload: String, requests: u64 },
+}
+
+/// Does what the command line says, with the subjects that `open` knows.
+///
+/// `enter` wraps everything in what the subject's framework needs around it; it is called on the runtime's thread.
+pub fn main<S: Subject>(open: impl AsyncFn(&str, Option<&str>) -> Option<S>) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        ["worker", subject, threads, ref url @ ..] => {
+            let runtime = runtime(threads.parse().expect("a number of threads"));
+            let subject =
+                runtime.block_on(open(subject, url.first().copied())).expect("a subject that is known");
+            serve(&runtime, &subject);
+        }
+        ["once", subject, workload, requests, ref url @ ..] => {
+            let runtime = runtime(1);
+            let subject =
+                runtime.block_on(open(subject, url.first().copied())).expect("a subject that is known");
+            let (workload, requests) = (workload.parse().unwrap(), requests.parse().unwrap());
+            measure::collect(&runtime, &mut Visitor::new(subject.client()), workload, requests);
+        }
+        _ => panic!("worker SUBJECT THREADS [URL] | once SUBJECT WORKLOAD REQUESTS [URL]"),
+    }
+}
+
+pub(crate) fn runtime(threads: usize) -> Runtime {
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads).enable_all().build().expect("a runtime")
+}
+
+fn serve<S: Subject>(runtime: &Runtime, subject: &S) {
+    let mut visitor = Visitor::new(subject.client());
+    for line in std::io::stdin().lock().lines() {
+        let order: Order = serde_json::from_str(&line.unwrap()).expect("an order");
+        let answer = match order {
+            Order::Verify => {
+                if subject.has_sessions() {
+                    runtime.block_on(visitor.verify(subject.has_login()));
+                }
+                serde_json::json!({ "login": subject.has_login(), "sessions": subject.has_sessions() })
+            }
+            Order::Single { workload, ms } => {
+                let workload = workload.parse().unwrap();
+                let duration = Duration::from_millis(ms);
+                serde_json::to_value(measure::single(runtime, &mut visitor, workload, duration)).unwrap()
+            }
+            Order::Many { workload, tasks, ms } => {
+                let workload = workload.parse().unwrap();
+                let duration = Duration::from_millis(ms);
+                serde_json::to_value(subject.many(runtime, workload, tasks, duration)).unwrap()
+            }
+            Order::Run { workload, requests } => {
+                let workload = workload.parse().unwrap();
+                runtime.block_on(async {
+                    visitor.prepare(workload).await;
+                    for _ in 0..requests {
+                        visitor.step(workload).await;
+                    }
+                });
+                serde_json::Value::Null
+            }
+        };
+        println!("{answer}");
+        std::io::stdout().flush().unwrap();
+    }
+}
