@@ -131,7 +131,7 @@ mod tests {
 
     fn content() -> Content {
         let mut content = Content::new(1_000);
-        content.values.set(&"a".into(), Bytes::from_static(b"1"));
+        content.values.set(&"a".into(), b"1"[..].into());
         content
     }
 
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn over_4096_bytes_is_a_typed_error() {
         let mut big = content();
-        big.values.set(&"b".into(), Bytes::from(vec![b'x'; 4_000]));
+        big.values.set(&"b".into(), vec![b'x'; 4_000].into());
         assert!(side(OLD, "s").seal(&big, 2_000).unwrap_err().is_too_large());
     }
 }

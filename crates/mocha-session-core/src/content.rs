@@ -53,19 +53,21 @@ impl Content {
     }
 
     pub(crate) fn read(payload: Bytes) -> Result<Self> {
-        let mut reader = Reader::new(payload);
+        let mut reader = Reader::new(&payload);
         let created = reader.number()?;
         let touched = reader.number()?;
         let remember = Some(reader.number()?).filter(|&millis| millis > 0);
         let owner = match reader.number()? {
             0 => None,
-            _ => Some(Owner { name: reader.text()?, handle: u64::from_be_bytes(reader.fixed()?) }),
+            _ => Some(Owner { name: reader.text()?.into(), handle: u64::from_be_bytes(reader.fixed()?) }),
         };
         let label = match reader.number()? {
             0 => None,
-            _ => Some(reader.text()?),
+            _ => Some(reader.text()?.into()),
         };
-        let values = Values::read(&mut reader)?;
+        let at = payload.len() - reader.rest().len();
+        let (values, end) = Values::read(payload, at)?;
+        let mut reader = Reader::new(values.payload().get(end..).unwrap_or_default());
         let flash = Waiting::read(&mut reader)?;
         reader.end()?;
         Ok(Self { created, touched, remember, owner, label, values, flash })
@@ -106,10 +108,10 @@ mod tests {
     fn full() -> Content {
         let mut content = Content { remember: Some(1), label: Some("phone".into()), ..Content::new(1_000) };
         content.owner = Some(Owner { name: "alice".into(), handle: 7 });
-        content.values.set(&"b".into(), Bytes::from_static(b"[1,2]"));
-        content.values.set(&"a".into(), Bytes::from_static(b"1"));
+        content.values.set(&"b".into(), b"[1,2]"[..].into());
+        content.values.set(&"a".into(), b"1"[..].into());
         content.flash.push(Message::new(Level::Info, "hi").with_id(5), 10, 1_000);
-        content.flash.set_data("", 6, Bytes::from_static(b"{}"));
+        content.flash.set_data(&"".into(), 6, b"{}"[..].into());
         content
     }
 

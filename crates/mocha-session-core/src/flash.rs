@@ -105,7 +105,7 @@ impl Flash {
         check_size(message.encoded_len(), policy.flash.bytes)?;
         let mut state = inner.state();
         let before = state.view.flash.messages().len();
-        state.change(Change::Push(message, policy.flash))?;
+        state.change(Change::Push(Box::new(message), policy.flash))?;
         let dropped = before + 1 - state.view.flash.messages().len();
         if dropped > 0 {
             state.flash.dropped += dropped;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::{Error, Result};
+use crate::wire::Text;
 
 /// The longest name of a value, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
@@ -72,11 +73,20 @@ impl<T> fmt::Debug for Key<T> {
 pub trait KeyName {
     /// The name.
     fn key_name(&self) -> &str;
+
+    /// The name, if the program was written with it: it is then kept by reference.
+    fn static_name(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl<T> KeyName for Key<T> {
     fn key_name(&self) -> &str {
         self.name
+    }
+
+    fn static_name(&self) -> Option<&'static str> {
+        Some(self.name)
     }
 }
 
@@ -105,6 +115,12 @@ pub(crate) fn checked<K: KeyName + ?Sized>(key: &K) -> Result<&str> {
         ));
     }
     Ok(name)
+}
+
+/// The name, if it is allowed, to be kept.
+pub(crate) fn text<K: KeyName + ?Sized>(key: &K) -> Result<Text> {
+    let name = checked(key)?;
+    Ok(key.static_name().filter(|own| *own == name).map_or_else(|| Text::from(name), Text::Static))
 }
 
 #[cfg(test)]

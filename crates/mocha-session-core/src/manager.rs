@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::ClientSide;
+use crate::content::Content;
 use crate::cookie::CookieWriter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::headers::{CookieHeaders, HeaderChanges, RequestInfo};
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) owners_indexed: bool,
     pub(crate) check_owner_at_load: bool,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What a session holds before it is loaded: one for all, so that a session that is never loaded costs no allocation.
+    pub(crate) nothing: Arc<Content>,
 }
 
 /// Where sessions live.
@@ -117,6 +120,13 @@ impl SessionManager {
     /// [`Error::http_status`]), with no cookie line.
     pub async fn finish(&self, session: &LazySession, status: u16) -> Result<HeaderChanges> {
         session::finish(session.inner(), status).await
+    }
+
+    /// What [`finish`](Self::finish) would say, where it has nothing to write and nobody to wait for: most responses are of
+    /// sessions that were not touched, or only read. `None` where `finish` must be awaited. It saves a framework that
+    /// must box futures the box.
+    pub fn finish_now(&self, session: &LazySession, status: u16) -> Option<HeaderChanges> {
+        session::finish_now(session.inner(), status)
     }
 
     /// What the response must tell the client when [`finish`](Self::finish) failed: an id that an earlier

@@ -279,10 +279,10 @@ impl Index {
         if version.header.kind != Kind::Index {
             return Err(Error::corrupt("what lies under an owner's key is not an index of sessions"));
         }
-        Self::read(vault.open(record, &place.seal)?)
+        Self::read(&vault.open(record, &place.seal)?)
     }
 
-    fn read(payload: Bytes) -> Result<Self> {
+    fn read(payload: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(payload);
         let epoch = u64::from_be_bytes(reader.fixed()?);
         let entries = (0..reader.count()?).map(|_| Entry::read(&mut reader)).collect::<Result<_>>()?;
@@ -305,13 +305,13 @@ impl Entry {
         self.moved = now;
     }
 
-    fn read(reader: &mut Reader) -> Result<Self> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let handle = u64::from_be_bytes(reader.fixed()?);
         let count = reader.count()?;
         let keys = (0..count).map(|_| Ok(StorageKey::from_bytes(reader.fixed()?))).collect::<Result<_>>()?;
         let (moved, created, until) = (reader.number()?, reader.number()?, reader.number()?);
         let flags = reader.number()?;
-        let label = if flags & 2 == 0 { None } else { Some(reader.text()?) };
+        let label = if flags & 2 == 0 { None } else { Some(reader.text()?.into()) };
         Ok(Self { handle, keys, moved, created, until, label, revoked: flags & 1 != 0 })
     }
 }
@@ -408,10 +408,9 @@ mod tests {
         let mut out = Vec::new();
         index.write(&mut out);
         assert!(index.size_hint() >= out.len());
-        let bytes = Bytes::from(out);
-        assert_eq!(Index::read(bytes.clone()).unwrap(), index);
-        for length in 0..bytes.len() {
-            assert!(Index::read(bytes.slice(..length)).is_err(), "{length}");
+        assert_eq!(Index::read(&out).unwrap(), index);
+        for length in 0..out.len() {
+            assert!(Index::read(&out[..length]).is_err(), "{length}");
         }
     }
 

@@ -3,36 +3,30 @@
 //! Who waits for a turn finds what the one before wrote, and needs neither a failed write nor a read to go on from it:
 //! N writers of one session cost N writes, not N².
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::oneshot;
 
 use crate::store::StorageKey;
 use crate::vault::Version;
 
 const SHARDS: usize = 32;
 
-type Slot = Arc<AsyncMutex<Option<(Version, Bytes)>>>;
-type Shard = Mutex<HashMap<StorageKey, Slot>>;
+/// Who waits for the turn, in order. Nearly always nobody does, and nothing is allocated.
+type Waiting = VecDeque<oneshot::Sender<Turn>>;
 
 /// Who is writing which session.
-pub(crate) struct Queues(Box<[Shard]>);
+pub(crate) struct Queues(Box<[Mutex<HashMap<StorageKey, Waiting>>]>);
 
 /// The right to write one session, until it is dropped.
 pub(crate) struct Turn {
-    // Dropped before the place is given up: who comes next must find either the slot or nothing.
-    guard: OwnedMutexGuard<Option<(Version, Bytes)>>,
-    _place: PlaceInQueue,
-}
-
-/// A slot in use, removed from the map when its last user goes, even one that gave up waiting.
-struct PlaceInQueue {
-    queues: Arc<Queues>,
-    key: StorageKey,
-    slot: Option<Slot>,
+    /// Whose turn this is; `None` once it was passed on.
+    place: Option<(Arc<Queues>, StorageKey)>,
+    written: Option<(Version, Bytes)>,
 }
 
 impl Queues {
@@ -42,12 +36,26 @@ impl Queues {
 
     /// Waits for the turn to write the session under this key.
     pub(crate) async fn turn(self: &Arc<Self>, key: StorageKey) -> Turn {
-        let slot = Arc::clone(self.shard(&key).entry(key).or_default());
-        let place = PlaceInQueue { queues: Arc::clone(self), key, slot: Some(Arc::clone(&slot)) };
-        Turn { guard: slot.lock_owned().await, _place: place }
+        loop {
+            let next = match self.shard(&key).entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(Waiting::new());
+                    return Turn { place: Some((Arc::clone(self), key)), written: None };
+                }
+                Entry::Occupied(mut taken) => {
+                    let (pass, next) = oneshot::channel();
+                    taken.get_mut().push_back(pass);
+                    next
+                }
+            };
+            // Whoever holds the turn passes it on when it is dropped, so that this always comes.
+            if let Ok(turn) = next.await {
+                return turn;
+            }
+        }
     }
 
-    fn shard(&self, key: &StorageKey) -> MutexGuard<'_, HashMap<StorageKey, Slot>> {
+    fn shard(&self, key: &StorageKey) -> MutexGuard<'_, HashMap<StorageKey, Waiting>> {
         let at = usize::from(key.as_bytes()[0]) % SHARDS;
         self.0[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,23 +69,32 @@ impl Queues {
 impl Turn {
     /// What was written in the turn before, if somebody waited for it.
     pub(crate) fn latest(&mut self) -> Option<(Version, Bytes)> {
-        self.guard.take()
+        self.written.take()
     }
 
     /// Leaves what was written for the next one.
     pub(crate) fn leave(&mut self, version: &Version, record: &Bytes) {
-        *self.guard = Some((version.clone(), record.clone()));
+        self.written = Some((version.clone(), record.clone()));
     }
 }
 
-impl Drop for PlaceInQueue {
+impl Drop for Turn {
     fn drop(&mut self) {
-        let mut shard = self.queues.shard(&self.key);
-        self.slot = None;
-        // Slots are handed out under the shard's lock alone, so a count of one means that nobody else has it.
-        if shard.get(&self.key).is_some_and(|slot| Arc::strong_count(slot) == 1) {
-            shard.remove(&self.key);
+        let Some((queues, key)) = self.place.take() else { return };
+        let mut shard = queues.shard(&key);
+        let Entry::Occupied(mut waiting) = shard.entry(key) else { return };
+        while let Some(pass) = waiting.get_mut().pop_front() {
+            let next = Turn { place: Some((Arc::clone(&queues), key)), written: self.written.take() };
+            // One that gave up waiting does not take it. One that gives up later drops it, which passes it on.
+            match pass.send(next) {
+                Ok(()) => return,
+                Err(mut refused) => {
+                    refused.place = None;
+                    self.written = refused.written.take();
+                }
+            }
         }
+        waiting.remove();
     }
 }
 
@@ -90,9 +107,12 @@ impl fmt::Debug for Queues {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Poll;
     use std::time::Duration;
 
     use super::*;
+    use crate::record::{Header, Kind};
 
     #[tokio::test]
     async fn nothing_is_left_behind_by_those_who_wrote_or_gave_up() {
@@ -108,6 +128,33 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(5)).await;
         drop(first);
         next.await.unwrap();
+        assert_eq!(queues.len(), 0);
+    }
+
+    async fn waits(turn: &mut (impl Future<Output = Turn> + Unpin)) -> bool {
+        std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *turn).poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn turns_come_in_order_and_one_that_is_given_up_when_it_comes_goes_on() {
+        let queues = Arc::new(Queues::new());
+        let key = StorageKey::from_bytes([1; 20]);
+        let mut first = queues.turn(key).await;
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(queues.turn(key))).collect();
+        for turn in &mut waiting {
+            assert!(waits(turn).await);
+        }
+        let header = Header { kind: Kind::Live, deadline: 1, commits: [1, 0, 0, 0] };
+        first.leave(&Version { header, revision: 7.into() }, &Bytes::from_static(b"record"));
+        drop(first);
+        // The turn is the first's by now, who does not look for it any more.
+        drop(waiting.remove(0));
+        let mut second = waiting.remove(0).await;
+        let (version, record) = second.latest().unwrap();
+        assert!(version.revision == 7.into() && record == "record", "what was written is passed on");
+        assert!(waits(&mut waiting[0]).await);
+        drop(second);
+        assert!(waiting.remove(0).await.latest().is_none(), "taken by the one before");
         assert_eq!(queues.len(), 0);
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod state;
 pub use data::SessionData;
 pub use detached::{Detached, DetachedSession};
 
-pub(crate) use finish::{finish, told_so_far};
+pub(crate) use finish::{finish, finish_now, told_so_far};
 
 use std::fmt;
 use std::ops::Deref;
@@ -70,7 +70,10 @@ impl LazySession {
         if self.inner.state().is_touched()? {
             return Ok(session);
         }
-        let _gate = self.inner.gate.lock().await;
+        let _gate = match self.inner.gate.try_lock() {
+            Ok(gate) => gate,
+            Err(_) => self.inner.gate.lock().await,
+        };
         if self.inner.state().is_touched()? {
             return Ok(session);
         }
@@ -86,12 +89,12 @@ impl LazySession {
             }
             Ok(None) => {
                 state.phase = Phase::Loaded;
-                state.view = Content::new(self.inner.shared.now());
+                state.view = Arc::new(Content::new(self.inner.shared.now()));
             }
             Err(error) if self.inner.shared.policy.anonymous_on_failure => {
                 tracing::warn!(%error, "a session could not be loaded; the request goes on without one");
                 state.phase = Phase::ReadOnly;
-                state.view = Content::new(self.inner.shared.now());
+                state.view = Arc::new(Content::new(self.inner.shared.now()));
             }
             Err(error) => return Err(error),
         }
@@ -157,7 +160,7 @@ impl Session {
         {
             let mut state = inner.state();
             state.phase = Phase::Loaded;
-            state.view = Content::new(inner.shared.now());
+            state.view = Arc::new(Content::new(inner.shared.now()));
         }
         Ok(Self { data: SessionData::new(inner) })
     }
@@ -220,8 +223,8 @@ impl Session {
         let mut state = inner.state();
         state.writable()?;
         if let Some(base) = state.base.take() {
-            let content = state.original.take().unwrap_or_else(|| std::mem::take(&mut state.view));
-            state.doomed.get_or_insert((base, content));
+            let content = state.original.take().unwrap_or_else(|| Arc::clone(&state.view));
+            state.doomed.get_or_insert_with(|| Box::new((base, content)));
         }
         state.start_over(inner.shared.now());
         Ok(())

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Result;
+use crate::registry::BoxFuture;
 
 /// A place that keeps opaque bytes under opaque keys, with compare-and-set.
 ///
@@ -182,35 +183,73 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities;
 }
 
-#[async_trait]
+/// Forwards as `async_trait` would write it by hand: a call through an `Arc` is boxed once, and not once more.
 #[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
-        (**self).load(key).await
+    fn load<'s, 'k, 'f>(&'s self, key: &'k StorageKey) -> BoxFuture<'f, Result<Option<Stored>>>
+    where
+        's: 'f,
+        'k: 'f,
+    {
+        (**self).load(key)
     }
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
-        (**self).create(key, value, expiry).await
-    }
-    async fn update(
-        &self,
-        key: &StorageKey,
-        value: &[u8],
+    fn create<'s, 'k, 'v, 'f>(
+        &'s self,
+        key: &'k StorageKey,
+        value: &'v [u8],
         expiry: Expiry,
-        expected: &Revision,
-    ) -> Result<Option<Revision>> {
-        (**self).update(key, value, expiry, expected).await
+    ) -> BoxFuture<'f, Result<Option<Revision>>>
+    where
+        's: 'f,
+        'k: 'f,
+        'v: 'f,
+    {
+        (**self).create(key, value, expiry)
     }
-    async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        (**self).delete(key).await
+    fn update<'s, 'k, 'v, 'e, 'f>(
+        &'s self,
+        key: &'k StorageKey,
+        value: &'v [u8],
+        expiry: Expiry,
+        expected: &'e Revision,
+    ) -> BoxFuture<'f, Result<Option<Revision>>>
+    where
+        's: 'f,
+        'k: 'f,
+        'v: 'f,
+        'e: 'f,
+    {
+        (**self).update(key, value, expiry, expected)
     }
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
-        (**self).sweep(now, cursor, limit).await
+    fn delete<'s, 'k, 'f>(&'s self, key: &'k StorageKey) -> BoxFuture<'f, Result<bool>>
+    where
+        's: 'f,
+        'k: 'f,
+    {
+        (**self).delete(key)
     }
-    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
-        (**self).scan(cursor, limit).await
+    fn sweep<'s, 'f>(
+        &'s self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> BoxFuture<'f, Result<SweepReport>>
+    where
+        's: 'f,
+    {
+        (**self).sweep(now, cursor, limit)
     }
-    async fn ping(&self) -> Result<()> {
-        (**self).ping().await
+    fn scan<'s, 'f>(&'s self, cursor: Option<ScanCursor>, limit: usize) -> BoxFuture<'f, Result<ScanPage>>
+    where
+        's: 'f,
+    {
+        (**self).scan(cursor, limit)
+    }
+    fn ping<'s, 'f>(&'s self) -> BoxFuture<'f, Result<()>>
+    where
+        's: 'f,
+    {
+        (**self).ping()
     }
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()

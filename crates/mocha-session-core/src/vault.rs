@@ -1,10 +1,13 @@
 //! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome becomes a known one.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::time::Sleep;
 
 use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
@@ -109,7 +112,7 @@ impl Vault {
         timeout: Duration,
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let result = tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+        let result = within(timeout, call).await.unwrap_or_else(|| {
             let why = format!("no answer within {timeout:?}; is the engine overloaded or unreachable?");
             Err(Error::new(ErrorKind::Timeout, why))
         });
@@ -244,6 +247,23 @@ fn unknown() -> Error {
         ErrorKind::Ambiguous,
         "the connection broke during the write and what is stored now does not tell whether it was done",
     )
+}
+
+/// Runs a future for so long at most. An engine that answers at once, as one in this process does, needs no timer.
+async fn within<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut timer = pin!(None::<Sleep>);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        if timer.is_none() {
+            timer.set(Some(tokio::time::sleep(timeout)));
+        }
+        let over = timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
+        if over { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// Waits before another try: a millisecond or so at first, doubling, never twice the same.

@@ -1,6 +1,6 @@
 //! Reading and writing the bytes of a record: bounded, never panicking, without copying what is read.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -19,18 +19,28 @@ pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Reads what the `put_…` functions wrote, from a shared buffer: what it returns are slices of it.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    rest: Bytes,
+/// Reads what the `put_…` functions wrote: what it returns are slices of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'b> {
+    rest: &'b [u8],
 }
 
-impl Reader {
-    pub(crate) fn new(bytes: Bytes) -> Self {
+impl<'b> Reader<'b> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         Self { rest: bytes }
     }
 
+    /// What was not read yet.
+    pub(crate) fn rest(&self) -> &'b [u8] {
+        self.rest
+    }
+
     pub(crate) fn number(&mut self) -> Result<u64> {
+        // Nearly all of them are lengths below 128.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut number = 0_u64;
         for (at, &byte) in self.rest.iter().enumerate().take(10) {
             let bits = u64::from(byte & 0x7f);
@@ -39,7 +49,7 @@ impl Reader {
             }
             number |= bits << (7 * at);
             if byte & 0x80 == 0 {
-                let _ = self.rest.split_to(at + 1);
+                self.rest = &self.rest[at + 1..];
                 return Ok(number);
             }
         }
@@ -47,21 +57,20 @@ impl Reader {
     }
 
     pub(crate) fn fixed<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let bytes = *self.rest.first_chunk::<N>().ok_or_else(broken)?;
-        let _ = self.rest.split_to(N);
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(broken)?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'b [u8]> {
+        let length = usize::try_from(self.number()?).map_err(|_| broken())?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or_else(broken)?;
+        self.rest = rest;
         Ok(bytes)
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<Bytes> {
-        let length = usize::try_from(self.number()?).map_err(|_| broken())?;
-        if length > self.rest.len() {
-            return Err(broken());
-        }
-        Ok(self.rest.split_to(length))
-    }
-
-    pub(crate) fn text(&mut self) -> Result<Text> {
-        Text::new(self.bytes()?).ok_or_else(broken)
+    pub(crate) fn text(&mut self) -> Result<&'b str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| broken())
     }
 
     /// The number of items that follow, each of at least one byte: a count that the rest cannot hold is refused before
@@ -80,30 +89,38 @@ fn broken() -> Error {
     Error::corrupt("the record is damaged: its content does not end where it says")
 }
 
-/// Text that is a slice of a shared buffer.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Text(Bytes);
+/// Text that is cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Text {
+    /// A name that the program was written with: most are.
+    Static(&'static str),
+    Shared(Arc<str>),
+}
 
 impl Text {
-    /// `None` when it is not UTF-8.
-    pub(crate) fn new(bytes: Bytes) -> Option<Self> {
-        std::str::from_utf8(&bytes).ok()?;
-        Some(Self(bytes))
-    }
-
     pub(crate) fn as_str(&self) -> &str {
-        // Checked when it was made; the empty string is never returned.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+        }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.as_str().as_bytes()
     }
 }
 
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self::Shared(Arc::from(text))
     }
 }
 
@@ -123,7 +140,7 @@ mod tests {
         for number in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
             let mut out = Vec::new();
             put_number(number, &mut out);
-            let mut reader = Reader::new(out.into());
+            let mut reader = Reader::new(&out);
             assert_eq!(reader.number().unwrap(), number);
             assert!(reader.end().is_ok());
         }
@@ -132,8 +149,7 @@ mod tests {
     #[test]
     fn lies_about_lengths_are_refused() {
         for bytes in [&[0x80][..], &[0xff; 11], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[5, 1, 2]] {
-            let bytes = Bytes::copy_from_slice(bytes);
-            assert!(Reader::new(bytes.clone()).bytes().is_err_and(|error| error.is_corrupt()));
+            assert!(Reader::new(bytes).bytes().is_err_and(|error| error.is_corrupt()));
             assert!(Reader::new(bytes).count().is_err());
         }
     }

@@ -16,7 +16,7 @@ use crate::layer::Shared;
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
     ///
-    /// Nothing is boxed on the way of a request that does not touch its session.
+    /// Nothing is boxed on the way of a request that does not touch its session, or only reads it.
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,
@@ -52,8 +52,10 @@ where
             match this.state.as_mut().project() {
                 StateProj::Handling { future } => {
                     let response = ready!(future.poll(cx))?;
-                    if !this.lazy.is_touched() {
-                        return Poll::Ready(Ok(response));
+                    if let Some(changes) =
+                        this.shared.manager.finish_now(this.lazy, response.status().as_u16())
+                    {
+                        return Poll::Ready(Ok(apply(changes, response)));
                     }
                     let (shared, lazy) = (Arc::clone(this.shared), this.lazy.clone());
                     let status = response.status().as_u16();
@@ -62,7 +64,7 @@ where
                 }
                 StateProj::Finishing { finish, response } => {
                     let finished = ready!(finish.as_mut().poll(cx));
-                    let (mut response, changes) = match (finished, response.take()) {
+                    let (response, changes) = match (finished, response.take()) {
                         (Ok(changes), Some(response)) => (response, changes),
                         (Err(error), _) => {
                             tracing::error!(
@@ -74,12 +76,18 @@ where
                         // Polled again after it was ready: futures may do anything then but must not be unsound.
                         (Ok(_), None) => return Poll::Pending,
                     };
-                    changes.apply(&mut Sink(response.headers_mut()));
-                    return Poll::Ready(Ok(response));
+                    return Poll::Ready(Ok(apply(changes, response)));
                 }
             }
         }
     }
+}
+
+fn apply<B>(changes: HeaderChanges, mut response: Response<B>) -> Response<B> {
+    if !changes.is_none() {
+        changes.apply(&mut Sink(response.headers_mut()));
+    }
+    response
 }
 
 impl<F, B> fmt::Debug for ResponseFuture<F, B> {

@@ -23,12 +23,30 @@ pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<Cookies> {
     let mut cookies = headers.get_all(header::COOKIE).iter();
     let cookies = Cookies { first: cookies.next().cloned(), more: cookies.cloned().collect() };
     let mut info = RequestInfo::new(cookies).head(request.method() == Method::HEAD);
-    for name in ["sec-purpose", "purpose", "x-moz"] {
-        for value in headers.get_all(name) {
+    for name in &PURPOSES {
+        if let Some(value) = headers.get(name) {
             info = info.purpose(value.as_bytes());
         }
     }
     info
+}
+
+/// Where browsers say that they only prefetch: the standard's header, and what older ones send. Made when this is compiled,
+/// for parsing a name costs more than looking it up.
+const PURPOSES: [HeaderName; 3] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-moz"),
+];
+
+/// The name of a header that the core reads or writes.
+fn header_name(name: &'static str) -> HeaderName {
+    match name {
+        "vary" => header::VARY,
+        "cache-control" => header::CACHE_CONTROL,
+        "set-cookie" => header::SET_COOKIE,
+        other => HeaderName::from_static(other),
+    }
 }
 
 /// A response's headers.
@@ -36,29 +54,31 @@ pub(crate) struct Sink<'h>(pub(crate) &'h mut HeaderMap);
 
 impl HeaderSink for Sink<'_> {
     fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8])) {
-        self.0.get_all(name).iter().for_each(|value| f(value.as_bytes()));
+        self.0.get_all(header_name(name)).iter().for_each(|value| f(value.as_bytes()));
     }
 
     fn append(&mut self, name: &'static str, value: Cow<'static, str>) {
         if let Some(value) = header_value(value) {
-            self.0.append(HeaderName::from_static(name), value);
+            self.0.append(header_name(name), value);
         }
     }
 
     fn set(&mut self, name: &'static str, value: Cow<'static, str>) {
         if let Some(value) = header_value(value) {
-            self.0.insert(HeaderName::from_static(name), value);
+            self.0.insert(header_name(name), value);
         }
     }
 }
 
 /// The core writes visible ASCII alone, which is always a header value.
 fn header_value(value: Cow<'static, str>) -> Option<HeaderValue> {
-    let mut value = match value {
-        Cow::Borrowed(text) => HeaderValue::from_static(text),
-        Cow::Owned(text) => HeaderValue::try_from(text).ok()?,
-    };
-    // HTTP/2 and HTTP/3 then keep the session id out of their compression tables (RFC 7541 §7.1.3).
-    value.set_sensitive(value.as_bytes().contains(&b'='));
-    Some(value)
+    match value {
+        Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
+        Cow::Owned(line) => {
+            let mut value = HeaderValue::try_from(line).ok()?;
+            // A cookie: HTTP/2 and HTTP/3 keep the session id out of their compression tables (RFC 7541 §7.1.3).
+            value.set_sensitive(true);
+            Some(value)
+        }
+    }
 }

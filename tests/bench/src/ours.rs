@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mocha_session::axum::{Error, Flash, Session, SessionLayer};
 use mocha_session::memory::MemoryStore;
-use mocha_session::store::SessionStore;
 use mocha_session::{Key, Registry, Secrets, SessionManager, Storage};
 
 use crate::axum_client::{AxumClient, see_other};
@@ -45,7 +44,7 @@ pub async fn manager(subject: &str, url: Option<&str>) -> Option<SessionManager>
 /// A memory store with room for millions.
 pub fn memory() -> Storage {
     let store = MemoryStore::builder().max_bytes(usize::MAX).build();
-    Storage::from(Arc::new(store) as Arc<dyn SessionStore>)
+    Storage::from_arc(Arc::new(store))
 }
 
 pub fn managed(storage: Storage) -> SessionManager {

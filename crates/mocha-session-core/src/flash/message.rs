@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::values;
+use crate::values::{self, Encoded};
 use crate::wire::{self, Reader};
 
 /// Names one message among all that ever were, so that consuming it removes it and nothing else.
@@ -73,7 +72,7 @@ pub struct Message {
     level: Level,
     text: String,
     tags: Vec<String>,
-    data: Option<Bytes>,
+    data: Option<Encoded>,
 }
 
 impl Message {
@@ -133,7 +132,7 @@ impl Message {
 
     /// About how many bytes it takes.
     pub(super) fn encoded_len(&self) -> usize {
-        let data = self.data.as_ref().map_or(0, Bytes::len);
+        let data = self.data.as_ref().map_or(0, |data| data.len());
         20 + self.text.len() + data + self.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
     }
 
@@ -146,16 +145,16 @@ impl Message {
         wire::put_bytes(self.data.as_deref().unwrap_or_default(), out);
     }
 
-    pub(super) fn read(reader: &mut Reader) -> Result<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let id = u64::from_be_bytes(reader.fixed()?);
         // A level that a later version knows is shown as important rather than lost.
         let level = reader.number()?;
         let level = Level::ALL.into_iter().find(|known| *known as u64 == level).unwrap_or(Level::Warning);
-        let text = reader.text()?.as_str().to_owned();
+        let text = reader.text()?.to_owned();
         let count = reader.count()?;
-        let tags = (0..count).map(|_| Ok(reader.text()?.as_str().to_owned())).collect::<Result<_>>()?;
+        let tags = (0..count).map(|_| Ok(reader.text()?.to_owned())).collect::<Result<_>>()?;
         let data = reader.bytes()?;
-        let data = Some(data).filter(|data| !data.is_empty());
+        let data = Some(data).filter(|data| !data.is_empty()).map(Encoded::from);
         Ok(Self { id, level, text, tags, data })
     }
 }

@@ -1,11 +1,10 @@
 //! What a request has read of the flash, and so will consume.
 
-use bytes::Bytes;
-
 use super::message::{FlashId, Level, Message};
 use super::waiting::Waiting;
 use crate::session::change;
 use crate::session::state::State;
+use crate::values::Encoded;
 
 /// One request's reading of the flash.
 #[derive(Debug, Default)]
@@ -20,7 +19,7 @@ pub(crate) struct Reading {
     /// What this request claimed: its own, however often it asks.
     pub(super) claimed: Vec<FlashId>,
     read: Vec<FlashId>,
-    data: Vec<(String, FlashId, Bytes)>,
+    data: Vec<(String, FlashId, Encoded)>,
     /// What this request pushed and has committed: not for its own eyes.
     pushed: Vec<FlashId>,
 }
@@ -35,6 +34,11 @@ impl Reading {
     /// Notes what a commit of this request has pushed.
     pub(crate) fn pushed(&mut self, ids: Vec<FlashId>) {
         self.pushed.extend(ids);
+    }
+
+    /// Whether anything was read that a response may consume.
+    pub(crate) fn has_read(&self) -> bool {
+        !self.read.is_empty()
     }
 
     /// What was read and is not kept, of what is there.
@@ -73,7 +77,7 @@ impl State {
     }
 
     /// The data that an earlier request left in this slot.
-    pub(super) fn visible_data(&mut self, slot: &str) -> Option<(FlashId, Bytes)> {
+    pub(super) fn visible_data(&mut self, slot: &str) -> Option<(FlashId, Encoded)> {
         let seen =
             self.flash.data.iter().find(|(own, ..)| own == slot).map(|(_, id, data)| (*id, data.clone()));
         if seen.is_some() {

@@ -1,16 +1,15 @@
 //! What waits in the session for the page that will show it: messages, and data in named slots.
 
-use bytes::Bytes;
-
 use super::message::{FlashId, Message};
 use crate::error::Result;
+use crate::values::Encoded;
 use crate::wire::{self, Reader, Text};
 
 /// The messages and data that are not consumed yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Waiting {
     messages: Vec<Message>,
-    data: Vec<(FlashId, Text, Bytes)>,
+    data: Vec<(FlashId, Text, Encoded)>,
 }
 
 impl Waiting {
@@ -38,12 +37,12 @@ impl Waiting {
     }
 
     /// Puts data into a slot, over what was there.
-    pub(crate) fn set_data(&mut self, slot: &str, id: FlashId, value: Bytes) {
-        self.data.retain(|(_, own, _)| own.as_str() != slot);
-        self.data.push((id, slot.into(), value));
+    pub(crate) fn set_data(&mut self, slot: &Text, id: FlashId, value: Encoded) {
+        self.data.retain(|(_, own, _)| own != slot);
+        self.data.push((id, slot.clone(), value));
     }
 
-    pub(crate) fn data(&self, slot: &str) -> Option<(FlashId, &Bytes)> {
+    pub(crate) fn data(&self, slot: &str) -> Option<(FlashId, &Encoded)> {
         self.data.iter().find(|(_, own, _)| own.as_str() == slot).map(|(id, _, value)| (*id, value))
     }
 
@@ -80,12 +79,12 @@ impl Waiting {
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let count = reader.count()?;
         let messages = (0..count).map(|_| Message::read(reader)).collect::<Result<_>>()?;
         let count = reader.count()?;
         let data = (0..count)
-            .map(|_| Ok((u64::from_be_bytes(reader.fixed()?), reader.text()?, reader.bytes()?)))
+            .map(|_| Ok((u64::from_be_bytes(reader.fixed()?), reader.text()?.into(), reader.bytes()?.into())))
             .collect::<Result<_>>()?;
         Ok(Self { messages, data })
     }
@@ -114,8 +113,8 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.push(Message::new(Level::Info, "a").with_id(1), 9, 999);
         waiting.push(Message::new(Level::Info, "b").with_id(2), 9, 999);
-        waiting.set_data("", 3, Bytes::from_static(b"1"));
-        waiting.set_data("", 4, Bytes::from_static(b"2"));
+        waiting.set_data(&"".into(), 3, b"1"[..].into());
+        waiting.set_data(&"".into(), 4, b"2"[..].into());
         waiting.drop_ids(&[1, 3]);
         assert_eq!(waiting.ids().collect::<Vec<_>>(), [2, 4]);
     }

@@ -309,6 +309,7 @@ impl SessionManagerBuilder {
             policy,
             cookie,
             clock: self.clock,
+            nothing: Arc::default(),
         };
         Ok(SessionManager { shared: Arc::new(shared) })
     }

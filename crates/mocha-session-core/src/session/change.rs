@@ -3,26 +3,25 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-
 use crate::content::{Content, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flash::{FlashId, Message};
+use crate::values::Encoded;
 use crate::wire::Text;
 
 /// A change of one value that depends on the value: from what is there (encoded) to what shall be there.
-pub(crate) type Updater = Arc<dyn Fn(Option<&[u8]>) -> Result<Option<Bytes>> + Send + Sync>;
+pub(crate) type Updater = Arc<dyn Fn(Option<&[u8]>) -> Result<Option<Encoded>> + Send + Sync>;
 
 /// One change. Applied in order over any base they give what the request meant.
 #[derive(Clone)]
 pub(crate) enum Change {
-    Set(Text, Bytes),
+    Set(Text, Encoded),
     /// Set if nothing is there.
-    Init(Text, Bytes),
+    Init(Text, Encoded),
     Remove(Text),
     Update(Text, Updater),
     /// Remove this very value: it was handed out as taken, and nobody else may have taken it.
-    Take(Text, Bytes),
+    Take(Text, Encoded),
     Clear,
     Label(Option<Text>),
     Remember(Option<u64>),
@@ -32,8 +31,8 @@ pub(crate) enum Change {
         handle: u64,
         now: u64,
     },
-    Push(Message, Caps),
-    SetData(Text, FlashId, Bytes),
+    Push(Box<Message>, Caps),
+    SetData(Text, FlashId, Encoded),
     Drop(Vec<FlashId>),
     /// Remove these, and say which of them were there: they are the caller's alone.
     Claim(Vec<FlashId>, Arc<Mutex<Vec<FlashId>>>),
@@ -55,15 +54,13 @@ impl Change {
                     content.values.set(key, value.clone());
                 }
             }
-            Self::Remove(key) => drop(content.values.remove(key.as_str())),
-            Self::Update(key, update) => {
-                match update(content.values.get(key.as_str()).map(|value| &value[..]))? {
-                    Some(value) => content.values.set(key, value),
-                    None => drop(content.values.remove(key.as_str())),
-                }
-            }
+            Self::Remove(key) => content.values.remove(key),
+            Self::Update(key, update) => match update(content.values.get(key.as_str()))? {
+                Some(value) => content.values.set(key, value),
+                None => content.values.remove(key),
+            },
             Self::Take(key, taken) => match content.values.get(key.as_str()) {
-                Some(value) if value == taken => drop(content.values.remove(key.as_str())),
+                Some(value) if *value == **taken => content.values.remove(key),
                 _ => {
                     let why =
                         format!("another request took or changed the session value `{}` first", key.as_str());
@@ -83,8 +80,10 @@ impl Change {
                 (content.created, content.touched) = (*now, *now);
                 content.owner = Some(Owner { name: owner.clone(), handle: *handle });
             }
-            Self::Push(message, caps) => drop(content.flash.push(message.clone(), caps.messages, caps.bytes)),
-            Self::SetData(slot, id, value) => content.flash.set_data(slot.as_str(), *id, value.clone()),
+            Self::Push(message, caps) => {
+                content.flash.push(Message::clone(message), caps.messages, caps.bytes);
+            }
+            Self::SetData(slot, id, value) => content.flash.set_data(slot, *id, value.clone()),
             Self::Drop(ids) => content.flash.drop_ids(ids),
             Self::Claim(ids, got) => {
                 let here: Vec<_> = content.flash.ids().filter(|id| ids.contains(id)).collect();

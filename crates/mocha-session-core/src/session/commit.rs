@@ -1,5 +1,7 @@
 //! The commit: a log of changes becomes the session's next record, under compare-and-set.
 
+use std::sync::Arc;
+
 use super::change::{self, Change};
 use super::identity;
 use super::load::reopen;
@@ -16,13 +18,13 @@ pub(super) const ROUNDS: u32 = 64;
 
 /// What is to be committed.
 pub(crate) struct Job {
-    pub(crate) doomed: Option<(Base, Content)>,
+    pub(crate) doomed: Option<Box<(Base, Arc<Content>)>>,
     pub(crate) base: Option<Base>,
     /// The content of `base`.
-    pub(crate) loaded: Content,
+    pub(crate) loaded: Arc<Content>,
     pub(crate) log: Vec<Change>,
     /// What `log` makes of `loaded`, where that is known already.
-    pub(crate) view: Option<Content>,
+    pub(crate) view: Option<Arc<Content>>,
     pub(crate) rotate: bool,
 }
 
@@ -40,7 +42,7 @@ pub(crate) enum Outcome {
 /// The session after a commit.
 pub(crate) struct Committed {
     pub(crate) base: Option<Base>,
-    pub(crate) content: Content,
+    pub(crate) content: Arc<Content>,
     pub(crate) line: Option<Line>,
 }
 
@@ -59,11 +61,11 @@ impl Job {
 pub(crate) async fn run(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     let view = job.view.take();
     match &shared.backend {
-        Backend::Client(_) => client_side(shared, job),
+        Backend::Client(_) => client_side(shared, job, view),
         Backend::Store { vault, .. } => {
-            let ended = match &job.doomed {
+            let ended = match job.doomed.as_deref() {
                 Some((Base::Stored(stored), content)) => {
-                    identity::destroy(shared, vault, stored, content).await?
+                    Box::pin(identity::destroy(shared, vault, stored, content)).await?
                 }
                 _ => true,
             };
@@ -74,13 +76,18 @@ pub(crate) async fn run(shared: &Shared, job: &mut Job) -> Result<Outcome> {
                 return Ok(Outcome::Gone);
             }
             let outcome = match &job.base {
-                None => identity::begin(shared, vault, &job.log).await?,
+                None => identity::begin(shared, vault, &job.log, view).await?,
                 Some(Base::Stored(stored)) => {
-                    let empties = || change::replay(&job.loaded, &job.log).map(|content| content.is_empty());
-                    if job.is_rotation() && (login || !empties()?) {
-                        identity::rotate(shared, vault, stored, &job.loaded, &job.log).await?
+                    let view = match view {
+                        Some(view) => view,
+                        None => Arc::new(change::replay(&job.loaded, &job.log)?),
+                    };
+                    if job.is_rotation() && (login || !view.is_empty()) {
+                        // Boxed, like all that is rare: what is not keeps a small future.
+                        Box::pin(identity::rotate(shared, vault, stored, (&job.loaded, &job.log), view))
+                            .await?
                     } else {
-                        in_place(shared, vault, stored, (&job.loaded, &job.log), view, ROUNDS).await?
+                        in_place(shared, vault, stored, (&job.loaded, &job.log), Some(view), ROUNDS).await?
                     }
                 }
                 Some(Base::Client { .. }) => {
@@ -108,13 +115,13 @@ pub(crate) async fn in_place(
     shared: &Shared,
     vault: &Vault,
     stored: &Stored,
-    (loaded, log): (&Content, &[Change]),
-    mut view: Option<Content>,
+    (loaded, log): (&Arc<Content>, &[Change]),
+    mut view: Option<Arc<Content>>,
     rounds: u32,
 ) -> Result<Outcome> {
     let mut turn = shared.turn(&stored.place.key).await;
     let mut version = stored.version.clone();
-    let mut reloaded: Option<Content> = None;
+    let mut reloaded: Option<Arc<Content>> = None;
     if let Some((latest, record)) = turn.latest().filter(|(latest, _)| latest.revision != version.revision) {
         if latest.header.kind != Kind::Live {
             turn.leave(&latest, &record);
@@ -133,7 +140,8 @@ pub(crate) async fn in_place(
         }
         let mut next = match view.take().filter(|_| reloaded.is_none()) {
             Some(view) => view,
-            None => change::replay(base, log)?,
+            None if log.is_empty() => Arc::clone(base),
+            None => Arc::new(change::replay(base, log)?),
         };
         let refresh = shared.policy.wants_refresh(base, version.header.deadline, now);
         if next.same(base) && (base.is_empty() || !refresh) {
@@ -141,13 +149,13 @@ pub(crate) async fn in_place(
         }
         let emptied = next.is_empty();
         if refresh {
-            next.touched = now;
+            Arc::make_mut(&mut next).touched = now;
         }
         let deadline = if emptied { now + EMPTIED } else { shared.policy.deadline(&next) };
         if !keep_listed(shared, vault, stored, (&version, base), &next, deadline).await? {
             return Ok(Outcome::Gone);
         }
-        let draft = Draft { kind: Kind::Live, deadline, payload: &next };
+        let draft = Draft { kind: Kind::Live, deadline, payload: &*next };
         match vault.replace(&stored.place, &version, commit, draft).await? {
             Attempt::Done(done, record) => {
                 turn.leave(&done, &record);
@@ -194,21 +202,27 @@ async fn keep_listed(
         return Ok(true);
     }
     let key = stored.place.key;
-    shared.owners.follow(vault, owner, next.label.as_ref(), (key, key), deadline).await
+    Box::pin(shared.owners.follow(vault, owner, next.label.as_ref(), (key, key), deadline)).await
 }
 
-fn client_side(shared: &Shared, job: &Job) -> Result<Outcome> {
+fn client_side(shared: &Shared, job: &Job, view: Option<Arc<Content>>) -> Result<Outcome> {
     let Backend::Client(client) = &shared.backend else { return Err(gone()) };
     let now = shared.now();
     let deadline = match &job.base {
         Some(Base::Client { deadline }) => Some(*deadline),
         _ => None,
     };
-    let base = if deadline.is_some() { &job.loaded } else { &Content::new(now) };
+    let base = &job.loaded;
     if deadline.is_some_and(|deadline| shared.policy.effective(base, deadline) <= now) {
         return Ok(Outcome::Gone);
     }
-    let mut next = change::replay(base, &job.log)?;
+    let mut next = match view {
+        Some(view) => view,
+        None => Arc::new(change::replay(base, &job.log)?),
+    };
+    if deadline.is_none() {
+        begun(&mut next, &job.log, now);
+    }
     let known = deadline.is_some() || job.doomed.is_some();
     if next.is_empty() {
         let line = known.then_some(Line::Remove);
@@ -219,7 +233,7 @@ fn client_side(shared: &Shared, job: &Job) -> Result<Outcome> {
         return Ok(Outcome::Committed(Committed { base: job.base.clone(), content: next, line: None }));
     }
     if refresh {
-        next.touched = now;
+        Arc::make_mut(&mut next).touched = now;
     }
     let deadline = shared.policy.deadline(&next);
     let line = Line::Set(client.seal(&next, deadline)?, deadline);
@@ -230,10 +244,18 @@ fn client_side(shared: &Shared, job: &Job) -> Result<Outcome> {
     }))
 }
 
+/// A session begins at its first write, unless a login says when.
+pub(super) fn begun(content: &mut Arc<Content>, log: &[Change], now: u64) {
+    if content.touched != now && change::login_of(log).is_none() {
+        let content = Arc::make_mut(content);
+        (content.created, content.touched) = (now, now);
+    }
+}
+
 pub(super) fn committed(
     stored: &Stored,
     version: Version,
-    content: Content,
+    content: Arc<Content>,
     line: Option<Line>,
 ) -> Committed {
     Committed { base: Some(Base::Stored(Stored { version, ..stored.clone() })), content, line }

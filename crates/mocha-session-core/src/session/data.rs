@@ -4,20 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::change::{Change, Updater};
 use super::state::{Inner, Phase, gone};
 use super::{MAX_NAME_BYTES, finish, load, stored};
-use crate::error::{Error, ErrorKind, Result};
+use crate::content::Content;
+use crate::error::{Error, Result};
 use crate::flash::Flash;
 use crate::key::{self, KeyFor, KeyName};
 use crate::manager::Backend;
 use crate::policy;
 use crate::time::from_millis;
-use crate::values;
+use crate::values::{self, Encoded};
 use crate::wire::Text;
 
 /// What every handle to a session can do. [`Session`](crate::Session) and
@@ -58,8 +58,9 @@ impl SessionData {
     /// `InvalidInput` when the value is not a `T` (it stays), or the name is not allowed.
     pub fn get<T: DeserializeOwned>(&self, key: impl KeyFor<T>) -> Result<Option<T>> {
         let name = key::checked(&key)?;
-        let value = self.encoded(name);
-        value.map(|value| values::decode(name, &value)).transpose()
+        // Decoded outside the lock: a `Deserialize` may use the session.
+        let view = self.view();
+        view.values.get(name).map(|value| values::decode(name, value)).transpose()
     }
 
     /// Sets a value, whatever was there.
@@ -68,7 +69,7 @@ impl SessionData {
     /// `InvalidInput` when the value cannot be encoded or the name is not allowed; `Closed` when the response has
     /// its headers; `Gone` when a commit found the session gone; `Unavailable` when this request goes on without a session.
     pub fn insert<T: Serialize>(&self, key: impl KeyFor<T>, value: T) -> Result<()> {
-        let name = Text::from(key::checked(&key)?);
+        let name = key::text(&key)?;
         let value = values::encode(&value)?;
         self.inner.state().change(Change::Set(name, value))
     }
@@ -78,7 +79,7 @@ impl SessionData {
     /// # Errors
     /// As [`insert`](Self::insert).
     pub fn remove(&self, key: impl KeyName) -> Result<bool> {
-        let name = Text::from(key::checked(&key)?);
+        let name = key::text(&key)?;
         let mut state = self.inner.state();
         let there = state.view.values.get(name.as_str()).is_some();
         state.change(Change::Remove(name))?;
@@ -94,9 +95,9 @@ impl SessionData {
     pub fn take<T: DeserializeOwned>(&self, key: impl KeyFor<T>) -> Result<Option<T>> {
         let name = key::checked(&key)?;
         let mut state = self.inner.state();
-        let Some(value) = state.view.values.get(name).cloned() else { return Ok(None) };
+        let Some(value) = state.view.values.get(name).map(Encoded::from) else { return Ok(None) };
         let taken = values::decode(name, &value)?;
-        state.change(Change::Take(Text::from(name), value))?;
+        state.change(Change::Take(key::text(&key)?, value))?;
         Ok(Some(taken))
     }
 
@@ -118,16 +119,13 @@ impl SessionData {
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        let name = key::checked(&key)?.to_owned();
-        let for_errors = name.clone();
-        let updater: Updater = Arc::new(move |value| {
-            let value = value.map(|value| values::decode(&for_errors, value)).transpose()?;
-            values::encode(&f(value)).map(Some)
-        });
-        match self.apply(&name, &updater)? {
-            Some(value) => values::decode(&name, &value),
-            None => Err(Error::new(ErrorKind::Internal, "an update left no value")),
-        }
+        let name = key::text(&key)?;
+        let of = name.clone();
+        let compute = move |value: Option<&[u8]>| {
+            let after = f(value.map(|value| values::decode(of.as_str(), value)).transpose()?);
+            values::encode(&after).map(|encoded| (Some(encoded), after))
+        };
+        self.apply(name, compute)
     }
 
     /// Changes a value in place, atomically, as [`update`](Self::update) does; whether there was one.
@@ -146,15 +144,15 @@ impl SessionData {
         T: Serialize + DeserializeOwned,
         F: Fn(&mut T) + Send + Sync + 'static,
     {
-        let name = key::checked(&key)?.to_owned();
-        let for_errors = name.clone();
-        let updater: Updater = Arc::new(move |value| {
-            let Some(value) = value else { return Ok(None) };
-            let mut value = values::decode(&for_errors, value)?;
+        let name = key::text(&key)?;
+        let of = name.clone();
+        let compute = move |value: Option<&[u8]>| {
+            let Some(value) = value else { return Ok((None, false)) };
+            let mut value = values::decode(of.as_str(), value)?;
             f(&mut value);
-            values::encode(&value).map(Some)
-        });
-        Ok(self.apply(&name, &updater)?.is_some())
+            values::encode(&value).map(|encoded| (Some(encoded), true))
+        };
+        self.apply(name, compute)
     }
 
     /// The value, or, where there is none, what `f` makes, which is then set.
@@ -167,16 +165,16 @@ impl SessionData {
         f: impl FnOnce() -> T,
     ) -> Result<T> {
         let name = key::checked(&key)?;
-        if let Some(value) = self.encoded(name) {
-            return values::decode(name, &value);
+        if let Some(value) = self.view().values.get(name) {
+            return values::decode(name, value);
         }
         let made = values::encode(&f())?;
         let mut state = self.inner.state();
-        state.change(Change::Init(Text::from(name), made))?;
+        state.change(Change::Init(key::text(&key)?, made))?;
         // A clone of this session may have set it while `f` ran; what is there counts.
-        let value = state.view.values.get(name).cloned().unwrap_or_default();
+        let view = Arc::clone(&state.view);
         drop(state);
-        values::decode(name, &value)
+        values::decode(name, view.values.get(name).unwrap_or_default())
     }
 
     /// Whether there is such a value.
@@ -194,9 +192,7 @@ impl SessionData {
     /// # Errors
     /// `InvalidInput` when a value has no JSON form (a map with keys that are not text, for example).
     pub fn entries(&self) -> Result<Vec<(String, serde_json::Value)>> {
-        let state = self.inner.state();
-        state
-            .view
+        self.view()
             .values
             .iter()
             .map(|(name, value)| Ok((name.to_owned(), values::decode(name, value)?)))
@@ -342,26 +338,31 @@ impl SessionData {
             .finish_non_exhaustive()
     }
 
-    fn encoded(&self, name: &str) -> Option<Bytes> {
-        self.inner.state().view.values.get(name).cloned()
+    /// The content with the changes so far.
+    fn view(&self) -> Arc<Content> {
+        Arc::clone(&self.inner.state().view)
     }
 
     /// Logs an update. It runs outside the lock, so that it may use the session, and again if the value changed meanwhile.
-    fn apply(&self, name: &str, updater: &Updater) -> Result<Option<Bytes>> {
-        let text = Text::from(name);
+    ///
+    /// `compute` gives the new value (`None`: there was none, and there is none) and what the caller is told.
+    fn apply<T>(
+        &self,
+        name: Text,
+        compute: impl Fn(Option<&[u8]>) -> Result<(Option<Encoded>, T)> + Send + Sync + 'static,
+    ) -> Result<T> {
         loop {
-            let before = self.encoded(name);
-            let after = updater(before.as_deref())?;
+            let before = self.view();
+            let before = before.values.get(name.as_str());
+            let (after, told) = compute(before)?;
             let mut state = self.inner.state();
-            if state.view.values.get(name) == before.as_ref() {
-                state.change_known(
-                    Change::Update(text.clone(), Arc::clone(updater)),
-                    |content| match &after {
-                        Some(value) => content.values.set(&text, value.clone()),
-                        None => drop(content.values.remove(name)),
-                    },
-                )?;
-                return Ok(after);
+            if state.view.values.get(name.as_str()) == before {
+                let updater: Updater = Arc::new(move |value| Ok(compute(value)?.0));
+                state.change_known(Change::Update(name.clone(), updater), |content| match after {
+                    Some(value) => content.values.set(&name, value),
+                    None => content.values.remove(&name),
+                })?;
+                return Ok(told);
             }
         }
     }

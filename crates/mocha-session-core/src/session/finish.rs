@@ -1,8 +1,10 @@
 //! When and how a request's changes are committed, and what its response says.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::change;
@@ -13,11 +15,12 @@ use crate::content::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::headers::HeaderChanges;
 use crate::manager::{Backend, Shared};
+use crate::registry::BoxFuture;
 
 /// Commits for a response of this status, closes the session, and says what the response must tell the client.
 pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChanges> {
-    if close_untouched(inner) {
-        return Ok(HeaderChanges::none());
+    if let Some(changes) = finish_now(inner, status) {
+        return Ok(changes);
     }
     let _gate = inner.gate.lock().await;
     let commits = status < 500 || inner.shared.policy.commit_on_server_error;
@@ -38,7 +41,7 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
             if job.has_steps() {
                 // Steps that must not be left half-way outlive a client that goes away.
                 let inner = Arc::clone(inner);
-                detached(async move { settle(&inner, job).await }).await??;
+                to_its_end(async move { settle(&inner, job).await }).await?;
             } else {
                 settle(inner, job).await?;
             }
@@ -54,6 +57,29 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
     Ok(headers(&inner.shared, line))
 }
 
+/// As [`finish`], where nothing is to be written and nobody is to be waited for: most responses.
+pub(crate) fn finish_now(inner: &Inner, status: u16) -> Option<HeaderChanges> {
+    let shared = &inner.shared;
+    let mut state = inner.state();
+    if matches!(state.phase, Phase::Untouched | Phase::Finished) {
+        state.phase = Phase::Finished;
+        return Some(HeaderChanges::none());
+    }
+    if state.phase == Phase::Loaded && (status < 500 || shared.policy.commit_on_server_error) {
+        let moves = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view));
+        let has_read = || state.flash.has_read();
+        if state.is_dirty() || state.stale_cookie || has_read() || moves() {
+            return None;
+        }
+    }
+    // Somebody who reloads or commits at this moment is to be waited for.
+    drop(inner.gate.try_lock().ok()?);
+    state.phase = Phase::Finished;
+    let line = state.line.take();
+    drop(state);
+    Some(headers(shared, line))
+}
+
 /// What commits so far have made known, for a response that replaces one whose own commit failed.
 pub(crate) fn told_so_far(inner: &Inner) -> HeaderChanges {
     let mut state = inner.state();
@@ -66,7 +92,7 @@ pub(crate) fn told_so_far(inner: &Inner) -> HeaderChanges {
 /// Commits now. Runs to its end even when the caller goes away.
 pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
     let inner = Arc::clone(inner);
-    detached(async move {
+    to_its_end(async move {
         let _gate = inner.gate.lock().await;
         let dirty = {
             let state = inner.state();
@@ -78,16 +104,7 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
         }
         Ok(())
     })
-    .await?
-}
-
-fn close_untouched(inner: &Inner) -> bool {
-    let mut state = inner.state();
-    let untouched = matches!(state.phase, Phase::Untouched | Phase::Finished);
-    if untouched {
-        state.phase = Phase::Finished;
-    }
-    untouched
+    .await
 }
 
 /// Whether whoever gets a response of this status sees what it says.
@@ -97,8 +114,8 @@ fn shows_messages(status: u16) -> bool {
 
 fn take_job(inner: &Inner) -> Job {
     let mut state = inner.state();
-    let view = state.view.clone();
-    let loaded = state.original.take().unwrap_or_else(|| view.clone());
+    let view = Arc::clone(&state.view);
+    let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
     let job = Job {
         doomed: state.doomed.take(),
         base: state.base.clone(),
@@ -161,7 +178,7 @@ async fn refresh(inner: &Inner) -> Option<Line> {
         if !is_due(shared, &base, &state.view) && !state.stale_cookie {
             return None;
         }
-        (base, state.view.clone(), state.stale_cookie)
+        (base, Arc::clone(&state.view), state.stale_cookie)
     };
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, .. }, Base::Stored(stored)) => {
@@ -207,12 +224,38 @@ fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
     HeaderChanges { cookie, consulted: true }
 }
 
-/// Runs a future as a task of its own, so that it ends even when whoever waits for it does not.
-async fn detached<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Result<T> {
-    tokio::spawn(future.in_current_span()).await.map_err(|_| {
-        Error::new(
-            ErrorKind::Internal,
-            "the commit was stopped: an update closure panicked, or the runtime shut down",
-        )
-    })
+/// Runs a future to its end: here as long as whoever waits for it does, and in a task of its own from then on.
+async fn to_its_end<T: Send + 'static>(
+    future: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let runtime = Handle::try_current().map_err(|_| {
+        Error::new(ErrorKind::Internal, "a session can only be committed within a tokio runtime")
+    })?;
+    let mut steps = ToItsEnd { future: Some(Box::pin(future)), runtime };
+    std::future::poll_fn(|cx| steps.poll(cx)).await
+}
+
+struct ToItsEnd<T: Send + 'static> {
+    future: Option<BoxFuture<'static, Result<T>>>,
+    runtime: Handle,
+}
+
+impl<T: Send + 'static> ToItsEnd<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        // Not there while it is polled: what panicked is not polled again.
+        let Some(mut future) = self.future.take() else { return Poll::Pending };
+        let poll = future.as_mut().poll(cx);
+        if poll.is_pending() {
+            self.future = Some(future);
+        }
+        poll
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.runtime.spawn(future.in_current_span());
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! New ids and last words: beginning, rotating and destroying a session. Each step leaves a state that is safe to stop in.
 
+use std::sync::Arc;
+
 use super::change::{self, Change};
-use super::commit::{Committed, Outcome, ROUNDS, committed, contended};
+use super::commit::{Committed, Outcome, ROUNDS, begun, committed, contended};
 use super::load::reopen;
 use super::state::{Line, Stored};
 use crate::content::{Content, Owner};
@@ -14,10 +16,19 @@ use crate::store::StorageKey;
 use crate::vault::{Attempt, Draft, Vault, pause};
 use crate::wire::Text;
 
-/// Stores a new session, if there is anything to store.
-pub(super) async fn begin(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Outcome> {
+/// Stores a new session, if there is anything to store. `view` is what the log makes of nothing, where that is known.
+pub(super) async fn begin(
+    shared: &Shared,
+    vault: &Vault,
+    log: &[Change],
+    view: Option<Arc<Content>>,
+) -> Result<Outcome> {
     let now = vault.now();
-    let content = change::replay(&Content::new(now), log)?;
+    let mut content = match view {
+        Some(view) => view,
+        None => Arc::new(change::replay(&Content::new(now), log)?),
+    };
+    begun(&mut content, log, now);
     if content.is_empty() {
         return Ok(Outcome::Committed(Committed { base: None, content, line: None }));
     }
@@ -35,16 +46,16 @@ pub(super) async fn begin(shared: &Shared, vault: &Vault, log: &[Change]) -> Res
 /// Gives the session a new id: the new record first, then a tombstone over the old one that names its successor.
 ///
 /// A login is a rotation that restarts the session. A rotation that finds the old record gone has lost and leaves
-/// nothing; a login that does starts fresh, from its own changes alone.
+/// nothing; a login that does starts fresh, from its own changes alone. `view` is what the log makes of what was loaded.
 pub(super) async fn rotate(
     shared: &Shared,
     vault: &Vault,
     old: &Stored,
-    loaded: &Content,
-    log: &[Change],
+    was: (&Arc<Content>, &[Change]),
+    view: Arc<Content>,
 ) -> Result<Outcome> {
     let mut new = None;
-    match rotate_to(&mut new, shared, vault, old, loaded, log).await {
+    match rotate_to(&mut new, shared, vault, old, was, view).await {
         Ok(true) => match new {
             Some((stored, content)) => Ok(Outcome::Committed(told(shared, stored, content))),
             None => Err(contended()),
@@ -60,17 +71,18 @@ pub(super) async fn rotate(
 
 /// The steps of a rotation; whether it won. What it leaves in `new` is the successor, to be discarded unless it did.
 async fn rotate_to(
-    new: &mut Option<(Stored, Content)>,
+    new: &mut Option<(Stored, Arc<Content>)>,
     shared: &Shared,
     vault: &Vault,
     old: &Stored,
-    loaded: &Content,
-    log: &[Change],
+    (loaded, log): (&Arc<Content>, &[Change]),
+    view: Arc<Content>,
 ) -> Result<bool> {
     let login = Login::prepare(shared, vault, log).await?;
     let mut turn = shared.turn(&old.place.key).await;
     let mut version = Some(old.version.clone());
-    let mut reloaded: Option<Content> = None;
+    let mut view = Some(view);
+    let mut reloaded: Option<Arc<Content>> = None;
     if let Some((latest, record)) =
         turn.latest().filter(|(latest, _)| latest.revision != old.version.revision)
     {
@@ -88,14 +100,22 @@ async fn rotate_to(
         let base = reloaded.as_ref().unwrap_or(loaded);
         // Expired meanwhile is as good as gone.
         version = version.filter(|version| shared.policy.effective(base, version.header.deadline) > now);
-        let fresh = Content::new(now);
+        let fresh;
         let base = match (&version, &login) {
             (Some(_), _) => base,
-            (None, Some(_)) => &fresh,
+            (None, Some(_)) => {
+                fresh = Arc::new(Content::new(now));
+                &fresh
+            }
             (None, None) => return Ok(false),
         };
-        let mut next = change::replay(base, log)?;
-        next.touched = now;
+        let mut next = match view.take().filter(|_| Arc::ptr_eq(base, loaded)) {
+            Some(view) => view,
+            None => Arc::new(change::replay(base, log)?),
+        };
+        if next.touched != now {
+            Arc::make_mut(&mut next).touched = now;
+        }
         let Some((stored, content)) = write_new(shared, vault, new, next).await? else { return Ok(false) };
         if !enter(shared, vault, stored, Some((old, base)), content, login.as_ref()).await? {
             return Ok(false);
@@ -178,13 +198,13 @@ async fn create(shared: &Shared, vault: &Vault, content: &Content) -> Result<Sto
 async fn write_new<'n>(
     shared: &Shared,
     vault: &Vault,
-    new: &'n mut Option<(Stored, Content)>,
-    next: Content,
-) -> Result<Option<&'n (Stored, Content)>> {
+    new: &'n mut Option<(Stored, Arc<Content>)>,
+    next: Arc<Content>,
+) -> Result<Option<&'n (Stored, Arc<Content>)>> {
     let stored = match new.take() {
         None => create(shared, vault, &next).await?,
         Some((stored, _)) => {
-            let draft = Draft { kind: Kind::Live, deadline: shared.policy.deadline(&next), payload: &next };
+            let draft = Draft { kind: Kind::Live, deadline: shared.policy.deadline(&next), payload: &*next };
             match vault.replace(&stored.place, &stored.version, fastrand::u64(1..), draft).await? {
                 Attempt::Done(version, _) => Stored { version, ..stored },
                 Attempt::Changed(_) => return Ok(None),
@@ -261,7 +281,7 @@ async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     }
 }
 
-fn told(shared: &Shared, stored: Stored, content: Content) -> Committed {
+fn told(shared: &Shared, stored: Stored, content: Arc<Content>) -> Committed {
     let line = Line::Set(shared.signer.write(&stored.id), stored.version.header.deadline);
     let version = stored.version.clone();
     committed(&stored, version, content, Some(line))

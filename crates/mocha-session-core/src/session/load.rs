@@ -1,5 +1,7 @@
 //! From cookie text to a live session.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::client::Opened;
@@ -18,7 +20,7 @@ const CANDIDATES: usize = 3;
 /// A live session, and whether its cookie should be written anew.
 pub(crate) struct Loaded {
     pub(crate) base: Base,
-    pub(crate) content: Content,
+    pub(crate) content: Arc<Content>,
     pub(crate) stale_cookie: bool,
 }
 
@@ -43,6 +45,7 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
                 if live.is_some() {
                     return Ok(None);
                 }
+                let content = Arc::new(content);
                 live = Some(Loaded { base: Base::Client { deadline }, content, stale_cookie: stale });
             }
             Ok(live)
@@ -80,7 +83,7 @@ pub(crate) async fn from_store(
     shared: &Shared,
     vault: &Vault,
     id: SessionId,
-) -> Result<Option<(Stored, Content)>> {
+) -> Result<Option<(Stored, Arc<Content>)>> {
     let place = id.place();
     let Some((version, record)) = vault.look(&place.key).await?.live() else { return Ok(None) };
     if version.header.kind != Kind::Live {
@@ -91,7 +94,7 @@ pub(crate) async fn from_store(
         return Ok(None);
     }
     if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
-        let index = shared.owners.read(vault, &owner.name).await?;
+        let index = Box::pin(shared.owners.read(vault, &owner.name)).await?;
         // An index that was evicted tells nothing, and a session that cannot be shown not to be revoked is revoked.
         if index.is_none_or(|mut index| index.live(owner.handle).is_none()) {
             return Ok(None);
@@ -101,8 +104,8 @@ pub(crate) async fn from_store(
 }
 
 /// The content of a live session's record, opened under the session's own key.
-pub(super) fn reopen(vault: &Vault, place: &Place, record: &Bytes) -> Result<Content> {
-    Content::read(vault.open(record, &place.seal)?)
+pub(super) fn reopen(vault: &Vault, place: &Place, record: &Bytes) -> Result<Arc<Content>> {
+    Content::read(vault.open(record, &place.seal)?).map(Arc::new)
 }
 
 fn each_value(shared: &Shared, cookies: &dyn CookieHeaders, mut f: impl FnMut(&[u8])) {

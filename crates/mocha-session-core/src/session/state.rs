@@ -24,9 +24,9 @@ pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
 impl<C: CookieHeaders> Inner<C> {
     pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<C>) -> Self {
         Self {
+            state: Mutex::new(State::untouched(Arc::clone(&shared.nothing))),
             shared,
             gate: tokio::sync::Mutex::new(()),
-            state: Mutex::new(State::default()),
             speculative: request.is_speculative(),
             cookies: request.cookies,
         }
@@ -78,7 +78,7 @@ pub(crate) enum Phase {
     Finished,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
     /// Whether it was loaded, or given up on.
@@ -86,13 +86,13 @@ pub(crate) struct State {
     /// The session in the store or cookie; `None` when there is none yet.
     pub(crate) base: Option<Base>,
     /// Its content; `None` as long as `view` is unchanged.
-    pub(crate) original: Option<Content>,
+    pub(crate) original: Option<Arc<Content>>,
     /// Its content with the changes of this request.
-    pub(crate) view: Content,
+    pub(crate) view: Arc<Content>,
     pub(crate) log: Vec<Change>,
     pub(crate) rotate: bool,
     /// Destroyed by this request, to be ended at the commit.
-    pub(crate) doomed: Option<(Base, Content)>,
+    pub(crate) doomed: Option<Box<(Base, Arc<Content>)>>,
     /// What commits so far want the client to be told.
     pub(crate) line: Option<Line>,
     /// The cookie was signed or sealed with an old secret, or not at all.
@@ -101,6 +101,22 @@ pub(crate) struct State {
 }
 
 impl State {
+    fn untouched(view: Arc<Content>) -> Self {
+        Self {
+            phase: Phase::Untouched,
+            touched: false,
+            base: None,
+            original: None,
+            view,
+            log: Vec::new(),
+            rotate: false,
+            doomed: None,
+            line: None,
+            stale_cookie: false,
+            flash: Reading::default(),
+        }
+    }
+
     /// Whether the session was loaded already.
     ///
     /// # Errors
@@ -127,10 +143,10 @@ impl State {
     pub(crate) fn change(&mut self, change: Change) -> Result<()> {
         self.writable()?;
         if self.original.is_none() {
-            self.original = Some(self.view.clone());
+            self.original = Some(Arc::clone(&self.view));
         }
         self.log.push(change);
-        let applied = change::apply_last(&mut self.view, &self.log);
+        let applied = change::apply_last(Arc::make_mut(&mut self.view), &self.log);
         if applied.is_err() {
             self.log.pop();
         }
@@ -141,9 +157,9 @@ impl State {
     pub(crate) fn change_known(&mut self, change: Change, apply: impl FnOnce(&mut Content)) -> Result<()> {
         self.writable()?;
         if self.original.is_none() {
-            self.original = Some(self.view.clone());
+            self.original = Some(Arc::clone(&self.view));
         }
-        apply(&mut self.view);
+        apply(Arc::make_mut(&mut self.view));
         self.log.push(change);
         Ok(())
     }
@@ -156,7 +172,7 @@ impl State {
     }
 
     /// Goes on from another base: what is logged is applied over it.
-    pub(crate) fn rebase(&mut self, base: Base, content: Content) -> Result<()> {
+    pub(crate) fn rebase(&mut self, base: Base, content: Arc<Content>) -> Result<()> {
         // The view first: if the log does not apply there, base and content must not part.
         self.rebase_view(content)?;
         self.base = Some(base);
@@ -164,11 +180,11 @@ impl State {
     }
 
     /// Goes on from other content.
-    pub(crate) fn rebase_view(&mut self, content: Content) -> Result<()> {
+    pub(crate) fn rebase_view(&mut self, content: Arc<Content>) -> Result<()> {
         if self.log.is_empty() {
             (self.view, self.original) = (content, None);
         } else {
-            self.view = change::replay(&content, &self.log)?;
+            self.view = Arc::new(change::replay(&content, &self.log)?);
             self.original = Some(content);
         }
         Ok(())
@@ -176,14 +192,14 @@ impl State {
 
     /// The content as it was before this request's uncommitted changes.
     pub(crate) fn before(&self) -> &Content {
-        self.original.as_ref().unwrap_or(&self.view)
+        self.original.as_deref().unwrap_or(&self.view)
     }
 
     /// Forgets everything loaded and changed: what comes next begins a new session.
     pub(crate) fn start_over(&mut self, now: u64) {
         self.base = None;
         self.original = None;
-        self.view = Content::new(now);
+        self.view = Arc::new(Content::new(now));
         self.log.clear();
         self.rotate = false;
         self.flash.forget();
