@@ -206,15 +206,21 @@ impl CookieWriter {
         &self.name
     }
 
-    /// The line that sets the cookie; the browser forgets it when the session has expired.
-    pub(crate) fn set(&self, value: &str, max_age: Duration) -> String {
-        let mut line = String::with_capacity(self.name.len() + value.len() + self.attributes.len() + 24);
+    /// The line that sets the cookie to what `value` appends, of so many bytes; the browser forgets it when the session
+    /// has expired.
+    pub(crate) fn set(&self, length: usize, value: impl FnOnce(&mut String), max_age: Duration) -> String {
+        const MAX_AGE: &str = "; Max-Age=";
+        let seconds = max_age.as_secs().max(1);
+        let digits = seconds.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let age = if self.persistent { MAX_AGE.len() + digits } else { 0 };
+        // To the byte: a framework then takes the text over as it is.
+        let mut line = String::with_capacity(self.name.len() + 1 + length + age + self.attributes.len());
         line.push_str(&self.name);
         line.push('=');
-        line.push_str(value);
+        value(&mut line);
         if self.persistent {
-            line.push_str("; Max-Age=");
-            push_number(max_age.as_secs().max(1), &mut line);
+            line.push_str(MAX_AGE);
+            push_number(seconds, &mut line);
         }
         line.push_str(&self.attributes);
         line
@@ -279,13 +285,16 @@ mod tests {
         assert_eq!(found("\tid=t\t"), ["t"]);
     }
 
+    fn set(writer: &CookieWriter) -> String {
+        let line = writer.set(1, |line| line.push('v'), Duration::from_secs(60));
+        assert_eq!(line.capacity(), line.len());
+        line
+    }
+
     #[test]
     fn the_lines_agree_in_all_but_the_value() {
         let writer = CookieWriter::new(&CookiePolicy::new()).unwrap();
-        assert_eq!(
-            writer.set("v", Duration::from_secs(60)),
-            "__Host-session=v; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax"
-        );
+        assert_eq!(set(&writer), "__Host-session=v; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax");
         assert_eq!(
             writer.remove(),
             "__Host-session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Secure; HttpOnly; SameSite=Lax"
@@ -294,7 +303,7 @@ mod tests {
             CookiePolicy::named("s").domain("example.com").path("/app").partitioned(true).persistent(false);
         let writer = CookieWriter::new(&policy).unwrap();
         assert_eq!(
-            writer.set("v", Duration::from_secs(60)),
+            set(&writer),
             "s=v; Path=/app; Domain=example.com; Secure; HttpOnly; SameSite=Lax; Partitioned"
         );
         assert!(

@@ -58,8 +58,14 @@ pub(crate) struct Entry {
     pub(crate) revoked: bool,
 }
 
-/// An index as it was found: where, at which version, and what it says.
-pub(crate) type Seen = Option<(Place, Version, Index)>;
+/// What was found of an owner's index.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Where it belongs: the place under the first secret.
+    first: Place,
+    /// Where it is, at which version, and what it says.
+    found: Option<(Place, Version, Index)>,
+}
 
 /// What a change of an index comes to.
 pub(crate) enum Verdict<T> {
@@ -88,18 +94,23 @@ impl Owners {
 
     /// The owner's index, if there is one.
     pub(crate) async fn read(&self, vault: &Vault, owner: &Text) -> Result<Option<Index>> {
-        Ok(self.find(vault, owner).await?.map(|(_, _, index)| index))
+        Ok(self.find(vault, owner).await?.found.map(|(_, _, index)| index))
     }
 
     /// The owner's index, to be changed later if it is still the same.
     pub(crate) async fn find(&self, vault: &Vault, owner: &Text) -> Result<Seen> {
+        let mut first = None;
         for place in self.places(owner) {
+            let first = first.get_or_insert_with(|| place.clone());
             if let Some((version, record)) = vault.look(&place.key).await?.live() {
                 let index = Index::open(vault, &place, &version, &record)?;
-                return Ok(Some((place, version, index)));
+                return Ok(Seen { first: first.clone(), found: Some((place, version, index)) });
             }
         }
-        Ok(None)
+        match first {
+            Some(first) => Ok(Seen { first, found: None }),
+            None => Err(Error::new(ErrorKind::Internal, "there is no key to hash owners under")),
+        }
     }
 
     /// Changes the index under compare-and-set: `change` sees the present one (an empty one of a fresh epoch where there
@@ -121,12 +132,9 @@ impl Owners {
         mut seen: Option<Seen>,
         mut change: impl FnMut(&mut Index, bool) -> Result<Verdict<T>> + Send,
     ) -> Result<T> {
-        let Some(first) = self.places(owner).next() else {
-            return Err(Error::new(ErrorKind::Internal, "there is no key to hash owners under"));
-        };
         let commit = fastrand::u64(1..);
         for round in 0..ROUNDS {
-            let found = match seen.take() {
+            let Seen { first, found } = match seen.take() {
                 Some(seen) => seen,
                 None => self.find(vault, owner).await?,
             };
@@ -170,7 +178,7 @@ impl Owners {
         entry: &Entry,
     ) -> Result<Option<Vec<(u64, Vec<StorageKey>)>>> {
         let most = self.most.max(1);
-        let epoch = seen.as_ref().map(|(_, _, index)| index.epoch);
+        let epoch = seen.found.as_ref().map(|(_, _, index)| index.epoch);
         self.change_from(vault, owner, Some(seen.clone()), |index, there| {
             if there.then_some(index.epoch) != epoch && !index.has(entry) {
                 return Ok(Verdict::Keep(None));

@@ -89,6 +89,8 @@ impl LazySession {
             }
             Ok(None) => {
                 state.phase = Phase::Loaded;
+                // What is changed is changed over nothing, and need not be copied first.
+                state.original = Some(Arc::clone(&self.inner.shared.nothing));
                 state.view = Arc::new(Content::new(self.inner.shared.now()));
             }
             Err(error) if self.inner.shared.policy.anonymous_on_failure => {

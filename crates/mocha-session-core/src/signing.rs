@@ -28,16 +28,20 @@ impl Signer {
         Self { accept_unsigned: accept_unsigned || keys.is_empty(), keys }
     }
 
-    /// The cookie's value.
-    pub(crate) fn write(&self, id: &SessionId) -> String {
-        let mut value = String::with_capacity(SessionId::TEXT + 1 + SIGNATURE_TEXT);
-        id.push_to(&mut value);
+    /// The length of a cookie's value.
+    pub(crate) fn length(&self) -> usize {
+        SessionId::TEXT + if self.keys.is_empty() { 0 } else { 1 + SIGNATURE_TEXT }
+    }
+
+    /// Appends a cookie's value.
+    pub(crate) fn write(&self, id: &SessionId, out: &mut String) {
+        let from = out.len();
+        id.push_to(out);
         if let Some(key) = self.keys.first() {
-            let signature = crypto::sign(key, value.as_bytes());
-            value.push('.');
-            id::push_base64(&signature[..SIGNATURE], &mut value);
+            let signature = crypto::sign(key, &out.as_bytes()[from..]);
+            out.push('.');
+            id::push_base64(&signature[..SIGNATURE], out);
         }
-        value
     }
 
     /// The id of a value, and whether the value should be written anew (signed at all, or with the first secret).
@@ -69,13 +73,20 @@ mod tests {
         Signer::new(Some(&Secrets::parse(secrets).unwrap()), accept_unsigned)
     }
 
+    fn written(signer: &Signer, id: &SessionId) -> String {
+        let mut out = String::from("session=");
+        signer.write(id, &mut out);
+        assert_eq!(out.len(), 8 + signer.length());
+        out.split_off(8)
+    }
+
     #[test]
     fn the_old_secret_verifies_and_the_new_one_signs() {
         let id = SessionId::mint().unwrap();
-        let old = signer(OLD, false).write(&id);
+        let old = written(&signer(OLD, false), &id);
         let both = signer(&format!("{NEW},{OLD}"), false);
         assert_eq!(both.read(old.as_bytes()), Some((id.clone(), true)));
-        assert_eq!(both.read(both.write(&id).as_bytes()), Some((id.clone(), false)));
+        assert_eq!(both.read(written(&both, &id).as_bytes()), Some((id.clone(), false)));
         assert_eq!(signer(NEW, false).read(old.as_bytes()), None);
         assert_eq!(signer(NEW, true).read(old.as_bytes()), None, "a wrong signature is worse than none");
     }
@@ -83,11 +94,11 @@ mod tests {
     #[test]
     fn guesses_die_before_the_store() {
         let id = SessionId::mint().unwrap();
-        let unsigned = Signer::new(None, false).write(&id);
+        let unsigned = written(&Signer::new(None, false), &id);
         let strict = signer(NEW, false);
         assert_eq!(strict.read(unsigned.as_bytes()), None);
         assert_eq!(signer(NEW, true).read(unsigned.as_bytes()), Some((id.clone(), true)));
-        let good = strict.write(&id);
+        let good = written(&strict, &id);
         for bit in 0..good.len() * 8 {
             let mut flipped = good.clone().into_bytes();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -192,18 +192,29 @@ impl Block {
 
     fn entries(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut reader = Reader::new(self.bytes());
-        // The end of the block ends it: nothing else in it can fail to be read.
-        std::iter::from_fn(move || Some((reader.text().ok()?, reader.bytes().ok()?)))
+        std::iter::from_fn(move || {
+            let (name, value) = Self::next(&mut reader)?;
+            Some((std::str::from_utf8(name).ok()?, value))
+        })
     }
 
     fn get(&self, name: &str) -> Option<&[u8]> {
         let mut reader = Reader::new(self.bytes());
         loop {
-            let (own, value) = (reader.bytes().ok()?, reader.bytes().ok()?);
+            let (own, value) = Self::next(&mut reader)?;
             if own == name.as_bytes() {
                 return Some(value);
             }
         }
+    }
+
+    /// The next entry. Only the end of the block ends it: the block was read to its end before.
+    fn next<'b>(reader: &mut Reader<'b>) -> Option<(&'b [u8], &'b [u8])> {
+        // Asked first, for an error costs an allocation.
+        if reader.rest().is_empty() {
+            return None;
+        }
+        Some((reader.bytes().ok()?, reader.bytes().ok()?))
     }
 
     /// Goes behind the entry of this name, or to where it would be; how many bytes lie before it.
@@ -211,10 +222,9 @@ impl Block {
         let whole = reader.rest().len();
         loop {
             let before = *reader;
-            let own = reader.bytes().and_then(|own| reader.bytes().map(|_| own));
-            match own {
-                Ok(own) if own < name => {}
-                Ok(own) if own == name => return whole - before.rest().len(),
+            match Self::next(reader) {
+                Some((own, _)) if own < name => {}
+                Some((own, _)) if own == name => return whole - before.rest().len(),
                 _ => {
                     *reader = before;
                     return whole - before.rest().len();

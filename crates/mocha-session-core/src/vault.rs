@@ -59,9 +59,27 @@ impl Found {
 #[derive(Debug)]
 pub(crate) enum Attempt {
     /// It is written. The record is the one to go on from: ours, or a later one that was written over ours.
-    Done(Version, Bytes),
+    Done(Version, Sealed),
     /// It is not written, for something else is there now.
     Changed(Found),
+}
+
+/// The encoded form of a record that was written.
+#[derive(Debug)]
+pub(crate) enum Sealed {
+    /// As it was made. Whoever does not need it shared does not pay for that.
+    Written(Vec<u8>),
+    /// As it was found.
+    Found(Bytes),
+}
+
+impl From<Sealed> for Bytes {
+    fn from(sealed: Sealed) -> Self {
+        match sealed {
+            Sealed::Written(record) => record.into(),
+            Sealed::Found(record) => record,
+        }
+    }
 }
 
 /// What is to be written.
@@ -97,12 +115,12 @@ impl Vault {
     }
 
     /// Runs one store call within the deadline, and says where an error came from.
-    pub(crate) async fn call<T>(
+    pub(crate) fn call<T>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T>> + Send,
-    ) -> Result<T> {
-        self.call_for(operation, self.timeout, call).await
+    ) -> impl Future<Output = Result<T>> {
+        self.call_for(operation, self.timeout, call)
     }
 
     /// Runs a store call that may take longer than one answer.
@@ -150,20 +168,23 @@ impl Vault {
         let mut inquiries = 0;
         loop {
             let found = match self.call("create", self.store.create(&place.key, &record, expiry)).await {
-                Ok(Some(revision)) => return Ok(Attempt::Done(Version { header, revision }, record)),
-                Ok(None) => match self.look_even_expired(&place.key).await? {
+                Ok(Some(revision)) => {
+                    return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
+                }
+                // What is rare is boxed, here and below, so that what is not has a small future.
+                Ok(None) => match Box::pin(self.look_even_expired(&place.key)).await? {
                     // Owners' keys come again, and one that expired may lie there until it is swept.
                     Found::Record(expired, _) if expired.header.deadline <= self.now() => {
-                        return self.replace(place, &expired, commit, draft).await;
+                        return Box::pin(self.replace(place, &expired, commit, draft)).await;
                     }
                     found => found,
                 },
-                Err(error) if error.is_ambiguous() => self.inquire(&place.key, error).await?,
+                Err(error) if error.is_ambiguous() => Box::pin(self.inquire(&place.key, error)).await?,
                 Err(error) => return Err(error),
             };
             match found {
                 Found::Record(version, record) if version.header.commits.contains(&commit) => {
-                    return Ok(Attempt::Done(version, record));
+                    return Ok(Attempt::Done(version, Sealed::Found(record)));
                 }
                 // Nothing there: it was not done yet, or not at all. The same create again does it at most once.
                 Found::Nothing if inquiries < INQUIRIES => inquiries += 1,
@@ -190,14 +211,16 @@ impl Vault {
         let expiry = self.expiry(draft.deadline);
         let call = self.store.update(&place.key, &record, expiry, &base.revision);
         let (found, failed) = match self.call("update", call).await {
-            Ok(Some(revision)) => return Ok(Attempt::Done(Version { header, revision }, record)),
-            Ok(None) => (self.look(&place.key).await?, false),
-            Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
+            Ok(Some(revision)) => {
+                return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
+            }
+            Ok(None) => (Box::pin(self.look(&place.key)).await?, false),
+            Err(error) if error.is_ambiguous() => (Box::pin(self.inquire(&place.key, error)).await?, true),
             Err(error) => return Err(error),
         };
         match &found {
             Found::Record(version, record) if version.header.commits.contains(&commit) => {
-                Ok(Attempt::Done(version.clone(), record.clone()))
+                Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())))
             }
             // Others have written so often since that our own commit may have been pushed out of the record's memory.
             Found::Record(version, _)
@@ -230,9 +253,8 @@ impl Vault {
         Err(because)
     }
 
-    fn encode(&self, header: &Header, payload: &impl Payload, seal: &Key) -> Result<Bytes> {
+    fn encode(&self, header: &Header, payload: &impl Payload, seal: &Key) -> Result<Vec<u8>> {
         record::encode(header, payload, seal, self.plain, self.limit)
-            .map(Bytes::from)
             .map_err(|error| error.on(self.engine).during("commit"))
     }
 

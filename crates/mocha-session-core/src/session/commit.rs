@@ -158,6 +158,7 @@ pub(crate) async fn in_place(
         let draft = Draft { kind: Kind::Live, deadline, payload: &*next };
         match vault.replace(&stored.place, &version, commit, draft).await? {
             Attempt::Done(done, record) => {
+                let record = record.into();
                 turn.leave(&done, &record);
                 if done.header.kind != Kind::Live {
                     return Ok(Outcome::Gone);
@@ -168,8 +169,7 @@ pub(crate) async fn in_place(
                 let line = if emptied {
                     Some(Line::Remove)
                 } else {
-                    (deadline != version.header.deadline)
-                        .then(|| Line::Set(shared.signer.write(&stored.id), deadline))
+                    (deadline != version.header.deadline).then(|| Line::Id(stored.id.clone(), deadline))
                 };
                 return Ok(Outcome::Committed(committed(stored, done, next, line)));
             }
@@ -236,7 +236,7 @@ fn client_side(shared: &Shared, job: &Job, view: Option<Arc<Content>>) -> Result
         Arc::make_mut(&mut next).touched = now;
     }
     let deadline = shared.policy.deadline(&next);
-    let line = Line::Set(client.seal(&next, deadline)?, deadline);
+    let line = Line::Sealed(client.seal(&next, deadline)?, deadline);
     Ok(Outcome::Committed(Committed {
         base: Some(Base::Client { deadline }),
         content: next,

@@ -41,12 +41,12 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
             if job.has_steps() {
                 // Steps that must not be left half-way outlive a client that goes away.
                 let inner = Arc::clone(inner);
-                to_its_end(async move { settle(&inner, job).await }).await?;
+                to_its_end(Box::pin(async move { settle(&inner, job).await })).await?;
             } else {
                 settle(inner, job).await?;
             }
         } else {
-            let moved = refresh(inner).await;
+            let moved = Box::pin(refresh(inner)).await;
             // A cached response is not the place for a mere refresh; an id that a commit made known is told even there.
             if moved.is_some() && status != 304 {
                 inner.state().line = moved;
@@ -92,7 +92,7 @@ pub(crate) fn told_so_far(inner: &Inner) -> HeaderChanges {
 /// Commits now. Runs to its end even when the caller goes away.
 pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
     let inner = Arc::clone(inner);
-    to_its_end(async move {
+    to_its_end(Box::pin(async move {
         let _gate = inner.gate.lock().await;
         let dirty = {
             let state = inner.state();
@@ -103,7 +103,7 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
             return Err(gone());
         }
         Ok(())
-    })
+    }))
     .await
 }
 
@@ -194,7 +194,7 @@ async fn refresh(inner: &Inner) -> Option<Line> {
         Ok(Outcome::Committed(Committed { base, line, .. })) => {
             let resigned = stored(base.as_ref())
                 .filter(|_| stale)
-                .map(|stored| Line::Set(shared.signer.write(&stored.id), stored.version.header.deadline));
+                .map(|stored| Line::Id(stored.id.clone(), stored.version.header.deadline));
             line.or(resigned)
         }
         Ok(Outcome::Gone) => None,
@@ -214,10 +214,14 @@ fn is_due(shared: &Shared, base: &Base, content: &Content) -> bool {
 }
 
 fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
+    let left = |deadline: u64| Duration::from_secs(deadline.saturating_sub(shared.now()).div_ceil(1_000));
     let cookie = line.map(|line| match line {
-        Line::Set(value, deadline) => {
-            let left = deadline.saturating_sub(shared.now()).div_ceil(1_000);
-            shared.cookie.set(&value, Duration::from_secs(left))
+        Line::Id(id, deadline) => {
+            let signer = &shared.signer;
+            shared.cookie.set(signer.length(), |line| signer.write(&id, line), left(deadline))
+        }
+        Line::Sealed(value, deadline) => {
+            shared.cookie.set(value.len(), |line| line.push_str(&value), left(deadline))
         }
         Line::Remove => shared.cookie.remove(),
     });
@@ -225,13 +229,11 @@ fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
 }
 
 /// Runs a future to its end: here as long as whoever waits for it does, and in a task of its own from then on.
-async fn to_its_end<T: Send + 'static>(
-    future: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
+async fn to_its_end<T: Send + 'static>(future: BoxFuture<'static, Result<T>>) -> Result<T> {
     let runtime = Handle::try_current().map_err(|_| {
         Error::new(ErrorKind::Internal, "a session can only be committed within a tokio runtime")
     })?;
-    let mut steps = ToItsEnd { future: Some(Box::pin(future)), runtime };
+    let mut steps = ToItsEnd { future: Some(future), runtime };
     std::future::poll_fn(|cx| steps.poll(cx)).await
 }
 

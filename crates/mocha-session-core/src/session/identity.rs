@@ -35,9 +35,9 @@ pub(super) async fn begin(
     let login = Login::prepare(shared, vault, log).await?;
     let stored = create(shared, vault, &content).await?;
     match enter(shared, vault, &stored, None, &content, login.as_ref()).await {
-        Ok(true) => Ok(Outcome::Committed(told(shared, stored, content))),
+        Ok(true) => Ok(Outcome::Committed(told(stored, content))),
         refused_or_failed => {
-            discard(shared, vault, &stored).await;
+            Box::pin(discard(shared, vault, &stored)).await;
             refused_or_failed.map(|_| Outcome::Gone)
         }
     }
@@ -57,12 +57,12 @@ pub(super) async fn rotate(
     let mut new = None;
     match rotate_to(&mut new, shared, vault, old, was, view).await {
         Ok(true) => match new {
-            Some((stored, content)) => Ok(Outcome::Committed(told(shared, stored, content))),
+            Some((stored, content)) => Ok(Outcome::Committed(told(stored, content))),
             None => Err(contended()),
         },
         lost_or_failed => {
             if let Some((stored, _)) = new {
-                discard(shared, vault, &stored).await;
+                Box::pin(discard(shared, vault, &stored)).await;
             }
             lost_or_failed.map(|_| Outcome::Gone)
         }
@@ -124,7 +124,7 @@ async fn rotate_to(
         let draft = Draft::tombstone(Kind::Moved(stored.place.key), now + shared.policy.tombstone);
         match vault.replace(&old.place, expected, commit, draft).await? {
             Attempt::Done(done, record) => {
-                turn.leave(&done, &record);
+                turn.leave(&done, &record.into());
                 if let Some(was) = base.owner.as_ref().filter(|was| content.owner.as_ref() != Some(was)) {
                     forget(shared, vault, was).await;
                 }
@@ -165,7 +165,8 @@ pub(super) async fn destroy(
 struct Login {
     owner: Text,
     handle: u64,
-    seen: Seen,
+    /// `None` where owners are not indexed.
+    seen: Option<Seen>,
 }
 
 impl Login {
@@ -173,7 +174,7 @@ impl Login {
         let Some((owner, handle)) = change::login_of(log) else { return Ok(None) };
         let seen = match handle {
             0 => None,
-            _ => shared.owners.find(vault, owner).await?,
+            _ => Some(Box::pin(shared.owners.find(vault, owner)).await?),
         };
         Ok(Some(Self { owner: owner.clone(), handle, seen }))
     }
@@ -223,7 +224,21 @@ async fn enter(
     content: &Content,
     login: Option<&Login>,
 ) -> Result<bool> {
-    let Some(owner) = content.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
+    match content.owner.as_ref().filter(|owner| owner.handle != 0) {
+        Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, content, login)).await,
+        None => Ok(true),
+    }
+}
+
+async fn enter_for(
+    owner: &Owner,
+    shared: &Shared,
+    vault: &Vault,
+    new: &Stored,
+    old: Option<(&Stored, &Content)>,
+    content: &Content,
+    login: Option<&Login>,
+) -> Result<bool> {
     let (key, until) = (new.place.key, new.version.header.deadline);
     let Some(login) = login else {
         let from = old.map_or(key, |(old, _)| old.place.key);
@@ -240,7 +255,8 @@ async fn enter(
         label: content.label.clone(),
         revoked: false,
     };
-    let Some(room) = shared.owners.enter(vault, &login.owner, &login.seen, &entry).await? else {
+    let Some(seen) = &login.seen else { return Ok(true) };
+    let Some(room) = shared.owners.enter(vault, &login.owner, seen, &entry).await? else {
         return Ok(false);
     };
     let mut gone = Vec::new();
@@ -276,13 +292,13 @@ async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     if owner.handle == 0 {
         return;
     }
-    if let Err(error) = shared.owners.forget(vault, &owner.name, &[owner.handle]).await {
+    if let Err(error) = Box::pin(shared.owners.forget(vault, &owner.name, &[owner.handle])).await {
         tracing::warn!(%error, "an ended session stays listed until it would have expired");
     }
 }
 
-fn told(shared: &Shared, stored: Stored, content: Arc<Content>) -> Committed {
-    let line = Line::Set(shared.signer.write(&stored.id), stored.version.header.deadline);
+fn told(stored: Stored, content: Arc<Content>) -> Committed {
+    let line = Line::Id(stored.id.clone(), stored.version.header.deadline);
     let version = stored.version.clone();
     committed(&stored, version, content, Some(line))
 }

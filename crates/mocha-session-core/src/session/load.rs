@@ -65,17 +65,38 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
                     more.push(read);
                 }
             });
-            let mut live: Option<Loaded> = None;
-            for (id, stale_cookie) in first.into_iter().chain(more) {
-                let Some((stored, content)) = from_store(shared, vault, id).await? else { continue };
-                if live.is_some() {
-                    return Ok(None);
+            match first {
+                None => Ok(None),
+                Some((id, stale_cookie)) if more.is_empty() => {
+                    let found = from_store(shared, vault, id).await?;
+                    Ok(found.map(|(stored, content)| Loaded {
+                        base: Base::Stored(stored),
+                        content,
+                        stale_cookie,
+                    }))
                 }
-                live = Some(Loaded { base: Base::Stored(stored), content, stale_cookie });
+                Some(first) => Box::pin(one_of(shared, vault, first, more)).await,
             }
-            Ok(live)
         }
     }
+}
+
+/// The only live one of several sessions.
+async fn one_of(
+    shared: &Shared,
+    vault: &Vault,
+    first: (SessionId, bool),
+    more: Vec<(SessionId, bool)>,
+) -> Result<Option<Loaded>> {
+    let mut live: Option<Loaded> = None;
+    for (id, stale_cookie) in std::iter::once(first).chain(more) {
+        let Some((stored, content)) = from_store(shared, vault, id).await? else { continue };
+        if live.is_some() {
+            return Ok(None);
+        }
+        live = Some(Loaded { base: Base::Stored(stored), content, stale_cookie });
+    }
+    Ok(live)
 }
 
 /// The live session with this id.

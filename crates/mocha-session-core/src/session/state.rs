@@ -59,8 +59,10 @@ pub(crate) struct Stored {
 /// What the response's cookie line will say.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
-    /// This value, until this deadline (in milliseconds since 1970).
-    Set(String, u64),
+    /// This id, until this deadline (in milliseconds since 1970).
+    Id(SessionId, u64),
+    /// This sealed session, until this deadline.
+    Sealed(String, u64),
     Remove,
 }
 
