@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::store::StorageKey;
-use crate::vault::Version;
+use crate::vault::{Sealed, Version};
 
 const SHARDS: usize = 32;
 
@@ -26,7 +26,7 @@ pub(crate) struct Queues(Box<[Mutex<HashMap<StorageKey, Waiting>>]>);
 pub(crate) struct Turn {
     /// Whose turn this is; `None` once it was passed on.
     place: Option<(Arc<Queues>, StorageKey)>,
-    written: Option<(Version, Bytes)>,
+    written: Option<Box<(Version, Bytes)>>,
 }
 
 impl Queues {
@@ -69,32 +69,42 @@ impl Queues {
 impl Turn {
     /// What was written in the turn before, if somebody waited for it.
     pub(crate) fn latest(&mut self) -> Option<(Version, Bytes)> {
-        self.written.take()
+        self.written.take().map(|written| *written)
     }
 
-    /// Leaves what was written for the next one.
-    pub(crate) fn leave(&mut self, version: &Version, record: &Bytes) {
-        self.written = Some((version.clone(), record.clone()));
+    /// Ends the turn, and leaves what was written for the next one, if anybody waits.
+    pub(crate) fn leave(mut self, version: &Version, record: Sealed) {
+        self.pass_on(|| Some(Box::new((version.clone(), record.into()))));
     }
-}
 
-impl Drop for Turn {
-    fn drop(&mut self) {
+    fn pass_on(&mut self, written: impl FnOnce() -> Option<Box<(Version, Bytes)>>) {
         let Some((queues, key)) = self.place.take() else { return };
         let mut shard = queues.shard(&key);
         let Entry::Occupied(mut waiting) = shard.entry(key) else { return };
+        if waiting.get().is_empty() {
+            waiting.remove();
+            return;
+        }
+        let mut written = written();
         while let Some(pass) = waiting.get_mut().pop_front() {
-            let next = Turn { place: Some((Arc::clone(&queues), key)), written: self.written.take() };
+            let next = Turn { place: Some((Arc::clone(&queues), key)), written };
             // One that gave up waiting does not take it. One that gives up later drops it, which passes it on.
             match pass.send(next) {
                 Ok(()) => return,
                 Err(mut refused) => {
                     refused.place = None;
-                    self.written = refused.written.take();
+                    written = refused.written.take();
                 }
             }
         }
         waiting.remove();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let written = self.written.take();
+        self.pass_on(|| written);
     }
 }
 
@@ -139,14 +149,13 @@ mod tests {
     async fn turns_come_in_order_and_one_that_is_given_up_when_it_comes_goes_on() {
         let queues = Arc::new(Queues::new());
         let key = StorageKey::from_bytes([1; 20]);
-        let mut first = queues.turn(key).await;
+        let first = queues.turn(key).await;
         let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(queues.turn(key))).collect();
         for turn in &mut waiting {
             assert!(waits(turn).await);
         }
         let header = Header { kind: Kind::Live, deadline: 1, commits: [1, 0, 0, 0] };
-        first.leave(&Version { header, revision: 7.into() }, &Bytes::from_static(b"record"));
-        drop(first);
+        first.leave(&Version { header, revision: 7.into() }, Sealed::Written(b"record".to_vec()));
         // The turn is the first's by now, who does not look for it any more.
         drop(waiting.remove(0));
         let mut second = waiting.remove(0).await;

@@ -1,9 +1,9 @@
 //! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome becomes a known one.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use crate::crypto::Key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Place;
 use crate::record::{self, CommitId, Header, Kind, Payload};
-use crate::store::{Expiry, Revision, SessionStore, StorageKey};
+use crate::registry::BoxFuture;
+use crate::store::{Expiry, Revision, SessionStore, StorageKey, Stored};
 use crate::time::{Clock, from_millis, to_millis};
 
 /// How often an unknown outcome is asked after before it is given up as unknown.
@@ -115,40 +116,39 @@ impl Vault {
     }
 
     /// Runs one store call within the deadline, and says where an error came from.
-    pub(crate) fn call<T>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = Result<T>> + Send,
-    ) -> impl Future<Output = Result<T>> {
+    pub(crate) fn call<'c, T>(&self, operation: &'static str, call: BoxFuture<'c, Result<T>>) -> Call<'c, T> {
         self.call_for(operation, self.timeout, call)
     }
 
     /// Runs a store call that may take longer than one answer.
-    pub(crate) async fn call_for<T>(
+    pub(crate) fn call_for<'c, T>(
         &self,
         operation: &'static str,
         timeout: Duration,
-        call: impl Future<Output = Result<T>> + Send,
-    ) -> Result<T> {
-        let result = within(timeout, call).await.unwrap_or_else(|| {
-            let why = format!("no answer within {timeout:?}; is the engine overloaded or unreachable?");
-            Err(Error::new(ErrorKind::Timeout, why))
-        });
-        result.map_err(|error| error.on(self.engine).during(operation))
+        call: BoxFuture<'c, Result<T>>,
+    ) -> Call<'c, T> {
+        Call { future: call, timer: None, timeout, engine: self.engine, operation }
     }
 
     /// What lies under a key. An expired record counts as nothing.
     pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
-        Ok(match self.look_even_expired(key).await? {
-            Found::Record(version, _) if version.header.deadline <= self.now() => Found::Nothing,
-            found => found,
-        })
+        let stored = self.call("load", self.store.load(key)).await?;
+        self.found(stored, self.now())
     }
 
     async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
-        let Some(stored) = self.call("load", self.store.load(key)).await? else { return Ok(Found::Nothing) };
+        let stored = self.call("load", self.store.load(key)).await?;
+        self.found(stored, 0)
+    }
+
+    /// What was stored, unless it had expired by `now`.
+    fn found(&self, stored: Option<Stored>, now: u64) -> Result<Found> {
+        let Some(stored) = stored else { return Ok(Found::Nothing) };
         let (record, revision) = stored.into_parts();
         let (header, ..) = Header::read(&record).map_err(|error| error.on(self.engine).during("load"))?;
+        if header.deadline <= now {
+            return Ok(Found::Nothing);
+        }
         Ok(Found::Record(Version { header, revision }, record))
     }
 
@@ -164,22 +164,38 @@ impl Vault {
         let commit = fastrand::u64(1..);
         let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
         let record = self.encode(&header, draft.payload, &place.seal)?;
-        let expiry = self.expiry(draft.deadline);
+        let create = self.store.create(&place.key, &record, self.expiry(draft.deadline));
+        match self.call("create", create).await {
+            Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
+            // Boxed, like all that is rare: what is not keeps a small future.
+            answer => Box::pin(self.create_in_doubt(place, draft, header, record, answer)).await,
+        }
+    }
+
+    /// Goes on with a creation that did not simply succeed.
+    async fn create_in_doubt(
+        &self,
+        place: &Place,
+        draft: Draft<'_, impl Payload>,
+        header: Header,
+        record: Vec<u8>,
+        mut answer: Result<Option<Revision>>,
+    ) -> Result<Attempt> {
+        let commit = header.commits[0];
         let mut inquiries = 0;
         loop {
-            let found = match self.call("create", self.store.create(&place.key, &record, expiry)).await {
+            let found = match answer {
                 Ok(Some(revision)) => {
                     return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
                 }
-                // What is rare is boxed, here and below, so that what is not has a small future.
-                Ok(None) => match Box::pin(self.look_even_expired(&place.key)).await? {
+                Ok(None) => match self.look_even_expired(&place.key).await? {
                     // Owners' keys come again, and one that expired may lie there until it is swept.
                     Found::Record(expired, _) if expired.header.deadline <= self.now() => {
-                        return Box::pin(self.replace(place, &expired, commit, draft)).await;
+                        return self.replace(place, &expired, commit, draft).await;
                     }
                     found => found,
                 },
-                Err(error) if error.is_ambiguous() => Box::pin(self.inquire(&place.key, error)).await?,
+                Err(error) if error.is_ambiguous() => self.inquire(&place.key, error).await?,
                 Err(error) => return Err(error),
             };
             match found {
@@ -191,6 +207,8 @@ impl Vault {
                 Found::Nothing => return Err(unknown().on(self.engine).during("create")),
                 found @ Found::Record(..) => return Ok(Attempt::Changed(found)),
             }
+            let again = self.store.create(&place.key, &record, self.expiry(draft.deadline));
+            answer = self.call("create", again).await;
         }
     }
 
@@ -208,14 +226,24 @@ impl Vault {
         let header =
             Header { kind: draft.kind, deadline: draft.deadline, commits: base.header.followed_by(commit) };
         let record = self.encode(&header, draft.payload, &place.seal)?;
-        let expiry = self.expiry(draft.deadline);
-        let call = self.store.update(&place.key, &record, expiry, &base.revision);
-        let (found, failed) = match self.call("update", call).await {
-            Ok(Some(revision)) => {
-                return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
-            }
-            Ok(None) => (Box::pin(self.look(&place.key)).await?, false),
-            Err(error) if error.is_ambiguous() => (Box::pin(self.inquire(&place.key, error)).await?, true),
+        let update = self.store.update(&place.key, &record, self.expiry(draft.deadline), &base.revision);
+        match self.call("update", update).await {
+            Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
+            answer => Box::pin(self.replace_in_doubt(place, base, commit, answer)).await,
+        }
+    }
+
+    /// Finds out what became of an update that did not simply succeed.
+    async fn replace_in_doubt(
+        &self,
+        place: &Place,
+        base: &Version,
+        commit: CommitId,
+        answer: Result<Option<Revision>>,
+    ) -> Result<Attempt> {
+        let (found, failed) = match answer {
+            Ok(_) => (self.look(&place.key).await?, false),
+            Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };
         match &found {
@@ -271,21 +299,35 @@ fn unknown() -> Error {
     )
 }
 
-/// Runs a future for so long at most. An engine that answers at once, as one in this process does, needs no timer.
-async fn within<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    let mut timer = pin!(None::<Sleep>);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(value) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(value));
-        }
-        if timer.is_none() {
-            timer.set(Some(tokio::time::sleep(timeout)));
-        }
-        let over = timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
-        if over { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
+/// A store call under way.
+///
+/// An engine that answers at once, as one in this process does, needs no timer. Where one is needed it has a box of its
+/// own, so that the futures around this one, which are moved and kept for each request, stay small.
+#[must_use]
+pub(crate) struct Call<'c, T> {
+    future: BoxFuture<'c, Result<T>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    engine: &'static str,
+    operation: &'static str,
+}
+
+impl<T> Future for Call<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let result = match self.future.as_mut().poll(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let timeout = self.timeout;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(timer.as_mut().poll(cx));
+                let why = format!("no answer within {timeout:?}; is the engine overloaded or unreachable?");
+                Err(Error::new(ErrorKind::Timeout, why))
+            }
+        };
+        Poll::Ready(result.map_err(|error| error.on(self.engine).during(self.operation)))
+    }
 }
 
 /// Waits before another try: a millisecond or so at first, doubling, never twice the same.

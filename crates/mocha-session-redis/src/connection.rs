@@ -79,7 +79,8 @@ impl Connection {
             && cause.is_connection_dropped()
             && !matches!(self.0, Via::Cluster(_))
         {
-            answer = self.once(command, effect).await;
+            // Boxed, like all that is rare: what is sent for every request has a small future.
+            answer = Box::pin(self.once(command, effect)).await;
         }
         Ok(T::from_redis_value(answer?)?)
     }
@@ -87,12 +88,12 @@ impl Connection {
     async fn once(&self, command: &Cmd, effect: Effect) -> Result<Value, Failure> {
         match &self.0 {
             Via::Link(link) => link.query(command).await,
-            Via::Manager(manager) => match command.query_async(&mut manager.clone()).await {
+            Via::Manager(manager) => match Box::pin(command.query_async(&mut manager.clone())).await {
                 // Only a connection that was never made is refused, or finds no socket file.
                 Err(cause) if RedisError::is_connection_refusal(&cause) => Err(Failure::NotSent(cause)),
                 answer => Ok(answer?),
             },
-            Via::Cluster(cluster) => match cluster::query(cluster.clone(), command, effect).await {
+            Via::Cluster(cluster) => match Box::pin(cluster::query(cluster.clone(), command, effect)).await {
                 Err(cause) if !cluster::is_own(&cause) => Err(Failure::Lost(cause)),
                 answer => Ok(answer?),
             },

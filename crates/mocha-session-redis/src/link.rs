@@ -69,6 +69,15 @@ struct Attempt {
 }
 
 impl Attempt {
+    /// Waits for the connection.
+    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        let outcome = match self.outcome.clone().wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        outcome.unwrap_or_else(|| Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()))
+    }
+
     fn is_spent(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
             || match &*self.outcome.borrow() {
@@ -88,12 +97,14 @@ impl Link {
 
     pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, Failure> {
         let attempt = self.attempt();
-        let outcome = match attempt.outcome.clone().wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
+        let at_once = match &*attempt.outcome.borrow() {
+            Some(Ok(connection)) => Some(connection.clone()),
+            _ => None,
         };
-        let aborted = || Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into());
-        let mut connection = outcome.unwrap_or_else(aborted).map_err(Failure::NotSent)?;
+        let mut connection = match at_once {
+            Some(connection) => connection,
+            None => Box::pin(attempt.connection()).await.map_err(Failure::NotSent)?,
+        };
         command.query_async(&mut connection).await.map_err(|cause: RedisError| {
             // A timeout too: what doesn't answer is left for a new connection, which fails fast if nobody is there.
             let leave = cause.is_io_error()

@@ -190,7 +190,7 @@ impl SessionStore for RedisStore {
         let mut answer = self.connection.query::<bool>(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
         if answer.as_ref().is_err_and(|failure| failure.code() == Some("NOSCRIPT")) {
             // Once after each start of a server. EVAL runs it and keeps it, on the node that serves the key.
-            answer = self.connection.query(&call("EVAL", UPDATE), Effect::Write).await;
+            answer = Box::pin(self.connection.query(&call("EVAL", UPDATE), Effect::Write)).await;
         }
         let replaced = answer.map_err(|failure| failure.into_error("update", Effect::Write))?;
         Ok(replaced.then_some(revision))

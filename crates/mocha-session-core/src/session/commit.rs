@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::manager::{Backend, Shared};
 use crate::policy::EMPTIED;
 use crate::record::Kind;
-use crate::vault::{Attempt, Draft, Vault, Version, pause};
+use crate::vault::{Attempt, Draft, Sealed, Vault, Version, pause};
 
 /// How often a commit is tried again because somebody else was faster.
 pub(super) const ROUNDS: u32 = 64;
@@ -124,7 +124,7 @@ pub(crate) async fn in_place(
     let mut reloaded: Option<Arc<Content>> = None;
     if let Some((latest, record)) = turn.latest().filter(|(latest, _)| latest.revision != version.revision) {
         if latest.header.kind != Kind::Live {
-            turn.leave(&latest, &record);
+            turn.leave(&latest, Sealed::Found(record));
             return Ok(Outcome::Gone);
         }
         reloaded = Some(reopen(vault, &stored.place, &record)?);
@@ -158,13 +158,16 @@ pub(crate) async fn in_place(
         let draft = Draft { kind: Kind::Live, deadline, payload: &*next };
         match vault.replace(&stored.place, &version, commit, draft).await? {
             Attempt::Done(done, record) => {
-                let record = record.into();
-                turn.leave(&done, &record);
-                if done.header.kind != Kind::Live {
-                    return Ok(Outcome::Gone);
+                let live = done.header.kind == Kind::Live;
+                if let Sealed::Found(record) = &record
+                    && live
+                    && done.header.commits[0] != commit
+                {
+                    next = reopen(vault, &stored.place, record)?;
                 }
-                if done.header.commits[0] != commit {
-                    next = reopen(vault, &stored.place, &record)?;
+                turn.leave(&done, record);
+                if !live {
+                    return Ok(Outcome::Gone);
                 }
                 let line = if emptied {
                     Some(Line::Remove)

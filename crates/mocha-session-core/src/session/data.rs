@@ -316,7 +316,7 @@ impl SessionData {
         let (Some(id), Backend::Store { vault, .. }) = (known, &self.inner.shared.backend) else {
             return Ok(());
         };
-        let found = load::from_store(&self.inner.shared, vault, id).await?;
+        let found = load::from_store(&self.inner.shared, vault, &id).await?;
         let mut state = self.inner.state();
         match found {
             Some((stored, content)) => state.rebase(super::state::Base::Stored(stored), content),

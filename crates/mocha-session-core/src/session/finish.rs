@@ -37,13 +37,13 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
     };
     if was == Phase::Loaded && commits {
         if dirty {
-            let job = take_job(inner);
+            let mut job = take_job(inner);
             if job.has_steps() {
                 // Steps that must not be left half-way outlive a client that goes away.
                 let inner = Arc::clone(inner);
-                to_its_end(Box::pin(async move { settle(&inner, job).await })).await?;
+                to_its_end(Box::pin(async move { settle(&inner, &mut job).await })).await?;
             } else {
-                settle(inner, job).await?;
+                settle(inner, &mut job).await?;
             }
         } else {
             let moved = Box::pin(refresh(inner)).await;
@@ -99,7 +99,7 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
             state.writable()?;
             state.is_dirty()
         };
-        if dirty && !settle(&inner, take_job(&inner)).await? {
+        if dirty && !settle(&inner, &mut take_job(&inner)).await? {
             return Err(gone());
         }
         Ok(())
@@ -112,25 +112,26 @@ fn shows_messages(status: u16) -> bool {
     !(matches!(status, 204 | 304) || (300..400).contains(&status) || status >= 500)
 }
 
-fn take_job(inner: &Inner) -> Job {
+fn take_job(inner: &Inner) -> Box<Job> {
     let mut state = inner.state();
     let view = Arc::clone(&state.view);
     let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
-    let job = Job {
+    // Boxed, for it would be moved with every future that it is in.
+    let job = Box::new(Job {
         doomed: state.doomed.take(),
         base: state.base.clone(),
         loaded,
         log: std::mem::take(&mut state.log),
         view: Some(view),
         rotate: std::mem::take(&mut state.rotate),
-    };
+    });
     state.flash.pushed(change::pushed_ids(&job.log));
     job
 }
 
 /// Runs a job and takes its outcome over; whether the session is still there. What could not be committed is as it was.
-async fn settle(inner: &Inner, mut job: Job) -> Result<bool> {
-    let outcome = commit::run(&inner.shared, &mut job).await;
+async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
+    let outcome = commit::run(&inner.shared, job).await;
     let mut state = inner.state();
     match outcome {
         Ok(Outcome::Committed(Committed { base, content, line })) => {
@@ -158,11 +159,11 @@ async fn settle(inner: &Inner, mut job: Job) -> Result<bool> {
         }
         Err(error) => {
             // Put back in front of what was changed meanwhile, so that another commit may try again.
-            let meanwhile = std::mem::replace(&mut state.log, job.log);
+            let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut job.log));
             state.log.extend(meanwhile);
-            state.original = Some(job.loaded);
+            state.original = Some(Arc::clone(&job.loaded));
             state.rotate |= job.rotate;
-            state.doomed = job.doomed.or(state.doomed.take());
+            state.doomed = job.doomed.take().or(state.doomed.take());
             Err(error)
         }
     }

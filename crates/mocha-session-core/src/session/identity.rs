@@ -11,9 +11,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
 use crate::owners::{self, Entry, Seen};
+use crate::queue::Turn;
 use crate::record::Kind;
 use crate::store::StorageKey;
-use crate::vault::{Attempt, Draft, Vault, pause};
+use crate::vault::{Attempt, Draft, Sealed, Vault, pause};
 use crate::wire::Text;
 
 /// Stores a new session, if there is anything to store. `view` is what the log makes of nothing, where that is known.
@@ -34,7 +35,7 @@ pub(super) async fn begin(
     }
     let login = Login::prepare(shared, vault, log).await?;
     let stored = create(shared, vault, &content).await?;
-    match enter(shared, vault, &stored, None, &content, login.as_ref()).await {
+    match enter(shared, vault, &stored, None, &content, login.as_deref()).await {
         Ok(true) => Ok(Outcome::Committed(told(stored, content))),
         refused_or_failed => {
             Box::pin(discard(shared, vault, &stored)).await;
@@ -79,18 +80,20 @@ async fn rotate_to(
     view: Arc<Content>,
 ) -> Result<bool> {
     let login = Login::prepare(shared, vault, log).await?;
-    let mut turn = shared.turn(&old.place.key).await;
+    let mut turn = Some(shared.turn(&old.place.key).await);
     let mut version = Some(old.version.clone());
     let mut view = Some(view);
     let mut reloaded: Option<Arc<Content>> = None;
-    if let Some((latest, record)) =
-        turn.latest().filter(|(latest, _)| latest.revision != old.version.revision)
-    {
+    let latest = turn.as_mut().and_then(Turn::latest);
+    if let Some((latest, record)) = latest.filter(|(latest, _)| latest.revision != old.version.revision) {
         if latest.header.kind == Kind::Live {
             reloaded = Some(reopen(vault, &old.place, &record)?);
             version = Some(latest);
         } else {
-            turn.leave(&latest, &record);
+            // Nothing will be written there any more.
+            if let Some(turn) = turn.take() {
+                turn.leave(&latest, Sealed::Found(record));
+            }
             version = None;
         }
     }
@@ -117,14 +120,16 @@ async fn rotate_to(
             Arc::make_mut(&mut next).touched = now;
         }
         let Some((stored, content)) = write_new(shared, vault, new, next).await? else { return Ok(false) };
-        if !enter(shared, vault, stored, Some((old, base)), content, login.as_ref()).await? {
+        if !enter(shared, vault, stored, Some((old, base)), content, login.as_deref()).await? {
             return Ok(false);
         }
         let Some(expected) = &version else { return Ok(true) };
         let draft = Draft::tombstone(Kind::Moved(stored.place.key), now + shared.policy.tombstone);
         match vault.replace(&old.place, expected, commit, draft).await? {
             Attempt::Done(done, record) => {
-                turn.leave(&done, &record.into());
+                if let Some(turn) = turn.take() {
+                    turn.leave(&done, record);
+                }
                 if let Some(was) = base.owner.as_ref().filter(|was| content.owner.as_ref() != Some(was)) {
                     forget(shared, vault, was).await;
                 }
@@ -170,13 +175,13 @@ struct Login {
 }
 
 impl Login {
-    async fn prepare(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Option<Self>> {
+    async fn prepare(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Option<Box<Self>>> {
         let Some((owner, handle)) = change::login_of(log) else { return Ok(None) };
         let seen = match handle {
             0 => None,
             _ => Some(Box::pin(shared.owners.find(vault, owner)).await?),
         };
-        Ok(Some(Self { owner: owner.clone(), handle, seen }))
+        Ok(Some(Box::new(Self { owner: owner.clone(), handle, seen })))
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
             match first {
                 None => Ok(None),
                 Some((id, stale_cookie)) if more.is_empty() => {
-                    let found = from_store(shared, vault, id).await?;
+                    let found = from_store(shared, vault, &id).await?;
                     Ok(found.map(|(stored, content)| Loaded {
                         base: Base::Stored(stored),
                         content,
@@ -90,7 +90,7 @@ async fn one_of(
 ) -> Result<Option<Loaded>> {
     let mut live: Option<Loaded> = None;
     for (id, stale_cookie) in std::iter::once(first).chain(more) {
-        let Some((stored, content)) = from_store(shared, vault, id).await? else { continue };
+        let Some((stored, content)) = from_store(shared, vault, &id).await? else { continue };
         if live.is_some() {
             return Ok(None);
         }
@@ -103,7 +103,7 @@ async fn one_of(
 pub(crate) async fn from_store(
     shared: &Shared,
     vault: &Vault,
-    id: SessionId,
+    id: &SessionId,
 ) -> Result<Option<(Stored, Arc<Content>)>> {
     let place = id.place();
     let Some((version, record)) = vault.look(&place.key).await?.live() else { return Ok(None) };
@@ -121,7 +121,7 @@ pub(crate) async fn from_store(
             return Ok(None);
         }
     }
-    Ok(Some((Stored { id, place, version }, content)))
+    Ok(Some((Stored { id: id.clone(), place, version }, content)))
 }
 
 /// The content of a live session's record, opened under the session's own key.

@@ -57,10 +57,12 @@ impl StorageKey {
     /// Appends the text form to `out`, without a formatter's detour.
     pub fn push_to(&self, out: &mut String) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for byte in self.0 {
-            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        let mut text = [0; Self::TEXT];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
+        // Digits are text.
+        out.push_str(std::str::from_utf8(&text).unwrap_or_default());
     }
 }
 
