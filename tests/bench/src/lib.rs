@@ -28,3 +28,5 @@ pub mod floor;
 pub mod ideal;
 #[cfg(feature = "ours")]
 pub mod ours;
+#[cfg(feature = "ours")]
+pub mod scale;

@@ -180,8 +180,10 @@ pub(crate) async fn in_place(
                 let Some((changed, record)) = found.live() else { return Ok(Outcome::Gone) };
                 reloaded = Some(reopen(vault, &stored.place, &record)?);
                 version = changed;
-                if round + 1 < rounds {
-                    pause(round).await;
+                // One writer of each process is here at a time, so few compete: the first retry need not wait at all, and
+                // none waits long, for those behind it wait too.
+                if round > 0 && round + 1 < rounds {
+                    pause((round - 1).min(5)).await;
                 }
             }
         }

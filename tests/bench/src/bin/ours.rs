@@ -1,7 +1,10 @@
-//! This library, the bare handler and the ideal, as a worker of `cargo xtask bench`.
+//! This library, the bare handler and the ideal, as a worker of `cargo xtask bench`; and `scale`, how its cost grows.
 
-use mocha_session_bench::{ours, worker};
+use mocha_session_bench::{ours, scale, worker};
 
 fn main() {
-    worker::main(ours::open);
+    match std::env::args().nth(1).as_deref() {
+        Some("scale") => scale::main(std::env::args().any(|word| word == "--quick")),
+        _ => worker::main(ours::open),
+    }
 }
