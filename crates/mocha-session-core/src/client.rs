@@ -47,7 +47,7 @@ impl ClientSide {
     /// # Errors
     /// `TooLarge` when name and value exceed what browsers keep: nothing is truncated.
     pub(crate) fn seal(&self, content: &Content, deadline: u64) -> Result<String> {
-        let salt: [u8; SALT] = crypto::random()?;
+        let salt: [u8; SALT] = crypto::unique()?;
         let Some(secret) = self.secrets.iter().next() else { return Err(no_secret()) };
         let head = 1 + SALT;
         let mut out = Vec::with_capacity(head + crypto::NONCE + 8 + content.size_hint() + crypto::TAG);

@@ -3,9 +3,14 @@
 //! Keys are derived with the one-step KDF of NIST SP 800-56C rev. 2, §4.1 (SHA-256), each under a label of its own.
 //! Payloads are sealed with AES-256-GCM under a random 96-bit nonce; signatures are HMAC-SHA-256.
 
+use std::cell::RefCell;
+use std::time::SystemTime;
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use hmac::{Hmac, Mac};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -79,10 +84,42 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
+thread_local! {
+    static UNIQUE: RefCell<Option<StdRng>> = const { RefCell::new(None) };
+}
+
+/// Bytes that do not come twice, for nonces and salts: from a generator of this thread that the operating system has
+/// seeded, for asking the system each time costs more than the sealing itself. Secrets are never made of them.
+///
+/// A generator that a fork or a snapshot of a machine has copied would repeat itself. So the time is mixed in, to the
+/// nanosecond: two copies differ unless they seal the same session at the same instant.
+///
+/// # Errors
+/// As [`random`].
+pub(crate) fn unique<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let filled = UNIQUE.try_with(|generator| {
+        let mut generator = generator.borrow_mut();
+        let generator = match &mut *generator {
+            Some(generator) => generator,
+            empty => empty.insert(StdRng::from_seed(random()?)),
+        };
+        generator.fill_bytes(&mut bytes);
+        Ok(())
+    });
+    // A thread that is ending has no generator any more.
+    filled.unwrap_or_else(|_| random().map(|random| bytes = random))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    for (byte, time) in bytes.iter_mut().zip(now.as_nanos().to_le_bytes()) {
+        *byte ^= time;
+    }
+    Ok(bytes)
+}
+
 /// Seals in place what follows the [`NONCE`] free bytes at `buffer[from..]`: the nonce fills them, the tag is appended.
 /// `bound` is authenticated with it.
 pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -> Result<()> {
-    let nonce: [u8; NONCE] = random()?;
+    let nonce: [u8; NONCE] = unique()?;
     let tag = Aes256Gcm::new(key.into())
         .encrypt_inout_detached(&Nonce::from(nonce), bound, (&mut buffer[from + NONCE..]).into())
         .map_err(|_| {
@@ -124,4 +161,32 @@ fn hmac(key: &Key) -> Hmac<Sha256> {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     <Hmac<Sha256> as hmac::KeyInit>::new(&block.into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_nonce_comes_twice_on_any_thread() {
+        let draw = || (0..5_000).map(|_| unique::<NONCE>().unwrap()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(draw)).collect();
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        // The time alone would leave the last bytes of neighbours alike.
+        assert!(all.windows(2).all(|pair| pair[0][8..] != pair[1][8..]));
+    }
+
+    #[test]
+    fn a_generator_that_was_copied_does_not_repeat_itself() {
+        let set = |seed| UNIQUE.with(|generator| *generator.borrow_mut() = Some(StdRng::from_seed(seed)));
+        set([7; 32]);
+        let first = unique::<NONCE>().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(1));
+        set([7; 32]);
+        assert_ne!(unique::<NONCE>().unwrap(), first);
+    }
 }

@@ -148,7 +148,7 @@ impl Owners {
             };
             let deadline =
                 index.entries.iter().map(|entry| entry.until).max().unwrap_or(now).max(now) + LINGER;
-            let draft = Draft { kind: Kind::Index, deadline, payload: &index };
+            let draft = Draft { kind: Kind::Index, now, deadline, payload: &index };
             let attempt = match &found {
                 Some((place, version, _)) if place.key == first.key => {
                     vault.replace(place, version, commit, draft).await?
@@ -376,7 +376,7 @@ pub(crate) async fn end(
             Kind::Removed => return Ok(found.header.commits.contains(&commit)),
             Kind::Moved(successor) => place.key = successor,
             Kind::Live | Kind::Index => {
-                let draft = Draft::tombstone(Kind::Removed, vault.now() + tombstone);
+                let draft = Draft::tombstone(Kind::Removed, vault.now(), tombstone);
                 match vault.replace(&place, &found, commit, draft).await? {
                     Attempt::Done(..) => return Ok(true),
                     Attempt::Changed(Found::Nothing) => return Ok(false),

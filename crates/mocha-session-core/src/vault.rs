@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Sleep;
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::Place;
 use crate::record::{self, CommitId, Header, Kind, Payload};
 use crate::registry::BoxFuture;
-use crate::store::{Expiry, Revision, SessionStore, StorageKey, Stored};
+use crate::store::{Expiry, Revision, SessionStore, StorageKey};
 use crate::time::{Clock, from_millis, to_millis};
 
 /// How often an unknown outcome is asked after before it is given up as unknown.
@@ -87,14 +87,22 @@ impl From<Sealed> for Bytes {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draft<'p, P> {
     pub(crate) kind: Kind,
+    /// The present.
+    pub(crate) now: u64,
     pub(crate) deadline: u64,
     pub(crate) payload: &'p P,
 }
 
+impl<P> Draft<'_, P> {
+    fn expiry(&self) -> Expiry {
+        Expiry::at_instant(from_millis(self.deadline), from_millis(self.now))
+    }
+}
+
 impl Draft<'static, ()> {
-    /// A tombstone.
-    pub(crate) fn tombstone(kind: Kind, deadline: u64) -> Self {
-        Self { kind, deadline, payload: &() }
+    /// A tombstone that lies for so many milliseconds.
+    pub(crate) fn tombstone(kind: Kind, now: u64, lies: u64) -> Self {
+        Self { kind, now, deadline: now.saturating_add(lies), payload: &() }
     }
 }
 
@@ -130,26 +138,21 @@ impl Vault {
         Call { future: call, timer: None, timeout, engine: self.engine, operation }
     }
 
-    /// What lies under a key. An expired record counts as nothing.
-    pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
+    /// What lies under a key, and which may have expired.
+    pub(crate) async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
         let stored = self.call("load", self.store.load(key)).await?;
-        self.found(stored, self.now())
-    }
-
-    async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
-        let stored = self.call("load", self.store.load(key)).await?;
-        self.found(stored, 0)
-    }
-
-    /// What was stored, unless it had expired by `now`.
-    fn found(&self, stored: Option<Stored>, now: u64) -> Result<Found> {
         let Some(stored) = stored else { return Ok(Found::Nothing) };
         let (record, revision) = stored.into_parts();
         let (header, ..) = Header::read(&record).map_err(|error| error.on(self.engine).during("load"))?;
-        if header.deadline <= now {
-            return Ok(Found::Nothing);
-        }
         Ok(Found::Record(Version { header, revision }, record))
+    }
+
+    /// What lies under a key. An expired record counts as nothing.
+    pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
+        Ok(match self.look_even_expired(key).await? {
+            Found::Record(version, _) if version.header.deadline <= self.now() => Found::Nothing,
+            found => found,
+        })
     }
 
     /// Opens a record that [`look`](Self::look) found.
@@ -164,7 +167,7 @@ impl Vault {
         let commit = fastrand::u64(1..);
         let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
         let record = self.encode(&header, draft.payload, &place.seal)?;
-        let create = self.store.create(&place.key, &record, self.expiry(draft.deadline));
+        let create = self.store.create(&place.key, &record, draft.expiry());
         match self.call("create", create).await {
             Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
             // Boxed, like all that is rare: what is not keeps a small future.
@@ -207,7 +210,8 @@ impl Vault {
                 Found::Nothing => return Err(unknown().on(self.engine).during("create")),
                 found @ Found::Record(..) => return Ok(Attempt::Changed(found)),
             }
-            let again = self.store.create(&place.key, &record, self.expiry(draft.deadline));
+            let draft = Draft { now: self.now(), ..draft };
+            let again = self.store.create(&place.key, &record, draft.expiry());
             answer = self.call("create", again).await;
         }
     }
@@ -226,7 +230,7 @@ impl Vault {
         let header =
             Header { kind: draft.kind, deadline: draft.deadline, commits: base.header.followed_by(commit) };
         let record = self.encode(&header, draft.payload, &place.seal)?;
-        let update = self.store.update(&place.key, &record, self.expiry(draft.deadline), &base.revision);
+        let update = self.store.update(&place.key, &record, draft.expiry(), &base.revision);
         match self.call("update", update).await {
             Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
             answer => Box::pin(self.replace_in_doubt(place, base, commit, answer)).await,
@@ -284,11 +288,6 @@ impl Vault {
     fn encode(&self, header: &Header, payload: &impl Payload, seal: &Key) -> Result<Vec<u8>> {
         record::encode(header, payload, seal, self.plain, self.limit)
             .map_err(|error| error.on(self.engine).during("commit"))
-    }
-
-    fn expiry(&self, deadline: u64) -> Expiry {
-        let now: SystemTime = self.clock.now();
-        Expiry::at_instant(from_millis(deadline), now)
     }
 }
 

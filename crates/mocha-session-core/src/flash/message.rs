@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::values::{self, Encoded};
-use crate::wire::{self, Reader};
+use crate::wire::{self, Reader, Text};
 
 /// Names one message among all that ever were, so that consuming it removes it and nothing else.
 pub(crate) type FlashId = u64;
@@ -70,7 +70,7 @@ impl fmt::Display for Level {
 pub struct Message {
     pub(super) id: FlashId,
     level: Level,
-    text: String,
+    text: Text,
     tags: Vec<String>,
     data: Option<Encoded>,
 }
@@ -78,7 +78,13 @@ pub struct Message {
 impl Message {
     /// A message.
     pub fn new(level: Level, text: impl Into<String>) -> Self {
-        Self { id: fastrand::u64(1..), level, text: text.into(), tags: Vec::new(), data: None }
+        Self {
+            id: fastrand::u64(1..),
+            level,
+            text: Text::from(text.into().as_str()),
+            tags: Vec::new(),
+            data: None,
+        }
     }
 
     /// Adds a tag: a word of the application's own.
@@ -108,7 +114,7 @@ impl Message {
 
     /// What it says.
     pub fn text(&self) -> &str {
-        &self.text
+        self.text.as_str()
     }
 
     /// Its tags.
@@ -133,7 +139,7 @@ impl Message {
     /// About how many bytes it takes.
     pub(super) fn encoded_len(&self) -> usize {
         let data = self.data.as_ref().map_or(0, |data| data.len());
-        20 + self.text.len() + data + self.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
+        20 + self.text.as_bytes().len() + data + self.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -150,7 +156,7 @@ impl Message {
         // A level that a later version knows is shown as important rather than lost.
         let level = reader.number()?;
         let level = Level::ALL.into_iter().find(|known| *known as u64 == level).unwrap_or(Level::Warning);
-        let text = reader.text()?.to_owned();
+        let text = reader.text()?.into();
         let count = reader.count()?;
         let tags = (0..count).map(|_| Ok(reader.text()?.to_owned())).collect::<Result<_>>()?;
         let data = reader.bytes()?;

@@ -155,7 +155,7 @@ pub(crate) async fn in_place(
         if !keep_listed(shared, vault, stored, (&version, base), &next, deadline).await? {
             return Ok(Outcome::Gone);
         }
-        let draft = Draft { kind: Kind::Live, deadline, payload: &*next };
+        let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
         match vault.replace(&stored.place, &version, commit, draft).await? {
             Attempt::Done(done, record) => {
                 let live = done.header.kind == Kind::Live;

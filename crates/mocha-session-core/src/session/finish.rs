@@ -66,7 +66,7 @@ pub(crate) fn finish_now(inner: &Inner, status: u16) -> Option<HeaderChanges> {
         return Some(HeaderChanges::none());
     }
     if state.phase == Phase::Loaded && (status < 500 || shared.policy.commit_on_server_error) {
-        let moves = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view));
+        let moves = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, state.at));
         let has_read = || state.flash.has_read();
         if state.is_dirty() || state.stale_cookie || has_read() || moves() {
             return None;
@@ -176,7 +176,7 @@ async fn refresh(inner: &Inner) -> Option<Line> {
     let (base, content, stale) = {
         let state = inner.state();
         let base = state.base.clone()?;
-        if !is_due(shared, &base, &state.view) && !state.stale_cookie {
+        if !is_due(shared, &base, &state.view, shared.now()) && !state.stale_cookie {
             return None;
         }
         (base, Arc::clone(&state.view), state.stale_cookie)
@@ -206,12 +206,12 @@ async fn refresh(inner: &Inner) -> Option<Line> {
     }
 }
 
-fn is_due(shared: &Shared, base: &Base, content: &Content) -> bool {
+fn is_due(shared: &Shared, base: &Base, content: &Content, now: u64) -> bool {
     let written = match base {
         Base::Stored(stored) => stored.version.header.deadline,
         Base::Client { deadline } => *deadline,
     };
-    !content.is_empty() && shared.policy.wants_refresh(content, written, shared.now())
+    !content.is_empty() && shared.policy.wants_refresh(content, written, now)
 }
 
 fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {

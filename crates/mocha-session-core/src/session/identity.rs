@@ -34,7 +34,7 @@ pub(super) async fn begin(
         return Ok(Outcome::Committed(Committed { base: None, content, line: None }));
     }
     let login = Login::prepare(shared, vault, log).await?;
-    let stored = create(shared, vault, &content).await?;
+    let stored = create(shared, vault, &content, now).await?;
     match enter(shared, vault, &stored, None, &content, login.as_deref()).await {
         Ok(true) => Ok(Outcome::Committed(told(stored, content))),
         refused_or_failed => {
@@ -119,12 +119,14 @@ async fn rotate_to(
         if next.touched != now {
             Arc::make_mut(&mut next).touched = now;
         }
-        let Some((stored, content)) = write_new(shared, vault, new, next).await? else { return Ok(false) };
+        let Some((stored, content)) = write_new(shared, vault, new, next, now).await? else {
+            return Ok(false);
+        };
         if !enter(shared, vault, stored, Some((old, base)), content, login.as_deref()).await? {
             return Ok(false);
         }
         let Some(expected) = &version else { return Ok(true) };
-        let draft = Draft::tombstone(Kind::Moved(stored.place.key), now + shared.policy.tombstone);
+        let draft = Draft::tombstone(Kind::Moved(stored.place.key), now, shared.policy.tombstone);
         match vault.replace(&old.place, expected, commit, draft).await? {
             Attempt::Done(done, record) => {
                 if let Some(turn) = turn.take() {
@@ -185,13 +187,13 @@ impl Login {
     }
 }
 
-async fn create(shared: &Shared, vault: &Vault, content: &Content) -> Result<Stored> {
+async fn create(shared: &Shared, vault: &Vault, content: &Content, now: u64) -> Result<Stored> {
     let deadline = shared.policy.deadline(content);
     // A second id is for the case that cannot happen: 256 random bits that exist already.
     for _ in 0..2 {
         let id = SessionId::mint()?;
         let place = id.place();
-        let draft = Draft { kind: Kind::Live, deadline, payload: content };
+        let draft = Draft { kind: Kind::Live, now, deadline, payload: content };
         if let Attempt::Done(version, _) = vault.create(&place, draft).await? {
             return Ok(Stored { id, place, version });
         }
@@ -206,11 +208,13 @@ async fn write_new<'n>(
     vault: &Vault,
     new: &'n mut Option<(Stored, Arc<Content>)>,
     next: Arc<Content>,
+    now: u64,
 ) -> Result<Option<&'n (Stored, Arc<Content>)>> {
     let stored = match new.take() {
-        None => create(shared, vault, &next).await?,
+        None => create(shared, vault, &next, now).await?,
         Some((stored, _)) => {
-            let draft = Draft { kind: Kind::Live, deadline: shared.policy.deadline(&next), payload: &*next };
+            let deadline = shared.policy.deadline(&next);
+            let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
             match vault.replace(&stored.place, &stored.version, fastrand::u64(1..), draft).await? {
                 Attempt::Done(version, _) => Stored { version, ..stored },
                 Attempt::Changed(_) => return Ok(None),

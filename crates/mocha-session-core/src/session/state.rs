@@ -83,6 +83,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
+    /// When it was loaded, in milliseconds since 1970.
+    pub(crate) at: u64,
     /// Whether it was loaded, or given up on.
     pub(crate) touched: bool,
     /// The session in the store or cookie; `None` when there is none yet.
@@ -106,6 +108,7 @@ impl State {
     fn untouched(view: Arc<Content>) -> Self {
         Self {
             phase: Phase::Untouched,
+            at: 0,
             touched: false,
             base: None,
             original: None,
