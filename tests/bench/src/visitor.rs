@@ -128,16 +128,20 @@ impl<C: Client> Visitor<C> {
         reply.set_cookies(&mut |line| {
             let pair = line.split(|&c| c == b';').next().unwrap_or_default();
             let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
+            // One without a value is a removal.
+            let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
             // Some libraries set more than one; the others stay as they are.
-            let mut header = pair.to_vec();
             for known in cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';') {
                 let known = known.trim_ascii();
                 if !known.is_empty() && known.split(|&c| c == b'=').next() != Some(name) {
-                    header.extend_from_slice(b"; ");
+                    if !header.is_empty() {
+                        header.extend_from_slice(b"; ");
+                    }
                     header.extend_from_slice(known);
                 }
             }
-            *cookie = Some(HeaderValue::from_bytes(&header).expect("cookies are header text"));
+            let value = || HeaderValue::from_bytes(&header).expect("cookies are header text");
+            *cookie = (!header.is_empty()).then(value);
         });
     }
 

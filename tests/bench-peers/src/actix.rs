@@ -1,0 +1,269 @@
+//! actix-session over actix-web: in the cookie, over Redis, and the bare handler that they are to be compared with.
+//!
+//! It opens the cookie and loads the session before the handler, used or not. Both cookies are encrypted, as is its
+//! default. A session in the cookie has no id: `renew` seals the same content anew, and the old cookie stays good.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_session::config::PersistentSession;
+use actix_session::storage::{CookieSessionStore, RedisSessionStore, SessionStore};
+use actix_session::{Session, SessionMiddleware};
+use actix_web::body::to_bytes;
+use actix_web::cookie::{Key, SameSite};
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::{Uri, header};
+use actix_web::{App, Error, HttpResponse, test, web};
+use mocha_session_bench::data::{self, Item};
+use mocha_session_bench::measure::{self, Many};
+use mocha_session_bench::visitor::{Client, Reply, Visitor, Workload};
+use mocha_session_bench::worker::Subject;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::{Barrier, oneshot};
+use tokio::task::LocalSet;
+
+use crate::TWO_WEEKS;
+
+pub(crate) async fn floor() -> impl Subject {
+    let open = async || test::init_service(App::new().route("/untouched", web::get().to(untouched))).await;
+    ActixSubject::new(open, false).await
+}
+
+pub(crate) async fn cookie() -> impl Subject {
+    let key = Key::generate();
+    let open = async move || {
+        let sessions = sessions(CookieSessionStore::default(), key.clone());
+        test::init_service(App::new().wrap(sessions).configure(routes)).await
+    };
+    ActixSubject::new(open, true).await
+}
+
+/// Over the one connection that its store has.
+pub(crate) async fn redis(url: String) -> impl Subject {
+    let key = Key::generate();
+    let store = RedisSessionStore::new(url).await.expect("a server that answers");
+    let open = async move || {
+        let sessions = sessions(store.clone(), key.clone());
+        test::init_service(App::new().wrap(sessions).configure(routes)).await
+    };
+    ActixSubject::new(open, true).await
+}
+
+fn sessions<S: SessionStore>(store: S, key: Key) -> SessionMiddleware<S> {
+    SessionMiddleware::builder(store, key)
+        .session_lifecycle(PersistentSession::default().session_ttl(TWO_WEEKS))
+        .cookie_secure(true)
+        .cookie_http_only(true)
+        .cookie_same_site(SameSite::Lax)
+        .cookie_path("/".to_owned())
+        .build()
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/untouched", web::get().to(untouched))
+        .route("/read", web::get().to(read))
+        .route("/items", web::get().to(items))
+        .route("/count", web::get().to(count))
+        .route("/fill", web::get().to(fill))
+        .route("/rotate", web::get().to(rotate))
+        .route("/flash", web::get().to(flash))
+        .route("/flashed", web::get().to(flashed));
+}
+
+async fn untouched() -> &'static str {
+    "ok"
+}
+
+async fn read(session: Session) -> Result<String, Error> {
+    Ok(session.get::<u64>(data::USER)?.unwrap_or_default().to_string())
+}
+
+async fn items(session: Session) -> Result<String, Error> {
+    Ok(session.get::<Vec<Item>>(data::CART)?.unwrap_or_default().len().to_string())
+}
+
+async fn count(session: Session) -> Result<String, Error> {
+    let count = session.get::<u64>(data::COUNTER)?.unwrap_or(0) + 1;
+    session.insert(data::COUNTER, count)?;
+    Ok(count.to_string())
+}
+
+async fn fill(session: Session) -> Result<&'static str, Error> {
+    session.insert(data::USER, data::USER_ID)?;
+    session.insert(data::COUNTER, 0)?;
+    session.insert(data::CART, data::cart())?;
+    Ok("filled")
+}
+
+async fn rotate(session: Session) -> &'static str {
+    session.renew();
+    "rotated"
+}
+
+async fn flash(session: Session) -> Result<HttpResponse, Error> {
+    session.insert(data::MESSAGE, data::SAVED)?;
+    Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "/flashed")).finish())
+}
+
+async fn flashed(session: Session) -> String {
+    session.remove_as::<String>(data::MESSAGE).and_then(Result::ok).unwrap_or_default()
+}
+
+/// An application of actix, and how to have another one over the same store: it cannot leave its thread.
+struct ActixSubject<F, S> {
+    open: F,
+    app: Rc<S>,
+    sessions: bool,
+}
+
+impl<F: AsyncFn() -> S, S> ActixSubject<F, S> {
+    async fn new(open: F, sessions: bool) -> Self {
+        Self { app: Rc::new(open().await), open, sessions }
+    }
+}
+
+impl<F, S> Subject for ActixSubject<F, S>
+where
+    F: AsyncFn() -> S + Clone + Send + 'static,
+    S: Service<actix_http::Request, Response = ServiceResponse, Error = Error> + 'static,
+{
+    type Client = ActixClient<S>;
+
+    fn client(&self) -> ActixClient<S> {
+        ActixClient::new(Rc::clone(&self.app))
+    }
+
+    fn has_sessions(&self) -> bool {
+        self.sessions
+    }
+
+    /// The server of actix has a thread for each core and an application in each; so have we.
+    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many {
+        const THREADS: usize = 2;
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = Arc::new(Barrier::new(THREADS + 1));
+        // Everything here waits without holding this thread: it is the one that drives the connection to Redis.
+        runtime.block_on(async {
+            let (mut prepared, mut finished) = (Vec::new(), Vec::new());
+            for thread in 0..THREADS {
+                let (open, start, stop) = (self.open.clone(), Arc::clone(&start), Arc::clone(&stop));
+                let (ready, is_ready) = oneshot::channel();
+                let (done, times) = oneshot::channel();
+                let tasks = (tasks + thread) / THREADS;
+                std::thread::spawn(move || {
+                    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    LocalSet::new().block_on(&runtime, async {
+                        let visitors = prepare(Rc::new(open().await), workload, tasks).await;
+                        ready.send(()).unwrap();
+                        start.wait().await;
+                        done.send(visit(visitors, workload, stop).await).unwrap();
+                    });
+                });
+                prepared.push(is_ready);
+                finished.push(times);
+            }
+            for thread in prepared {
+                thread.await.expect("a thread that lives");
+            }
+            start.wait().await;
+            let (cpu, start) = (measure::cpu(), Instant::now());
+            tokio::time::sleep(duration).await;
+            stop.store(true, Ordering::Relaxed);
+            let mut times = Vec::new();
+            for thread in finished {
+                times.extend(thread.await.expect("a thread that lives"));
+            }
+            measure::summary(times, start.elapsed(), measure::cpu().saturating_sub(cpu))
+        })
+    }
+}
+
+async fn prepare<S>(app: Rc<S>, workload: Workload, tasks: usize) -> Vec<Visitor<ActixClient<S>>>
+where
+    S: Service<actix_http::Request, Response = ServiceResponse, Error = Error>,
+{
+    let mut visitors = Vec::new();
+    for _ in 0..tasks {
+        let mut visitor = Visitor::new(ActixClient::new(Rc::clone(&app)));
+        visitor.prepare(workload).await;
+        visitors.push(visitor);
+    }
+    visitors
+}
+
+async fn visit<C: Client + 'static>(
+    visitors: Vec<Visitor<C>>,
+    workload: Workload,
+    stop: Arc<AtomicBool>,
+) -> Vec<Vec<u32>> {
+    let spawn =
+        |visitor| tokio::task::spawn_local(measure::until_stopped(visitor, workload, Arc::clone(&stop)));
+    let running: Vec<_> = visitors.into_iter().map(spawn).collect();
+    let mut times = Vec::new();
+    for task in running {
+        times.push(task.await.expect("a task").1);
+    }
+    times
+}
+
+/// Requests into an application, and the cookie they carry as actix's release of `http` has it.
+struct ActixClient<S> {
+    app: Rc<S>,
+    cookie: Option<header::HeaderValue>,
+}
+
+impl<S> ActixClient<S> {
+    fn new(app: Rc<S>) -> Self {
+        Self { app, cookie: None }
+    }
+
+    /// The same value from one request to the next, unless it changed: those of axum do not copy it either.
+    fn cookie(&mut self, cookie: &http::HeaderValue) -> header::HeaderValue {
+        match &self.cookie {
+            Some(known) if known.as_bytes() == cookie.as_bytes() => known.clone(),
+            _ => {
+                let value = header::HeaderValue::from_bytes(cookie.as_bytes()).expect("the same rules");
+                self.cookie.insert(value).clone()
+            }
+        }
+    }
+}
+
+impl<S> Client for ActixClient<S>
+where
+    S: Service<actix_http::Request, Response = ServiceResponse, Error = Error>,
+{
+    type Reply = ActixReply;
+
+    async fn call(&mut self, path: &'static str, cookie: Option<&http::HeaderValue>) -> ActixReply {
+        let mut request = actix_http::Request::new();
+        let cookie = cookie.map(|cookie| self.cookie(cookie));
+        let head = request.head_mut();
+        head.uri = Uri::from_static(path);
+        head.headers.insert(header::HOST, header::HeaderValue::from_static("example.org"));
+        if let Some(cookie) = cookie {
+            head.headers.insert(header::COOKIE, cookie);
+        }
+        ActixReply(self.app.call(request).await.expect("an answer"))
+    }
+}
+
+struct ActixReply(ServiceResponse);
+
+impl Reply for ActixReply {
+    fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    fn set_cookies(&self, f: &mut dyn FnMut(&[u8])) {
+        self.0.headers().get_all(header::SET_COOKIE).for_each(|line| f(line.as_bytes()));
+    }
+
+    async fn text(self) -> String {
+        let body = to_bytes(self.0.into_body()).await.expect("a body in memory");
+        String::from_utf8_lossy(&body).into_owned()
+    }
+}
