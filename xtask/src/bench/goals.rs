@@ -2,8 +2,9 @@
 
 use super::figures::{Figures, Metric};
 use super::subjects::{GROUPS, Group, WORKLOADS};
-use super::table::{Table, count, number};
+use super::table::{Table, count, number, thousands};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 /// A bound for each workload.
 type Bounds = &'static [(&'static str, f64)];
@@ -90,18 +91,23 @@ pub(crate) fn all(figures: &Figures) -> Vec<Goal> {
     goals
 }
 
-/// The goals as a table.
-pub(crate) fn table(goals: &[Goal]) -> Table {
+/// The goals as a table, and after it those that nothing was measured for.
+pub(crate) fn text(goals: &[Goal]) -> String {
     let mut table = Table::new(["goal", "bound", "now", "met"]);
+    let mut unknown = Vec::new();
     for goal in goals {
-        let met = match goal.met {
-            Some(true) => "met",
-            Some(false) => "NOT MET",
-            None => "not measured",
-        };
-        table.row([goal.what.as_str(), &goal.bound, &goal.now, met]);
+        match goal.met {
+            Some(met) => {
+                table.row([goal.what.as_str(), &goal.bound, &goal.now, if met { "met" } else { "NOT MET" }]);
+            }
+            None => unknown.push(format!("{} {}", goal.what, goal.bound)),
+        }
     }
-    table
+    let mut text = table.text();
+    if !unknown.is_empty() {
+        _ = writeln!(text, "\nNot measured: {}.", unknown.join("; "));
+    }
+    text
 }
 
 pub(crate) fn json(goals: &[Goal]) -> Value {
@@ -119,7 +125,8 @@ fn at_most(figures: &Figures, metric: Metric, subject: &str, workload: &str, bou
     };
     // What happens once in hundreds of rounds, such as a table that grows, is not meant.
     let met = now.map(|now| now <= bound + 0.01);
-    goal(what, format!("≤ {}", count(bound)), now.map(count), met)
+    let written = if metric == Metric::Instructions { thousands } else { count };
+    goal(what, format!("≤ {}", written(bound)), now.map(written), met)
 }
 
 /// Ahead of every peer in every workload that both have; the closest is named.
@@ -204,6 +211,9 @@ mod tests {
         let broken = find(&goals, "ours-memory W3, allocations");
         assert_eq!((broken.met, broken.now.as_str(), broken.bound.as_str()), (Some(false), "22.50", "≤ 22"));
         assert_eq!(find(&goals, "ours-memory W4, allocations").met, None);
+        let text = text(&goals);
+        assert!(text.contains("| NOT MET |") && !text.contains("not measured"), "{text}");
+        assert!(text.contains("\nNot measured: ours-memory W2, allocations ≤ 14; "), "{text}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Lab {
 
     /// A program by itself, for what is no subject's.
     pub(crate) fn program(&self, program: Program) -> Result<Command> {
-        Ok(Command::new(self.programs.path(program, false)?))
+        Ok(quiet(self.programs.path(program, false)?))
     }
 
     /// A program that holds this subject, with the subject's URL as its last word.
@@ -125,7 +125,7 @@ impl Lab {
 
     /// The same program with an allocator that counts.
     pub(crate) fn counted(&self, subject: &Subject, words: &[&str]) -> Result<Command> {
-        let mut command = Command::new(self.programs.path(subject.program, true)?);
+        let mut command = quiet(self.programs.path(subject.program, true)?);
         command.args(words).args(self.url(subject.engine));
         Ok(command)
     }
@@ -147,6 +147,13 @@ impl Drop for Lab {
             eprintln!("error: {}: {error}", self.folder.display());
         }
     }
+}
+
+/// A program whose complaints are a sentence: what it is stopped by is in its message.
+fn quiet(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
+    command.env("RUST_BACKTRACE", "0");
+    command
 }
 
 fn port(url: &str) -> Option<u16> {

@@ -56,7 +56,7 @@ impl Findings {
         if !self.growth.is_empty() {
             _ = writeln!(text, "\n## Growth\n\n```json\n{}\n```", self.growth.join("\n"));
         }
-        _ = writeln!(text, "\n## Goals\n\n{}", goals::table(&goals::all(&self.figures)).text().trim_end());
+        _ = writeln!(text, "\n## Goals\n\n{}", goals::text(&goals::all(&self.figures)).trim_end());
         if !self.left_out.is_empty() {
             text.push_str("\n## Left out\n\n");
             for what in &self.left_out {
