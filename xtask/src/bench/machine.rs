@@ -48,7 +48,7 @@ pub(crate) fn tools() -> Result<BTreeMap<String, String>> {
     Ok(BTreeMap::from([
         ("rustc".to_owned(), rustc()?),
         ("glibc".to_owned(), glibc()?),
-        ("valgrind".to_owned(), valgrind.trim().to_owned()),
+        ("valgrind".to_owned(), valgrind.trim().trim_start_matches("valgrind-").to_owned()),
     ]))
 }
 
@@ -59,7 +59,8 @@ fn rustc() -> Result<String> {
 }
 
 fn glibc() -> Result<String> {
-    Ok(command::read(Command::new("getconf").arg("GNU_LIBC_VERSION"))?.trim().to_owned())
+    let says = command::read(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
+    Ok(says.trim().trim_start_matches("glibc ").to_owned())
 }
 
 fn processor() -> String {
