@@ -129,7 +129,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
     engines.sort();
     engines.dedup();
     let folder = target.join("bench");
-    let lab = Lab::open(programs, &engines, folder.join(format!("run-{}", std::process::id())))?;
+    let lab = Lab::open(programs, &engines, &folder)?;
     let findings = Run { lab: &lab, plan: if options.quick { &QUICK } else { &WHOLE }, quick: options.quick }
         .all(&wanted, &engines);
     lab.close()?;

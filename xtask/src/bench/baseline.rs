@@ -29,8 +29,7 @@ pub(crate) fn run(write: bool) -> Result {
     counts::need_valgrind()?;
     let workspace = Workspace::read()?;
     let programs = Programs::ours(&workspace.target, "ours")?;
-    let folder = workspace.target.join("bench").join(format!("check-{}", std::process::id()));
-    let now = measure(&Lab::open(programs, &[], folder)?)?;
+    let now = measure(&Lab::open(programs, &[], &workspace.target.join("bench"))?)?;
     let tools = machine::tools()?;
     let file = command::root().join(FILE);
     if write {

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// How the names of folders of single runs begin.
+const RUN: &str = "run-";
+
 /// The binaries of this library's side and, where they were built, of the peers'.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -68,9 +71,12 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Starts what these engines need; `folder` is for our files and is removed in the end.
-    pub(crate) fn open(programs: Programs, engines: &[Engine], folder: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&folder)?;
+    /// Starts what these engines need. Files of this run are in a folder of its own under `above`, removed in the end.
+    pub(crate) fn open(programs: Programs, engines: &[Engine], above: &Path) -> Result<Self> {
+        fs::create_dir_all(above)?;
+        clear_leftovers(above)?;
+        let folder = above.join(format!("{RUN}{}", std::process::id()));
+        fs::create_dir(&folder)?;
         let names: Vec<&str> =
             engines.iter().filter_map(|engine| engine.service()).map(|(name, _)| name).collect();
         let running = if names.is_empty() { None } else { Some(services::only(&names)?) };
@@ -149,6 +155,19 @@ impl Drop for Lab {
     }
 }
 
+/// Removes the folders of runs whose process was ended before it could.
+fn clear_leftovers(above: &Path) -> Result {
+    for entry in fs::read_dir(above)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(RUN)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A program whose complaints are a sentence: what it is stopped by is in its message.
 fn quiet(program: PathBuf) -> Command {
     let mut command = Command::new(program);
@@ -165,6 +184,20 @@ fn port(url: &str) -> Option<u16> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn folders_of_runs_that_are_gone_are_removed() {
+        let above = std::env::temp_dir().join(format!("mocha-session-bench-{}", std::process::id()));
+        // No process has this number: it is above what Linux gives.
+        let (gone, ours, other) =
+            (above.join("run-4194305"), above.join(RUN.to_owned() + "1"), above.join("results"));
+        for folder in [&gone, &ours, &other] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        clear_leftovers(&above).unwrap();
+        assert!(!gone.exists() && ours.exists() && other.exists());
+        fs::remove_dir_all(above).unwrap();
+    }
 
     #[test]
     fn a_proxy_takes_the_place_of_the_port_alone() {

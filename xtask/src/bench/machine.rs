@@ -32,8 +32,12 @@ pub(crate) fn facts(with_peers: bool, servers: &[&'static str]) -> Vec<(String, 
             facts.push((server.to_owned(), first_version(&says).unwrap_or(says.trim()).to_owned()));
         }
     }
-    let axum = locked("Cargo.lock", &["axum", "redis", "sqlx", "libsqlite3-sys"]);
-    facts.push(("ours with".to_owned(), axum));
+    if !servers.is_empty() {
+        let how = "on the same cores as their clients; PostgreSQL does not wait for the disk (fsync=off)";
+        facts.push(("servers run".to_owned(), how.to_owned()));
+    }
+    let under_ours = locked("Cargo.lock", &["axum", "redis", "sqlx", "libsqlite3-sys"]);
+    facts.push(("ours with".to_owned(), under_ours));
     if with_peers {
         facts.push(("peers".to_owned(), locked("tests/bench-peers/Cargo.lock", PEERS)));
         let under = ["axum", "fred", "redis", "sqlx", "libsqlite3-sys"];

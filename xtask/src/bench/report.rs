@@ -84,7 +84,7 @@ impl Findings {
             "Instructions per round, in the thread that sends the requests (callgrind, which hides SHA-NI)",
             self.counted(group, Metric::Instructions, thousands),
         );
-        add("Allocations per round", self.counted(group, Metric::Allocations, count));
+        add("Allocations per round, in the same thread", self.counted(group, Metric::Allocations, count));
         let mut heap = Table::new(["subject", "bytes"]);
         for subject in group.subjects {
             if let Some(bytes) = self.figures.value(Metric::Heap, subject.name, "W5") {
@@ -219,7 +219,7 @@ mod tests {
         );
         assert!(text.contains("| tower-sessions-memory | 9.00 (4.50×) |"), "{text}");
         assert!(text.contains("| 111,111 (0.22×) |"), "{text}");
-        assert!(!text.contains("## redis") && !text.contains("Allocations per round"), "{text}");
+        assert!(!text.contains("## redis") && !text.contains("Allocations"), "{text}");
         assert!(
             text.contains("## Growth\n\n```json\n{\"what\"") && text.contains("- actix-floor: why and how")
         );
