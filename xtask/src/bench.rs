@@ -25,7 +25,7 @@ use lab::{Lab, Programs};
 use report::Findings;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use subjects::{Engine, GROUPS, Group, Program, Subject};
 use worker::Worker;
 
@@ -185,8 +185,10 @@ impl Run<'_> {
             }
         }
         let figures = &mut findings.figures;
+        let others = Others::watch()?;
         let mut errors = times::single(self.lab, &ready, self.plan, figures);
         errors.extend(times::many(self.lab, &ready, self.plan, figures));
+        findings.others.insert(group.name, others.cores()?);
         errors.extend(times::trips(self.lab, &ready, figures, &mut findings.commands));
         errors.extend(counts::count(self.lab, &jobs, figures));
         for &subject in ready.iter().filter(|subject| subject.has_heap()) {
@@ -222,6 +224,29 @@ impl Run<'_> {
             findings.left_out.push(format!("growth: {}", command::tail(&says, 3)));
         }
         Ok(())
+    }
+}
+
+/// What programs other than ours, its workers and its servers do meanwhile.
+struct Others {
+    begun: Instant,
+    used: Duration,
+}
+
+impl Others {
+    fn watch() -> Result<Self> {
+        Ok(Self { begun: Instant::now(), used: Self::used()? })
+    }
+
+    /// How many cores they kept busy since.
+    fn cores(&self) -> Result<f64> {
+        let used = Self::used()?.saturating_sub(self.used);
+        Ok(used.as_secs_f64() / self.begun.elapsed().as_secs_f64())
+    }
+
+    fn used() -> Result<Duration> {
+        let ours = server::cpu(std::process::id())?;
+        Ok(server::cpu_of_all()?.saturating_sub(ours))
     }
 }
 

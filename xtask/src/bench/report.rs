@@ -18,11 +18,16 @@ pub(crate) struct Findings {
     pub(crate) commands: Commands,
     /// What a server's own benchmark gets out of it.
     pub(crate) limits: Vec<(String, f64)>,
+    /// How many cores other programs kept busy while times were taken, by group.
+    pub(crate) others: BTreeMap<&'static str, f64>,
     /// Lines of JSON about what happens as there is more of something.
     pub(crate) growth: Vec<String>,
     /// Which subjects are missing, wholly or in part, and why.
     pub(crate) left_out: Vec<String>,
 }
+
+/// How much of a core other programs may use without being felt.
+const CALM: f64 = 0.1;
 
 /// How a figure of a metric is written.
 type Written = fn(f64) -> String;
@@ -38,6 +43,7 @@ impl Findings {
             "figures": self.figures.json(),
             "redis_commands": commands.collect::<Value>(),
             "limits": self.limits.iter().cloned().collect::<BTreeMap<_, _>>(),
+            "other_programs_cores": self.others,
             "growth": growth.collect::<Value>(),
             "goals": goals::json(&goals::all(&self.figures)),
             "left_out": self.left_out,
@@ -122,6 +128,10 @@ impl Findings {
                 "\nBeside them, redis-benchmark with 64 connections: {} requests per second.",
                 limits.join(", ")
             );
+        }
+        if let Some(cores) = self.others.get(group.name) {
+            let so = if *cores > CALM { ": take its times with a grain of salt" } else { "" };
+            _ = writeln!(text, "\nOther programs kept {cores:.2} cores busy while times were taken{so}.");
         }
         format!("\n## {}\n{text}", group.name)
     }

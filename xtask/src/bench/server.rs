@@ -22,6 +22,12 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
+/// Processor time that everything on this machine has used.
+pub(crate) fn cpu_of_all() -> Result<Duration> {
+    let ticks = parse_all(&fs::read_to_string("/proc/stat")?).ok_or("/proc/stat is not as expected")?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
 /// How often Redis has run each command. What a script calls is counted beside the script.
 pub(crate) fn redis_commands(port: u16) -> Result<BTreeMap<String, u64>> {
     Ok(parse_commands(&ask(port, "INFO commandstats")?))
@@ -54,6 +60,15 @@ fn parse_stat(stat: &str) -> Option<(u32, u64)> {
     let parent = fields.get(1)?.parse().ok()?;
     let ticks = fields.get(11..15)?.iter().map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
     Some((parent, ticks))
+}
+
+/// The ticks in which a processor was busy: `cpu user nice system idle iowait irq softirq steal …`.
+fn parse_all(stat: &str) -> Option<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|ticks| ticks.parse().ok()).collect();
+    let idle = ticks.get(3..5)?.iter().sum::<u64>();
+    // What follows the first eight is in `user` and `nice` already.
+    Some(ticks.get(..8)?.iter().sum::<u64>() - idle)
 }
 
 /// The sum of a tree; `None` without its root.
@@ -99,6 +114,13 @@ mod tests {
         assert_eq!(parse_stat(line), Some((5, 124)));
         assert_eq!(parse_stat("7 (cut) S 5 7"), None);
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn idle_time_is_not_busy() {
+        let stat = "cpu  100 20 30 5000 700 1 2 3 50 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(parse_all(stat), Some(156));
+        assert_eq!(parse_all("cpu  1 2 3\n"), None);
     }
 
     #[test]
