@@ -4,6 +4,7 @@
 //! This part starts servers and processes, has subjects measured in turn, and shows what came of it.
 
 mod baseline;
+mod core;
 mod counts;
 mod figures;
 mod goals;
@@ -186,7 +187,7 @@ impl Run<'_> {
         }
         let figures = &mut findings.figures;
         let others = Others::watch()?;
-        let mut errors = times::single(self.lab, &ready, self.plan, figures);
+        let mut errors = times::single(self.lab, &ready, self.plan, figures)?;
         errors.extend(times::many(self.lab, &ready, self.plan, figures));
         findings.others.insert(group.name, others.cores()?);
         errors.extend(times::trips(self.lab, &ready, figures, &mut findings.commands));

@@ -81,10 +81,15 @@ impl Findings {
                 _ = write!(text, "\n{title}\n\n{table}");
             }
         };
+        let with_server =
+            if group.engine.has_server() { ", on one core with the server" } else { ", on one core" };
         let to_ours = format!("µs (ratio to {})", group.ours);
-        add(&format!("CPU per round in one task, {to_ours}"), self.timed(group, Metric::Cpu));
+        add(&format!("CPU per round in one task{with_server}, {to_ours}"), self.timed(group, Metric::Cpu));
         if !matches!(group.engine, Engine::Memory | Engine::Cookie) {
-            add(&format!("Wall time per round in one task, {to_ours}"), self.timed(group, Metric::Wall));
+            add(
+                &format!("Wall time per round in one task{with_server}, {to_ours}"),
+                self.timed(group, Metric::Wall),
+            );
         }
         add(
             "Instructions per round, in the thread that sends the requests (callgrind, which hides SHA-NI)",
@@ -224,9 +229,9 @@ mod tests {
     #[test]
     fn people_see_a_table_for_each_metric_that_was_measured() {
         let text = findings().markdown();
-        assert!(
-            text.contains("\n## memory\n\nCPU per round in one task, µs (ratio to ours-memory)\n\n| subject")
-        );
+        assert!(text.contains(
+            "\n## memory\n\nCPU per round in one task, on one core, µs (ratio to ours-memory)\n\n| subject"
+        ));
         assert!(text.contains("| tower-sessions-memory | 9.00 (4.50×) |"), "{text}");
         assert!(text.contains("| 111,111 (0.22×) |"), "{text}");
         assert!(!text.contains("## redis") && !text.contains("Allocations"), "{text}");

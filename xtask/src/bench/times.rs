@@ -1,6 +1,7 @@
 //! What takes time: rounds of all subjects of a group in turn, so that what disturbs the machine disturbs them alike.
 
 use super::Plan;
+use super::core::{self, Bound};
 use super::figures::{Figures, Metric};
 use super::lab::Lab;
 use super::proxy::Proxy;
@@ -24,10 +25,20 @@ type Failed = Vec<(&'static Subject, String)>;
 /// Commands that Redis ran for one round, by name.
 pub(crate) type Commands = BTreeMap<(&'static str, &'static str), BTreeMap<String, f64>>;
 
-/// Processor and wall time in one task.
+/// Processor and wall time in one task, on one core with the server.
 ///
 /// The processes begin anew a few times: where their memory happens to lie would otherwise be measured with them.
-pub(crate) fn single(lab: &Lab, subjects: &[&'static Subject], plan: &Plan, figures: &mut Figures) -> Failed {
+pub(crate) fn single(
+    lab: &Lab,
+    subjects: &[&'static Subject],
+    plan: &Plan,
+    figures: &mut Figures,
+) -> Result<Failed> {
+    let core = core::last()?;
+    let mut servers: Vec<u32> =
+        subjects.iter().filter_map(|subject| lab.server(subject.engine)).map(|server| server.pid).collect();
+    servers.dedup();
+    let bound = servers.into_iter().map(|pid| Bound::to(&core, pid)).collect::<Result<Vec<_>>>()?;
     let one = |worker: &mut Worker, workload: &'static str, figures: &mut Figures| -> Result {
         let answer = worker.single(workload, plan.single_ms)?;
         let name = worker.subject.name;
@@ -35,7 +46,10 @@ pub(crate) fn single(lab: &Lab, subjects: &[&'static Subject], plan: &Plan, figu
         figures.add(Metric::Wall, name, workload, figure(&answer, "wall_ns")?);
         Ok(())
     };
-    in_turn(lab, subjects, 1, (plan.lives, plan.rounds), WORKLOADS, figures, one)
+    let start = |subject| Worker::start_bound(lab, subject, &core);
+    let failed = in_turn(subjects, start, (plan.lives, plan.rounds), WORKLOADS, figures, one);
+    drop(bound);
+    Ok(failed)
 }
 
 /// Throughput, latency and processor time of many tasks, the server's too.
@@ -64,7 +78,8 @@ pub(crate) fn many(lab: &Lab, subjects: &[&'static Subject], plan: &Plan, figure
         }
         Ok(())
     };
-    in_turn(lab, subjects, THREADS, (plan.many_lives, plan.many_rounds), plan.many_workloads, figures, one)
+    let start = |subject| Worker::start(lab, subject, THREADS);
+    in_turn(subjects, start, (plan.many_lives, plan.many_rounds), plan.many_workloads, figures, one)
 }
 
 /// Round trips to the server for each round, and in Redis the commands that they carried.
@@ -110,9 +125,8 @@ fn trips_of(lab: &Lab, subject: &'static Subject, figures: &mut Figures, command
 ///
 /// A subject that fails is left out from then on.
 fn in_turn(
-    lab: &Lab,
     subjects: &[&'static Subject],
-    threads: usize,
+    start: impl Fn(&'static Subject) -> Result<Worker>,
     (lives, rounds): (u32, u32),
     workloads: &[&'static str],
     figures: &mut Figures,
@@ -122,7 +136,7 @@ fn in_turn(
     for _ in 0..lives {
         let mut workers = Vec::new();
         for subject in subjects.clone() {
-            match Worker::start(lab, subject, threads) {
+            match start(subject) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => failed.push((subject, error.to_string())),
             }

@@ -1,5 +1,6 @@
 //! A process that holds one subject and measures what it is told to: a line of JSON for a line of JSON.
 
+use super::core;
 use super::lab::Lab;
 use super::subjects::{Subject, WORKLOADS};
 use crate::{Result, command};
@@ -23,8 +24,12 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts it on its own engine and has it prove that it does what is going to be measured.
     pub(crate) fn start(lab: &Lab, subject: &'static Subject, threads: usize) -> Result<Self> {
-        let command = lab.command(subject, &["worker", subject.name, &threads.to_string()])?;
-        Self::spawn(lab, subject, command)
+        Self::spawn(lab, subject, Self::command(lab, subject, threads)?)
+    }
+
+    /// The same in one thread, and everything that its libraries start beside it on one core.
+    pub(crate) fn start_bound(lab: &Lab, subject: &'static Subject, core: &str) -> Result<Self> {
+        Self::spawn(lab, subject, core::bind(&Self::command(lab, subject, 1)?, core)?)
     }
 
     /// The same on another URL, in one thread.
@@ -32,6 +37,10 @@ impl Worker {
         let mut command = lab.program(subject.program)?;
         command.args(["worker", subject.name, "1", url]);
         Self::spawn(lab, subject, command)
+    }
+
+    fn command(lab: &Lab, subject: &Subject, threads: usize) -> Result<Command> {
+        lab.command(subject, &["worker", subject.name, &threads.to_string()])
     }
 
     fn spawn(lab: &Lab, subject: &'static Subject, mut command: Command) -> Result<Self> {
