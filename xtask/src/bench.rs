@@ -75,6 +75,7 @@ struct Options {
     ours: bool,
     check: bool,
     write: bool,
+    unbound: bool,
     only: Option<String>,
 }
 
@@ -87,6 +88,7 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--ours" => options.ours = true,
                 "--check" => options.check = true,
+                "--unbound" => options.unbound = true,
                 "--write" => options.write = true,
                 "--only" => {
                     let substring = args.next().ok_or("--only wants a part of a subject's name")?;
@@ -131,8 +133,13 @@ pub(crate) fn run(args: &[&str]) -> Result {
     engines.dedup();
     let folder = target.join("bench");
     let lab = Lab::open(programs, &engines, &folder)?;
-    let findings = Run { lab: &lab, plan: if options.quick { &QUICK } else { &WHOLE }, quick: options.quick }
-        .all(&wanted, &engines);
+    let findings = Run {
+        lab: &lab,
+        plan: if options.quick { &QUICK } else { &WHOLE },
+        quick: options.quick,
+        bind: !options.unbound,
+    }
+    .all(&wanted, &engines);
     lab.close()?;
     let findings = findings?;
     let text = findings.markdown();
@@ -147,11 +154,13 @@ struct Run<'a> {
     lab: &'a Lab,
     plan: &'a Plan,
     quick: bool,
+    /// Whether what runs in one task runs on one core.
+    bind: bool,
 }
 
 impl Run<'_> {
     fn all(&self, wanted: &[&'static Subject], engines: &[Engine]) -> Result<Findings> {
-        let mut findings = Findings::default();
+        let mut findings = Findings { bound: self.bind, ..Findings::default() };
         let servers: Vec<&str> =
             engines.iter().filter_map(|engine| engine.service()).map(|(name, _)| name).collect();
         let with_peers = wanted.iter().any(|subject| subject.program == Program::Peers);
@@ -187,7 +196,7 @@ impl Run<'_> {
         }
         let figures = &mut findings.figures;
         let others = Others::watch()?;
-        let mut errors = times::single(self.lab, &ready, self.plan, figures)?;
+        let mut errors = times::single(self.lab, &ready, self.plan, self.bind, figures)?;
         errors.extend(times::many(self.lab, &ready, self.plan, figures));
         findings.others.insert(group.name, others.cores()?);
         errors.extend(times::trips(self.lab, &ready, figures, &mut findings.commands));

@@ -34,9 +34,10 @@ cargo xtask COMMAND
   ci                     everything that guards main: fmt, tidy, clippy, docs, deny, features, test
   features               prove what each crate and each feature pulls in
   tidy                   the rules of the house that no compiler checks (also a test)
-  bench [--quick] [--ours] [--only SUBSTRING]
+  bench [--quick] [--ours] [--only SUBSTRING] [--unbound]
                          what a session costs, here and in other libraries: tables for people, and JSON and Markdown
-                         under target/bench; `--ours` leaves the others out, `--only` the subjects named otherwise
+                         under target/bench; `--ours` leaves the others out, `--only` the subjects named otherwise;
+                         `--unbound` leaves it to the scheduler where one task and its server run
   bench --check [--write]
                          instructions and allocations against tests/bench/baseline.json; `--write` writes them down
   deny                   licences and sources of the dependencies, advisories where they can be fetched

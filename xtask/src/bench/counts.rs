@@ -79,7 +79,8 @@ pub(crate) fn need_valgrind() -> Result {
 fn least_instructions(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
     let times = match subject.engine {
         Engine::Memory | Engine::Cookie => 1,
-        Engine::Redis | Engine::Sqlite | Engine::Postgres => 3,
+        Engine::Redis | Engine::Sqlite => 3,
+        Engine::Postgres => 6,
     };
     let mut least = f64::INFINITY;
     for _ in 0..times {

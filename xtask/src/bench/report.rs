@@ -14,6 +14,8 @@ use std::fmt::Write as _;
 pub(crate) struct Findings {
     /// The machine, the versions.
     pub(crate) facts: Vec<(String, String)>,
+    /// Whether what runs in one task ran on one core.
+    pub(crate) bound: bool,
     pub(crate) figures: Figures,
     pub(crate) commands: Commands,
     /// What a server's own benchmark gets out of it.
@@ -43,6 +45,7 @@ impl Findings {
             "figures": self.figures.json(),
             "redis_commands": commands.collect::<Value>(),
             "limits": self.limits.iter().cloned().collect::<BTreeMap<_, _>>(),
+            "one_task_on_one_core": self.bound,
             "other_programs_cores": self.others,
             "growth": growth.collect::<Value>(),
             "goals": goals::json(&goals::all(&self.figures)),
@@ -81,8 +84,11 @@ impl Findings {
                 _ = write!(text, "\n{title}\n\n{table}");
             }
         };
-        let with_server =
-            if group.engine.has_server() { ", on one core with the server" } else { ", on one core" };
+        let with_server = match (self.bound, group.engine.has_server()) {
+            (true, true) => ", on one core with the server",
+            (true, false) => ", on one core",
+            (false, _) => "",
+        };
         let to_ours = format!("µs (ratio to {})", group.ours);
         add(&format!("CPU per round in one task{with_server}, {to_ours}"), self.timed(group, Metric::Cpu));
         if !matches!(group.engine, Engine::Memory | Engine::Cookie) {
@@ -216,7 +222,7 @@ mod tests {
     use super::*;
 
     fn findings() -> Findings {
-        let mut findings = Findings::default();
+        let mut findings = Findings { bound: true, ..Findings::default() };
         for (subject, ns) in [("ours-memory", 2_000.0), ("tower-sessions-memory", 9_000.0)] {
             findings.figures.add(Metric::Cpu, subject, "W3", ns);
             findings.figures.add(Metric::PerSecond, subject, "W3", 1e9 / ns);

@@ -25,20 +25,22 @@ type Failed = Vec<(&'static Subject, String)>;
 /// Commands that Redis ran for one round, by name.
 pub(crate) type Commands = BTreeMap<(&'static str, &'static str), BTreeMap<String, f64>>;
 
-/// Processor and wall time in one task, on one core with the server.
+/// Processor and wall time in one task, on one core with the server if `bind` says so.
 ///
 /// The processes begin anew a few times: where their memory happens to lie would otherwise be measured with them.
 pub(crate) fn single(
     lab: &Lab,
     subjects: &[&'static Subject],
     plan: &Plan,
+    bind: bool,
     figures: &mut Figures,
 ) -> Result<Failed> {
-    let core = core::last()?;
+    let core = if bind { Some(core::last()?) } else { None };
     let mut servers: Vec<u32> =
         subjects.iter().filter_map(|subject| lab.server(subject.engine)).map(|server| server.pid).collect();
     servers.dedup();
-    let bound = servers.into_iter().map(|pid| Bound::to(&core, pid)).collect::<Result<Vec<_>>>()?;
+    let bound = core.iter().flat_map(|core| servers.iter().map(move |pid| Bound::to(core, *pid)));
+    let bound = bound.collect::<Result<Vec<_>>>()?;
     let one = |worker: &mut Worker, workload: &'static str, figures: &mut Figures| -> Result {
         let answer = worker.single(workload, plan.single_ms)?;
         let name = worker.subject.name;
@@ -46,7 +48,10 @@ pub(crate) fn single(
         figures.add(Metric::Wall, name, workload, figure(&answer, "wall_ns")?);
         Ok(())
     };
-    let start = |subject| Worker::start_bound(lab, subject, &core);
+    let start = |subject| match &core {
+        Some(core) => Worker::start_bound(lab, subject, core),
+        None => Worker::start(lab, subject, 1),
+    };
     let failed = in_turn(subjects, start, (plan.lives, plan.rounds), WORKLOADS, figures, one);
     drop(bound);
     Ok(failed)
