@@ -36,6 +36,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("mocha-session-tower", Layer::Framework),
     ("mocha-session-actix", Layer::Framework),
     (FACADE, Layer::Facade),
+    ("mocha-session-bench", Layer::Top),
     ("mocha-session-cli", Layer::Top),
     ("mocha-session-tests", Layer::Top),
     ("xtask", Layer::Xtask),

@@ -8,6 +8,7 @@
     reason = "a command-line tool speaks to whoever runs it"
 )]
 
+mod bench;
 mod ci;
 mod command;
 mod deny;
@@ -33,6 +34,12 @@ cargo xtask COMMAND
   ci                     everything that guards main: fmt, tidy, clippy, docs, deny, features, test
   features               prove what each crate and each feature pulls in
   tidy                   the rules of the house that no compiler checks (also a test)
+  bench [--quick] [--ours] [--only SUBSTRING] [--unbound]
+                         what a session costs, here and in other libraries: tables for people, and JSON and Markdown
+                         under target/bench; `--ours` leaves the others out, `--only` the subjects named otherwise;
+                         `--unbound` leaves it to the scheduler where one task and its server run
+  bench --check [--write]
+                         instructions and allocations against tests/bench/baseline.json; `--write` writes them down
   deny                   licences and sources of the dependencies, advisories where they can be fetched
   docs                   the documentation as docs.rs builds it, warnings being errors
 
@@ -48,6 +55,7 @@ fn main() -> ExitCode {
         ["services", "down"] => services::down(),
         ["services", "env"] => services::env(),
         ["services", services::GUARD, folder] => services::guard(folder),
+        ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
         ["features"] => features::run(),
         ["tidy"] => tidy::run(),

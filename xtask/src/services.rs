@@ -7,7 +7,7 @@ mod record;
 mod redis;
 mod s3;
 mod sql;
-mod wire;
+pub(crate) mod wire;
 
 use crate::metadata::Workspace;
 use crate::{Result, command, install};
@@ -133,7 +133,7 @@ pub(crate) fn up() -> Result {
         return Err("another `services up` is under way".into());
     } else {
         record.stop()?;
-        Running::start(&folders, &record)?.release()?;
+        Running::start(&folders, record, |_| true)?.release()?;
     }
     println!(
         "eval \"$(cargo xtask services env)\" tells your shell where they are; `cargo xtask services down` stops them"
@@ -174,9 +174,16 @@ pub(crate) fn for_tests() -> Result<Running> {
     };
     if up.is_up()? && (all() || !in_ci()) {
         println!("using the services that are up");
-        return Ok(Running { variables, guard: None });
+        return Ok(Running { variables, record: up, guard: None });
     }
-    Running::start(&folders, &Record::at(folders.state.join(format!("test-{}", std::process::id()))))
+    Running::start(&folders, folders.record_of_a_run(), |_| true)
+}
+
+/// Some servers for one run, by their names: private ones always, for what is measured must not be shared.
+pub(crate) fn only(names: &[&str]) -> Result<Running> {
+    let folders = Folders::read()?;
+    folders.clear_leftovers()?;
+    Running::start(&folders, folders.record_of_a_run(), |service| names.contains(&service.name))
 }
 
 /// Waits until whoever holds the other end of our standard input lets go, then stops what the record names. That end
@@ -190,12 +197,13 @@ pub(crate) fn guard(folder: &str) -> Result {
 /// Servers that run, and whoever stops them at the end.
 pub(crate) struct Running {
     variables: Vec<(String, String)>,
+    record: Record,
     guard: Option<Child>,
 }
 
 impl Running {
-    fn start(folders: &Folders, record: &Record) -> Result<Self> {
-        let services = startable(&folders.tools)?;
+    fn start(folders: &Folders, record: Record, wanted: impl Fn(&Service) -> bool) -> Result<Self> {
+        let services = startable(&folders.tools, wanted)?;
         let data = data_folder()?;
         record.begin(&data)?;
         let executable = std::env::current_exe()?;
@@ -206,19 +214,29 @@ impl Running {
             .stdin(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        let mut running = Self { variables: Vec::new(), guard: Some(guard) };
+        let mut running = Self { variables: Vec::new(), record, guard: Some(guard) };
         // From here on whatever returns early drops `running`, and so stops what has been started.
-        running.variables = start_all(&services, &data, &folders.tools, record)?;
+        running.variables = start_all(&services, &data, &folders.tools, &running.record)?;
         for (name, value) in &running.variables {
-            record.add(&Entry::Variable(name.clone(), value.clone()))?;
+            running.record.add(&Entry::Variable(name.clone(), value.clone()))?;
         }
-        record.add(&Entry::Complete)?;
+        running.record.add(&Entry::Complete)?;
         Ok(running)
     }
 
     /// Names and values for the environment of the tests.
     pub(crate) fn variables(&self) -> &[(String, String)] {
         &self.variables
+    }
+
+    /// The value of one of them; `None` where its server could not start here.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The process of a server, the first of those that it consists of.
+    pub(crate) fn pid(&self, server: &str) -> Result<Option<u32>> {
+        self.record.pid(server)
     }
 
     /// Stops what was started for this run alone.
@@ -258,6 +276,11 @@ impl Folders {
     fn read() -> Result<Self> {
         let target = Workspace::read()?.target;
         Ok(Self { tools: target.join("tools"), state: target.join("services") })
+    }
+
+    /// Where one run of ours keeps what it starts.
+    fn record_of_a_run(&self) -> Record {
+        Record::at(self.state.join(format!("test-{}", std::process::id())))
     }
 
     /// Stops what earlier runs of the tests left, where their process and its guard are gone.
@@ -311,7 +334,8 @@ fn start_all(
 
 /// The services that can start here, after installing what can be installed. Of the others it says what to do and which
 /// tests will not run; in CI that is an error.
-fn startable(tools: &Path) -> Result<Vec<&'static Service>> {
+fn startable(tools: &Path, wanted: impl Fn(&Service) -> bool) -> Result<Vec<&'static Service>> {
+    let services = || SERVICES.iter().filter(|service| wanted(service));
     let lacking = |services: &mut dyn Iterator<Item = &'static Service>| -> BTreeSet<&'static str> {
         services
             .filter(|service| !service.lacks().is_empty())
@@ -319,12 +343,12 @@ fn startable(tools: &Path) -> Result<Vec<&'static Service>> {
             .copied()
             .collect()
     };
-    let packages = lacking(&mut SERVICES.iter());
+    let packages = lacking(&mut services());
     if !packages.is_empty() && install::can_install() {
         install::debian(&packages.into_iter().collect::<Vec<_>>())?;
     }
     let (mut ready, mut left_out) = (Vec::new(), Vec::new());
-    for service in SERVICES {
+    for service in services() {
         let mut why = service.lacks();
         if why.is_empty() && service.needs.iter().any(|need| matches!(need, Moto)) {
             why.extend(install::moto(tools).err().map(|error| error.to_string()));
@@ -346,13 +370,13 @@ fn startable(tools: &Path) -> Result<Vec<&'static Service>> {
     if left_out.is_empty() {
         return Ok(ready);
     }
-    let packages: Vec<&str> = lacking(&mut SERVICES.iter()).into_iter().collect();
+    let packages: Vec<&str> = lacking(&mut services()).into_iter().collect();
     let advice = if packages.is_empty() {
         String::new()
     } else {
         format!("\nto install, {}", install::advice(&packages))
     };
-    let says = format!("tests of these servers cannot run:\n  {}{advice}", left_out.join("\n  "));
+    let says = format!("what needs these servers cannot run:\n  {}{advice}", left_out.join("\n  "));
     if in_ci() {
         return Err(says.into());
     }

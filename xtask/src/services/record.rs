@@ -187,6 +187,15 @@ impl Record {
         Ok(self.entries()?.into_iter().filter_map(pair).collect())
     }
 
+    /// The process of the server with this name.
+    pub(crate) fn pid(&self, server: &str) -> Result<Option<u32>> {
+        let pid = |entry| match entry {
+            Entry::Server { process, name, .. } if name == server => Some(process.pid),
+            _ => None,
+        };
+        Ok(self.entries()?.into_iter().find_map(pid))
+    }
+
     /// Stops the servers that still live, removes their data and the record. Nothing to do is fine.
     pub(crate) fn stop(&self) -> Result {
         let entries = self.entries()?;
@@ -326,6 +335,7 @@ mod tests {
         record.begin(&data).unwrap();
         let process = Process::of(ours.id()).unwrap();
         record.add(&Entry::Server { process, signal: Signal::Term, name: "sleep".into() }).unwrap();
+        assert_eq!((record.pid("sleep").unwrap(), record.pid("other").unwrap()), (Some(ours.id()), None));
         let reused = Process { started: 1, ..Process::of(impostor.id()).unwrap() };
         record.add(&Entry::Server { process: reused, signal: Signal::Term, name: "reused".into() }).unwrap();
         assert!(record.owner_lives().unwrap() && !record.is_up().unwrap());
