@@ -6,8 +6,7 @@
 use std::cell::RefCell;
 use std::time::SystemTime;
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use hmac::{Hmac, Mac};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -120,13 +119,16 @@ pub(crate) fn unique<const N: usize>() -> Result<[u8; N]> {
 /// `bound` is authenticated with it.
 pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -> Result<()> {
     let nonce: [u8; NONCE] = unique()?;
-    let tag = Aes256Gcm::new(key.into())
-        .encrypt_inout_detached(&Nonce::from(nonce), bound, (&mut buffer[from + NONCE..]).into())
-        .map_err(|_| {
-            Error::new(ErrorKind::TooLarge, "a record cannot be sealed: it is larger than the cipher allows")
-        })?;
     buffer[from..from + NONCE].copy_from_slice(&nonce);
-    buffer.extend_from_slice(&tag);
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let text = &mut buffer[from + NONCE..];
+    let sealed = cipher(key)
+        .and_then(|cipher| cipher.seal_in_place_separate_tag(nonce, Aad::from(bound), text).ok());
+    let Some(tag) = sealed else {
+        let why = "a record cannot be sealed: it is larger than the cipher allows";
+        return Err(Error::new(ErrorKind::TooLarge, why));
+    };
+    buffer.extend_from_slice(tag.as_ref());
     Ok(())
 }
 
@@ -134,12 +136,16 @@ pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -
 /// with these bound bytes.
 pub(crate) fn open(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
-    let (text, tag) = rest.split_last_chunk::<TAG>()?;
-    let mut text = text.to_vec();
-    Aes256Gcm::new(key.into())
-        .decrypt_inout_detached(&Nonce::from(*nonce), bound, text.as_mut_slice().into(), &Tag::from(*tag))
-        .ok()?;
+    let length = rest.len().checked_sub(TAG)?;
+    let mut text = rest.to_vec();
+    cipher(key)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound), &mut text).ok()?;
+    text.truncate(length);
     Some(text)
+}
+
+/// `None` never: a key has the cipher's length.
+fn cipher(key: &Key) -> Option<LessSafeKey> {
+    UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
 }
 
 /// A signature under a derived key.
