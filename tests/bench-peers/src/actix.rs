@@ -4,9 +4,7 @@
 //! default. A session in the cookie has no id: `renew` seals the same content anew, and the old cookie stays good.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_session::config::PersistentSession;
 use actix_session::storage::{CookieSessionStore, RedisSessionStore, SessionStore};
@@ -18,11 +16,9 @@ use actix_web::http::{Uri, header};
 use actix_web::{App, Error, HttpResponse, test, web};
 use mocha_session_bench::data::{self, Item};
 use mocha_session_bench::measure::{self, Many};
-use mocha_session_bench::visitor::{Client, Reply, Visitor, Workload};
+use mocha_session_bench::visitor::{Client, Reply, Workload};
 use mocha_session_bench::worker::Subject;
-use tokio::runtime::{self, Runtime};
-use tokio::sync::{Barrier, oneshot};
-use tokio::task::LocalSet;
+use tokio::runtime::Runtime;
 
 use crate::TWO_WEEKS;
 
@@ -142,71 +138,15 @@ where
 
     /// The server of actix has a thread for each core and an application in each; so have we.
     fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many {
-        const THREADS: usize = 2;
-        let stop = Arc::new(AtomicBool::new(false));
-        let start = Arc::new(Barrier::new(THREADS + 1));
-        // Everything here waits without holding this thread: it is the one that drives the connection to Redis.
-        runtime.block_on(async {
-            let (mut prepared, mut finished) = (Vec::new(), Vec::new());
-            for thread in 0..THREADS {
-                let (open, start, stop) = (self.open.clone(), Arc::clone(&start), Arc::clone(&stop));
-                let (ready, is_ready) = oneshot::channel();
-                let (done, times) = oneshot::channel();
-                let tasks = (tasks + thread) / THREADS;
-                std::thread::spawn(move || {
-                    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                    LocalSet::new().block_on(&runtime, async {
-                        let visitors = prepare(Rc::new(open().await), workload, tasks).await;
-                        ready.send(()).unwrap();
-                        start.wait().await;
-                        done.send(visit(visitors, workload, stop).await).unwrap();
-                    });
-                });
-                prepared.push(is_ready);
-                finished.push(times);
-            }
-            for thread in prepared {
-                thread.await.expect("a thread that lives");
-            }
-            start.wait().await;
-            let (cpu, start) = (measure::cpu(), Instant::now());
-            tokio::time::sleep(duration).await;
-            stop.store(true, Ordering::Relaxed);
-            let mut times = Vec::new();
-            for thread in finished {
-                times.extend(thread.await.expect("a thread that lives"));
-            }
-            measure::summary(times, start.elapsed(), measure::cpu().saturating_sub(cpu))
-        })
+        let open = self.open.clone();
+        let open = async move || {
+            let app = Rc::new(open().await);
+            let clients: Box<dyn Fn() -> ActixClient<S>> =
+                Box::new(move || ActixClient::new(Rc::clone(&app)));
+            clients
+        };
+        measure::on_two_threads(runtime, &open, workload, tasks, duration)
     }
-}
-
-async fn prepare<S>(app: Rc<S>, workload: Workload, tasks: usize) -> Vec<Visitor<ActixClient<S>>>
-where
-    S: Service<actix_http::Request, Response = ServiceResponse, Error = Error>,
-{
-    let mut visitors = Vec::new();
-    for _ in 0..tasks {
-        let mut visitor = Visitor::new(ActixClient::new(Rc::clone(&app)));
-        visitor.prepare(workload).await;
-        visitors.push(visitor);
-    }
-    visitors
-}
-
-async fn visit<C: Client + 'static>(
-    visitors: Vec<Visitor<C>>,
-    workload: Workload,
-    stop: Arc<AtomicBool>,
-) -> Vec<Vec<u32>> {
-    let spawn =
-        |visitor| tokio::task::spawn_local(measure::until_stopped(visitor, workload, Arc::clone(&stop)));
-    let running: Vec<_> = visitors.into_iter().map(spawn).collect();
-    let mut times = Vec::new();
-    for task in running {
-        times.push(task.await.expect("a task").1);
-    }
-    times
 }
 
 /// Requests into an application, and the cookie they carry as actix's release of `http` has it.

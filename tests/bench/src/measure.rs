@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Runtime;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::{Barrier, oneshot};
+use tokio::task::LocalSet;
 
 use crate::visitor::{Client, Visitor, Workload};
 
@@ -82,12 +84,79 @@ fn rounds<C: Client>(runtime: &Runtime, visitor: &mut Visitor<C>, workload: Work
     });
 }
 
+/// Has so many tasks on two threads send requests for so long.
+///
+/// Each thread has a runtime and clients of its own, for applications of actix cannot leave their thread, and what is
+/// compared must run alike; connections to an engine are driven by the runtime that opened them, which is the caller's.
+pub fn on_two_threads<C, O>(
+    runtime: &Runtime,
+    open: &O,
+    workload: Workload,
+    tasks: usize,
+    duration: Duration,
+) -> Many
+where
+    C: Client + 'static,
+    O: AsyncFn() -> Box<dyn Fn() -> C> + Clone + Send + 'static,
+{
+    const THREADS: usize = 2;
+    let stop = Arc::new(AtomicBool::new(false));
+    let start = Arc::new(Barrier::new(THREADS + 1));
+    // Everything here waits without holding this thread: it is the one that drives the connections.
+    runtime.block_on(async {
+        let (mut prepared, mut finished) = (Vec::new(), Vec::new());
+        for thread in 0..THREADS {
+            let (open, start, stop) = (open.clone(), Arc::clone(&start), Arc::clone(&stop));
+            let (ready, is_ready) = oneshot::channel();
+            let (done, times) = oneshot::channel();
+            let tasks = (tasks + thread) / THREADS;
+            std::thread::spawn(move || {
+                let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                LocalSet::new().block_on(&runtime, async {
+                    let client = open().await;
+                    let mut visitors = Vec::new();
+                    for _ in 0..tasks {
+                        let mut visitor = Visitor::new(client());
+                        visitor.prepare(workload).await;
+                        visitors.push(visitor);
+                    }
+                    ready.send(()).expect("a caller that waits");
+                    start.wait().await;
+                    let spawn = |visitor| {
+                        tokio::task::spawn_local(until_stopped(visitor, workload, Arc::clone(&stop)))
+                    };
+                    let running: Vec<_> = visitors.into_iter().map(spawn).collect();
+                    let mut times = Vec::new();
+                    for task in running {
+                        times.push(task.await.expect("a task"));
+                    }
+                    done.send(times).expect("a caller that waits");
+                });
+            });
+            prepared.push(is_ready);
+            finished.push(times);
+        }
+        for thread in prepared {
+            thread.await.expect("a thread that lives");
+        }
+        start.wait().await;
+        let (before, start) = (cpu(), Instant::now());
+        tokio::time::sleep(duration).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut times = Vec::new();
+        for thread in finished {
+            times.extend(thread.await.expect("a thread that lives"));
+        }
+        summary(times, start.elapsed(), cpu().saturating_sub(before))
+    })
+}
+
 /// One of many tasks: rounds until it is told to stop, and the time each took in nanoseconds.
-pub async fn until_stopped<C: Client>(
+async fn until_stopped<C: Client>(
     mut visitor: Visitor<C>,
     workload: Workload,
     stop: Arc<AtomicBool>,
-) -> (Visitor<C>, Vec<u32>) {
+) -> Vec<u32> {
     let mut times = Vec::with_capacity(1 << 14);
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
@@ -96,7 +165,7 @@ pub async fn until_stopped<C: Client>(
         // Engines in process never wait: without this, one task would keep its thread for itself.
         tokio::task::yield_now().await;
     }
-    (visitor, times)
+    times
 }
 
 /// What all tasks' times come to.

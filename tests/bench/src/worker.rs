@@ -6,9 +6,7 @@
 //! ```
 
 use std::io::{BufRead as _, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::runtime::Runtime;
@@ -60,25 +58,13 @@ impl Subject for AxumSubject {
     }
 
     fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many {
-        let stop = Arc::new(AtomicBool::new(false));
-        runtime.block_on(async {
-            let mut visitors = Vec::new();
-            for _ in 0..tasks {
-                let mut visitor = Visitor::new(self.client.clone());
-                visitor.prepare(workload).await;
-                visitors.push(visitor);
-            }
-            let (cpu, start) = (measure::cpu(), Instant::now());
-            let spawn = |visitor| tokio::spawn(measure::until_stopped(visitor, workload, Arc::clone(&stop)));
-            let running: Vec<_> = visitors.into_iter().map(spawn).collect();
-            tokio::time::sleep(duration).await;
-            stop.store(true, Ordering::Relaxed);
-            let mut times = Vec::new();
-            for task in running {
-                times.push(task.await.expect("a task").1);
-            }
-            measure::summary(times, start.elapsed(), measure::cpu().saturating_sub(cpu))
-        })
+        let client = self.client.clone();
+        let open = async move || {
+            let client = client.clone();
+            let clients: Box<dyn Fn() -> AxumClient> = Box::new(move || client.clone());
+            clients
+        };
+        measure::on_two_threads(runtime, &open, workload, tasks, duration)
     }
 }
 

@@ -215,7 +215,8 @@ async fn write_new<'n>(
         Some((stored, _)) => {
             let deadline = shared.policy.deadline(&next);
             let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
-            match vault.replace(&stored.place, &stored.version, fastrand::u64(1..), draft).await? {
+            let again = vault.replace(&stored.place, &stored.version, fastrand::u64(1..), draft);
+            match Box::pin(again).await? {
                 Attempt::Done(version, _) => Stored { version, ..stored },
                 Attempt::Changed(_) => return Ok(None),
             }
