@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: everything that guards main, the quick checks first.
 
-use crate::{Result, command, deny, features, suite, tidy};
+use crate::{Result, bench, command, deny, features, suite, tidy};
 use std::time::Instant;
 
 type Step = (&'static str, fn() -> Result);
@@ -12,6 +12,7 @@ const STEPS: &[Step] = &[
     ("docs", docs),
     ("deny", deny::run),
     ("features", features::run),
+    ("bench", cost),
 ];
 
 /// Runs every step, and the tests last: their runner's closing lines are the last of the output.
@@ -31,13 +32,21 @@ pub(crate) fn run() -> Result {
 
 fn fmt() -> Result {
     // The names of the files, not every line: `cargo fmt` will mend them.
-    command::run(&mut command::cargo(&["fmt", "--all", "--", "--check", "-l"]))
+    command::run(&mut command::cargo(&["fmt", "--all", "--", "--check", "-l"]))?;
+    // A workspace of its own, which nothing else here looks at.
+    let peers = ["fmt", "--manifest-path", "tests/bench-peers/Cargo.toml", "--", "--check", "-l"];
+    command::run(&mut command::cargo(&peers))
 }
 
 fn clippy() -> Result {
     let args =
         ["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     command::run(&mut command::cargo(&args))
+}
+
+/// What a request costs must not get worse unnoticed: the figures that come out the same each time.
+fn cost() -> Result {
+    bench::run(&["--check"])
 }
 
 /// The documentation as docs.rs builds it: all features, dependencies left out.

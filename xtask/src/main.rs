@@ -31,7 +31,7 @@ cargo xtask COMMAND
   test [-- ARGS]         install what is missing, start every server, run all tests and doctests, stop the servers;
                          ARGS go to the test runner (`-- -p mocha-session-redis rotate`) and leave the doctests out
   services up|down|env   the servers alone, while you work: eval \"$(cargo xtask services env)\"
-  ci                     everything that guards main: fmt, tidy, clippy, docs, deny, features, test
+  ci                     everything that guards main: fmt, tidy, clippy, docs, deny, features, bench --check, test
   features               prove what each crate and each feature pulls in
   tidy                   the rules of the house that no compiler checks (also a test)
   bench [--quick] [--ours] [--only SUBSTRING] [--unbound]

@@ -122,8 +122,8 @@ pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -
     buffer[from..from + NONCE].copy_from_slice(&nonce);
     let nonce = Nonce::assume_unique_for_key(nonce);
     let text = &mut buffer[from + NONCE..];
-    let sealed = cipher(key)
-        .and_then(|cipher| cipher.seal_in_place_separate_tag(nonce, Aad::from(bound), text).ok());
+    let sealed =
+        cipher(key).and_then(|cipher| cipher.seal_in_place_separate_tag(nonce, Aad::from(bound), text).ok());
     let Some(tag) = sealed else {
         let why = "a record cannot be sealed: it is larger than the cipher allows";
         return Err(Error::new(ErrorKind::TooLarge, why));

@@ -5,7 +5,6 @@ use sqlx::{Arguments as _, Encode, SqlStr, Type};
 
 use crate::dialect::Dialect;
 use crate::error::Failure;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
 use crate::loan::Source;
 
 /// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates placeholders nor
@@ -17,7 +16,7 @@ pub(crate) enum Pool {
     #[cfg(feature = "mysql")]
     MySql(Source<sqlx::MySql>),
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::SqlitePool),
+    Sqlite(Source<sqlx::Sqlite>),
 }
 
 /// A parameter of a statement.
@@ -51,9 +50,10 @@ macro_rules! on_connection {
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(pool) => {
                 type $db = sqlx::Sqlite;
-                let mut loan = pool.acquire().await.map_err(Failure::unsent)?;
-                let $connection = &mut *loan;
-                $run.await.map_err(Failure::sent)
+                let mut loan = pool.lend().await?;
+                let $connection = loan.connection()?;
+                let result = $run.await;
+                loan.settle(result)
             }
         }
     };

@@ -1,6 +1,7 @@
 //! SQLite: from a URL (a file, or memory), or on a pool of your own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mocha_session_core::store::Durability;
@@ -10,6 +11,8 @@ use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
 
 use crate::dialect::{Dialect, Statements};
 use crate::error::Failure;
+use crate::lane::Lane;
+use crate::loan::Source;
 use crate::opening::{explain, prepare_table};
 use crate::options::{take_max_connections, take_options};
 use crate::pool::Pool;
@@ -58,7 +61,7 @@ impl SqlStore {
     /// # Errors
     /// When the database cannot be opened, or the table is missing and cannot be created.
     pub async fn sqlite(pool: SqlitePool, options: SqlOptions) -> Result<Self> {
-        open(pool.clone(), pool, options).await
+        open(Source::Pool(pool.clone()), Source::Pool(pool), options).await
     }
 
     /// A store on two SQLite pools of your own: writes go through the first, best made with one connection, and reads
@@ -71,7 +74,7 @@ impl SqlStore {
         readers: SqlitePool,
         options: SqlOptions,
     ) -> Result<Self> {
-        open(writer, readers, options).await
+        open(Source::Pool(writer), Source::Pool(readers), options).await
     }
 }
 
@@ -95,8 +98,8 @@ fn file(url: &StoreUrl) -> Result<Option<PathBuf>> {
 /// A database in memory is its connection: there is one, and it is never closed.
 async fn open_memory(options: SqlOptions) -> Result<SqlStore> {
     let connect = SqliteConnectOptions::new().disable_statement_logging();
-    let pool = pool_options(1).connect_lazy_with(connect);
-    open(pool.clone(), pool, options).await
+    let only = Source::Pool(pool_options().connect_lazy_with(connect));
+    open(only.clone(), only, options).await
 }
 
 async fn open_file(
@@ -121,31 +124,34 @@ async fn open_file(
     if options.create {
         write = write.journal_mode(SqliteJournalMode::Wal);
     }
-    let writer = pool_options(1).connect_lazy_with(write);
+    // sqlx's pool asks a connection that comes back whether it lives: another trip through the connection's thread.
+    let writer = Source::Lane(Arc::new(Lane::new(write, 1)));
     // Going over to WAL takes a lock that SQLite's own busy timeout does not wait for.
     let waited = std::time::Instant::now();
-    while let Err(failure) = writer.acquire().await.map(drop).map_err(Failure::unsent) {
+    while let Err(failure) = writer.lend().await.and_then(|loan| loan.settle(Ok(()))) {
         if !failure.locked() || waited.elapsed() > BUSY {
             return Err(explain(failure, Dialect::Sqlite, &options));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    open(writer, pool_options(readers).connect_lazy_with(read), options).await
+    open(writer, Source::Lane(Arc::new(Lane::new(read, readers.into()))), options).await
 }
 
-/// Connections to a file do not go stale; and one to memory must stay.
-fn pool_options(most: u16) -> SqlitePoolOptions {
+/// A pool that keeps its one connection for ever.
+fn pool_options() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        .max_connections(most.into())
+        .max_connections(1)
         .acquire_timeout(BUSY)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
 }
 
-async fn open(writer: SqlitePool, readers: SqlitePool, options: SqlOptions) -> Result<SqlStore> {
-    let failed = |error| explain(Failure::unsent(error), Dialect::Sqlite, &options);
-    let mut connection = writer.acquire().await.map_err(failed)?;
+async fn open(writer: Source<Sqlite>, readers: Source<Sqlite>, options: SqlOptions) -> Result<SqlStore> {
+    let refused = |failure| explain(failure, Dialect::Sqlite, &options);
+    let failed = |error| refused(Failure::unsent(error));
+    let mut loan = writer.lend().await.map_err(refused)?;
+    let connection = loan.connection().map_err(refused)?;
     let files: Vec<(i64, String, Option<String>)> =
         sqlx::query_as("PRAGMA database_list").fetch_all(&mut *connection).await.map_err(failed)?;
     let synchronous: i64 =
@@ -158,9 +164,9 @@ async fn open(writer: SqlitePool, readers: SqlitePool, options: SqlOptions) -> R
         _ => Durability::Disk,
     };
     let sql = Statements::new(Dialect::Sqlite, &options.table);
-    prepare_table::<Sqlite>(&mut connection, Dialect::Sqlite, &sql, &options).await?;
+    prepare_table::<Sqlite>(connection, Dialect::Sqlite, &sql, &options).await?;
     let facts = Facts { durability, max_value: None };
-    drop(connection);
+    loan.settle(Ok(())).map_err(refused)?;
     SqlStore::on(Pool::Sqlite(writer), Pool::Sqlite(readers), sql, options, facts)
 }
 

@@ -58,7 +58,7 @@ pub fn main<S: Subject>(
                     for _ in 0..sessions {
                         visitor.step(Workload::W5).await;
                     }
-                })
+                });
             };
             ("bytes_per_session", measure(&mut fill).kept as f64 / f64::from(sessions))
         }

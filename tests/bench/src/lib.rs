@@ -6,13 +6,16 @@
 #![allow(
     missing_docs,
     missing_debug_implementations,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::missing_errors_doc,
     clippy::missing_panics_doc,
-    reason = "a program that nobody else uses, and that had better stop than measure nonsense"
+    reason = "a program that nobody else uses, that had better stop than measure nonsense, and that counts below 2⁵²"
 )]
 
 pub mod axum_client;

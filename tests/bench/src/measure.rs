@@ -1,14 +1,15 @@
 //! The measurements: processor time in one task, latencies and throughput of many, and a marked stretch for callgrind.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{self, Runtime};
-use tokio::sync::{Barrier, oneshot};
+use tokio::sync::{Barrier, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::visitor::{Client, Visitor, Workload};
@@ -99,40 +100,37 @@ where
     C: Client + 'static,
     O: AsyncFn() -> Box<dyn Fn() -> C> + Clone + Send + 'static,
 {
-    const THREADS: usize = 2;
     let stop = Arc::new(AtomicBool::new(false));
     let start = Arc::new(Barrier::new(THREADS + 1));
     // Everything here waits without holding this thread: it is the one that drives the connections.
     runtime.block_on(async {
         let (mut prepared, mut finished) = (Vec::new(), Vec::new());
-        for thread in 0..THREADS {
+        for (thread, jobs) in threads().iter().enumerate() {
             let (open, start, stop) = (open.clone(), Arc::clone(&start), Arc::clone(&stop));
             let (ready, is_ready) = oneshot::channel();
             let (done, times) = oneshot::channel();
             let tasks = (tasks + thread) / THREADS;
-            std::thread::spawn(move || {
-                let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                LocalSet::new().block_on(&runtime, async {
-                    let client = open().await;
-                    let mut visitors = Vec::new();
-                    for _ in 0..tasks {
-                        let mut visitor = Visitor::new(client());
-                        visitor.prepare(workload).await;
-                        visitors.push(visitor);
-                    }
-                    ready.send(()).expect("a caller that waits");
-                    start.wait().await;
-                    let spawn = |visitor| {
-                        tokio::task::spawn_local(until_stopped(visitor, workload, Arc::clone(&stop)))
-                    };
-                    let running: Vec<_> = visitors.into_iter().map(spawn).collect();
-                    let mut times = Vec::new();
-                    for task in running {
-                        times.push(task.await.expect("a task"));
-                    }
-                    done.send(times).expect("a caller that waits");
-                });
-            });
+            let job = async move || {
+                let client = open().await;
+                let mut visitors = Vec::new();
+                for _ in 0..tasks {
+                    let mut visitor = Visitor::new(client());
+                    visitor.prepare(workload).await;
+                    visitors.push(visitor);
+                }
+                ready.send(()).expect("a caller that waits");
+                start.wait().await;
+                let spawn =
+                    |visitor| tokio::task::spawn_local(until_stopped(visitor, workload, Arc::clone(&stop)));
+                let running: Vec<_> = visitors.into_iter().map(spawn).collect();
+                let mut times = Vec::new();
+                for task in running {
+                    times.push(task.await.expect("a task"));
+                }
+                done.send(times).expect("a caller that waits");
+            };
+            let job: Job = Box::new(move || Box::pin(job()));
+            assert!(jobs.send(job).is_ok(), "a thread that lives");
             prepared.push(is_ready);
             finished.push(times);
         }
@@ -149,6 +147,29 @@ where
         }
         summary(times, start.elapsed(), cpu().saturating_sub(before))
     })
+}
+
+const THREADS: usize = 2;
+
+/// What a thread does, in futures that need not be able to leave it.
+type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// The threads, for as long as this process lives: a connection that a pool opens on one of them must not end with it.
+fn threads() -> &'static [mpsc::UnboundedSender<Job>] {
+    static STARTED: OnceLock<Vec<mpsc::UnboundedSender<Job>>> = OnceLock::new();
+    let start = |_| {
+        let (sender, mut jobs) = mpsc::unbounded_channel::<Job>();
+        std::thread::spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            LocalSet::new().block_on(&runtime, async {
+                while let Some(job) = jobs.recv().await {
+                    job().await;
+                }
+            });
+        });
+        sender
+    };
+    STARTED.get_or_init(|| (0..THREADS).map(start).collect())
 }
 
 /// One of many tasks: rounds until it is told to stop, and the time each took in nanoseconds.

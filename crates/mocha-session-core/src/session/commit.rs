@@ -16,6 +16,9 @@ use crate::vault::{Attempt, Draft, Sealed, Vault, Version, pause};
 /// How often a commit is tried again because somebody else was faster.
 pub(super) const ROUNDS: u32 = 64;
 
+/// After so many lost races a commit begins to wait between its tries.
+const CROWD: u32 = 6;
+
 /// What is to be committed.
 pub(crate) struct Job {
     pub(crate) doomed: Option<Box<(Base, Arc<Content>)>>,
@@ -180,10 +183,10 @@ pub(crate) async fn in_place(
                 let Some((changed, record)) = found.live() else { return Ok(Outcome::Gone) };
                 reloaded = Some(reopen(vault, &stored.place, &record)?);
                 version = changed;
-                // One writer of each process is here at a time, so few compete: the first retry need not wait at all, and
-                // none waits long, for those behind it wait too.
-                if round > 0 && round + 1 < rounds {
-                    pause((round - 1).min(5)).await;
+                // One writer of each process is here at a time, so few compete: who waited would lose to who did not, and
+                // those behind it wait too. Only where many processes compete do they give way to each other.
+                if round >= CROWD && round + 1 < rounds {
+                    pause((round - CROWD).min(4)).await;
                 }
             }
         }
