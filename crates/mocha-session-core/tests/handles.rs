@@ -286,3 +286,45 @@ async fn seed_stores_a_session_and_gives_its_cookie() {
     assert_eq!(app.manager.sessions_of("alice").await.unwrap().len(), 1);
     assert!(app.manager.seed(|_| Ok(())).await.unwrap_err().is_invalid_input());
 }
+
+#[tokio::test]
+async fn finish_now_answers_where_nothing_is_to_be_written_or_waited_for() {
+    let app = App::new();
+    let mut browser = with_values(&app).await;
+    app.store.reset_calls();
+
+    let lazy = browser.open(&app.manager);
+    assert!(app.manager.finish_now(&lazy, 200).unwrap().is_none(), "untouched");
+    assert_eq!(lazy.load().await.unwrap_err().kind(), ErrorKind::Closed);
+
+    let (lazy, session) = browser.start(&app.manager).await;
+    let said = app.manager.finish_now(&lazy, 200).unwrap();
+    assert!(!said.is_none() && said.set_cookie().is_none(), "read: the response varies with the cookie");
+    assert_eq!(session.insert("a", 2).unwrap_err().kind(), ErrorKind::Closed);
+
+    let (lazy, session) = browser.start(&app.manager).await;
+    session.insert("a", 2).unwrap();
+    assert!(app.manager.finish_now(&lazy, 200).is_none(), "there is a change to commit");
+    assert!(app.manager.finish_now(&lazy, 500).is_some(), "which a server error drops");
+    assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
+
+    let (lazy, session) = browser.start(&app.manager).await;
+    let mut paused = app.store.pause("load", 0);
+    let reloading = tokio::spawn(async move { session.reload().await });
+    paused.arrived().await;
+    assert!(app.manager.finish_now(&lazy, 200).is_none(), "somebody is to be waited for");
+    paused.release();
+    reloading.await.unwrap().unwrap();
+    assert!(app.manager.finish_now(&lazy, 200).is_some());
+
+    browser.request(&app.manager, |session| session.flash().info("saved").map(drop)).await.unwrap();
+    let (lazy, session) = browser.start(&app.manager).await;
+    assert_eq!(session.flash().messages().len(), 1);
+    assert!(app.manager.finish_now(&lazy, 200).is_none(), "there is a message to consume");
+    app.manager.finish(&lazy, 200).await.unwrap();
+
+    app.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
+    let (lazy, _session) = browser.start(&app.manager).await;
+    assert!(app.manager.finish_now(&lazy, 200).is_none(), "the idle deadline is to be moved");
+    assert!(app.manager.finish(&lazy, 200).await.unwrap().set_cookie().is_some());
+}

@@ -63,7 +63,7 @@ impl Findings {
             text.push_str(&self.group(group));
         }
         if !self.growth.is_empty() {
-            _ = writeln!(text, "\n## Growth\n\n```json\n{}\n```", self.growth.join("\n"));
+            _ = writeln!(text, "\n## Growth\n\n{}", self.grown().text().trim_end());
         }
         _ = writeln!(text, "\n## Goals\n\n{}", goals::text(&goals::all(&self.figures)).trim_end());
         if !self.left_out.is_empty() {
@@ -73,6 +73,16 @@ impl Findings {
             }
         }
         text
+    }
+
+    /// What `bench-ours scale` said, line by line.
+    fn grown(&self) -> Table {
+        let mut table = Table::new(["in memory, without a framework", "figure", "unit"]);
+        for line in self.growth.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
+            table.row([text("what"), line["value"].as_f64().map(number).unwrap_or_default(), text("unit")]);
+        }
+        table
     }
 
     /// Everything about one group; nothing where none of it was measured.
@@ -241,9 +251,7 @@ mod tests {
         assert!(text.contains("| tower-sessions-memory | 9.00 (4.50×) |"), "{text}");
         assert!(text.contains("| 111,111 (0.22×) |"), "{text}");
         assert!(!text.contains("## redis") && !text.contains("Allocations"), "{text}");
-        assert!(
-            text.contains("## Growth\n\n```json\n{\"what\"") && text.contains("- actix-floor: why and how")
-        );
+        assert!(text.contains("## Growth\n\n| in memory") && text.contains("- actix-floor: why and how"));
         assert!(text.contains("0 (in process)"));
     }
 
