@@ -122,8 +122,8 @@ impl SessionManager {
         session::finish(session.inner(), status).await
     }
 
-    /// What [`finish`](Self::finish) would say, where it has nothing to write and nobody to wait for: most responses are of
-    /// sessions that were not touched, or only read. `None` where `finish` must be awaited. It saves a framework that
+    /// What [`finish`](Self::finish) says, where it has nothing to write and nobody to wait for: most responses are of
+    /// sessions that were not touched, or only read. The session is closed then. `None` where `finish` must be awaited. It saves a framework that
     /// must box futures the box.
     pub fn finish_now(&self, session: &LazySession, status: u16) -> Option<HeaderChanges> {
         session::finish_now(session.inner(), status)

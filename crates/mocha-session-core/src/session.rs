@@ -84,7 +84,7 @@ impl LazySession {
         match loaded {
             Ok(Some(loaded)) => {
                 state.phase = Phase::Loaded;
-                (state.at, state.stale_cookie) = (loaded.at, loaded.stale_cookie);
+                state.stale_cookie = loaded.stale_cookie;
                 (state.base, state.view) = (Some(loaded.base), loaded.content);
             }
             Ok(None) => {

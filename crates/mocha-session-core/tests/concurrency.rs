@@ -413,3 +413,71 @@ async fn commit_runs_to_its_end_when_its_future_is_dropped() {
     app.manager.finish(&lazy, 200).await.unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "once, although finish came after it");
 }
+
+#[tokio::test]
+async fn a_commit_that_nobody_looks_at_any_more_holds_nobody_up() {
+    let app = App::new();
+    let browser = with_values(&app).await;
+    let (_lazy, session) = browser.start(&app.manager).await;
+    session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
+    let mut paused = app.store.pause("update", 0);
+    let mut committing = Box::pin(session.commit());
+    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(committing.as_mut().poll(cx).is_pending()));
+    assert!(waits.await);
+    paused.arrived().await;
+    paused.release();
+    // Neither polled nor dropped, as in a `select!` whose other branch is running.
+    let patience = std::time::Duration::from_secs(2);
+    tokio::time::timeout(patience, session.reload()).await.expect("the commit goes on by itself").unwrap();
+    let mut other = browser.clone();
+    let write = other.request(&app.manager, |session| session.insert("b", 2));
+    tokio::time::timeout(patience, write).await.expect("its turn comes").unwrap();
+    committing.await.unwrap();
+    assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1));
+}
+
+#[tokio::test]
+async fn what_a_panicking_closure_kept_from_being_committed_is_not_lost() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let app = App::new();
+    let browser = with_values(&app).await;
+    let (lazy, session) = browser.start(&app.manager).await;
+    // The second run, which another writer causes, panics.
+    let runs = AtomicU32::new(0);
+    let update = move |n: Option<u32>| {
+        assert_ne!(runs.fetch_add(1, Ordering::SeqCst), 1, "a closure that panics");
+        n.unwrap_or(0) + 1
+    };
+    session.update("n", update).unwrap();
+    browser.clone().request(&app.other_process(), |other| other.insert("b", 3)).await.unwrap();
+    let panicked = tokio::spawn({
+        let session = session.clone();
+        async move { session.commit().await }
+    });
+    assert!(!matches!(panicked.await, Ok(Ok(()))), "it is not said to be committed");
+    app.manager.finish(&lazy, 200).await.unwrap();
+    assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "the next commit has it");
+    assert_eq!(browser.get::<u32>(&app.manager, "b").await, Some(3));
+}
+
+#[tokio::test]
+async fn destroying_by_a_clone_while_a_commit_is_under_way_logs_out() {
+    let app = App::new();
+    let browser = with_values(&app).await;
+    let (lazy, session) = browser.start(&app.manager).await;
+    session.insert("a", 2).unwrap();
+    let mut paused = app.store.pause_after("update", 0);
+    let committing = tokio::spawn({
+        let session = session.clone();
+        async move { session.commit().await }
+    });
+    paused.arrived().await;
+    session.destroy().unwrap();
+    paused.release();
+    committing.await.unwrap().unwrap();
+    assert!(session.is_empty() && session.is_new(), "what was committed is not seen again");
+    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    assert!(headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")), "the cookie is removed");
+    assert_eq!(app.store.sessions(), 0);
+}

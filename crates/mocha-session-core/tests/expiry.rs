@@ -356,3 +356,28 @@ async fn sweeping_goes_on_after_an_error_and_spares_what_lives() {
     let cookie = Storage::client_side().with_secrets(Secrets::generate().unwrap());
     assert!(SessionManager::new(cookie).unwrap().sweep().await.unwrap().is_native());
 }
+
+#[tokio::test]
+async fn an_expired_record_that_cannot_be_read_is_nothing() {
+    let app = App::new();
+    let mut browser = Browser::new();
+    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
+    app.store.keep_expired();
+    app.store.tamper(|record| *record.last_mut().unwrap() ^= 1);
+    assert!(browser.open(&app.manager).load().await.unwrap_err().is_corrupt(), "alive");
+    app.clock.advance(Duration::from_secs(15 * 24 * 3600));
+    assert!(browser.open(&app.manager).load().await.unwrap().is_new());
+}
+
+#[tokio::test]
+async fn the_idle_deadline_is_moved_from_the_end_of_a_long_request() {
+    let app = App::with(|builder| builder.idle_timeout(Duration::from_secs(60)));
+    let mut browser = Browser::new();
+    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
+    let (lazy, _session) = browser.start(&app.manager).await;
+    app.clock.advance(Duration::from_secs(50));
+    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    browser.take(&headers);
+    app.clock.advance(Duration::from_secs(55));
+    assert!(browser.is_live(&app.manager).await, "105 seconds after it began, 55 after it was used");
+}

@@ -1,4 +1,4 @@
-//! The connections to a server that a URL named: a small pool of the store's own.
+//! The connections to what a URL named, a server or a file: a small pool of the store's own.
 //!
 //! sqlx's pool asks a connection that comes back whether it lives, waits for the answer without end, and keeps knocking at
 //! a server that refuses. For sessions that is a round trip more per call; a pool that a silent server empties for good,

@@ -1,4 +1,4 @@
-//! A server's connection on loan to one call, which comes back whatever happens to the call.
+//! A connection on loan to one call, which comes back whatever happens to the call.
 //!
 //! A call that is dropped half-way leaves an answer on its way. It is waited for, but not without end: a server that fell
 //! silent would otherwise take one connection for every call that gave up on it, until none is left.
@@ -16,6 +16,9 @@ use crate::lane::{Lane, PATIENCE, Taken};
 pub(crate) enum Source<DB: Database> {
     Lane(Arc<Lane<DB>>),
     Pool(sqlx::Pool<DB>),
+    /// A pool whose connections live in this process: they do not go stale, and one to memory must not be lost.
+    #[cfg(feature = "sqlite")]
+    Local(sqlx::Pool<DB>),
 }
 
 pub(crate) struct Loan<DB: Database>(Option<Held<DB>>);
@@ -23,6 +26,8 @@ pub(crate) struct Loan<DB: Database>(Option<Held<DB>>);
 enum Held<DB: Database> {
     FromLane(Taken<DB>, Arc<Lane<DB>>),
     FromPool(PoolConnection<DB>),
+    #[cfg(feature = "sqlite")]
+    FromLocal(PoolConnection<DB>),
 }
 
 impl<DB: Database> Source<DB> {
@@ -30,6 +35,8 @@ impl<DB: Database> Source<DB> {
         let held = match self {
             Self::Lane(lane) => lane.take().await.map(|taken| Held::FromLane(taken, Arc::clone(lane))),
             Self::Pool(pool) => pool.acquire().await.map(Held::FromPool),
+            #[cfg(feature = "sqlite")]
+            Self::Local(pool) => pool.acquire().await.map(Held::FromLocal),
         };
         held.map(|held| Loan(Some(held))).map_err(Failure::unsent)
     }
@@ -40,6 +47,8 @@ impl<DB: Database> Clone for Source<DB> {
         match self {
             Self::Lane(lane) => Self::Lane(Arc::clone(lane)),
             Self::Pool(pool) => Self::Pool(pool.clone()),
+            #[cfg(feature = "sqlite")]
+            Self::Local(pool) => Self::Local(pool.clone()),
         }
     }
 }
@@ -63,6 +72,10 @@ impl<DB: Database> Loan<DB> {
 impl<DB: Database> Drop for Loan<DB> {
     fn drop(&mut self) {
         let Some(mut held) = self.0.take() else { return };
+        if held.is_local() {
+            // Its pool takes it back as it is.
+            return held.give_back(true);
+        }
         // Outside a runtime there is nobody who could wait.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return held.give_back(false) };
         runtime.spawn(async move {
@@ -77,6 +90,16 @@ impl<DB: Database> Held<DB> {
         match self {
             Self::FromLane(taken, _) => &mut taken.connection,
             Self::FromPool(connection) => connection,
+            #[cfg(feature = "sqlite")]
+            Self::FromLocal(connection) => connection,
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::FromLocal(_) => true,
+            _ => false,
         }
     }
 
@@ -87,6 +110,8 @@ impl<DB: Database> Held<DB> {
                 drop(taken);
                 lane.clear();
             }
+            #[cfg(feature = "sqlite")]
+            Self::FromLocal(connection) => drop(connection),
             Self::FromPool(connection) if alive => drop(connection),
             Self::FromPool(connection) => drop(connection.detach()),
         }

@@ -61,7 +61,7 @@ impl SqlStore {
     /// # Errors
     /// When the database cannot be opened, or the table is missing and cannot be created.
     pub async fn sqlite(pool: SqlitePool, options: SqlOptions) -> Result<Self> {
-        open(Source::Pool(pool.clone()), Source::Pool(pool), options).await
+        open(Source::Local(pool.clone()), Source::Local(pool), options).await
     }
 
     /// A store on two SQLite pools of your own: writes go through the first, best made with one connection, and reads
@@ -74,7 +74,7 @@ impl SqlStore {
         readers: SqlitePool,
         options: SqlOptions,
     ) -> Result<Self> {
-        open(Source::Pool(writer), Source::Pool(readers), options).await
+        open(Source::Local(writer), Source::Local(readers), options).await
     }
 }
 
@@ -98,7 +98,7 @@ fn file(url: &StoreUrl) -> Result<Option<PathBuf>> {
 /// A database in memory is its connection: there is one, and it is never closed.
 async fn open_memory(options: SqlOptions) -> Result<SqlStore> {
     let connect = SqliteConnectOptions::new().disable_statement_logging();
-    let only = Source::Pool(pool_options().connect_lazy_with(connect));
+    let only = Source::Local(pool_options().connect_lazy_with(connect));
     open(only.clone(), only, options).await
 }
 

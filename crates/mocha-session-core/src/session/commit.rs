@@ -186,7 +186,7 @@ pub(crate) async fn in_place(
                 // One writer of each process is here at a time, so few compete: who waited would lose to who did not, and
                 // those behind it wait too. Only where many processes compete do they give way to each other.
                 if round >= CROWD && round + 1 < rounds {
-                    pause((round - CROWD).min(4)).await;
+                    pause(round - CROWD).await;
                 }
             }
         }

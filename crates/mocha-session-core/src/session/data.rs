@@ -319,7 +319,7 @@ impl SessionData {
         let found = load::from_store(&self.inner.shared, vault, &id).await?;
         let mut state = self.inner.state();
         match found {
-            Some((stored, content, _)) => state.rebase(super::state::Base::Stored(stored), content),
+            Some((stored, content)) => state.rebase(super::state::Base::Stored(stored), content),
             None => {
                 state.phase = Phase::Gone;
                 state.line = None;

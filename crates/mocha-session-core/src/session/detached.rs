@@ -46,7 +46,7 @@ impl Detached {
         };
         let id = stored(self.origin.state().base.as_ref()).map(|stored| stored.id.clone());
         let Some(id) = id else { return Ok(None) };
-        let Some((stored, content, _)) = load::from_store(shared, vault, &id).await? else { return Ok(None) };
+        let Some((stored, content)) = load::from_store(shared, vault, &id).await? else { return Ok(None) };
         let inner: Arc<Inner> = Arc::new(Inner::new(Arc::clone(shared), RequestInfo::new(())));
         {
             let mut state = inner.state();

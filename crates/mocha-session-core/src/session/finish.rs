@@ -1,7 +1,7 @@
 //! When and how a request's changes are committed, and what its response says.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -66,7 +66,7 @@ pub(crate) fn finish_now(inner: &Inner, status: u16) -> Option<HeaderChanges> {
         return Some(HeaderChanges::none());
     }
     if state.phase == Phase::Loaded && (status < 500 || shared.policy.commit_on_server_error) {
-        let moves = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, state.at));
+        let moves = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view));
         let has_read = || state.flash.has_read();
         if state.is_dirty() || state.stale_cookie || has_read() || moves() {
             return None;
@@ -129,16 +129,44 @@ fn take_job(inner: &Inner) -> Box<Job> {
     job
 }
 
+/// What is to be put back unless it was committed, also when a closure of an update panics.
+struct Unsettled<'j> {
+    inner: &'j Inner,
+    job: &'j mut Job,
+    settled: bool,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let (mut state, job) = (self.inner.state(), &mut *self.job);
+        // In front of what was changed meanwhile, so that another commit may try again.
+        let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut job.log));
+        state.log.extend(meanwhile);
+        state.original = Some(Arc::clone(&job.loaded));
+        state.rotate |= job.rotate;
+        state.doomed = job.doomed.take().or(state.doomed.take());
+    }
+}
+
 /// Runs a job and takes its outcome over; whether the session is still there. What could not be committed is as it was.
 async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
-    let outcome = commit::run(&inner.shared, job).await;
+    let mut unsettled = Unsettled { inner, job, settled: false };
+    let outcome = commit::run(&inner.shared, unsettled.job).await?;
+    unsettled.settled = true;
     let mut state = inner.state();
     match outcome {
-        Ok(Outcome::Committed(Committed { base, content, line })) => {
+        Outcome::Committed(Committed { base, content, line }) => {
             if line.is_some() {
                 state.line = line;
             }
             state.stale_cookie &= state.line.is_none();
+            // Destroyed meanwhile by another handle: what was committed is not to be seen again.
+            if state.doomed.is_some() {
+                return Ok(true);
+            }
             match base {
                 Some(base) => state.rebase(base, content)?,
                 None => {
@@ -148,7 +176,7 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
             }
             Ok(true)
         }
-        Ok(Outcome::Gone) => {
+        Outcome::Gone => {
             if state.phase == Phase::Loaded {
                 state.phase = Phase::Gone;
             }
@@ -156,15 +184,6 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
             state.stale_cookie = false;
             state.start_over(inner.shared.now());
             Ok(false)
-        }
-        Err(error) => {
-            // Put back in front of what was changed meanwhile, so that another commit may try again.
-            let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut job.log));
-            state.log.extend(meanwhile);
-            state.original = Some(Arc::clone(&job.loaded));
-            state.rotate |= job.rotate;
-            state.doomed = job.doomed.take().or(state.doomed.take());
-            Err(error)
         }
     }
 }
@@ -176,7 +195,7 @@ async fn refresh(inner: &Inner) -> Option<Line> {
     let (base, content, stale) = {
         let state = inner.state();
         let base = state.base.clone()?;
-        if !is_due(shared, &base, &state.view, shared.now()) && !state.stale_cookie {
+        if !is_due(shared, &base, &state.view) && !state.stale_cookie {
             return None;
         }
         (base, Arc::clone(&state.view), state.stale_cookie)
@@ -206,12 +225,12 @@ async fn refresh(inner: &Inner) -> Option<Line> {
     }
 }
 
-fn is_due(shared: &Shared, base: &Base, content: &Content, now: u64) -> bool {
+fn is_due(shared: &Shared, base: &Base, content: &Content) -> bool {
     let written = match base {
         Base::Stored(stored) => stored.version.header.deadline,
         Base::Client { deadline } => *deadline,
     };
-    !content.is_empty() && shared.policy.wants_refresh(content, written, now)
+    !content.is_empty() && shared.policy.wants_refresh(content, written, shared.now())
 }
 
 fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
@@ -229,36 +248,25 @@ fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
     HeaderChanges { cookie, consulted: true }
 }
 
-/// Runs a future to its end: here as long as whoever waits for it does, and in a task of its own from then on.
-async fn to_its_end<T: Send + 'static>(future: BoxFuture<'static, Result<T>>) -> Result<T> {
+/// Runs a future to its end, whatever becomes of whoever waits for it: at once if it never waits, as with an engine in
+/// this process; else as a task of its own, which holds nobody up when its caller stops looking.
+async fn to_its_end<T: Send + 'static>(mut future: BoxFuture<'static, Result<T>>) -> Result<T> {
     let runtime = Handle::try_current().map_err(|_| {
         Error::new(ErrorKind::Internal, "a session can only be committed within a tokio runtime")
     })?;
-    let mut steps = ToItsEnd { future: Some(future), runtime };
-    std::future::poll_fn(|cx| steps.poll(cx)).await
-}
-
-struct ToItsEnd<T: Send + 'static> {
-    future: Option<BoxFuture<'static, Result<T>>>,
-    runtime: Handle,
-}
-
-impl<T: Send + 'static> ToItsEnd<T> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        // Not there while it is polled: what panicked is not polled again.
-        let Some(mut future) = self.future.take() else { return Poll::Pending };
-        let poll = future.as_mut().poll(cx);
-        if poll.is_pending() {
-            self.future = Some(future);
-        }
-        poll
+    let at_once = std::future::poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        })
+    });
+    if let Some(result) = at_once.await {
+        return result;
     }
-}
-
-impl<T: Send + 'static> Drop for ToItsEnd<T> {
-    fn drop(&mut self) {
-        if let Some(future) = self.future.take() {
-            self.runtime.spawn(future.in_current_span());
-        }
-    }
+    runtime.spawn(future.in_current_span()).await.map_err(|_| {
+        Error::new(
+            ErrorKind::Internal,
+            "the commit was stopped: an update closure panicked, or the runtime shut down",
+        )
+    })?
 }

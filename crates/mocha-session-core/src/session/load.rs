@@ -22,8 +22,6 @@ pub(crate) struct Loaded {
     pub(crate) base: Base,
     pub(crate) content: Arc<Content>,
     pub(crate) stale_cookie: bool,
-    /// When it was found alive.
-    pub(crate) at: u64,
 }
 
 /// The session that the request's cookies name. Of several cookies of our name one that is live wins; two different live
@@ -48,8 +46,7 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
                     return Ok(None);
                 }
                 let content = Arc::new(content);
-                live =
-                    Some(Loaded { base: Base::Client { deadline }, content, stale_cookie: stale, at: now });
+                live = Some(Loaded { base: Base::Client { deadline }, content, stale_cookie: stale });
             }
             Ok(live)
         }
@@ -72,11 +69,10 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
                 None => Ok(None),
                 Some((id, stale_cookie)) if more.is_empty() => {
                     let found = from_store(shared, vault, &id).await?;
-                    Ok(found.map(|(stored, content, at)| Loaded {
+                    Ok(found.map(|(stored, content)| Loaded {
                         base: Base::Stored(stored),
                         content,
                         stale_cookie,
-                        at,
                     }))
                 }
                 Some(first) => Box::pin(one_of(shared, vault, first, more)).await,
@@ -94,28 +90,32 @@ async fn one_of(
 ) -> Result<Option<Loaded>> {
     let mut live: Option<Loaded> = None;
     for (id, stale_cookie) in std::iter::once(first).chain(more) {
-        let Some((stored, content, at)) = from_store(shared, vault, &id).await? else { continue };
+        let Some((stored, content)) = from_store(shared, vault, &id).await? else { continue };
         if live.is_some() {
             return Ok(None);
         }
-        live = Some(Loaded { base: Base::Stored(stored), content, stale_cookie, at });
+        live = Some(Loaded { base: Base::Stored(stored), content, stale_cookie });
     }
     Ok(live)
 }
 
-/// The live session with this id, and when it was found alive.
+/// The live session with this id.
 pub(crate) async fn from_store(
     shared: &Shared,
     vault: &Vault,
     id: &SessionId,
-) -> Result<Option<(Stored, Arc<Content>, u64)>> {
+) -> Result<Option<(Stored, Arc<Content>)>> {
     let place = id.place();
     let Some((version, record)) = vault.look_even_expired(&place.key).await?.live() else { return Ok(None) };
     if version.header.kind != Kind::Live {
         return Ok(None);
     }
-    let content = reopen(vault, &place, &record)?;
+    // First, and by the header alone: what expired is nothing, readable or not.
     let now = vault.now();
+    if version.header.deadline <= now {
+        return Ok(None);
+    }
+    let content = reopen(vault, &place, &record)?;
     if shared.policy.effective(&content, version.header.deadline) <= now {
         return Ok(None);
     }
@@ -126,7 +126,7 @@ pub(crate) async fn from_store(
             return Ok(None);
         }
     }
-    Ok(Some((Stored { id: id.clone(), place, version }, content, now)))
+    Ok(Some((Stored { id: id.clone(), place, version }, content)))
 }
 
 /// The content of a live session's record, opened under the session's own key.

@@ -83,8 +83,6 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
-    /// When it was loaded, in milliseconds since 1970.
-    pub(crate) at: u64,
     /// Whether it was loaded, or given up on.
     pub(crate) touched: bool,
     /// The session in the store or cookie; `None` when there is none yet.
@@ -108,7 +106,6 @@ impl State {
     fn untouched(view: Arc<Content>) -> Self {
         Self {
             phase: Phase::Untouched,
-            at: 0,
             touched: false,
             base: None,
             original: None,
