@@ -24,19 +24,19 @@ pub(crate) enum Source<DB: Database> {
 pub(crate) struct Loan<DB: Database>(Option<Held<DB>>);
 
 enum Held<DB: Database> {
-    FromLane(Taken<DB>, Arc<Lane<DB>>),
-    FromPool(PoolConnection<DB>),
+    Lane(Taken<DB>, Arc<Lane<DB>>),
+    Pool(PoolConnection<DB>),
     #[cfg(feature = "sqlite")]
-    FromLocal(PoolConnection<DB>),
+    Local(PoolConnection<DB>),
 }
 
 impl<DB: Database> Source<DB> {
     pub(crate) async fn lend(&self) -> Result<Loan<DB>, Failure> {
         let held = match self {
-            Self::Lane(lane) => lane.take().await.map(|taken| Held::FromLane(taken, Arc::clone(lane))),
-            Self::Pool(pool) => pool.acquire().await.map(Held::FromPool),
+            Self::Lane(lane) => lane.take().await.map(|taken| Held::Lane(taken, Arc::clone(lane))),
+            Self::Pool(pool) => pool.acquire().await.map(Held::Pool),
             #[cfg(feature = "sqlite")]
-            Self::Local(pool) => pool.acquire().await.map(Held::FromLocal),
+            Self::Local(pool) => pool.acquire().await.map(Held::Local),
         };
         held.map(|held| Loan(Some(held))).map_err(Failure::unsent)
     }
@@ -88,32 +88,32 @@ impl<DB: Database> Drop for Loan<DB> {
 impl<DB: Database> Held<DB> {
     fn connection(&mut self) -> &mut DB::Connection {
         match self {
-            Self::FromLane(taken, _) => &mut taken.connection,
-            Self::FromPool(connection) => connection,
+            Self::Lane(taken, _) => &mut taken.connection,
+            Self::Pool(connection) => connection,
             #[cfg(feature = "sqlite")]
-            Self::FromLocal(connection) => connection,
+            Self::Local(connection) => connection,
         }
     }
 
     fn is_local(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::FromLocal(_) => true,
+            Self::Local(_) => true,
             _ => false,
         }
     }
 
     fn give_back(self, alive: bool) {
         match self {
-            Self::FromLane(taken, lane) if alive => lane.park(taken),
-            Self::FromLane(taken, lane) => {
+            Self::Lane(taken, lane) if alive => lane.park(taken),
+            Self::Lane(taken, lane) => {
                 drop(taken);
                 lane.clear();
             }
             #[cfg(feature = "sqlite")]
-            Self::FromLocal(connection) => drop(connection),
-            Self::FromPool(connection) if alive => drop(connection),
-            Self::FromPool(connection) => drop(connection.detach()),
+            Self::Local(connection) => drop(connection),
+            Self::Pool(connection) if alive => drop(connection),
+            Self::Pool(connection) => drop(connection.detach()),
         }
     }
 }
