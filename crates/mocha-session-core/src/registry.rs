@@ -148,7 +148,7 @@ impl Registry {
         let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme())) else {
             return Err(self.unknown(&url));
         };
-        let timeout = url.take_duration("timeout")?;
+        let timeout = url.take_deadline()?;
         let opening = (driver.prepare)(&mut url)?;
         url.finish()?;
         Ok(Some((opening, timeout)))

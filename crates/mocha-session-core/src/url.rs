@@ -11,6 +11,9 @@ use percent_encoding::percent_decode_str;
 use crate::error::{Error, Result};
 use crate::store::KeySpace;
 
+/// The time that one store call may take where nothing else is configured.
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+
 /// A host of a [`StoreUrl`], and its port if one was written.
 ///
 /// ```
@@ -74,6 +77,7 @@ pub struct StoreUrl {
     path: String,
     options: Vec<(String, String)>,
     known: Vec<&'static str>,
+    deadline: Duration,
 }
 
 impl StoreUrl {
@@ -128,7 +132,29 @@ impl StoreUrl {
             path,
             options: parse_options(query)?,
             known: Vec::new(),
+            deadline: DEFAULT_DEADLINE,
         })
+    }
+
+    /// The time that one call of the store may take: the URL's `timeout`, five seconds where it has none.
+    ///
+    /// The core enforces it. A driver derives its connect, busy, wait and response timeouts from it, so
+    /// that each of them ends before the call does and its error says what really happened.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Takes the `timeout` option, which is the same for every engine.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when it is not a duration, or is zero.
+    pub(crate) fn take_deadline(&mut self) -> Result<Option<Duration>> {
+        let timeout = self.take_duration("timeout")?;
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(invalid("its option `timeout` must be above zero"));
+        }
+        self.deadline = timeout.unwrap_or(DEFAULT_DEADLINE);
+        Ok(timeout)
     }
 
     /// The scheme, in lower case.

@@ -18,6 +18,7 @@ use crate::signing::Signer;
 use crate::storage::Storage;
 use crate::store::Durability;
 use crate::time::{Clock, SystemClock};
+use crate::url::DEFAULT_DEADLINE;
 use crate::vault::Vault;
 
 /// What a request gets when its session cannot be loaded.
@@ -262,7 +263,7 @@ impl SessionManagerBuilder {
                 )));
             }
         }
-        let timeout = self.timeout.or(self.storage.timeout).unwrap_or(Duration::from_secs(5));
+        let timeout = self.timeout.or(self.storage.timeout).unwrap_or(DEFAULT_DEADLINE);
         if timeout.is_zero() {
             return Err(Error::invalid_config("the store's timeout must be above zero"));
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// What an acknowledged write survives, from least to most.
 ///
 /// ```
@@ -139,6 +141,22 @@ impl Capabilities {
     /// The largest value, in bytes; `None` where the engine has no limit worth naming.
     pub const fn max_value(&self) -> Option<usize> {
         self.max_value
+    }
+
+    /// Refuses a value that is larger than [`max_value`](Self::max_value). A store calls it before a
+    /// write, so that nothing is sent and nothing is changed.
+    ///
+    /// # Errors
+    /// `TooLarge`, naming both sizes.
+    pub fn check_size(&self, value: &[u8]) -> Result<()> {
+        match self.max_value {
+            Some(most) if value.len() > most => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("the record takes {} bytes and the engine's limit is {most}", value.len()),
+            )
+            .on(self.engine)),
+            _ => Ok(()),
+        }
     }
 }
 
