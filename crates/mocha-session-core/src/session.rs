@@ -8,6 +8,7 @@ mod finish;
 pub(crate) mod identity;
 mod load;
 pub(crate) mod state;
+mod update;
 
 pub use data::SessionData;
 pub use detached::{Detached, DetachedSession};
