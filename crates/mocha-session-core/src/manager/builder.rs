@@ -109,7 +109,7 @@ impl SessionManagerBuilder {
             refresh: None,
             remember_at_most: Duration::from_secs(365 * DAY),
             limit: 1024 * 1024,
-            flash: Caps { messages: 50, bytes: 16 * 1024 },
+            flash: Caps { items: 50, bytes: 16 * 1024 },
             flash_minimum: Level::Debug,
             failure: FailurePolicy::Refuse,
             commit_on_server_error: false,
@@ -178,10 +178,10 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many flash messages may wait, and how many bytes of them; past that the oldest are dropped. The default is 50
-    /// and 16 KiB.
-    pub fn flash_limits(mut self, messages: usize, bytes: usize) -> Self {
-        self.flash = Caps { messages, bytes };
+    /// How many flash messages and data slots may wait together, and how many bytes they may take. Past that the oldest
+    /// are dropped. The default is 50 and 16 KiB.
+    pub fn flash_limits(mut self, items: usize, bytes: usize) -> Self {
+        self.flash = Caps { items, bytes };
         self
     }
 
