@@ -6,6 +6,7 @@ use super::change::{self, Change};
 use super::identity;
 use super::load::reopen;
 use super::state::{Base, Line, Stored, gone};
+use crate::client::ClientSide;
 use crate::content::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manager::{Backend, Shared};
@@ -244,12 +245,43 @@ fn client_side(shared: &Shared, job: &Job, view: Option<Arc<Content>>) -> Result
         Arc::make_mut(&mut next).touched = now;
     }
     let deadline = shared.policy.deadline(&next);
-    let line = Line::Sealed(client.seal(&next, deadline)?, deadline);
+    let line = Line::Sealed(seal_fitting(client, &mut next, &job.log, deadline)?, deadline);
     Ok(Outcome::Committed(Committed {
         base: Some(Base::Client { deadline }),
         content: next,
         line: Some(line),
     }))
+}
+
+/// Seals a client-side session. Where the cookie would be too large, the oldest flash is dropped until it fits: a visitor
+/// who never sees a page that shows it must not be locked out by it. What this request pushed last stays.
+fn seal_fitting(
+    client: &ClientSide,
+    next: &mut Arc<Content>,
+    log: &[Change],
+    deadline: u64,
+) -> Result<String> {
+    let newest = change::pushed_ids(log).last().copied();
+    let mut dropped = 0_usize;
+    loop {
+        match client.seal(next, deadline) {
+            Err(error) if error.is_too_large() => {
+                if !Arc::make_mut(next).flash.drop_oldest(newest) {
+                    return Err(error);
+                }
+                dropped += 1;
+            }
+            sealed => {
+                if dropped > 0 {
+                    tracing::warn!(
+                        dropped,
+                        "the cookie has no room for all flash that waits; the oldest was dropped"
+                    );
+                }
+                return sealed;
+            }
+        }
+    }
 }
 
 /// A session begins at its first write, unless a login says when.
