@@ -23,7 +23,7 @@ pub(crate) async fn finish(inner: &Arc<Inner>, status: u16) -> Result<HeaderChan
         return Ok(changes);
     }
     let _gate = inner.gate.lock().await;
-    let commits = status < 500 || inner.shared.policy.commit_on_server_error;
+    let commits = commits(&inner.shared, status);
     let (was, dirty) = {
         let mut state = inner.state();
         if state.phase == Phase::Loaded && commits {
@@ -65,7 +65,7 @@ pub(crate) fn finish_now(inner: &Inner, status: u16) -> Option<HeaderChanges> {
         state.phase = Phase::Finished;
         return Some(HeaderChanges::none());
     }
-    if state.phase == Phase::Loaded && (status < 500 || shared.policy.commit_on_server_error) {
+    if state.phase == Phase::Loaded && commits(shared, status) {
         let moves = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view));
         let has_read = || state.flash.has_read();
         if state.is_dirty() || state.stale_cookie || has_read() || moves() {
@@ -107,9 +107,15 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
     .await
 }
 
-/// Whether whoever gets a response of this status sees what it says.
+/// Whether the handler of a response with this status did its work: 408 and 5xx say that it did not.
+fn commits(shared: &Shared, status: u16) -> bool {
+    !matches!(status, 408 | 500..) || shared.policy.commit_on_server_error
+}
+
+/// Whether the page of a response with this status is shown: not where it is a redirect, has no content, or only says that
+/// the handler did not finish.
 fn shows_messages(status: u16) -> bool {
-    !(matches!(status, 204 | 304) || (300..400).contains(&status) || status >= 500)
+    !matches!(status, 100..=199 | 204 | 205 | 300..=399 | 408 | 500..)
 }
 
 fn take_job(inner: &Inner) -> Box<Job> {
