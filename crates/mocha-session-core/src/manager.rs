@@ -135,6 +135,17 @@ impl SessionManager {
         session::told_so_far(session.inner())
     }
 
+    /// Whether this manager, or a clone of it, opened the session: a framework opens one per request, however often it is
+    /// asked.
+    pub fn opened(&self, session: &LazySession) -> bool {
+        Arc::ptr_eq(&self.shared, &session.inner().shared)
+    }
+
+    /// Whether both managers have one cookie name, so that they cannot be in one response.
+    pub fn shares_cookie_with(&self, other: &Self) -> bool {
+        self.shared.cookie.name() == other.shared.cookie.name()
+    }
+
     /// What the engine can do, as it is configured.
     pub fn capabilities(&self) -> &Capabilities {
         &self.shared.capabilities

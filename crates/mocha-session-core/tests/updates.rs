@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"
 )]
@@ -148,7 +149,7 @@ impl<'de> Deserialize<'de> for Nosy {
 }
 
 impl AsRef<str> for Nosy {
-    fn as_ref(&self) -> &str {
+    fn as_ref(&self) -> &'static str {
         looks_at_the_session();
         "nosy"
     }

@@ -1,6 +1,6 @@
 //! Values of every shape: what JSON gives back a session gives back, and what would not come back is refused.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
