@@ -216,9 +216,9 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             return Ok(shown(OF_NEW, stored));
         }
         match self.old.load(key).await? {
-            Some(stored) => Ok(shown(OF_OLD, stored)),
-            // It may have moved between the two looks.
-            None => Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored))),
+            Some(stored) if !is_ours(&stored) => Ok(shown(OF_OLD, stored)),
+            // It may have moved between the two looks: a guard says that it has.
+            _ => Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored))),
         }
     }
 

@@ -232,6 +232,7 @@ fn take_job(inner: &Inner) -> Box<Job> {
         rotate: std::mem::take(&mut state.rotate),
         superseded: !matches!(state.standing, Standing::Ordinary),
         tells: inner.tells,
+        renews: state.stale_cookie && inner.tells,
         doubt: state.doubt.take(),
         line: None,
         starts: state.starts,
@@ -357,7 +358,9 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, queues }, Base::Stored(stored)) => {
             let Some(turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
-            let edit = Edit { loaded: &content, log: &[], view: None, tells, rounds: 1 };
+            // A cookie is written anew only with a write, which tells that the session is still under its id.
+            let renews = stale && tells;
+            let edit = Edit { loaded: &content, log: &[], view: None, tells, renews, rounds: 1 };
             commit::in_place(shared, vault, turn, stored, edit, &mut None).await
         }
         _ => {
@@ -366,12 +369,9 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
         }
     };
     match outcome {
-        Ok(Outcome::Committed(Committed { base, content, line, .. })) => {
-            let resigned = stored(base.as_ref()).filter(|_| stale).map(|stored| {
-                Line::Id(stored.id.clone(), shared.policy.told(&content, stored.version.header.deadline))
-            });
+        Ok(Outcome::Committed(Committed { base, line, .. })) => {
             let mut state = inner.state();
-            if tells && let Some(line) = line.or(resigned) {
+            if tells && let Some(line) = line {
                 state.line = Some(line);
             }
             if let Some(base) = base.filter(|_| state.base.is_some()) {

@@ -140,6 +140,8 @@ async fn rotate_to(
     let mut turn = Some(shared.turn(vault, &old.place.key).await?);
     let mut version = Some(old.version.clone());
     let mut reloaded: Option<Arc<Content>> = None;
+    // Whether a login starts fresh although the old record is alive: its owner's index says that it is over.
+    let mut disowned = false;
     let latest = turn.as_mut().and_then(Turn::latest);
     if let Some((latest, record)) = latest.filter(|(latest, _)| latest.revision != old.version.revision) {
         if latest.header.kind == Kind::Live {
@@ -156,10 +158,22 @@ async fn rotate_to(
     for round in 0..ROUNDS {
         let now = vault.now();
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
-        // Expired meanwhile is as good as gone.
-        version = version.filter(|version| shared.policy.effective(base, version.header.deadline) > now);
+        if let Some(known) = &version
+            && shared.policy.effective(base, known.header.deadline) <= now
+        {
+            // Expired meanwhile is as good as gone, unless another request has kept it alive.
+            match vault.look(&old.place.key).await?.live()? {
+                Some((later, record)) if later.revision != known.revision => {
+                    reloaded = Some(reopen(vault, &old.place, &record)?);
+                    version = Some(later);
+                    continue;
+                }
+                _ => version = None,
+            }
+        }
+        let base = reloaded.as_ref().unwrap_or(edit.loaded);
         let fresh;
-        let base = match (&version, login) {
+        let base = match (version.as_ref().filter(|_| !disowned), login) {
             (Some(_), _) => base,
             (None, true) => {
                 fresh = Arc::new(Content::new(now));
@@ -183,14 +197,15 @@ async fn rotate_to(
                 return Ok(Rotated::Lost);
             }
             let Some(written) = new.as_ref() else { return Ok(Rotated::Lost) };
-            let from = version.as_ref().map(|_| (old, base));
+            let from = version.as_ref().filter(|_| !disowned).map(|_| (old, base));
             match enter(shared, vault, written, from, prepared.as_deref()).await? {
                 Entered::Listed => {}
                 Entered::Refused => return Ok(Rotated::Lost),
-                Entered::Lost => {
-                    version = None;
+                Entered::Lost if login => {
+                    disowned = true;
                     continue;
                 }
+                Entered::Lost => return Ok(Rotated::Lost),
             }
             Draft::tombstone(Kind::Moved(written.0.place.key), now, tombstone)
         };

@@ -137,7 +137,7 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
         let listed = Box::pin(shared.owners.list(vault, &owner.name)).await?;
         // An index that was evicted tells nothing, and a session that cannot be shown not to be revoked is revoked.
-        if listed.iter().all(|entry| entry.handle != owner.handle) {
+        if !listed.iter().any(|entry| entry.handle == owner.handle && !entry.revoked) {
             return Ok(Known::Nothing);
         }
     }
