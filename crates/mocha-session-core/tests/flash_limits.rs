@@ -85,7 +85,7 @@ async fn what_was_taken_and_committed_at_once_is_read_again_in_the_same_request(
     assert_eq!(texts(&flash.take(Level::Info).unwrap()), ["i"]);
     flash.discard().unwrap();
     assert_eq!(flash.take_data::<u8>().unwrap(), None, "discarded");
-    browser.take(&app.manager.finish(&lazy, 500).await.unwrap());
+    browser.take(&app.manager.finish(&lazy, 500).await.into_result().unwrap());
     assert_eq!(waiting(&app, &browser).await, ["e"], "the discard was not committed");
 }
 
@@ -94,7 +94,7 @@ async fn what_is_taken_after_the_response_is_an_error_and_not_handed_out() {
     let app = App::new();
     let browser = filled(&app).await;
     let (lazy, session) = browser.start(&app.manager).await;
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(session.flash().take(Level::Info).is_err());
     assert!(session.flash().take_data::<u8>().is_err());
     assert_eq!(waiting(&app, &browser).await, ["i", "e"]);
@@ -157,7 +157,7 @@ async fn client_side_flash_that_nobody_reads_does_not_lock_the_user_out() {
     assert!(shown.len() > 10, "{}", shown.len());
     assert!(shown.last().unwrap().starts_with("message 99 "), "the newest stay");
     assert_eq!(session.flash().take_data::<u8>().unwrap(), Some(99));
-    manager.finish(&lazy, 303).await.unwrap();
+    manager.finish(&lazy, 303).await.into_result().unwrap();
     // A value that needs the room gets it.
     let large = "y".repeat(2_000);
     browser.request(&manager, |session| session.insert("large", large)).await.unwrap();
@@ -172,6 +172,6 @@ async fn client_side_the_message_of_this_request_is_not_dropped_in_silence() {
     browser.request(&manager, |session| session.insert("large", "x".repeat(2_900))).await.unwrap();
     let (lazy, session) = browser.start(&manager).await;
     session.flash().info("x".repeat(200)).unwrap();
-    assert!(manager.finish(&lazy, 303).await.unwrap_err().is_too_large());
+    assert!(manager.finish(&lazy, 303).await.into_result().unwrap_err().is_too_large());
     assert!(browser.get::<String>(&manager, "large").await.is_some());
 }

@@ -76,14 +76,14 @@ async fn try_update_is_done_again_on_what_another_request_wrote() {
     let (lazy, session) = browser.start(&app.manager).await;
     assert_eq!(buy(&session).unwrap(), Some(2));
     browser.clone().request(&app.other_process(), buy).await.unwrap();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "left").await, Some(1));
     // Both take the last but one: the second removes the value.
     browser.request(&app.manager, |session| session.insert("left", 2)).await.unwrap();
     let (lazy, session) = browser.start(&app.manager).await;
     assert_eq!(buy(&session).unwrap(), Some(1));
     browser.clone().request(&app.other_process(), buy).await.unwrap();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "left").await, None);
 }
 
@@ -95,7 +95,7 @@ async fn try_update_that_refuses_at_the_commit_is_a_conflict_and_nothing_is_writ
     session.insert("other", 1).unwrap();
     assert_eq!(buy(&session).unwrap(), None);
     browser.clone().request(&app.other_process(), buy).await.unwrap();
-    let error = app.manager.finish(&lazy, 200).await.unwrap_err();
+    let error = app.manager.finish(&lazy, 200).await.into_result().unwrap_err();
     assert!(error.is_conflict() && error.to_string().contains("`left`"), "{error}");
     assert_eq!(error.http_status(), 409);
     assert_eq!(browser.get::<u8>(&app.manager, "other").await, None);

@@ -4,7 +4,6 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
@@ -62,10 +61,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy.load().await {
-            Ok(session) => Ok(Self(session, PhantomData)),
-            Err(error) => Err(Error::of_layer(error, Arc::clone(&scoped.shared))),
-        }
+        Ok(Self(scoped.lazy.load().await?, PhantomData))
     }
 }
 
@@ -74,10 +70,8 @@ impl<S: 'static, T: Sync> OptionalFromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Option<Self>, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy.load_existing().await {
-            Ok(session) => Ok(session.map(|session| Self(session, PhantomData))),
-            Err(error) => Err(Error::of_layer(error, Arc::clone(&scoped.shared))),
-        }
+        let session = scoped.lazy.load_existing().await?;
+        Ok(session.map(|session| Self(session, PhantomData)))
     }
 }
 

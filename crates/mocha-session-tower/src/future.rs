@@ -8,13 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
 use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use mocha_session_core::{BoxFuture, HeaderChanges, LazySession, Result};
+use mocha_session_core::{Finish, Finished, LazySession};
 use pin_project_lite::pin_project;
 
-use crate::error::Failed;
+use crate::error::{Error, Failed};
 use crate::headers::Sink;
 use crate::layer::Shared;
 
@@ -45,7 +46,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Handling { #[pin] future: F },
-        Finishing { finish: BoxFuture<'static, Result<HeaderChanges>>, response: Option<Response<Body>> },
+        Finishing { finish: Finish, response: Option<Response<Body>> },
         Refused { response: Option<Response<Body>> },
     }
 }
@@ -76,61 +77,43 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProj::Handling { future } => {
-                    let response = ready!(future.poll(cx))?.map(Body::new);
-                    let Some(open) = this.open else { return Poll::Ready(Ok(response)) };
-                    let failed = response.extensions().get::<Failed>().is_some();
-                    let status = if failed { FAILED } else { response.status().as_u16() };
-                    if let Some(changes) = open.shared.manager.finish_now(&open.lazy, status) {
-                        return Poll::Ready(Ok(open.respond(response, changes)));
-                    }
-                    let (shared, lazy) = (Arc::clone(&open.shared), open.lazy.clone());
-                    let finish = Box::pin(async move { shared.manager.finish(&lazy, status).await });
-                    this.state.set(State::Finishing { finish, response: Some(response) });
+        match this.state.as_mut().project() {
+            StateProj::Handling { future } => {
+                let response = ready!(future.poll(cx))?.map(Body::new);
+                let Some(open) = this.open else { return Poll::Ready(Ok(response)) };
+                let failed = response.extensions().get::<Failed>().is_some();
+                let status = if failed { FAILED } else { response.status().as_u16() };
+                let mut finish = open.shared.manager.finish(&open.lazy, status);
+                if let Poll::Ready(finished) = Pin::new(&mut finish).poll(cx) {
+                    return Poll::Ready(Ok(open.respond(response, finished)));
                 }
-                StateProj::Finishing { finish, response } => {
-                    let finished = ready!(finish.as_mut().poll(cx));
-                    // Polled again after it was ready: futures may do anything then but must not be unsound.
-                    let (Some(open), Some(response)) = (this.open.take(), response.take()) else {
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(Ok(match finished {
-                        Ok(changes) => open.respond(response, changes),
-                        Err(error) => {
-                            tracing::error!(
-                                ?error,
-                                "a response was replaced because its session could not be committed"
-                            );
-                            let response = open.shared.respond(&error, open.request.as_deref());
-                            apply(open.shared.manager.after_failure(&open.lazy), response)
-                        }
-                    }));
-                }
-                StateProj::Refused { response } => {
-                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
-                }
+                this.state.set(State::Finishing { finish, response: Some(response) });
+                Poll::Pending
+            }
+            StateProj::Finishing { finish, response } => {
+                let finished = ready!(Pin::new(finish).poll(cx));
+                // Polled again after it was ready: futures may do anything then but must not be unsound.
+                let (Some(open), Some(response)) = (this.open, response.take()) else {
+                    return Poll::Pending;
+                };
+                Poll::Ready(Ok(open.respond(response, finished)))
+            }
+            StateProj::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
         }
     }
 }
 
 impl Open {
-    /// The response with what the session changes in its headers. An error of the handler is shaped.
-    fn respond(&self, response: Response<Body>, changes: HeaderChanges) -> Response<Body> {
-        let failed = response.extensions().get::<Failed>();
-        let ours = failed.filter(|failed| failed.is_of(&self.shared));
-        let shaped = ours.and_then(|failed| self.shared.shape(&failed.error, self.request.as_deref()));
-        apply(changes, shaped.unwrap_or(response))
+    /// The response, or the one that replaces it, with what the session changes in its headers.
+    fn respond(&self, response: Response<Body>, finished: Finished) -> Response<Body> {
+        let (headers, error) = finished.into_parts();
+        let response = error.map_or(response, |error| Error::from(error).into_response());
+        let mut response = self.shared.shape(response, self.request.as_deref());
+        headers.apply(&mut Sink(response.headers_mut()));
+        response
     }
-}
-
-fn apply(changes: HeaderChanges, mut response: Response<Body>) -> Response<Body> {
-    if !changes.is_none() {
-        changes.apply(&mut Sink(response.headers_mut()));
-    }
-    response
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {

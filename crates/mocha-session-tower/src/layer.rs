@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use axum_core::BoxError;
 use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
@@ -15,7 +16,7 @@ use mocha_session_core::{Error, ErrorKind, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::error::plain;
+use crate::error::Failed;
 use crate::future::{Open, ResponseFuture};
 use crate::headers::request_info;
 use crate::sessions::{Entry, Sessions};
@@ -29,14 +30,17 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 impl Shared {
-    /// The response to an error. `parts` is there where the layer has `on_error`.
-    pub(crate) fn respond(&self, error: &Error, parts: Option<&Parts>) -> Response<Body> {
-        self.shape(error, parts).unwrap_or_else(|| plain(error))
-    }
-
-    /// The response that the application makes of an error, if it does.
-    pub(crate) fn shape(&self, error: &Error, parts: Option<&Parts>) -> Option<Response<Body>> {
-        Some(self.on_error.as_ref()?(error, parts?).map(Body::from))
+    /// The response that goes out: one that is an error is shaped, if the layer has `on_error`, for which `parts` is
+    /// there, and no layer within has shaped it.
+    pub(crate) fn shape(&self, response: Response<Body>, parts: Option<&Parts>) -> Response<Body> {
+        let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped);
+        let (Some(failed), Some(on_error), Some(parts)) = (failed, &self.on_error, parts) else {
+            return response;
+        };
+        let mut shaped = on_error(&failed.error, parts).map(Body::from);
+        let failed = Failed { error: Arc::clone(&failed.error), shaped: true };
+        shaped.extensions_mut().insert(failed);
+        shaped
     }
 }
 
@@ -83,7 +87,7 @@ impl<S> SessionLayer<S> {
     ///
     /// The closure receives the error and the request's head. The default is plain text of [`Error::http_status`] that
     /// names nothing but the status. Do not show the error itself to users. Of several layers the innermost that has an
-    /// `on_error` shapes the error of a handler.
+    /// `on_error` shapes the error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -191,9 +195,8 @@ where
             request = Request::from_parts(parts, body);
         }
         if refused {
-            let error = same_cookie();
-            tracing::error!(?error, "a request was refused");
-            return ResponseFuture::refused(shared.respond(&error, seen.as_deref()));
+            let response = crate::Error::from(same_cookie()).into_response();
+            return ResponseFuture::refused(shared.shape(response, seen.as_deref()));
         }
         let lazy = shared.manager.open(request_info(&request));
         let entry = Entry { scope, lazy: lazy.clone(), shared: Arc::clone(shared) };

@@ -53,7 +53,7 @@ impl Sessions {
 
     /// Whether a session is kept under the cookie name of this manager.
     pub(crate) fn has_cookie_of(&self, manager: &SessionManager) -> bool {
-        self.entries().any(|entry| manager.shares_cookie_with(&entry.shared.manager))
+        self.entries().any(|entry| entry.shared.manager.cookie_name() == manager.cookie_name())
     }
 
     pub(crate) fn add(extensions: &mut Extensions, entry: Entry) {
