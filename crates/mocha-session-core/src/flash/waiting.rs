@@ -87,15 +87,6 @@ impl Waiting {
         dropped
     }
 
-    /// Drops the oldest item, unless it is `keep`; whether there was one to drop.
-    pub(crate) fn drop_oldest(&mut self, keep: Option<FlashId>) -> bool {
-        let drops = self.items.first().is_some_and(|oldest| Some(oldest.id()) != keep);
-        if drops {
-            self.items.remove(0);
-        }
-        drops
-    }
-
     pub(crate) fn data(&self, slot: &str) -> Option<(FlashId, &Encoded)> {
         self.items.iter().find_map(|item| match item {
             Item::Data { id, slot: own, value } if own.as_str() == slot => Some((*id, value)),
@@ -191,7 +182,7 @@ mod tests {
         assert_eq!(set(&mut waiting, "third", 5), 1);
         assert_eq!(waiting.ids().collect::<Vec<_>>(), [3, 4, 5]);
         assert_eq!(waiting.set_data(&"long".into(), 6, vec![0; 980].into(), three), 3);
-        assert!(!waiting.drop_oldest(Some(6)) && waiting.drop_oldest(None) && waiting.is_empty());
+        assert_eq!(waiting.ids().collect::<Vec<_>>(), [6]);
     }
 
     #[test]
