@@ -105,6 +105,13 @@ where
     }
 }
 
+/// A handler that is given up before it answers has its changes dropped: their closures may hold the session.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.lazy.close();
+    }
+}
+
 impl Open {
     /// The response, or the one that replaces it, with what the session changes in its headers.
     fn respond(&self, response: Response<Body>, finished: Finished) -> Response<Body> {
