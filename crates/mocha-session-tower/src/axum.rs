@@ -14,9 +14,9 @@ use crate::sessions::{Entry, Sessions};
 
 /// The request's session, loaded.
 ///
-/// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request (503); with
-/// `Option<Session>` the handler gets `None` where the client has no live session, and an engine that is down rejects all
-/// the same, for unknown is not absent.
+/// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
+/// (503); with `Option<Session>` the handler gets `None` where the client has no live session, and
+/// an engine that is down rejects all the same, for unknown is not absent.
 ///
 /// ```
 /// use mocha_session_tower::{Error, Session};
@@ -185,8 +185,8 @@ fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
     sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
         let scope = std::any::type_name::<S>();
         let why = format!(
-            "this route has no session of scope `{scope}`; call `Router::layer` with a `SessionLayer<{scope}>`, after \
-             the route was added"
+            "this route has no session of scope `{scope}`; call `Router::layer` with a \
+             `SessionLayer<{scope}>`, after the route was added"
         );
         Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
     })

@@ -8,11 +8,11 @@ use axum_core::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mocha_session_core as core;
 
-/// A session error as a handler's error: it becomes the response that [`SessionLayer::on_error`] makes, or else plain text
-/// of [`http_status`](core::Error::http_status).
+/// A session error as a handler's error: it becomes the response that [`SessionLayer::on_error`]
+/// makes, or else plain text of [`http_status`](core::Error::http_status).
 ///
-/// The response never shows what went wrong, the log does: what becomes a response is traced as an error. The session is
-/// not committed, because the handler did not finish.
+/// The response never shows what went wrong, the log does: what becomes a response is traced as an
+/// error. The session is not committed, because the handler did not finish.
 ///
 /// ```
 /// use mocha_session_tower::Error;
@@ -74,8 +74,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// In the extensions of a response that is an [`Error`]: its handler did not finish, and the innermost layer with an
-/// `on_error` shapes it.
+/// In the extensions of a response that is an [`Error`]: its handler did not finish, and the
+/// innermost layer with an `on_error` shapes it.
 #[derive(Clone)]
 pub(crate) struct Failed {
     pub(crate) error: Arc<core::Error>,

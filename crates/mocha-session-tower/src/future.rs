@@ -19,7 +19,8 @@ use crate::error::{Error, Failed};
 use crate::headers::Sink;
 use crate::layer::Shared;
 
-/// What a handler that failed because of its session counts as, whatever status its response has: nothing is committed.
+/// What a handler that failed because of its session counts as, whatever status its response has:
+/// nothing is committed.
 const FAILED: u16 = 500;
 
 /// The session of a request that is under way.
@@ -92,7 +93,8 @@ where
             }
             StateProj::Finishing { finish, response } => {
                 let finished = ready!(Pin::new(finish).poll(cx));
-                // Polled again after it was ready: futures may do anything then but must not be unsound.
+                // Polled again after it was ready: futures may do anything then but must not be
+                // unsound.
                 let (Some(open), Some(response)) = (this.open, response.take()) else {
                     return Poll::Pending;
                 };
@@ -105,7 +107,8 @@ where
     }
 }
 
-/// A handler that is given up before it answers has its changes dropped: their closures may hold the session.
+/// A handler that is given up before it answers has its changes dropped: their closures may hold
+/// the session.
 impl Drop for Open {
     fn drop(&mut self) {
         self.lazy.close();

@@ -30,8 +30,8 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 impl Shared {
-    /// The response that goes out: one that is an error is shaped, if the layer has `on_error`, for which `parts` is
-    /// there, and no layer within has shaped it.
+    /// The response that goes out: one that is an error is shaped, if the layer has `on_error`, for
+    /// which `parts` is there, and no layer within has shaped it.
     pub(crate) fn shape(&self, response: Response<Body>, parts: Option<&Parts>) -> Response<Body> {
         let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped);
         let (Some(failed), Some(on_error), Some(parts)) = (failed, &self.on_error, parts) else {
@@ -74,20 +74,23 @@ impl SessionLayer {
 }
 
 impl<S> SessionLayer<S> {
-    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public, two cookies.
+    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public,
+    /// two cookies.
     ///
-    /// Two layers around one service need managers with different cookie names. A request that passes two managers with
-    /// the same name is answered with an error, and the log says what to change.
+    /// Two layers around one service need managers with different cookie names. A request that
+    /// passes two managers with the same name is answered with an error, and the log says what to
+    /// change.
     pub fn scoped(manager: SessionManager) -> Self {
         Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
     }
 
-    /// Shapes the response to a request that failed because of its session: it could not be loaded or committed, an
-    /// extractor rejected the request, or a handler returned this crate's [`Error`](crate::Error).
+    /// Shapes the response to a request that failed because of its session: it could not be loaded
+    /// or committed, an extractor rejected the request, or a handler returned this crate's
+    /// [`Error`](crate::Error).
     ///
-    /// The closure receives the error and the request's head. The default is plain text of [`Error::http_status`] that
-    /// names nothing but the status. Do not show the error itself to users. Of several layers the innermost that has an
-    /// `on_error` shapes the error.
+    /// The closure receives the error and the request's head. The default is plain text of
+    /// [`Error::http_status`] that names nothing but the status. Do not show the error itself to
+    /// users. Of several layers the innermost that has an `on_error` shapes the error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -166,8 +169,8 @@ where
     ResBody: http_body::Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    /// The inner service's body as axum's, which replaces it where the session cannot be committed. Axum's own passes as
-    /// it is; another is boxed.
+    /// The inner service's body as axum's, which replaces it where the session cannot be committed.
+    /// Axum's own passes as it is; another is boxed.
     type Response = Response<Body>;
     type Error = I::Error;
     type Future = ResponseFuture<I::Future>;
@@ -209,7 +212,7 @@ where
 fn same_cookie() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
-        "this route has two session layers whose managers have the same cookie name; give one of them another name \
-         (`CookiePolicy::named`), or both layers the same manager",
+        "this route has two session layers whose managers have the same cookie name; give one of \
+         them another name (`CookiePolicy::named`), or both layers the same manager",
     )
 }

@@ -37,7 +37,8 @@ pub(crate) struct Entry {
 }
 
 impl Sessions {
-    /// The session of scope `S`, not loaded yet. Of several layers of one scope it is the innermost's.
+    /// The session of scope `S`, not loaded yet. Of several layers of one scope it is the
+    /// innermost's.
     pub fn get<S: 'static>(&self) -> Option<&LazySession> {
         self.entry(TypeId::of::<S>()).map(|entry| &entry.lazy)
     }

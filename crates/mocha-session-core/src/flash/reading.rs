@@ -108,7 +108,8 @@ impl State {
         Ok(())
     }
 
-    /// The flash as it was before this request's changes; nothing if the session is another owner's by now.
+    /// The flash as it was before this request's changes; nothing if the session is another owner's
+    /// by now.
     fn shown_flash(&self) -> Option<&Waiting> {
         let before = self.before();
         let owner_changed = before

@@ -61,13 +61,15 @@ impl Waiting {
         })
     }
 
-    /// Adds a message. Drops the oldest items past the caps and returns how many. The newest always stays.
+    /// Adds a message. Drops the oldest items past the caps and returns how many. The newest always
+    /// stays.
     pub(crate) fn push(&mut self, message: Message, caps: Caps) -> usize {
         self.items.push(Item::Message(message));
         self.cap(caps)
     }
 
-    /// Puts data into a slot, over what was there. Drops the oldest items past the caps and returns how many.
+    /// Puts data into a slot, over what was there. Drops the oldest items past the caps and returns
+    /// how many.
     pub(crate) fn set_data(&mut self, slot: &Text, id: FlashId, value: Encoded, caps: Caps) -> usize {
         self.items.retain(|item| !matches!(item, Item::Data { slot: own, .. } if own == slot));
         self.items.push(Item::Data { id, slot: slot.clone(), value });
