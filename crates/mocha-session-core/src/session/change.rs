@@ -148,6 +148,15 @@ pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
         .collect()
 }
 
+/// The identities of what this log dropped.
+pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
+    let dropped = log.iter().filter_map(|change| match change {
+        Change::Drop(ids) => Some(ids),
+        _ => None,
+    });
+    dropped.flatten().copied().collect()
+}
+
 /// Whether the log logs somebody in.
 pub(crate) fn logs_in(log: &[Change]) -> bool {
     log.iter().any(|change| matches!(change, Change::Login { .. }))

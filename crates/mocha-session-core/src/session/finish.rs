@@ -289,7 +289,7 @@ fn note_steps(state: &mut State, job: &mut Job) {
 /// Runs a job and takes its outcome over; whether the session is still there. What could not be committed is as it was.
 async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
     let mut unsettled = Unsettled { inner, job, settled: false };
-    let outcome = commit::run(&inner.shared, unsettled.job).await?;
+    let outcome = run_fitting(inner, unsettled.job).await?;
     unsettled.settled = true;
     let job = &mut *unsettled.job;
     match outcome {
@@ -339,6 +339,27 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
             if must_happen { Err(gone()) } else { Ok(false) }
         }
     }
+}
+
+/// Runs a job. Where its session would be too large, the oldest flash is left out until it fits: a visitor who never
+/// sees a page that shows it must not be locked out by it.
+async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
+    let changes = job.log.len();
+    let done = loop {
+        match commit::run(&inner.shared, job).await {
+            Err(error) if error.is_too_large() && job.drop_oldest_flash() => {}
+            done => break done,
+        }
+    };
+    let dropped = job.log.len().saturating_sub(changes);
+    if dropped > 0 && done.is_ok() {
+        inner.state().flash.dropped(dropped);
+        tracing::warn!(dropped, "a session has no room for all flash that waits; the oldest was dropped");
+    } else if job.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
+        // Nothing was written, so that nothing is to be dropped either.
+        job.log.truncate(changes);
+    }
+    done
 }
 
 /// Moves the idle deadline of a session that was only read, if that is due, and leaves what the client is to be told of
