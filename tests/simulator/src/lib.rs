@@ -1,0 +1,13 @@
+//! The core under every schedule: what the README of this crate says.
+
+pub mod check;
+pub mod client;
+pub mod explore;
+pub mod gate;
+pub mod history;
+pub mod ops;
+pub mod plan;
+pub mod shrink;
+pub mod store;
+pub mod text;
+pub mod world;
