@@ -158,7 +158,10 @@ impl Check<'_> {
     }
 
     fn root(&self, at: usize, seen: &Seen) -> Root {
-        let owned = seen.handle.is_some() && seen.handle == self.history.first_handle;
+        // A login may keep the handle and nothing else.
+        let owned = seen.handle.is_some()
+            && seen.handle == self.history.first_handle
+            && !self.history.case.has(Kind::Login);
         mark(seen)
             .or_else(|| owned.then_some('S'))
             .or_else(|| self.root_of(&self.history.issued[at].value))
@@ -208,6 +211,7 @@ impl Check<'_> {
                 for (at, seen) in self.live(later) {
                     let same = record.cookies.contains(&self.history.issued[at].value);
                     let handle = seen.handle.is_some()
+                        && !self.history.case.has(Kind::Login)
                         && seen.handle == record.report.loaded.as_ref().and_then(|seen| seen.handle.clone());
                     if same || handle || roots.contains(&mark(seen)) {
                         self.break_("logout is final", format!("cookie {at} is alive after operation {number}"));
@@ -229,6 +233,13 @@ impl Check<'_> {
                     let seen = format!("cookie {at} is alive and not listed ({later})");
                     self.break_("what lives is listed", seen);
                 }
+            }
+            let live = self.live(later);
+            let twice = live.iter().enumerate().any(|(at, (_, seen))| {
+                seen.handle.is_some() && live[..at].iter().any(|(_, other)| other.handle == seen.handle)
+            });
+            if twice {
+                self.break_("a handle names one session", String::from("two live ones have the same"));
             }
             if self.quiet() && later == 0 {
                 for listed in look.listed.iter().filter_map(|listed| listed.as_ref().ok()).flatten() {
@@ -554,7 +565,9 @@ impl Check<'_> {
             // What was ended or moved before it began: it is nobody, and its browser knows better.
             let superseded = history.records.iter().any(|other| {
                 let done = other.acked() && other.op.from != From::Old && other.before(record);
-                let ends = other.op.kind.ends() && other.was_live();
+                // Of a session that was revoked its browser knows nothing.
+                let revoked = history.records.iter().any(|other| other.op.kind.revokes());
+                let ends = other.op.kind.ends() && other.was_live() && !revoked;
                 let moves = other.op.kind.moves() && other.was_live() && other.new_cookie().is_some();
                 done && (ends || moves) && other.cookies.iter().any(|own| record.cookies.contains(own))
             });
@@ -568,7 +581,7 @@ impl Check<'_> {
                 let told = record.finished_at + age * 1_000;
                 let early = self
                     .seen(0, value)
-                    .is_some_and(|seen| seen.live && seen.expires + 1_000 < told);
+                    .is_some_and(|seen| seen.live && !is_empty(seen) && seen.expires + 1_000 < told);
                 if early && !history.case.has(Kind::Remember) {
                     let seen = format!("operation {}", number + 1);
                     self.break_("a cookie does not outlive its record", seen);
@@ -577,7 +590,9 @@ impl Check<'_> {
             let bye = matches!(kind, Kind::Bye | Kind::AllBye) && record.acked() && record.was_live();
             if bye && self.quiet() && !self.disturbed(number) && !history.jumped {
                 let message = format!("p{number}");
-                let shown = history.records.iter().any(|other| other.report.shown.contains(&message));
+                let shown = history.records.iter().any(|other| {
+                    other.report.shown.contains(&message) || other.report.claimed.contains(&message)
+                });
                 let waits = record
                     .new_cookie()
                     .and_then(|new| self.seen(0, new))
@@ -627,6 +642,11 @@ impl Check<'_> {
             self.break_("nobody is logged out who did not ask for it", String::from("the first browser"));
         }
     }
+}
+
+/// Whether a session was emptied, and lives for another minute alone.
+fn is_empty(seen: &Seen) -> bool {
+    seen.owner.is_none() && seen.values.is_empty() && seen.flash.is_empty()
 }
 
 fn shape(line: Option<&Line>) -> &'static str {
