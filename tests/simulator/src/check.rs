@@ -167,6 +167,12 @@ impl Check<'_> {
             .or_else(|| self.root_of(&self.history.issued[at].value))
     }
 
+    /// The session that a request worked on.
+    fn root_of_record(&self, record: &Record) -> Root {
+        let loaded = record.report.loaded.as_ref().filter(|loaded| loaded.live)?;
+        mark(loaded).or_else(|| record.cookies.iter().find_map(|own| self.root_of(own)))
+    }
+
     fn readable(&self) {
         let errors: Vec<_> = self
             .history
@@ -331,7 +337,8 @@ impl Check<'_> {
                 continue;
             }
             let Some(new) = new else {
-                if record.was_live() && self.quiet() && !self.history.jumped && !self.disturbed(number) {
+                let fine = self.quiet() && !self.history.jumped && !self.any_empties();
+                if record.was_live() && fine && !self.disturbed(number) {
                     let seen = format!("operation {} brought no cookie", number + 1);
                     self.break_("a rotation that nobody disturbs is done", seen);
                 }
@@ -377,7 +384,9 @@ impl Check<'_> {
             let kind = other.op.kind;
             other.started.is_some() && (kind.moves() || kind.ends() || kind.revokes())
         });
-        record.cookies.iter().any(|own| own == cookie)
+        // A session that is being revoked may live and take no more writes, if the revocation was cut short.
+        let revoked = self.history.records.iter().any(|other| other.op.kind.revokes());
+        (record.cookies.iter().any(|own| own == cookie) && !revoked)
             || others.into_iter().all(|other| record.before(other))
     }
 
@@ -386,9 +395,7 @@ impl Check<'_> {
         for (at, seen) in self.live(0) {
             let cookie = history.issued[at].value.as_str();
             let Some(root) = self.root(at, seen) else { continue };
-            let of_root = |record: &&Record| {
-                record.was_live() && record.cookies.first().and_then(|own| self.root_of(own)) == Some(root)
-            };
+            let of_root = |record: &&Record| self.root_of_record(record) == Some(root);
             let list = seen.values.get("l").map(String::as_str).unwrap_or_default();
             let items: Vec<&str> = list
                 .trim_matches(|c| c == '[' || c == ']')
@@ -472,10 +479,11 @@ impl Check<'_> {
             vec![(String::from("mS"), Some('S'), true), (String::from("mT"), Some('T'), true)];
         for (number, record) in history.records.iter().enumerate() {
             if record.op.kind == Kind::Push && record.was_live() && record.acked() {
-                let root = record.cookies.first().and_then(|own| self.root_of(own));
+                let root = self.root_of_record(record);
                 let cookie = record.cookies.first().cloned().unwrap_or_default();
                 // An acknowledged push that a rotation overtook may have been dropped.
-                let sure = !self.disturbed(number) || self.is_live(0, &cookie);
+                let revoked = history.records.iter().any(|other| other.op.kind.revokes());
+                let sure = !self.disturbed(number) || (self.is_live(0, &cookie) && !revoked);
                 pushed.push((format!("p{number}"), root, sure));
             }
         }
@@ -613,7 +621,8 @@ impl Check<'_> {
         let history = self.history;
         let asked = history.records.iter().any(|record| {
             let kind = record.op.kind;
-            kind.ends() || kind.revokes() || kind == Kind::LoginOther || kind == Kind::Clear
+            let elsewhere = kind.moves() && record.op.from == From::Old;
+            kind.ends() || kind.revokes() || elsewhere || matches!(kind, Kind::LoginOther | Kind::Clear)
         });
         if !self.quiet() || history.jumped || history.reordered || asked {
             return;
