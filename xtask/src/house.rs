@@ -38,6 +38,7 @@ const LAYERS: &[(&str, Layer)] = &[
     (FACADE, Layer::Facade),
     ("mocha-session-bench", Layer::Top),
     ("mocha-session-cli", Layer::Top),
+    ("mocha-session-simulator", Layer::Top),
     ("mocha-session-tests", Layer::Top),
     ("xtask", Layer::Xtask),
 ];

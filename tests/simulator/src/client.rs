@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::{
-    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, SessionManager, Storage,
+    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, Secrets, SessionManager, Storage,
 };
 
 use crate::gate::{Call, GatedStore, Shared};
 use crate::ops::{Kind, Mode, Op};
+
+/// What cookies are signed with.
+pub type Secret = [u8; 32];
 
 /// How long a session lives without being used.
 pub const IDLE: u64 = 12 * 60 * 60;
@@ -28,6 +31,11 @@ pub fn clock() -> Clock {
     ManualClock::new()
 }
 
+/// A clock of its own that shows the same.
+pub fn copy(clock: &Clock) -> Clock {
+    ManualClock::starting_at(mocha_session_core::Clock::now(clock))
+}
+
 /// What a clock shows, in milliseconds.
 pub fn now(clock: &Clock) -> u64 {
     millis(mocha_session_core::Clock::now(clock))
@@ -38,6 +46,12 @@ fn millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Whether two cookies hold the same id. What follows the id in a cookie signs it.
+pub fn same(one: &str, other: &str) -> bool {
+    const ID: usize = 43;
+    one.get(..ID).unwrap_or(one) == other.get(..ID).unwrap_or(other)
+}
+
 /// A failure of the engine: nothing was done.
 pub fn refused() -> Error {
     Error::new(ErrorKind::Unavailable, "the simulation refused the call")
@@ -46,6 +60,11 @@ pub fn refused() -> Error {
 /// A failure of the engine: the answer was lost.
 pub fn lost() -> Error {
     Error::new(ErrorKind::Ambiguous, "the simulation lost the answer")
+}
+
+/// A failure of the engine: it has no room, and nothing was done.
+pub fn full() -> Error {
+    Error::new(ErrorKind::Full, "the simulation has no room")
 }
 
 /// A process's use of the core.
@@ -141,7 +160,13 @@ impl Client {
     ///
     /// # Errors
     /// Those of the core.
-    pub fn new(gates: &Shared, process: Option<u8>, mode: Mode, clock: &Clock) -> Result<Self> {
+    pub fn new(
+        gates: &Shared,
+        process: Option<u8>,
+        mode: Mode,
+        secrets: &[Secret],
+        clock: &Clock,
+    ) -> Result<Self> {
         let old = GatedStore::new(gates, process, 0);
         let new = GatedStore::new(gates, process, 1);
         let storage = match mode {
@@ -149,13 +174,16 @@ impl Client {
             Mode::Prepare => Storage::from(Migrating::prepare(old, new)),
             Mode::New => Storage::from(Migrating::new(old, new)),
         };
-        let manager = SessionManager::builder(storage)
+        let mut builder = SessionManager::builder(storage)
             .clock(clock.clone())
             .idle_timeout(Duration::from_secs(IDLE))
             .refresh_interval(Duration::from_secs(REFRESH))
             .store_timeout(Duration::from_secs(DEADLINE))
-            .build()?;
-        Ok(Self { manager })
+            .accept_unsigned(true);
+        if !secrets.is_empty() {
+            builder = builder.secrets(Secrets::new(secrets)?);
+        }
+        Ok(Self { manager: builder.build()? })
     }
 
     /// A `Cookie` header of these cookies.

@@ -1,11 +1,12 @@
 //! Who decides: a script, chance, or every possibility in turn.
 
 use crate::check::{Violation, check};
+use crate::choices::{Choice, Faults, Scheduler};
 use crate::history::History;
 use crate::ops::Case;
 use crate::store::Flaw;
 use crate::text::{Act, Step};
-use crate::world::{Choice, Faults, Pool, Scheduler, run};
+use crate::world::{Pool, run};
 
 /// Everything random of a run comes from here: ids and pauses play no part in what a schedule is.
 const SEED: u64 = 1;
@@ -138,16 +139,7 @@ impl Every {
             Vec::new()
         };
         let processes = case.ops.iter().map(|op| u32::from(op.process)).collect();
-        Self {
-            forks: Vec::new(),
-            depth: 0,
-            most,
-            faults: 0,
-            prefix,
-            processes,
-            concurrent,
-            cut: false,
-        }
+        Self { forks: Vec::new(), depth: 0, most, faults: 0, prefix, processes, concurrent, cut: false }
     }
 
     fn process(&self, step: Step) -> u32 {
@@ -187,9 +179,8 @@ impl Every {
 impl Scheduler for Every {
     fn choose(&mut self, choices: &[Choice], normal: usize) -> Option<usize> {
         let steps = self.prefix.iter();
-        if let Some(at) = steps
-            .filter_map(|step| choices[..normal].iter().position(|choice| choice.step == *step))
-            .next()
+        if let Some(at) =
+            steps.filter_map(|step| choices[..normal].iter().position(|choice| choice.step == *step)).next()
         {
             return Some(at);
         }
@@ -266,8 +257,9 @@ impl Tally {
         self.runs += 1;
         for violation in check(history) {
             let known = self.found.iter().any(|found| {
-                found.violation.rule == violation.rule && found.case.setup == history.case.setup
-                    && kinds(&found.case) == kinds(&history.case)
+                found.violation.rule == violation.rule
+                    && found.case.setup == history.case.setup
+                    && found.case.kinds() == history.case.kinds()
             });
             if !known {
                 let (case, steps) = (history.case.clone(), history.trace.clone());
@@ -282,12 +274,6 @@ impl Tally {
         self.unfinished += other.unfinished;
         self.found.extend(other.found);
     }
-}
-
-fn kinds(case: &Case) -> Vec<&'static str> {
-    let mut kinds: Vec<_> = case.ops.iter().map(|op| op.kind.text()).collect();
-    kinds.sort_unstable();
-    kinds
 }
 
 /// Runs every schedule of a case.

@@ -27,6 +27,8 @@ pub enum Call {
     Update(StorageKey, Bytes, Expiry, Revision),
     /// A removal.
     Delete(StorageKey),
+    /// A write without a condition: only a broken client library makes one.
+    Put(StorageKey, Bytes, Expiry),
     /// A sweep of everything.
     Sweep(SystemTime),
     /// A listing of everything.
@@ -151,6 +153,34 @@ impl Gates {
         parked.answer = Some(Ok(answer));
     }
 
+    /// What a broken client library does after it lost the answer of the call at this position: later it writes again.
+    pub fn repeat_later(&mut self, at: usize) {
+        let parked = &self.parked[at];
+        let call = match &parked.call {
+            Call::Create(key, value, expiry) | Call::Update(key, value, expiry, _) => {
+                Call::Put(*key, value.clone(), *expiry)
+            }
+            _ => return,
+        };
+        let again = Parked {
+            id: 0,
+            process: parked.process,
+            engine: parked.engine,
+            call,
+            executed: false,
+            orphan: true,
+            answer: None,
+            delivered: false,
+            waker: None,
+        };
+        self.parked.push(again);
+    }
+
+    /// How the engines are broken.
+    pub fn flaw(&self) -> Flaw {
+        self.engines.first().map_or(Flaw::None, Engine::flaw)
+    }
+
     /// Replaces the answer of the call at this position.
     pub fn answer_instead(&mut self, at: usize, answer: Result<Answer>) {
         self.parked[at].answer = Some(answer);
@@ -174,6 +204,10 @@ fn perform(engine: &mut Engine, call: &Call) -> Answer {
             Answer::Written(engine.update(key, value, *expiry, expected))
         }
         Call::Delete(key) => Answer::Deleted(engine.delete(key)),
+        Call::Put(key, value, expiry) => {
+            engine.put(key, value, *expiry);
+            Answer::Proceed
+        }
         Call::Sweep(now) => Answer::Swept(engine.sweep(*now)),
         Call::Scan => Answer::Scanned(engine.scan()),
         Call::Handler(_) => Answer::Proceed,
@@ -184,14 +218,18 @@ impl Call {
     /// The key it is about; `None` where it is about all of them.
     pub fn key(&self) -> Option<&StorageKey> {
         match self {
-            Self::Load(key) | Self::Create(key, ..) | Self::Update(key, ..) | Self::Delete(key) => Some(key),
+            Self::Load(key)
+            | Self::Create(key, ..)
+            | Self::Update(key, ..)
+            | Self::Put(key, ..)
+            | Self::Delete(key) => Some(key),
             Self::Sweep(_) | Self::Scan | Self::Handler(_) => None,
         }
     }
 
     /// Whether it may change something.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Create(..) | Self::Update(..) | Self::Delete(_) | Self::Sweep(_))
+        !matches!(self, Self::Load(_) | Self::Scan | Self::Handler(_))
     }
 }
 
@@ -233,7 +271,10 @@ impl Future for Waiting {
             return Poll::Pending;
         }
         let Some(at) = gates.parked.iter().position(|parked| parked.id == this.id) else {
-            return Poll::Ready(Err(Error::new(ErrorKind::Internal, "a call that was answered is asked again")));
+            return Poll::Ready(Err(Error::new(
+                ErrorKind::Internal,
+                "a call that was answered is asked again",
+            )));
         };
         if gates.parked[at].delivered {
             let answer = gates.parked.remove(at).answer;

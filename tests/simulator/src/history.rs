@@ -66,6 +66,8 @@ pub struct History {
     pub first_handle: Option<String>,
     /// What there was to see: at once, later, and last after everything was revoked.
     pub later: Vec<Later>,
+    /// Whether the first browser was logged out while it used its live session now and then.
+    pub dropped: bool,
     /// Final revocations that failed.
     pub revoke_failed: Vec<Failure>,
     /// How many entries the engines keep after everything was ended and has expired.

@@ -1,6 +1,9 @@
 //! The core under every schedule: what the README of this crate says.
 
+mod aftermath;
+pub mod campaign;
 pub mod check;
+pub mod choices;
 pub mod client;
 pub mod explore;
 pub mod gate;

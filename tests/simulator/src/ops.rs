@@ -192,6 +192,17 @@ pub enum Mode {
     New,
 }
 
+/// Which secrets the processes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keys {
+    /// None.
+    None,
+    /// One, which there was not when the setup was made.
+    Introduced,
+    /// Two, in another order in every other process; the setup was made with the older.
+    Rotating,
+}
+
 /// A case: what there is, the processes, the operations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
@@ -201,6 +212,8 @@ pub struct Case {
     pub age: u64,
     /// The processes.
     pub modes: Vec<Mode>,
+    /// Their secrets.
+    pub keys: Keys,
     /// The operations.
     pub ops: Vec<Op>,
 }
@@ -209,12 +222,19 @@ impl Case {
     /// A case over one engine, with as many processes as the operations name.
     pub fn plain(setup: Setup, ops: Vec<Op>) -> Self {
         let processes = ops.iter().map(|op| usize::from(op.process) + 1).max().unwrap_or(1);
-        Self { setup, age: 1, modes: vec![Mode::Plain; processes], ops }
+        Self { setup, age: 1, modes: vec![Mode::Plain; processes], keys: Keys::None, ops }
     }
 
     /// Whether there are two engines.
     pub fn migrates(&self) -> bool {
         self.modes.iter().any(|mode| *mode != Mode::Plain)
+    }
+
+    /// What its operations do, in the order of the alphabet.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let mut kinds: Vec<_> = self.ops.iter().map(|op| op.kind.text()).collect();
+        kinds.sort_unstable();
+        kinds
     }
 
     /// Whether any operation is of this kind.
@@ -238,6 +258,11 @@ impl fmt::Display for Case {
                 Mode::New => "n",
             })?;
         }
+        f.write_str(match self.keys {
+            Keys::None => "",
+            Keys::Introduced => "+i",
+            Keys::Rotating => "+r",
+        })?;
         self.ops.iter().try_for_each(|op| write!(f, " {op}"))
     }
 }
@@ -252,12 +277,15 @@ impl FromStr for Case {
             Some((setup, age)) => (setup, age.parse().map_err(|_| format!("no age: {age}"))?),
             None => (setup, 1),
         };
-        let setup = SETUPS
-            .iter()
-            .find(|(_, text)| *text == setup)
-            .ok_or_else(|| format!("no setup: {setup}"))?
-            .0;
+        let setup =
+            SETUPS.iter().find(|(_, text)| *text == setup).ok_or_else(|| format!("no setup: {setup}"))?.0;
         let modes = words.next().unwrap_or_default();
+        let (modes, keys) = match modes.split_once('+') {
+            None => (modes, Keys::None),
+            Some((modes, "i")) => (modes, Keys::Introduced),
+            Some((modes, "r")) => (modes, Keys::Rotating),
+            Some((_, other)) => return Err(format!("no secrets: {other}")),
+        };
         let modes = modes
             .chars()
             .map(|mode| match mode {
@@ -267,6 +295,6 @@ impl FromStr for Case {
                 other => Err(format!("no mode: {other}")),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { setup, age, modes, ops: words.map(str::parse).collect::<Result<_, _>>()? })
+        Ok(Self { setup, age, modes, keys, ops: words.map(str::parse).collect::<Result<_, _>>()? })
     }
 }

@@ -7,6 +7,22 @@ use crate::store::Flaw;
 use crate::text::{Act, Step};
 use crate::world::Pool;
 
+/// The shortest schedules of what was found: one for each promise and each set of operations.
+pub fn shortest(found: Vec<Found>, flaw: Flaw, pool: &mut Pool) -> Vec<Found> {
+    let mut shortest: Vec<Found> = Vec::new();
+    for found in found {
+        let small = shrink(&found, flaw, pool);
+        let kinds = |found: &Found| (found.violation.rule, found.case.kinds(), found.case.migrates());
+        match shortest.iter_mut().find(|known| kinds(known) == kinds(&small)) {
+            Some(known) if known.steps.len() > small.steps.len() => *known = small,
+            Some(_) => {}
+            None => shortest.push(small),
+        }
+    }
+    shortest.sort_by_key(|found| (found.violation.rule, found.case.ops.len(), found.steps.len()));
+    shortest
+}
+
 /// Whether a case under a script breaks this promise.
 fn breaks(case: &Case, flaw: Flaw, steps: &[Step], rule: &str, pool: &mut Pool) -> bool {
     let history = replay(case, flaw, steps, pool);

@@ -3,11 +3,9 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use mocha_session_core::store::{
-    Expiry, Revision, ScanPage, Stored, StorageKey, SweepReport,
-};
+use mocha_session_core::store::{Expiry, Revision, ScanPage, StorageKey, Stored, SweepReport};
 
-/// How an engine is broken, to prove that the invariants notice.
+/// How an engine, or the client in front of it, is broken, to prove that the invariants notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// Right.
@@ -16,39 +14,45 @@ pub enum Flaw {
     UpdateCreates,
     /// `update` does not compare the revision.
     UpdateIgnoresRevision,
+    /// `update` of another revision is acknowledged and not done.
+    UpdateLies,
+    /// An acknowledged update is lost now and then.
+    UpdateLost,
     /// `create` writes over what is there.
     CreateOverwrites,
     /// `load` shows what was there before the last write of the key.
     StaleReplica,
-    /// A revision of a key comes again after a delete and a create.
+    /// A revision of a key comes again.
     RevisionReused,
-    /// The client library repeats a write whose answer it did not see, without its condition.
+    /// The client library repeats a write whose answer was lost, later and without its condition.
     RepeatedWrites,
+    /// A write whose answer was lost is reported as refused.
+    LostIsRefused,
+    /// An engine that cannot be reached is reported as empty.
+    RefusedIsAbsent,
     /// `delete` is acknowledged and not done.
     DeleteLost,
     /// `sweep` removes what it saw expired, although it was written since.
     SweepRemovesRefreshed,
-    /// What has expired is never removed by `sweep`, and `create` replaces it.
-    LoadFailsAsAbsent,
-    /// An acknowledged update is lost.
-    UpdateLost,
-    /// Entries go a minute early.
+    /// Entries go an hour early.
     ExpiresEarly,
 }
 
 /// Every flaw that the invariants must notice.
-pub const FLAWS: &[(&str, Flaw)] = &[
-    ("update creates", Flaw::UpdateCreates),
-    ("update ignores the revision", Flaw::UpdateIgnoresRevision),
-    ("create overwrites", Flaw::CreateOverwrites),
-    ("load reads a stale replica", Flaw::StaleReplica),
-    ("a revision is used again", Flaw::RevisionReused),
-    ("writes are repeated without their condition", Flaw::RepeatedWrites),
-    ("delete is lost", Flaw::DeleteLost),
-    ("sweep removes what was refreshed", Flaw::SweepRemovesRefreshed),
-    ("an engine that is down says absent", Flaw::LoadFailsAsAbsent),
-    ("an update is lost", Flaw::UpdateLost),
-    ("entries expire early", Flaw::ExpiresEarly),
+pub const FLAWS: &[Flaw] = &[
+    Flaw::UpdateCreates,
+    Flaw::UpdateIgnoresRevision,
+    Flaw::UpdateLies,
+    Flaw::UpdateLost,
+    Flaw::CreateOverwrites,
+    Flaw::StaleReplica,
+    Flaw::RevisionReused,
+    Flaw::RepeatedWrites,
+    Flaw::LostIsRefused,
+    Flaw::RefusedIsAbsent,
+    Flaw::DeleteLost,
+    Flaw::SweepRemovesRefreshed,
+    Flaw::ExpiresEarly,
 ];
 
 #[derive(Clone, Debug)]
@@ -93,7 +97,7 @@ impl Engine {
 
     fn next(&mut self) -> u64 {
         self.writes += 1;
-        self.writes
+        if self.flaw == Flaw::RevisionReused { self.writes % 2 } else { self.writes }
     }
 
     /// What is under the key.
@@ -109,10 +113,7 @@ impl Engine {
 
     /// Stores under a free key.
     pub fn create(&mut self, key: &StorageKey, value: &Bytes, expiry: Expiry) -> Option<Revision> {
-        let mut revision = self.next();
-        if self.flaw == Flaw::RevisionReused {
-            revision = 1;
-        }
+        let revision = self.next();
         if let Some(at) = self.at(key) {
             if self.flaw != Flaw::CreateOverwrites {
                 return None;
@@ -137,7 +138,7 @@ impl Engine {
         expiry: Expiry,
         expected: &Revision,
     ) -> Option<Revision> {
-        let mut revision = self.next();
+        let revision = self.next();
         let until = self.until(expiry);
         let Some(at) = self.at(key) else {
             if self.flaw == Flaw::UpdateCreates {
@@ -147,10 +148,7 @@ impl Engine {
         };
         let entry = &mut self.entries[at];
         if self.flaw != Flaw::UpdateIgnoresRevision && expected.as_u64() != Some(entry.revision) {
-            return None;
-        }
-        if self.flaw == Flaw::RevisionReused {
-            revision = entry.revision + 1;
+            return (self.flaw == Flaw::UpdateLies).then(|| Revision::from(revision));
         }
         if self.flaw == Flaw::UpdateLost && self.writes % 3 == 0 {
             return Some(Revision::from(revision));

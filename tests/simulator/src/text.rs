@@ -14,6 +14,8 @@ pub enum Act {
     Deliver,
     /// The engine refuses: nothing is done, and the caller knows it.
     Refuse,
+    /// The engine has no room for the write: nothing is done, and the caller knows it.
+    Full,
     /// The call is executed and its answer is lost.
     Lose,
     /// The call is lost, and so is its answer.
@@ -55,6 +57,7 @@ const OF_CALLS: &[(Act, &str)] = &[
     (Act::Execute, "."),
     (Act::Deliver, ","),
     (Act::Refuse, "!"),
+    (Act::Full, "$"),
     (Act::Lose, "?"),
     (Act::Miss, "%"),
     (Act::Deny, "#"),

@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use mocha_session_core::store::StorageKey;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::client::{self, Client, Clock, Line, Outcome, Report, Reporting, Request};
+use crate::choices::Scheduler;
+use crate::client::{self, Client, Clock, Line, Report, Reporting, Request};
 use crate::gate::{Answer, Call, Shared};
-use crate::history::{History, Issue, Later, Record};
-use crate::ops::{Case, From, Mode, Op, Setup};
+use crate::history::{History, Issue};
+use crate::ops::{Case, From, Keys, Mode, Op, Setup};
 use crate::store::{Engine, Flaw};
 use crate::text::{Act, Step};
 
@@ -21,58 +21,6 @@ use crate::text::{Act, Step};
 const LONGEST: u32 = 4_000;
 /// How long a process may do nothing, in seconds of its own time, before it hangs.
 const HANGS: u64 = 600;
-
-/// What can be done next.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice {
-    /// The step.
-    pub step: Step,
-    /// What it touches of what others touch.
-    pub touches: Touch,
-}
-
-/// What a step touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Touch {
-    /// Nothing that anybody else sees.
-    Nothing,
-    /// An entry of an engine, reading or writing it.
-    Entry(u8, StorageKey, bool),
-    /// A whole engine, or a browser.
-    Everything,
-}
-
-impl Touch {
-    /// Whether the order of two such steps matters.
-    pub fn conflicts(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Nothing, _) | (_, Self::Nothing) => false,
-            (Self::Entry(engine, key, writes), Self::Entry(its, other, its_writes)) => {
-                engine == its && key == other && (writes || its_writes)
-            }
-            _ => true,
-        }
-    }
-}
-
-/// Who decides what happens next.
-pub trait Scheduler {
-    /// Which of the choices is taken. The first `normal` ones are no faults. `None` ends the run as it is.
-    fn choose(&mut self, choices: &[Choice], normal: usize) -> Option<usize>;
-    /// Which faults may be chosen.
-    fn faults(&self) -> Faults;
-}
-
-/// Which faults are offered.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// Those of the engine, the client and the process.
-    pub any: bool,
-    /// Execution apart from delivery.
-    pub split: bool,
-    /// Time that passes.
-    pub jumps: bool,
-}
 
 /// Runtimes that are used again, one for each process and one for who looks from outside.
 #[derive(Debug, Default)]
@@ -92,43 +40,50 @@ impl Pool {
     }
 }
 
-struct Process {
-    runtime: Option<Runtime>,
-    client: Client,
-    tasks: Vec<(usize, JoinHandle<()>)>,
+pub(crate) struct Process {
+    pub(crate) runtime: Option<Runtime>,
+    pub(crate) client: Client,
+    pub(crate) tasks: Vec<(usize, JoinHandle<()>)>,
 }
 
-struct Running {
-    op: Op,
-    cookies: Vec<String>,
-    report: Reporting,
-    started: Option<u32>,
-    finished: Option<u32>,
-    finished_at: u64,
-    responded: Option<u32>,
-    gone: bool,
+pub(crate) struct Running {
+    pub(crate) op: Op,
+    pub(crate) cookies: Vec<String>,
+    pub(crate) report: Reporting,
+    pub(crate) started: Option<u32>,
+    pub(crate) finished: Option<u32>,
+    pub(crate) finished_at: u64,
+    pub(crate) responded: Option<u32>,
+    pub(crate) gone: bool,
+}
+
+/// A cookie in a jar, and until when the browser keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cookie {
+    pub(crate) value: String,
+    pub(crate) until: u64,
 }
 
 /// A run under way.
-struct World<'p> {
-    case: &'p Case,
-    pool: &'p mut Pool,
-    gates: Shared,
-    clock: Clock,
-    processes: Vec<Process>,
-    outside: Option<Runtime>,
-    ops: Vec<Running>,
-    jars: [Option<String>; 2],
-    old: Option<String>,
-    second: Option<String>,
-    first_handle: Option<String>,
-    issued: Vec<Issue>,
-    step: u32,
-    faults: u32,
-    jumped: bool,
-    hung: bool,
-    reordered: bool,
-    trace: Vec<Step>,
+pub(crate) struct World<'p> {
+    pub(crate) case: &'p Case,
+    pub(crate) pool: &'p mut Pool,
+    pub(crate) gates: Shared,
+    pub(crate) clock: Clock,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) outside: Option<Runtime>,
+    pub(crate) ops: Vec<Running>,
+    pub(crate) jars: [Option<Cookie>; 2],
+    pub(crate) old: Option<String>,
+    pub(crate) second: Option<String>,
+    pub(crate) first_handle: Option<String>,
+    pub(crate) issued: Vec<Issue>,
+    pub(crate) step: u32,
+    pub(crate) faults: u32,
+    pub(crate) jumped: bool,
+    pub(crate) hung: bool,
+    pub(crate) reordered: bool,
+    pub(crate) trace: Vec<Step>,
 }
 
 /// Runs a case under a scheduler, and says what was seen.
@@ -146,7 +101,13 @@ impl<'p> World<'p> {
         let clock = client::clock();
         let processes = case.modes.iter().enumerate().map(|(number, mode)| Process {
             runtime: Some(pool.take()),
-            client: client(&gates, Some(u8::try_from(number).unwrap_or(u8::MAX)), *mode, &clock),
+            client: client(
+                &gates,
+                Some(u8::try_from(number).unwrap_or(u8::MAX)),
+                *mode,
+                &secrets(case.keys, number),
+                &clock,
+            ),
             tasks: Vec::new(),
         });
         let processes = processes.collect();
@@ -184,13 +145,14 @@ impl<'p> World<'p> {
     }
 
     /// Runs what does not wait.
-    fn outside<T>(&mut self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn outside<T>(&mut self, future: impl Future<Output = T>) -> T {
         let runtime = self.outside.get_or_insert_with(|| self.pool.take());
         runtime.block_on(future)
     }
 
     fn set_up(&mut self) {
-        let client = client(&self.gates, None, Mode::Plain, &self.clock);
+        let older: &[_] = if self.case.keys == Keys::Rotating { &[OLDER] } else { &[] };
+        let client = client(&self.gates, None, Mode::Plain, older, &self.clock);
         let seed = |mark: &'static str, owner: Option<&'static str>| {
             let client = client.clone();
             async move { client.seed(mark, owner).await.unwrap_or_default() }
@@ -206,26 +168,37 @@ impl<'p> World<'p> {
         if let Some(first) = first {
             self.issue(&first, None);
             self.old = Some(first.clone());
-            self.jars[0] = Some(first.clone());
+            self.keep(0, &first, Some(client::IDLE));
             self.first_handle = self.outside(client.look(&[&first])).ok().and_then(|seen| seen.handle);
             if setup == Setup::Rotated
-                && let Ok(Some(Line::Set(value, _))) = self.outside(client.rotate(&first))
+                && let Ok(Some(Line::Set(value, age))) = self.outside(client.rotate(&first))
             {
                 self.issue(&value, None);
-                self.jars[0] = Some(value);
+                self.keep(0, &value, age);
             }
         }
         if matches!(setup, Setup::Devices | Setup::Stale) {
             let second = self.outside(seed("T", Some("u")));
             self.issue(&second, None);
-            self.jars[1] = Some(second.clone());
+            self.keep(1, &second, Some(client::IDLE));
             self.second = Some(second);
         }
         self.clock.advance(Duration::from_secs(self.case.age));
     }
 
+    fn keep(&mut self, jar: usize, value: &str, age: Option<u64>) {
+        let until = age.map_or(u64::MAX, |age| client::now(&self.clock) + age * 1_000);
+        self.jars[jar] = Some(Cookie { value: value.to_owned(), until });
+    }
+
+    /// What a browser would send.
+    fn kept(&self, jar: usize) -> Option<String> {
+        let now = client::now(&self.clock);
+        self.jars[jar].as_ref().filter(|cookie| cookie.until > now).map(|cookie| cookie.value.clone())
+    }
+
     fn issue(&mut self, value: &str, by: Option<usize>) {
-        if !self.issued.iter().any(|issue| issue.value == value) {
+        if !self.issued.iter().any(|issue| client::same(&issue.value, value)) {
             self.issued.push(Issue { value: value.to_owned(), by });
         }
     }
@@ -254,104 +227,6 @@ impl<'p> World<'p> {
             }
         }
         self.hung = true;
-    }
-
-    fn normal(&self, faults: Faults) -> Vec<Choice> {
-        let mut choices = Vec::with_capacity(16);
-        let mut late = Vec::new();
-        let gates = self.gates.lock();
-        let mut waits = false;
-        let mut counts = [[0_u8; 8]; 2];
-        for parked in &gates.parked {
-            let count = &mut counts[usize::from(parked.orphan)][usize::from(parked.process)];
-            let nth = *count;
-            *count += 1;
-            let touches = touches(parked.engine, &parked.call);
-            let step = |act| Step { act, who: u32::from(parked.process), nth };
-            if parked.orphan {
-                late.push(Choice { step: step(Act::Late), touches });
-                continue;
-            }
-            if let Call::Handler(number) = parked.call {
-                let step = Step { act: Act::Handle, who: u32::from(number) + 1, nth: 0 };
-                choices.push(Choice { step, touches: Touch::Nothing });
-                continue;
-            }
-            waits = true;
-            if parked.executed {
-                choices.push(Choice { step: step(Act::Deliver), touches: Touch::Nothing });
-            } else {
-                choices.push(Choice { step: step(Act::Go), touches });
-                if faults.split {
-                    choices.push(Choice { step: step(Act::Execute), touches });
-                }
-            }
-        }
-        drop(gates);
-        choices.sort_by_key(|choice| (choice.step.act == Act::Handle, choice.step.who));
-        for (number, running) in (1_u32..).zip(&self.ops) {
-            if running.finished.is_some() && running.responded.is_none() && !running.gone {
-                let step = Step { act: Act::Respond, who: number, nth: 0 };
-                choices.push(Choice { step, touches: Touch::Everything });
-            }
-        }
-        for (number, running) in (1_u32..).zip(&self.ops) {
-            let alive = self.processes[usize::from(running.op.process)].runtime.is_some();
-            if running.started.is_none() && alive {
-                let step = Step { act: Act::Start, who: number, nth: 0 };
-                choices.push(Choice { step, touches: Touch::Everything });
-            }
-        }
-        // A call that hangs is not left hanging for so long: time passes while handlers work and between requests.
-        let begun = self.ops.iter().any(|running| running.started.is_some() && running.finished.is_none());
-        if faults.jumps && !waits && begun && !choices.is_empty() {
-            for seconds in [61, 11 * 60, 65 * 60] {
-                let step = Step { act: Act::Jump, who: seconds, nth: 0 };
-                choices.push(Choice { step, touches: Touch::Everything });
-            }
-        }
-        choices.extend(late);
-        choices
-    }
-
-    fn faulty(&self, choices: &mut Vec<Choice>) {
-        let gates = self.gates.lock();
-        let mut counts = [0_u8; 8];
-        for parked in gates.parked.iter().filter(|parked| !parked.orphan) {
-            let count = &mut counts[usize::from(parked.process)];
-            let nth = *count;
-            *count += 1;
-            if matches!(parked.call, Call::Handler(_)) || parked.executed {
-                continue;
-            }
-            let touches = touches(parked.engine, &parked.call);
-            let mut fault = |act, touches| {
-                choices.push(Choice { step: Step { act, who: u32::from(parked.process), nth }, touches });
-            };
-            fault(Act::Refuse, Touch::Nothing);
-            fault(Act::Expire, Touch::Everything);
-            if parked.call.writes() {
-                fault(Act::Lose, touches);
-                fault(Act::Miss, Touch::Nothing);
-                if !matches!(parked.call, Call::Delete(_) | Call::Sweep(_)) {
-                    fault(Act::Deny, touches);
-                }
-            }
-        }
-        for (number, process) in (0_u32..).zip(&self.processes) {
-            if process.runtime.is_some()
-                && gates.parked.iter().any(|parked| !parked.orphan && u32::from(parked.process) == number)
-            {
-                let step = Step { act: Act::Kill, who: number, nth: 0 };
-                choices.push(Choice { step, touches: Touch::Nothing });
-            }
-        }
-        for (number, running) in (1_u32..).zip(&self.ops) {
-            if running.started.is_some() && running.finished.is_none() && !running.gone {
-                let step = Step { act: Act::Leave, who: number, nth: 0 };
-                choices.push(Choice { step, touches: Touch::Nothing });
-            }
-        }
     }
 
     fn take(&mut self, step: Step) {
@@ -408,7 +283,22 @@ impl<'p> World<'p> {
                 if matches!(act, Act::Go | Act::Execute | Act::Lose | Act::Deny) {
                     gates.execute(at);
                 }
+                let flaw = gates.flaw();
                 match act {
+                    Act::Refuse
+                        if flaw == Flaw::RefusedIsAbsent
+                            && matches!(gates.parked[at].call, Call::Load(_)) =>
+                    {
+                        gates.answer_instead(at, Ok(Answer::Loaded(None)));
+                    }
+                    Act::Lose if flaw == Flaw::LostIsRefused => {
+                        gates.answer_instead(at, Err(client::refused()));
+                    }
+                    Act::Lose if flaw == Flaw::RepeatedWrites => {
+                        gates.repeat_later(at);
+                        gates.answer_instead(at, Err(client::lost()));
+                    }
+                    Act::Full => gates.answer_instead(at, Err(client::full())),
                     Act::Refuse => gates.answer_instead(at, Err(client::refused())),
                     Act::Lose | Act::Miss => gates.answer_instead(at, Err(client::lost())),
                     Act::Deny => gates.answer_instead(at, Ok(Answer::Written(None))),
@@ -427,11 +317,11 @@ impl<'p> World<'p> {
     fn start(&mut self, number: usize) {
         let op = self.ops[number].op;
         let cookies: Vec<String> = match op.from {
-            From::Jar => self.jars[0].iter().cloned().collect(),
-            From::Other => self.jars[1].iter().cloned().collect(),
+            From::Jar => self.kept(0).into_iter().collect(),
+            From::Other => self.kept(1).into_iter().collect(),
             From::Old => self.old.iter().cloned().collect(),
             From::Nobody => Vec::new(),
-            From::Two => self.jars[0].iter().chain(&self.second).cloned().collect(),
+            From::Two => self.kept(0).into_iter().chain(self.second.clone()).collect(),
         };
         let process = usize::from(op.process);
         let client = self.processes[process].client.clone();
@@ -455,8 +345,7 @@ impl<'p> World<'p> {
     fn respond(&mut self, number: usize) {
         // The network may deliver a response after one that was sent later.
         let sent = self.ops[number].finished;
-        self.reordered |=
-            self.ops.iter().any(|other| other.responded.is_some() && other.finished > sent);
+        self.reordered |= self.ops.iter().any(|other| other.responded.is_some() && other.finished > sent);
         self.ops[number].responded = Some(self.step);
         let line = lock(&self.ops[number].report).line.clone();
         let jar = match self.ops[number].op.from {
@@ -467,7 +356,7 @@ impl<'p> World<'p> {
             From::Nobody => return,
         };
         match line {
-            Some(Line::Set(value, _)) => self.jars[jar] = Some(value),
+            Some(Line::Set(value, age)) => self.keep(jar, &value, age),
             Some(Line::Remove) => self.jars[jar] = None,
             None => {}
         }
@@ -551,83 +440,8 @@ impl<'p> World<'p> {
         }
     }
 
-    /// What the browsers, the owners and the engines look like in the end, and later.
-    fn close(mut self) -> History {
-        self.gates.lock().parked.retain(|parked| !parked.orphan);
-        let mut later = Vec::new();
-        let values: Vec<String> = self.issued.iter().map(|issue| issue.value.clone()).collect();
-        let mode = if self.case.migrates() { Mode::New } else { Mode::Plain };
-        let clean = client(&self.gates, None, mode, &self.clock);
-        let mut wait = |world: &mut Self, seconds: u64| {
-            world.clock.advance(Duration::from_secs(seconds));
-            if seconds > 0 {
-                let now = mocha_session_core::Clock::now(&world.clock);
-                world.gates.lock().engines.iter_mut().for_each(|engine| drop(engine.sweep(now)));
-            }
-            let seen = values.iter().map(|value| world.outside(clean.look(&[value])).map_err(|e| e.kind()));
-            let seen = seen.collect();
-            let listed = ["u", "v"].map(|owner| world.outside(clean.listed(owner)).map_err(|e| e.kind()));
-            later.push(Later { at: seconds, now: client::now(&world.clock), seen, listed });
-        };
-        wait(&mut self, 0);
-        let records = self.ops.iter().map(|running| Record {
-            op: running.op,
-            cookies: running.cookies.clone(),
-            report: lock(&running.report).clone(),
-            started: running.started,
-            finished: running.finished,
-            finished_at: running.finished_at,
-            responded: running.responded,
-            gone: running.gone,
-        });
-        let records: Vec<Record> = records.collect();
-        // What nobody asked for twice is asked once more when tombstones and index margins have run out.
-        let moves = self.case.ops.iter().any(|op| op.kind.moves() || op.kind.ends() || op.kind.revokes());
-        if moves {
-            wait(&mut self, 61);
-            wait(&mut self, 11 * 60);
-        }
-        let mut revoked = Vec::new();
-        if self.case.setup != Setup::Empty || moves {
-            for owner in ["u", "v"] {
-                if let Err(error) = self.outside(clean.revoke_all(owner)) {
-                    revoked.push(error.kind());
-                }
-            }
-        }
-        wait(&mut self, 0);
-        for value in &values {
-            let _ = self.outside(clean.end(value));
-        }
-        self.clock.advance(Duration::from_secs(3 * 60 * 60));
-        let now = mocha_session_core::Clock::now(&self.clock);
-        let mut gates = self.gates.lock();
-        gates.engines.iter_mut().for_each(|engine| drop(engine.sweep(now)));
-        let left = gates.engines.iter().map(Engine::len).sum();
-        drop(gates);
-        let jars = self.jars.clone();
-        self.reclaim();
-        History {
-            case: self.case.clone(),
-            records,
-            issued: std::mem::take(&mut self.issued),
-            jars,
-            first: self.old.take(),
-            second: self.second.take(),
-            first_handle: self.first_handle.take(),
-            later,
-            revoke_failed: revoked,
-            left,
-            faults: self.faults,
-            jumped: self.jumped,
-            reordered: self.reordered,
-            hung: self.hung,
-            trace: std::mem::take(&mut self.trace),
-        }
-    }
-
     /// Gives runtimes back in which nothing lives any more.
-    fn reclaim(&mut self) {
+    pub(crate) fn reclaim(&mut self) {
         let used = self.processes.iter_mut().filter_map(|process| process.runtime.take());
         for runtime in used.chain(self.outside.take()).collect::<Vec<_>>() {
             if runtime.metrics().num_alive_tasks() == 0 {
@@ -637,16 +451,28 @@ impl<'p> World<'p> {
     }
 }
 
-fn client(gates: &Shared, process: Option<u8>, mode: Mode, clock: &Clock) -> Client {
-    Client::new(gates, process, mode, clock)
-        .unwrap_or_else(|error| unreachable!("the simulated settings are right: {error}"))
+const OLDER: client::Secret = *b"the older secret of a simulation";
+const NEWER: client::Secret = *b"the newer secret of a simulation";
+
+/// The secrets of a process.
+pub(crate) fn secrets(keys: Keys, process: usize) -> Vec<client::Secret> {
+    match keys {
+        Keys::None => Vec::new(),
+        Keys::Introduced => vec![NEWER],
+        Keys::Rotating if process % 2 == 0 => vec![OLDER, NEWER],
+        Keys::Rotating => vec![NEWER, OLDER],
+    }
 }
 
-fn touches(engine: u8, call: &Call) -> Touch {
-    match call.key() {
-        Some(key) => Touch::Entry(engine, *key, call.writes()),
-        None => Touch::Everything,
-    }
+pub(crate) fn client(
+    gates: &Shared,
+    process: Option<u8>,
+    mode: Mode,
+    secrets: &[client::Secret],
+    clock: &Clock,
+) -> Client {
+    Client::new(gates, process, mode, secrets, clock)
+        .unwrap_or_else(|error| unreachable!("the simulated settings are right: {error}"))
 }
 
 fn nth(parked: &[crate::gate::Parked], step: Step, orphan: bool) -> Option<usize> {
@@ -657,11 +483,6 @@ fn nth(parked: &[crate::gate::Parked], step: Step, orphan: bool) -> Option<usize
     own.map(|(at, _)| at).nth(usize::from(step.nth))
 }
 
-fn lock(report: &Reporting) -> std::sync::MutexGuard<'_, Report> {
+pub(crate) fn lock(report: &Reporting) -> std::sync::MutexGuard<'_, Report> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether an operation ended as it wanted to.
-pub fn answered(report: &Report) -> bool {
-    report.outcome == Some(Outcome::Answered)
 }
