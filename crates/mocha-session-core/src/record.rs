@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the payload follows the
-//! header as it is. The header alone is enough to sweep, move, revoke and count.
+//! header as it is. The header alone is enough to sweep, move, revoke and count. A record on its way to another engine
+//! stands behind `'S' FROZEN` in the engine that it leaves.
 
 use bytes::Bytes;
 
@@ -17,7 +18,11 @@ use crate::store::StorageKey;
 const MAGIC: u8 = b'S';
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0x80;
+/// In the place of a version.
+const FROZEN: u8 = 0xf0;
 const HEADER: usize = 3 + 8 + 32;
+/// What a sealed record takes beside its payload.
+pub(crate) const OVERHEAD: usize = HEADER + crypto::NONCE + crypto::TAG;
 
 /// Which commit wrote a record: random, so that a writer finds its own.
 pub(crate) type CommitId = u64;
@@ -27,12 +32,14 @@ pub(crate) type CommitId = u64;
 pub(crate) enum Kind {
     /// A session.
     Live,
-    /// A tombstone: the session goes on under another key.
+    /// A tombstone: the session goes on under another key, which its browser was told.
     Moved(StorageKey),
-    /// A tombstone: the session was destroyed.
-    Removed,
+    /// A tombstone: the session was ended by a request of its own browser, which was told so.
+    Ended,
     /// The index of an owner's sessions.
     Index,
+    /// A tombstone: the session was ended by somebody else, and its browser was told nothing.
+    Revoked,
 }
 
 impl Kind {
@@ -40,14 +47,15 @@ impl Kind {
         match self {
             Self::Live => 1,
             Self::Moved(_) => 2,
-            Self::Removed => 3,
+            Self::Ended => 3,
             Self::Index => 4,
+            Self::Revoked => 5,
         }
     }
 
     /// Whether it has no payload.
     pub(crate) fn is_tombstone(self) -> bool {
-        matches!(self, Self::Moved(_) | Self::Removed)
+        matches!(self, Self::Moved(_) | Self::Ended | Self::Revoked)
     }
 }
 
@@ -84,6 +92,11 @@ impl Header {
         if head[0] != MAGIC {
             return Err(Error::corrupt("what is stored under the session's key is not a session record"));
         }
+        if head[1] == FROZEN {
+            return Err(Error::corrupt(
+                "the record is being carried to another engine: open both through `Migrating` in every process",
+            ));
+        }
         if head[1] != VERSION {
             return Err(Error::corrupt(
                 "the record has a newer format than this version of the library reads; it was left as it is",
@@ -103,8 +116,9 @@ impl Header {
                 length += StorageKey::BYTES;
                 Kind::Moved(StorageKey::from_bytes(*successor))
             }
-            3 => Kind::Removed,
+            3 => Kind::Ended,
             4 => Kind::Index,
+            5 => Kind::Revoked,
             _ => {
                 return Err(Error::corrupt(
                     "the record is of a kind that this version of the library does not know",
@@ -115,6 +129,22 @@ impl Header {
             Self { kind, deadline: number(3), commits: [number(11), number(19), number(27), number(35)] };
         Ok((header, head[2] & PLAIN != 0, length))
     }
+}
+
+/// A record as it is kept in the engine that it is leaving: what is to be written to the other one.
+pub(crate) fn freeze(record: &[u8]) -> Vec<u8> {
+    [&[MAGIC, FROZEN], record].concat()
+}
+
+/// The record that [`freeze`] was given; `None` where this is not a frozen one.
+pub(crate) fn thaw(frozen: &Bytes) -> Option<Bytes> {
+    frozen.starts_with(&[MAGIC, FROZEN]).then(|| frozen.slice(2..))
+}
+
+/// Whether a record that this version cannot read is one of another version, or on its way to another
+/// engine, and not merely damaged.
+pub(crate) fn is_foreign(record: &[u8]) -> bool {
+    matches!(record, [MAGIC, version, ..] if *version != VERSION)
 }
 
 /// What can be the payload of a record.
@@ -224,8 +254,10 @@ mod tests {
         let moved =
             encode(&header(Kind::Moved(StorageKey::from_bytes([7; 20]))), &(), &SEAL, false, 1000).unwrap();
         assert_eq!((moved.len(), moved[2], &moved[43..]), (63, 2, &[7; 20][..]));
-        let removed = encode(&header(Kind::Removed), &(), &SEAL, false, 1000).unwrap();
-        assert_eq!((removed.len(), removed[2]), (43, 3));
+        for (kind, code) in [(Kind::Ended, 3), (Kind::Revoked, 5)] {
+            let ended = encode(&header(kind), &(), &SEAL, false, 1000).unwrap();
+            assert_eq!((ended.len(), ended[2]), (43, code));
+        }
     }
 
     #[test]
@@ -255,6 +287,15 @@ mod tests {
         for length in 0..record.len() {
             assert!(read(&record.slice(..length), false).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn a_frozen_record_comes_back_and_is_not_read_as_a_session() {
+        let record = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
+        let frozen = Bytes::from(freeze(&record));
+        assert!(Header::read(&frozen).is_err_and(|error| error.is_corrupt()));
+        assert_eq!(thaw(&frozen).unwrap(), record);
+        assert!(thaw(&record).is_none() && thaw(&Bytes::from_static(b"S")).is_none());
     }
 
     #[test]

@@ -108,7 +108,7 @@ async fn read_from_old_then_migrated_and_logged_out_by_another_the_first_write_s
         let mut other = browser.clone();
         other.request(&two.other(), |session| session.insert("c", 3)).await.unwrap();
         other.request(&two.other(), |session| session.destroy()).await.unwrap();
-        assert_eq!(two.moving.finish(&slow, 200).await.unwrap().set_cookie(), None);
+        assert_eq!(two.moving.finish(&slow, 200).await.into_result().unwrap().set_cookie(), None);
         assert_eq!(two.alive(), (0, 0), "{rotate}");
         two.wait();
         assert!(!browser.is_live(&two.moving).await);
@@ -122,7 +122,7 @@ async fn read_from_old_then_logged_out_there_the_first_write_stays_out() {
     let (slow, session) = browser.start(&two.moving).await;
     session.insert("b", 2).unwrap();
     browser.clone().request(&two.other(), |session| session.destroy()).await.unwrap();
-    assert_eq!(two.moving.finish(&slow, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(two.moving.finish(&slow, 200).await.into_result().unwrap().set_cookie(), None);
     assert_eq!(two.alive(), (0, 0));
     two.wait();
     assert!(!browser.is_live(&two.moving).await);
@@ -247,7 +247,7 @@ async fn a_carry_cut_short_is_done_once_and_the_session_does_not_come_back_after
             let (lazy, session) = browser.start(&two.moving).await;
             session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
             two.old.on("update", 0, Fault::Fail(kind)); // the new engine has it, the old one keeps its own
-            two.moving.finish(&lazy, 200).await.unwrap();
+            two.moving.finish(&lazy, 200).await.into_result().unwrap();
             assert_eq!(browser.get::<u8>(&two.other(), "n").await, Some(1), "{kind:?}");
             browser.request(&two.other(), end).await;
             two.wait();
@@ -272,7 +272,7 @@ async fn an_end_cut_short_is_an_error_or_final() {
                 _ => Fault::LoseAnswer,
             };
             two.old.on("update", 0, fault);
-            let done = two.moving.finish(&lazy, 200).await;
+            let done = two.moving.finish(&lazy, 200).await.into_result();
             if let Ok(headers) = &done {
                 browser.take(headers);
                 two.wait();
@@ -335,7 +335,7 @@ async fn counters_of_several_processes_sum_exactly_while_the_session_moves() {
             tasks.push(tokio::spawn(async move {
                 let (lazy, session) = browser.start(&manager).await;
                 session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
-                manager.finish(&lazy, 200).await.unwrap();
+                manager.finish(&lazy, 200).await.into_result().unwrap();
             }));
         }
         for task in tasks {

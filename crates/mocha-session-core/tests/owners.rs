@@ -253,7 +253,7 @@ async fn revoke_others_leaves_this_session_alone() {
     let (there, bobs) = (login(&app.manager, "alice").await, login(&app.manager, "bob").await);
     let (lazy, session) = here.start(&app.manager).await;
     assert_eq!(app.manager.revoke_others(&session).await.unwrap(), 1);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(here.is_live(&app.manager).await && bobs.is_live(&app.manager).await);
     assert!(!there.is_live(&app.manager).await);
     assert_eq!(app.manager.revoke_others(&session).await.unwrap(), 0);

@@ -72,7 +72,7 @@ async fn a_login_that_failed_half_way_leaves_nothing_alive_and_unlisted() {
             let (lazy, session) = Browser::new().start(&app.manager).await;
             session.login("alice").unwrap();
             app.store.on(operation, nth, fault);
-            let done = app.manager.finish(&lazy, 200).await;
+            let done = app.manager.finish(&lazy, 200).await.into_result();
             app.store.repair();
             let alive = app.store.sessions();
             assert!(alive <= 1);
