@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{self, Line};
+use crate::client::{self, Client, Line};
 use crate::gate::Shared;
 use crate::history::{History, Later, Record};
 use crate::ops::{Mode, Setup};
@@ -18,7 +18,10 @@ impl World<'_> {
         let mode = if self.case.migrates() { Mode::New } else { Mode::Plain };
         let newest = secrets(self.case.keys, 1);
         let clean = client(&self.gates, None, mode, &newest, &self.clock);
-        let mut wait = |world: &mut Self, seconds: u64| {
+        let engines = self.gates.lock().engines.clone();
+        let copy = Shared::new(engines, self.case.repeats);
+        let untouched = client(&copy, None, mode, &newest, &self.clock);
+        let mut wait = |world: &mut Self, clean: &Client, seconds: u64| {
             world.clock.advance(Duration::from_secs(seconds));
             if seconds > 0 {
                 let now = mocha_session_core::Clock::now(&world.clock);
@@ -29,7 +32,8 @@ impl World<'_> {
             let listed = ["u", "v"].map(|owner| world.outside(clean.listed(owner)).map_err(|e| e.kind()));
             later.push(Later { at: seconds, now: client::now(&world.clock), seen, listed });
         };
-        wait(&mut self, 0);
+        // Listing tidies up what it finds dead, so that the first look is at a copy.
+        wait(&mut self, &untouched, 0);
         let dropped = self.drops(mode, &newest);
         let records = self.ops.iter().map(|running| Record {
             op: running.op,
@@ -45,8 +49,8 @@ impl World<'_> {
         // What nobody asked for twice is asked once more when tombstones and index margins have run out.
         let moves = self.case.ops.iter().any(|op| op.kind.moves() || op.kind.ends() || op.kind.revokes());
         if moves {
-            wait(&mut self, 61);
-            wait(&mut self, 11 * 60);
+            wait(&mut self, &clean, 61);
+            wait(&mut self, &clean, 11 * 60);
         }
         let mut revoked = Vec::new();
         if self.case.setup != Setup::Empty || moves {
@@ -56,7 +60,7 @@ impl World<'_> {
                 }
             }
         }
-        wait(&mut self, 0);
+        wait(&mut self, &clean, 0);
         for value in &values {
             let _ = self.outside(clean.end(value));
         }
@@ -95,7 +99,7 @@ impl World<'_> {
             return false;
         }
         let engines = self.gates.lock().engines.clone();
-        let gates = Shared::new(engines);
+        let gates = Shared::new(engines, self.case.repeats);
         let clock = client::copy(&self.clock);
         let browser = client(&gates, None, mode, secrets, &clock);
         let mut lived = false;

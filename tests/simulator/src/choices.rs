@@ -141,7 +141,7 @@ impl World<'_> {
                 }
                 fault(Act::Lose, touches);
                 fault(Act::Miss, Touch::Nothing);
-                if !matches!(parked.call, Call::Delete(_) | Call::Sweep(_)) {
+                if self.case.repeats && !matches!(parked.call, Call::Delete(_) | Call::Sweep(_)) {
                     fault(Act::Deny, touches);
                 }
             }

@@ -167,8 +167,8 @@ impl Client {
         secrets: &[Secret],
         clock: &Clock,
     ) -> Result<Self> {
-        let old = GatedStore::new(gates, process, 0);
-        let new = GatedStore::new(gates, process, 1);
+        let store = |engine| GatedStore::new(gates, process, engine);
+        let (old, new) = (store(0), store(1));
         let storage = match mode {
             Mode::Plain => Storage::from(old),
             Mode::Prepare => Storage::from(Migrating::prepare(old, new)),
@@ -231,7 +231,7 @@ impl Client {
     pub async fn visit(&self, cookie: &str) -> Result<(Seen, Option<Line>)> {
         let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
         let seen = see(&lazy.load().await?, true)?;
-        let headers = self.manager.finish(&lazy, 200).await?;
+        let headers = self.manager.finish(&lazy, 200).await.into_result()?;
         Ok((seen, headers.set_cookie().map(read_line)))
     }
 
@@ -243,7 +243,7 @@ impl Client {
         let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
         let session = lazy.load().await?;
         session.destroy()?;
-        self.manager.finish(&lazy, 200).await.map(drop)
+        self.manager.finish(&lazy, 200).await.into_result().map(drop)
     }
 
     /// Gives the session of this cookie a new id.
@@ -253,7 +253,7 @@ impl Client {
     pub async fn rotate(&self, cookie: &str) -> Result<Option<Line>> {
         let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
         lazy.load().await?.rotate()?;
-        let headers = self.manager.finish(&lazy, 200).await?;
+        let headers = self.manager.finish(&lazy, 200).await.into_result()?;
         Ok(headers.set_cookie().map(read_line))
     }
 
@@ -318,17 +318,11 @@ impl Client {
         let handled = self.handle(request, &session).await;
         let status = handled.as_ref().map_or_else(Error::http_status, |()| request.op.status);
         let finished = self.manager.finish(&lazy, status).await;
-        let failed = handled.err();
-        match (finished, failed) {
-            (Ok(headers), None) => (Outcome::Answered, headers.set_cookie().map(read_line)),
-            (Ok(headers), Some(error)) => {
-                (Outcome::Failed(error.kind()), headers.set_cookie().map(read_line))
-            }
-            (Err(error), failed) => {
-                let headers = self.manager.after_failure(&lazy);
-                let kind = failed.unwrap_or(error).kind();
-                (Outcome::Failed(kind), headers.set_cookie().map(read_line))
-            }
+        let line = finished.set_cookie().map(read_line);
+        let failed = handled.err().map(|error| error.kind());
+        match failed.or_else(|| finished.error().map(Error::kind)) {
+            Some(kind) => (Outcome::Failed(kind), line),
+            None => (Outcome::Answered, line),
         }
     }
 
@@ -395,6 +389,8 @@ impl Client {
                 request.report().claimed = claimed;
             }
             Kind::Remember => session.remember_for(Duration::from_secs(4 * IDLE))?,
+            Kind::Forget => session.forget_on_close()?,
+            Kind::Touch => drop(session.detached().touch().await?),
             Kind::Label => session.set_label(format!("L{number}"))?,
             Kind::Detach => {
                 if let Some(detached) = session.detached().load().await? {

@@ -80,6 +80,8 @@ pub struct Gates {
     pub engines: Vec<Engine>,
     /// The calls that wait, in the order in which they came.
     pub parked: Vec<Parked>,
+    /// Whether the client library repeats writes, and says so.
+    pub repeats: bool,
     /// Counts whatever happens.
     pub activity: u64,
     watch: Option<Waker>,
@@ -98,8 +100,15 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     /// Gates before these engines.
-    pub fn new(engines: Vec<Engine>) -> Self {
-        Self(Arc::new(Mutex::new(Gates { engines, parked: Vec::new(), activity: 0, watch: None, next: 0 })))
+    pub fn new(engines: Vec<Engine>, repeats: bool) -> Self {
+        Self(Arc::new(Mutex::new(Gates {
+            engines,
+            parked: Vec::new(),
+            repeats,
+            activity: 0,
+            watch: None,
+            next: 0,
+        })))
     }
 
     /// The gates.
@@ -384,6 +393,9 @@ impl SessionStore for GatedStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("simulated").with_listing(true).with_durability(Durability::Replicated)
+        Capabilities::new("simulated")
+            .with_listing(true)
+            .with_repeated_writes(self.gates.lock().repeats)
+            .with_durability(Durability::Replicated)
     }
 }

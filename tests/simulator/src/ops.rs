@@ -42,6 +42,8 @@ kinds! {
     Show "show" "reads the messages",
     Claim "claim" "claims the messages",
     Remember "remember" "keeps the session for two days",
+    Forget "forget" "makes the cookie end with the browser",
+    Touch "touch" "keeps the session alive through a detached handle",
     Label "label" "names the session",
     Detach "detach" "inserts a key of its own through a detached handle",
     Sweep "sweep" "sweeps the engine",
@@ -214,6 +216,8 @@ pub struct Case {
     pub modes: Vec<Mode>,
     /// Their secrets.
     pub keys: Keys,
+    /// Whether the engine's client library repeats writes, and says so.
+    pub repeats: bool,
     /// The operations.
     pub ops: Vec<Op>,
 }
@@ -222,7 +226,7 @@ impl Case {
     /// A case over one engine, with as many processes as the operations name.
     pub fn plain(setup: Setup, ops: Vec<Op>) -> Self {
         let processes = ops.iter().map(|op| usize::from(op.process) + 1).max().unwrap_or(1);
-        Self { setup, age: 1, modes: vec![Mode::Plain; processes], keys: Keys::None, ops }
+        Self { setup, age: 1, modes: vec![Mode::Plain; processes], keys: Keys::None, repeats: false, ops }
     }
 
     /// Whether there are two engines.
@@ -263,6 +267,9 @@ impl fmt::Display for Case {
             Keys::Introduced => "+i",
             Keys::Rotating => "+r",
         })?;
+        if self.repeats {
+            f.write_str("+d")?;
+        }
         self.ops.iter().try_for_each(|op| write!(f, " {op}"))
     }
 }
@@ -280,12 +287,17 @@ impl FromStr for Case {
         let setup =
             SETUPS.iter().find(|(_, text)| *text == setup).ok_or_else(|| format!("no setup: {setup}"))?.0;
         let modes = words.next().unwrap_or_default();
-        let (modes, keys) = match modes.split_once('+') {
-            None => (modes, Keys::None),
-            Some((modes, "i")) => (modes, Keys::Introduced),
-            Some((modes, "r")) => (modes, Keys::Rotating),
-            Some((_, other)) => return Err(format!("no secrets: {other}")),
-        };
+        let mut settings = modes.split('+');
+        let modes = settings.next().unwrap_or_default();
+        let (mut keys, mut repeats) = (Keys::None, false);
+        for word in settings {
+            match word {
+                "i" => keys = Keys::Introduced,
+                "r" => keys = Keys::Rotating,
+                "d" => repeats = true,
+                other => return Err(format!("no such setting: {other}")),
+            }
+        }
         let modes = modes
             .chars()
             .map(|mode| match mode {
@@ -295,6 +307,6 @@ impl FromStr for Case {
                 other => Err(format!("no mode: {other}")),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { setup, age, modes, keys, ops: words.map(str::parse).collect::<Result<_, _>>()? })
+        Ok(Self { setup, age, modes, keys, repeats, ops: words.map(str::parse).collect::<Result<_, _>>()? })
     }
 }

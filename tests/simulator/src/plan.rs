@@ -24,7 +24,7 @@ pub fn pairs(setup: Setup, modes: &[Mode]) -> Vec<Case> {
             let from = if setup == Setup::Devices && !second.is_admin() { From::Other } else { From::Jar };
             let second = Op { from, ..Op::new(1, *second) };
             let ops = vec![Op::new(0, *first), second];
-            cases.push(Case { setup, age: 1, modes: modes.to_vec(), keys: Keys::None, ops });
+            cases.push(Case { setup, age: 1, modes: modes.to_vec(), keys: Keys::None, repeats: false, ops });
         }
     }
     cases
@@ -61,5 +61,5 @@ pub fn by_chance(rng: &mut fastrand::Rng) -> (Case, bool) {
     }
     let age = [1, 1, 1, 30, 660, 4_000, 40_000, 60_000][rng.usize(..8)];
     let keys = [Keys::None, Keys::None, Keys::Introduced, Keys::Rotating][rng.usize(..4)];
-    (Case { setup, age, modes, keys, ops }, slow)
+    (Case { setup, age, modes, keys, repeats: rng.u8(..5) == 0, ops }, slow)
 }

@@ -97,7 +97,7 @@ pub fn run(case: &Case, flaw: Flaw, seed: u64, pool: &mut Pool, scheduler: &mut 
 
 impl<'p> World<'p> {
     fn new(case: &'p Case, flaw: Flaw, pool: &'p mut Pool) -> Self {
-        let gates = Shared::new(vec![Engine::new(flaw), Engine::new(flaw)]);
+        let gates = Shared::new(vec![Engine::new(flaw), Engine::new(flaw)], case.repeats);
         let clock = client::clock();
         let processes = case.modes.iter().enumerate().map(|(number, mode)| Process {
             runtime: Some(pool.take()),
