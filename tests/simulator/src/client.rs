@@ -390,6 +390,8 @@ impl Client {
             }
             Kind::Remember => session.remember_for(Duration::from_secs(4 * IDLE))?,
             Kind::Forget => session.forget_on_close()?,
+            // Without a session there is nothing that outlives the request.
+            Kind::Detach | Kind::Touch if session.is_new() => {}
             Kind::Touch => drop(session.detached().touch().await?),
             Kind::Label => session.set_label(format!("L{number}"))?,
             Kind::Detach => {

@@ -349,9 +349,8 @@ impl<'p> World<'p> {
         self.ops[number].responded = Some(self.step);
         let line = lock(&self.ops[number].report).line.clone();
         let jar = match self.ops[number].op.from {
-            From::Jar | From::Two => 0,
+            From::Jar | From::Two | From::Old => 0,
             From::Other => 1,
-            From::Old => return,
             From::Nobody if self.case.setup == Setup::Empty => 0,
             From::Nobody => return,
         };
