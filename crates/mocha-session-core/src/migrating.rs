@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
@@ -24,6 +24,8 @@ const OF_OLD: &str = "old:";
 const OF_NEW: &str = "new:";
 /// Frozen in the old store.
 const OF_FROZEN: &str = "mid:";
+/// Copied to the new store, and maybe still frozen in the old one.
+const OF_COPY: &str = "cpy:";
 
 /// The commit id of the tombstones that this store makes. Those of sessions are random.
 const OURS: u64 = u64::from_be_bytes(*b"migrated");
@@ -33,9 +35,10 @@ const OURS: u64 = u64::from_be_bytes(*b"migrated");
 /// `load` asks the new store, then the old one. A write of what lives in the old store moves it: one
 /// compare-and-set there *freezes* the entry with the value that is to be written, which is the moment it
 /// counts; then the value is created in the new store and the frozen entry is removed. Whoever meets a frozen
-/// entry takes its value for the current one, and writes over it by creating it in the new store. A logout, a
-/// rotation or a revocation of what lives in the old store is one compare-and-set there. So every point is
-/// safe to stop at, and whatever two processes do at once is decided by one compare-and-set.
+/// entry takes its value for the current one, and writes over it by creating it in the new store. The copy says
+/// that the frozen entry may still be there, until a write has seen to it. A logout, a rotation or a revocation
+/// of what lives in the old store is one compare-and-set there. So every point is safe to stop at, and whatever
+/// two processes do at once is decided by one compare-and-set.
 ///
 /// Both must be read by every process before any writes the new one: roll out [`prepare`](Self::prepare) first (it reads
 /// both and writes where a session lives), then [`new`](Self::new). Rolling back goes the same way. Sessions that nobody
@@ -135,19 +138,38 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         expiry: Expiry,
         frozen: &Revision,
     ) -> Result<Option<Revision>> {
-        let Some(revision) = self.new.create(key, value, expiry).await? else { return Ok(None) };
+        let copy = record::mark_copied(value);
+        let Some(revision) = self.new.create(key, &copy, expiry).await? else { return Ok(None) };
+        Ok(Some(match self.clear(key, kind(value), expiry, Some(frozen)).await {
+            Ok(()) => of(OF_NEW, &revision),
+            Err(error) => {
+                tracing::debug!(%error, "a session that was moved is frozen in the old engine until its next write");
+                of(OF_COPY, &revision)
+            }
+        }))
+    }
+
+    /// Removes what is frozen in the old store, after it was copied: it must not come back when the copy ends.
+    async fn clear(
+        &self,
+        key: &StorageKey,
+        kind: Option<Kind>,
+        expiry: Expiry,
+        frozen: Option<&Revision>,
+    ) -> Result<()> {
         // A session's key never comes again. An index's does: there a guard stays in the old store, and keeps
         // a process that looked into the new store before from beginning another index beside this one.
-        let cleared = if kind(value) == Some(Kind::Live) {
-            self.old.delete(key).await.map(drop)
-        } else {
-            let guard = guard(expiry)?;
-            self.old.update(key, &guard, expiry, frozen).await.map(drop)
-        };
-        if let Err(error) = cleared {
-            tracing::debug!(%error, "a session that was moved is frozen in the old engine until it ends");
+        if kind.is_some_and(|kind| kind != Kind::Index) {
+            return self.old.delete(key).await.map(drop);
         }
-        Ok(Some(of(OF_NEW, &revision)))
+        let known = match frozen {
+            Some(frozen) => frozen.clone(),
+            None => match self.old.load(key).await? {
+                Some(stored) if record::thaw(stored.value()).is_some() => stored.into_parts().1,
+                _ => return Ok(()),
+            },
+        };
+        self.old.update(key, &guard(expiry)?, expiry, &known).await.map(drop)
     }
 
     /// What is stored under the key in the new store, but for guards.
@@ -182,8 +204,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
                 UNTIL_REMOVED
             }
         };
-        let now = expiry.at().checked_sub(expiry.ttl()).unwrap_or(SystemTime::UNIX_EPOCH);
-        Expiry::after(expiry.ttl().max(kept), now)
+        remembered(expiry, kept)
     }
 }
 
@@ -238,9 +259,19 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     ) -> Result<Option<Revision>> {
         let ends = kind(value).is_some_and(Kind::is_tombstone);
         match unmarked(expected) {
-            Some((OF_NEW, expected)) => {
-                // What is left in the old store must not come back when the end is forgotten in the new one.
-                let expiry = if ends { self.clear_old(key, expiry).await } else { expiry };
+            Some((mark @ (OF_NEW | OF_COPY), expected)) => {
+                let expiry = match (mark, ends) {
+                    (OF_COPY, true) => self.clear_old(key, expiry).await,
+                    (OF_COPY, false) => {
+                        self.clear(key, kind(value), expiry, None).await.map_err(|error| {
+                            let why = "the old engine still has the session and cannot be reached";
+                            Error::new(ErrorKind::Unavailable, why).with_source(error)
+                        })?;
+                        expiry
+                    }
+                    (_, true) => remembered(expiry, GRACE),
+                    (_, false) => expiry,
+                };
                 let done = self.new.update(key, value, expiry, &expected).await?;
                 Ok(done.map(|revision| of(OF_NEW, &revision)))
             }
@@ -250,8 +281,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             }
             Some((OF_OLD, expected)) => self.carry(key, value, expiry, &expected).await,
             Some(_) if ends => {
-                let now = expiry.at().checked_sub(expiry.ttl()).unwrap_or(SystemTime::UNIX_EPOCH);
-                let done = self.new.create(key, value, Expiry::after(UNTIL_REMOVED, now)).await?;
+                let done = self.new.create(key, value, remembered(expiry, UNTIL_REMOVED)).await?;
                 if done.is_some() {
                     self.clear_old(key, expiry).await;
                 }
@@ -368,14 +398,21 @@ fn shown(mark: &str, stored: Stored) -> Option<Stored> {
     let (value, revision) = stored.into_parts();
     Some(match record::thaw(&value).filter(|_| mark == OF_OLD) {
         Some(thawed) => Stored::new(thawed, of(OF_FROZEN, &revision)),
+        None if mark == OF_NEW && record::is_copied(&value) => Stored::new(value, of(OF_COPY, &revision)),
         None => Stored::new(value, of(mark, &revision)),
     })
+}
+
+/// An end that is remembered at least this long.
+fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
+    let now = expiry.at().checked_sub(expiry.ttl()).unwrap_or(SystemTime::UNIX_EPOCH);
+    Expiry::after(expiry.ttl().max(at_least), now)
 }
 
 fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
     let text = revision.as_str();
     let (mark, rest) =
-        [OF_OLD, OF_NEW, OF_FROZEN].iter().find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
+        [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY].iter().find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
     let revision = match rest.split_at_checked(1)? {
         ("#", number) => Revision::from(number.parse::<u64>().ok()?),
         (_, text) => Revision::from(text.to_owned()),

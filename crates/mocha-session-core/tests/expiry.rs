@@ -157,7 +157,7 @@ async fn remember_for_sticks_up_to_the_ceiling() {
     // A shorter one is taken as well, and a lowered ceiling counts at once.
     app.clock.advance(Duration::from_secs(1));
     assert!(
-        !browser.is_live(&app.process_with(|rules| rules.remember_at_most(Duration::from_secs(1)))).await
+        !browser.is_live(&app.process_with(|rules| rules.idle_timeout(Duration::from_secs(1)).remember_at_most(Duration::from_secs(1)))).await
     );
     let mut short = with_values(&app.manager).await;
     short.request(&app.manager, |session| session.remember_for(MINUTE)).await.unwrap();
@@ -235,7 +235,6 @@ async fn no_lifetime_panics() {
             rules
                 .idle_timeout(forever)
                 .absolute_timeout(forever)
-                .refresh_interval(forever)
                 .remember_at_most(forever)
                 .store_timeout(forever)
         });

@@ -256,11 +256,11 @@ async fn a_full_engine_is_an_error_and_the_session_lives() {
     assert_eq!((error.kind(), error.http_status()), (ErrorKind::Full, 503));
     browser.request(&app.manager, |session| assert_eq!(session.get::<u8>("a").unwrap(), Some(1))).await;
     // Over the limit of the record: nothing is written, and the next request is none the worse.
-    let app = App::with(|rules| rules.max_record_bytes(1000));
+    let app = App::with(|rules| rules.max_record_bytes(1024));
     let browser = with_values(&app).await;
     app.store.reset_calls();
     let error =
-        failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1000)).unwrap()).await;
+        failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1024)).unwrap()).await;
     assert!(error.is_too_large() && error.http_status() == 500);
     assert_eq!(app.store.calls().writes(), 0);
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));

@@ -114,6 +114,7 @@ async fn nothing_to_claim_costs_no_write() {
 
 #[tokio::test]
 async fn nothing_can_be_claimed_from_a_cookie() {
-    let session = Session::in_memory().unwrap();
+    let (_, manager) = App::client_side("a secret of more than 32 bytes: kdU2hs8Qwx");
+    let (_lazy, session) = Browser::new().start(&manager).await;
     assert!(session.flash().claim().await.unwrap_err().is_unsupported());
 }

@@ -78,15 +78,21 @@ async fn reload_of_a_session_that_is_gone_says_so_and_drops_the_changes() {
     assert_eq!(app.store.sessions(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_detached_handle_follows_a_new_and_a_rotated_session_and_sees_a_logout() {
     let app = App::new();
     let mut browser = Browser::new();
     let (lazy, session) = browser.start(&app.manager).await;
     let detached = session.detached();
-    assert!(detached.load().await.unwrap().is_none(), "not stored yet");
     session.insert("a", 1).unwrap();
+    assert!(detached.load().await.unwrap_err().is_conflict(), "it says that it waited for the response");
+    let job = tokio::spawn({
+        let detached = detached.clone();
+        async move { detached.load().await.unwrap().unwrap().get::<u8>("a").unwrap() }
+    });
+    tokio::task::yield_now().await;
     browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
+    assert_eq!(job.await.unwrap(), Some(1), "it waited");
     let job = detached.load().await.unwrap().unwrap();
     job.update("a", |a: Option<u8>| a.unwrap_or(0) + 1).unwrap();
     job.commit().await.unwrap();
