@@ -51,6 +51,7 @@ impl World<'_> {
         if moves {
             wait(&mut self, &clean, 61);
             wait(&mut self, &clean, 11 * 60);
+            wait(&mut self, &clean, 2 * 60 * 60);
         }
         let mut revoked = Vec::new();
         if self.case.setup != Setup::Empty || moves {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod explore;
 pub mod gate;
 pub mod history;
+pub mod hunt;
 pub mod ops;
 pub mod plan;
 pub mod shrink;

@@ -2,7 +2,7 @@
 
 use super::{Check, is_empty, shape};
 use crate::client::{Failure, IDLE, Line};
-use crate::ops::{From, Kind, Setup};
+use crate::ops::{From, Keys, Kind, Setup};
 
 impl Check<'_> {
     pub(super) fn responses(&self) {
@@ -38,6 +38,10 @@ impl Check<'_> {
             if superseded && !login && one && !history.jumped && record.report.line.is_some() {
                 let seen = format!("operation {}: {:?}", number + 1, shape(record.report.line.as_ref()));
                 self.break_("a superseded request sends no cookie line", seen);
+            }
+            let mere = matches!(kind, Kind::Read | Kind::Show | Kind::Touch) && record.op.status == 304;
+            if mere && record.report.line.is_some() && history.case.keys == Keys::None {
+                self.break_("a 304 brings no cookie line", format!("operation {}", number + 1));
             }
             if let Some(Line::Set(value, Some(age))) = &record.report.line {
                 let told = record.finished_at + age * 1_000;

@@ -2,6 +2,7 @@
 
 use super::{Check, Root, mark};
 use crate::client::Seen;
+use crate::history::Record;
 use crate::ops::{From, Kind};
 
 impl Check<'_> {
@@ -31,6 +32,18 @@ impl Check<'_> {
                 if self.is_live(later, value) && before.is_none() {
                     self.break_("what is dead stays dead", format!("cookie {at} is alive again"));
                 }
+            }
+        }
+        // Only a request that began to write in time may have moved the deadline.
+        for (at, issue) in self.history.issued.iter().enumerate().filter(|(_, issue)| issue.by.is_none()) {
+            let mut users = self.history.records.iter().filter(|record| record.brought(&issue.value));
+            let expired = users.clone().any(Record::was_live)
+                && users.all(|record| {
+                    let loaded = record.report.loaded.as_ref().map_or(0, |loaded| loaded.expires);
+                    loaded < record.finished_at
+                });
+            if expired && self.quiet() && self.is_live(0, &issue.value) {
+                self.break_("what has expired is not revived", format!("cookie {at}"));
             }
         }
         // A migration keeps tombstones for longer than any session may live.
