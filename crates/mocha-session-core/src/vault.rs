@@ -49,7 +49,11 @@ pub(crate) enum Found {
     Record(Version, Bytes),
     /// Bytes that are not a record of this version, and why. `damaged` where no other version, and no
     /// other mode of this one, could read them either.
-    Unreadable { revision: Revision, damaged: bool, error: Error },
+    Unreadable {
+        revision: Revision,
+        damaged: bool,
+        error: Error,
+    },
 }
 
 impl Found {
@@ -296,11 +300,11 @@ impl Vault {
         };
         if let Found::Record(version, record) = &found
             && version.header.commits.contains(&commit)
+            && !mutant("an own commit is not recognised")
         {
             return Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())));
         }
         match self.unexpired(found) {
-            && !mutant("an own commit is not recognised")
             Found::Record(version, _) if lost && version.revision == base.revision => Ok(Attempt::Open),
             // What replaced the base does not remember it: too many commits have passed to know whether
             // ours was among them.

@@ -1,15 +1,17 @@
 //! Extractors for axum handlers.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use mocha_session_core as core;
 
 use crate::error::Error;
-use crate::layer::Scoped;
+use crate::sessions::{Entry, Sessions};
 
 /// The request's session, loaded.
 ///
@@ -60,9 +62,9 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy().load().await {
+        match scoped.lazy.load().await {
             Ok(session) => Ok(Self(session, PhantomData)),
-            Err(error) => Err(Error::shaped(error, scoped.shared)),
+            Err(error) => Err(Error::of_layer(error, Arc::clone(&scoped.shared))),
         }
     }
 }
@@ -72,9 +74,9 @@ impl<S: 'static, T: Sync> OptionalFromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Option<Self>, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy().load_existing().await {
+        match scoped.lazy.load_existing().await {
             Ok(session) => Ok(session.map(|session| Self(session, PhantomData))),
-            Err(error) => Err(Error::shaped(error, scoped.shared)),
+            Err(error) => Err(Error::of_layer(error, Arc::clone(&scoped.shared))),
         }
     }
 }
@@ -128,7 +130,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for LazySession<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
-        scoped::<S>(parts).map(|scoped| Self(scoped.lazy().clone(), PhantomData))
+        scoped::<S>(parts).map(|scoped| Self(scoped.lazy.clone(), PhantomData))
     }
 }
 
@@ -184,11 +186,14 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Flash<S> {
 }
 
 /// What the layer left, for any of the extractors.
-fn scoped<S: 'static>(parts: &Parts) -> Result<Scoped<S>, Error> {
-    parts.extensions.get::<Scoped<S>>().cloned().ok_or_else(|| {
-        Error::from(core::Error::new(
-            core::ErrorKind::InvalidConfig,
-            "this route has no session: put a SessionLayer (of this scope) around it with Router::layer",
-        ))
+fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
+    let sessions = parts.extensions.get::<Sessions>();
+    sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
+        let scope = std::any::type_name::<S>();
+        let why = format!(
+            "this route has no session of scope `{scope}`; call `Router::layer` with a `SessionLayer<{scope}>`, after \
+             the route was added"
+        );
+        Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
     })
 }

@@ -115,7 +115,8 @@ impl Index {
 
     /// The session that was not used for the longest time, other than this one.
     pub(super) fn least_used(&self, but: u64) -> Option<usize> {
-        let others = self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
+        let others =
+            self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
         others.min_by_key(|(_, entry)| entry.used).map(|(at, _)| at)
     }
 
@@ -157,10 +158,10 @@ impl Entry {
             return false;
         }
         let mut alive = vec![from];
-        self.locations.retain(|known| {
         if mutant("a rotation drops the key it comes from") {
             self.locations.clear();
         }
+        self.locations.retain(|known| {
             let kept = known.key == from || known.from.is_some_and(|from| alive.contains(&from));
             if kept {
                 alive.push(known.key);

@@ -39,16 +39,16 @@ pub(crate) enum Change {
         now: u64,
     },
     Push(Box<Message>, Caps),
-    SetData(Text, FlashId, Encoded),
+    SetData(Text, FlashId, Encoded, Caps),
     Drop(Vec<FlashId>),
     /// Remove these, and say which of them were there: they are the caller's alone.
     Claim(Vec<FlashId>, Arc<Mutex<Vec<FlashId>>>),
 }
 
-/// How much flash may wait.
+/// How much flash may wait, messages and data together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
-    pub(crate) messages: usize,
+    pub(crate) items: usize,
     pub(crate) bytes: usize,
 }
 
@@ -94,9 +94,11 @@ impl Change {
                 content.owner = Some(Owner { name: owner.clone(), handle });
             }
             Self::Push(message, caps) => {
-                content.flash.push(Message::clone(message), caps.messages, caps.bytes);
+                content.flash.push(Message::clone(message), *caps);
             }
-            Self::SetData(slot, id, value) => content.flash.set_data(slot, *id, value.clone()),
+            Self::SetData(slot, id, value, caps) => {
+                content.flash.set_data(slot, *id, value.clone(), *caps);
+            }
             Self::Drop(_) if mutant("showing consumes everything") => content.flash.keep_ids(&[]),
             Self::Drop(ids) => content.flash.drop_ids(ids),
             Self::Claim(ids, got) => {
@@ -144,7 +146,7 @@ pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
     log.iter()
         .filter_map(|change| match change {
             Change::Push(message, _) => Some(message.id()),
-            Change::SetData(_, id, _) => Some(*id),
+            Change::SetData(_, id, ..) => Some(*id),
             _ => None,
         })
         .collect()
@@ -158,8 +160,8 @@ pub(crate) fn logs_in(log: &[Change]) -> bool {
 /// Whether the log hands something out that must not be lost in silence: a value that was taken, messages
 /// that were claimed, a login that the user was told of.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
-    !mutant("what is dropped is dropped in silence")
-        && log
-            .iter()
-            .any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
+    if mutant("what is dropped is dropped in silence") {
+        return false;
+    }
+    log.iter().any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
 }

@@ -7,6 +7,7 @@ use super::doubt::Doubt;
 use super::identity;
 use super::load::reopen;
 use super::state::{Base, Doomed, Line, Stored, gone};
+use crate::client::ClientSide;
 use crate::content::Content;
 use crate::ending::End;
 use crate::error::{Error, ErrorKind, Result};
@@ -423,9 +424,8 @@ fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     if deadline.is_none() {
         begun(&mut next, &job.log, now);
     }
-    let unchanged = |base, content, line| {
-        Ok(Outcome::Committed(Committed { base, content, line, superseded: false }))
-    };
+    let unchanged =
+        |base, content, line| Ok(Outcome::Committed(Committed { base, content, line, superseded: false }));
     if next.is_empty() {
         let line = job.line.take().or(deadline.map(|_| Line::Remove));
         return unchanged(None, next, line);
@@ -439,8 +439,40 @@ fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     }
     let deadline = shared.policy.deadline(&next);
     let told = shared.policy.told(&next, deadline);
-    let line = Line::Sealed(client.seal(&next, deadline, now)?, told);
+    let line = Line::Sealed(seal_fitting(client, &mut next, &job.log, deadline, now)?, told);
     unchanged(Some(Base::Client { deadline }), next, Some(line))
+}
+
+/// Seals a client-side session. Where the cookie would be too large, the oldest flash is dropped until it fits: a visitor
+/// who never sees a page that shows it must not be locked out by it. What this request pushed last stays.
+fn seal_fitting(
+    client: &ClientSide,
+    next: &mut Arc<Content>,
+    log: &[Change],
+    deadline: u64,
+    now: u64,
+) -> Result<String> {
+    let newest = change::pushed_ids(log).last().copied();
+    let mut dropped = 0_usize;
+    loop {
+        match client.seal(next, deadline, now) {
+            Err(error) if error.is_too_large() => {
+                if !Arc::make_mut(next).flash.drop_oldest(newest) {
+                    return Err(error);
+                }
+                dropped += 1;
+            }
+            sealed => {
+                if dropped > 0 {
+                    tracing::warn!(
+                        dropped,
+                        "the cookie has no room for all flash that waits; the oldest was dropped"
+                    );
+                }
+                return sealed;
+            }
+        }
+    }
 }
 
 /// A session begins at its first write, unless a login says when.
