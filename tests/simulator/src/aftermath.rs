@@ -12,7 +12,11 @@ use crate::world::{Cookie, World, client, lock, secrets};
 impl World<'_> {
     /// What the browsers, the owners and the engines look like in the end, and later.
     pub(crate) fn close(mut self) -> History {
-        self.gates.lock().parked.retain(|parked| !parked.orphan);
+        let writes = {
+            let mut gates = self.gates.lock();
+            gates.parked.retain(|parked| !parked.orphan);
+            std::mem::take(&mut gates.writes)
+        };
         let mut later = Vec::new();
         let values: Vec<String> = self.issued.iter().map(|issue| issue.value.clone()).collect();
         let mode = if self.case.migrates() { Mode::New } else { Mode::Plain };
@@ -84,6 +88,7 @@ impl World<'_> {
             later,
             dropped,
             revoke_failed: revoked,
+            writes,
             left,
             faults: self.faults,
             jumped: self.jumped,

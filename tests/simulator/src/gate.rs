@@ -82,6 +82,8 @@ pub struct Gates {
     pub parked: Vec<Parked>,
     /// Whether the client library repeats writes, and says so.
     pub repeats: bool,
+    /// Which process wrote what, in order: the writes that were done.
+    pub writes: Vec<(u8, u8, StorageKey)>,
     /// Counts whatever happens.
     pub activity: u64,
     watch: Option<Waker>,
@@ -104,6 +106,7 @@ impl Shared {
         Self(Arc::new(Mutex::new(Gates {
             engines,
             parked: Vec::new(),
+            writes: Vec::new(),
             repeats,
             activity: 0,
             watch: None,
@@ -157,6 +160,9 @@ impl Gates {
     pub fn execute(&mut self, at: usize) {
         let (engine, call) = (self.parked[at].engine, self.parked[at].call.clone());
         let answer = self.perform(engine, &call);
+        if let (Answer::Written(Some(_)), Some(key)) = (&answer, call.key()) {
+            self.writes.push((self.parked[at].process, engine, *key));
+        }
         let parked = &mut self.parked[at];
         parked.executed = true;
         parked.answer = Some(Ok(answer));

@@ -1,5 +1,7 @@
 //! What a run looked like from outside.
 
+use mocha_session_core::store::StorageKey;
+
 use crate::client::{Failure, Report, Seen};
 use crate::ops::{Case, Op};
 use crate::text::Step;
@@ -70,6 +72,8 @@ pub struct History {
     pub dropped: bool,
     /// Final revocations that failed.
     pub revoke_failed: Vec<Failure>,
+    /// Which process wrote what to which engine, in order.
+    pub writes: Vec<(u8, u8, StorageKey)>,
     /// How many entries the engines keep after everything was ended and has expired.
     pub left: usize,
     /// How many faults there were.

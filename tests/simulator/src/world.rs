@@ -381,7 +381,10 @@ impl<'p> World<'p> {
         let gates = &self.gates;
         let own = || {
             let gates = gates.lock();
-            gates.parked.iter().any(|parked| !parked.orphan && usize::from(parked.process) == number)
+            let own = gates.parked.iter();
+            let mut own = own.filter(|parked| !parked.orphan && usize::from(parked.process) == number);
+            let handlers = own.clone().any(|parked| matches!(parked.call, Call::Handler(_)));
+            (own.any(|parked| !matches!(parked.call, Call::Handler(_))), handlers)
         };
         let hangs = runtime.block_on(async {
             loop {
@@ -391,11 +394,14 @@ impl<'p> World<'p> {
                 if gates.lock().activity != before {
                     continue;
                 }
-                if own() || tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0 {
+                let (calls, handlers) = own();
+                if calls || tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0 {
                     return false;
                 }
-                // Somebody sleeps: the paused time goes on to when that one wakes.
-                let mut dog = pin!(tokio::time::sleep(Duration::from_secs(HANGS)));
+                // Somebody sleeps: the paused time goes on to when that one wakes. Pauses are short, and who waits
+                // for a handler may wait for longer.
+                let patience = if handlers { Duration::from_secs(1) } else { Duration::from_secs(HANGS) };
+                let mut dog = pin!(tokio::time::sleep(patience));
                 let woken = poll_fn(|cx| {
                     let mut gates = gates.lock();
                     if gates.activity != before {
@@ -409,7 +415,7 @@ impl<'p> World<'p> {
                     dog.as_mut().poll(cx).map(|()| false)
                 });
                 if !woken.await {
-                    return tokio::runtime::Handle::current().metrics().num_alive_tasks() != 0;
+                    return !handlers && tokio::runtime::Handle::current().metrics().num_alive_tasks() != 0;
                 }
             }
         });

@@ -14,6 +14,8 @@ impl Check<'_> {
                     Failure::Gone => {
                         self.disturbed(number) || history.jumped || self.any_empties() || !record.was_live()
                     }
+                    // Where writes may be repeated it is not always known which were done.
+                    Failure::Ambiguous => history.case.repeats,
                     Failure::Conflict => matches!(kind, Kind::Take | Kind::TakeCommit),
                     // A user who is nobody any more has no others.
                     Failure::InvalidInput => kind == Kind::Others,
@@ -71,6 +73,15 @@ impl Check<'_> {
         }
     }
 
+    /// Whether a process wrote something that another process wrote over.
+    fn wrote_before(&self, first: u8, second: u8) -> bool {
+        let writes = &self.history.writes;
+        writes.iter().enumerate().any(|(at, (process, engine, key))| {
+            let over = |(by, on, what): &(u8, u8, _)| by == &second && on == engine && what == key;
+            process == &first && writes[at + 1..].iter().any(over)
+        })
+    }
+
     pub(super) fn browsers(&self) {
         let history = self.history;
         let asked = history.records.iter().any(|record| {
@@ -78,6 +89,15 @@ impl Check<'_> {
             kind.ends() || kind.revokes() || matches!(kind, Kind::LoginOther | Kind::Clear)
         });
         if !self.quiet() || history.jumped || history.reordered || asked {
+            return;
+        }
+        // What was written before the id changed may be answered after it.
+        let overtaken = history.records.iter().any(|record| {
+            let told = matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
+            let movers = history.records.iter().filter(|other| other.op.kind.moves());
+            told && movers.clone().any(|mover| self.wrote_before(record.op.process, mover.op.process))
+        });
+        if overtaken {
             return;
         }
         // A tombstone lies for a minute; after that an old cookie is anybody's.
