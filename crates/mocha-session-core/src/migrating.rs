@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutant;
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
@@ -111,6 +112,11 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
+        if mutant("a move does not freeze") {
+            let created = self.new.create(key, value, expiry).await?;
+            self.old.delete(key).await?;
+            return Ok(created.map(|revision| of(OF_NEW, &revision)));
+        }
         match self.old.update(key, &record::freeze(value), expiry, expected).await? {
             Some(frozen) => Ok(Some(self.thaw(key, value, expiry, &frozen).await)),
             None => Ok(None),

@@ -11,6 +11,7 @@ use crate::content::Content;
 use crate::ending::End;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manager::{Backend, Shared};
+use crate::mutant;
 use crate::owners::Location;
 use crate::policy::EMPTIED;
 use crate::queue::Turn;
@@ -271,7 +272,8 @@ async fn write(
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
         let now = vault.now();
         // Checked before each write: what expired meanwhile is not revived.
-        if shared.policy.effective(base, version.header.deadline) <= now {
+        let expired = shared.policy.effective(base, version.header.deadline) <= now;
+        if expired && !mutant("a commit revives what expired") {
             // Unless another request has kept it alive since it was loaded.
             match vault.look(&stored.place.key).await?.live()? {
                 Some((later, record)) if later.revision != version.revision => {
@@ -284,7 +286,7 @@ async fn write(
         }
         let mut next = match edit.view.take().filter(|_| reloaded.is_none()) {
             Some(view) => view,
-            None if edit.log.is_empty() => Arc::clone(base),
+            None if edit.log.is_empty() || mutant("a conflict drops the changes") => Arc::clone(base),
             None => Arc::new(change::replay(base, edit.log)?),
         };
         let refresh = shared.policy.wants_refresh(base, version.header.deadline, now)
@@ -408,6 +410,9 @@ async fn keep_listed(
     deadline: u64,
 ) -> Result<bool> {
     let Some(owner) = base.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
+    if mutant("a refresh is not listed") {
+        return Ok(true);
+    }
     let key = stored.place.key;
     let to = Location { key, from: None, until: deadline };
     let label = base.label.as_ref();

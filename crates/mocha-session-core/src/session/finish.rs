@@ -15,6 +15,7 @@ use crate::content::{Content, UNTIL_CLOSED};
 use crate::error::{Error, Result};
 use crate::headers::{HeaderChanges, HeaderSink};
 use crate::manager::{Backend, Shared};
+use crate::mutant;
 use crate::registry::BoxFuture;
 
 /// The end of a request's session: a future that commits what the response confirms.
@@ -186,12 +187,17 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
 /// Whether a response of this status says that its handler did its work. 408 is what a layer answers that
 /// has cut the handler off.
 fn commits(shared: &Shared, status: u16) -> bool {
-    (status < 500 && status != 408) || shared.policy.commit_on_server_error
+    (status < 500 && (status != 408 || mutant("a response that timed out commits")))
+        || shared.policy.commit_on_server_error
 }
 
 /// Whether the user who gets a response of this status sees what it says.
 fn shows_messages(status: u16) -> bool {
-    !(matches!(status, 204 | 205 | 408) || status < 200 || (300..400).contains(&status) || status >= 500)
+    !(matches!(status, 204 | 205 | 408) || status < 200 || is_redirect(status) || status >= 500)
+}
+
+fn is_redirect(status: u16) -> bool {
+    (300..400).contains(&status) && !mutant("a redirect shows")
 }
 
 /// Commits now. Runs to its end even when the caller goes away.
@@ -375,7 +381,7 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
         (base, Arc::clone(&state.view), state.stale_cookie)
     };
     // A cached response is not the place for a mere refresh: its client is told by another one.
-    let tells = inner.tells && status != 304;
+    let tells = inner.tells && (status != 304 || mutant("a 304 tells"));
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, queues }, Base::Stored(stored)) => {
             let Some(turn) = queues.turn_now(stored.place.key) else { return Ok(()) };

@@ -13,6 +13,7 @@ use crate::ending::{By, End, end, end_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
+use crate::mutant;
 use crate::owners::{Arrival, Entered, Location, Seen};
 use crate::queue::Turn;
 use crate::record::{CommitId, Header, Kind};
@@ -209,7 +210,9 @@ async fn rotate_to(
             }
             Draft::tombstone(Kind::Moved(written.0.place.key), now, tombstone)
         };
-        let Some(expected) = &version else { return Ok(Rotated::Won) };
+        let Some(expected) = version.as_ref().filter(|_| !mutant("the old id stays")) else {
+            return Ok(Rotated::Won);
+        };
         match vault.replace(&old.place, expected, commit, draft).await {
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
@@ -393,6 +396,7 @@ async fn enter(
     login: Option<&Login>,
 ) -> Result<Entered> {
     match new.1.owner.as_ref().filter(|owner| owner.handle != 0) {
+        Some(_) if mutant("a new id is not listed") => Ok(Entered::Listed),
         Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, login)).await,
         None => Ok(Entered::Listed),
     }
@@ -431,6 +435,10 @@ async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
     let known = Some(stored.version.clone());
     let ended = end(vault, stored.place.key, known, By::Others, shared.policy.tombstone).await;
     let dropped = match (ended, content.owner.as_ref().filter(|owner| owner.handle != 0)) {
+        (Ok(_), Some(owner)) if mutant("a lost rotation drops its entry") => {
+            forget(shared, vault, owner).await;
+            Ok(())
+        }
         (Ok(_), Some(owner)) => Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await,
         (ended, _) => ended.map(drop),
     };
