@@ -35,7 +35,7 @@ async fn an_index_that_outgrows_a_records_limit_or_the_engines_makes_room_by_the
         let mut browsers = Vec::new();
         for day in 0..40 {
             app.clock.advance(DAY);
-            let (owner, headers) = daily.request_status(&manager, 200, Session::owner).await;
+            let (owner, headers) = daily.request_status(&manager, 200, |session| session.owner()).await;
             assert!(owner.is_some(), "day {day}: used daily, and revoked {headers:?}");
             let mut browser = Browser::new();
             browser

@@ -161,9 +161,11 @@ async fn after_seventeen_rotations_that_failed_at_their_last_write_the_index_sti
         for _ in 0..17 {
             let (lazy, session) = browser.start(&app.manager).await;
             session.rotate().unwrap();
-            // Its first update is the index'. A timeout is tried once more.
+            // Its first update is the index'. A timeout is tried once more, after the successor was written anew;
+            // after the others the successor is to be discarded, which fails as well.
             app.store.on("update", 1, Fault::Fail(kind));
-            app.store.on("update", 2, Fault::Fail(kind));
+            let second = if kind == ErrorKind::Timeout { 3 } else { 2 };
+            app.store.on("update", second, Fault::Fail(kind));
             let done = app.manager.finish(&lazy, 200).await;
             assert!(done.error().is_some());
             app.store.repair();
