@@ -17,7 +17,7 @@ use mocha_session_core::{
 use support::{Browser, Fault, ScriptedStore, finish_in_background, listed, logged_in};
 
 /// So many orders of the store's calls are tried of each.
-const ORDERS: u64 = 400;
+const ORDERS: u64 = 200;
 
 /// Two engines, under processes of every stage of the way from one to the other.
 struct Two {

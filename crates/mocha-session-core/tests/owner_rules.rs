@@ -289,3 +289,83 @@ async fn a_relogin_that_fails_half_way_leaves_the_old_session_covered_for_its_wh
         all_are_found_and_end(&app, &app.manager, 2).await;
     }
 }
+
+/// A login of alice whose index was read, and whose session is about to be stored.
+async fn login_under_way(
+    app: &App,
+) -> (
+    support::Gatekeeper,
+    tokio::task::JoinHandle<mocha_session_core::Result<mocha_session_core::HeaderChanges>>,
+) {
+    let manager = app.other_process();
+    let (lazy, session) = Browser::new().start(&manager).await;
+    session.login("alice").unwrap();
+    let mut paused = app.store.pause("create", 0);
+    let logging_in = support::finish_in_background(&manager, lazy);
+    paused.arrived().await;
+    (paused, logging_in)
+}
+
+#[tokio::test]
+async fn only_log_out_everywhere_refuses_a_login_that_is_under_way() {
+    for known in [0, 1] {
+        for meanwhile in ["login", "logout", "revoke", "evict", "revoke_others", "revoke_all"] {
+            let app = App::new();
+            let mut before = Browser::new();
+            for _ in 0..known {
+                before = logged_in(&app.manager, "alice").await;
+            }
+            if known == 0 && matches!(meanwhile, "logout" | "revoke" | "revoke_others") {
+                continue;
+            }
+            let (mut paused, logging_in) = login_under_way(&app).await;
+            match meanwhile {
+                "login" => drop(logged_in(&app.manager, "alice").await),
+                "logout" => before.request(&app.manager, |session| session.destroy()).await.unwrap(),
+                "evict" => app.store.evict(4),
+                "revoke_all" => drop(app.manager.revoke_all("alice").await.unwrap()),
+                _ => {
+                    let session = before.open(&app.manager).load().await.unwrap();
+                    if meanwhile == "revoke" {
+                        app.manager.revoke("alice", session.handle().unwrap()).await.unwrap();
+                    } else {
+                        app.manager.revoke_others(&session).await.unwrap();
+                    }
+                }
+            }
+            paused.release();
+            let refused = matches!(meanwhile, "revoke_all" | "revoke_others");
+            match logging_in.await.unwrap() {
+                Ok(_) => assert!(!refused, "{meanwhile} {known}"),
+                Err(error) => assert!(refused && error.http_status() == 409, "{meanwhile} {known}: {error}"),
+            }
+            if meanwhile != "evict" {
+                assert_eq!(listed(&app.manager, "alice").await, app.store.sessions(), "{meanwhile} {known}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_lost_its_session_gets_a_handle_of_its_own() {
+    for ends in [false, true] {
+        let app = App::new();
+        let mut browser = logged_in(&app.manager, "alice").await;
+        let first = browser.open(&app.manager).load().await.unwrap().handle().unwrap();
+        let mut late = browser.clone();
+        let (lazy, session) = late.start(&app.manager).await;
+        session.login("alice").unwrap();
+        let other: fn(&Session) = if ends {
+            |session| session.destroy().unwrap()
+        } else {
+            |session| session.login("alice").unwrap()
+        };
+        browser.request(&app.manager, other).await;
+        late.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
+        let second = late.open(&app.manager).load().await.unwrap().handle().unwrap();
+        assert_ne!(first, second, "{ends}");
+        assert!(app.manager.revoke("alice", second).await.unwrap());
+        assert!(!late.is_live(&app.manager).await);
+        assert_eq!(browser.is_live(&app.manager).await, !ends, "the other is not ended with it");
+    }
+}
