@@ -79,17 +79,23 @@ pub(crate) fn works(command: &mut Command) -> bool {
 /// Where a program is: on the path, or where Debian keeps servers, which no path leads to.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-    let mut postgresql: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    on_path.or_else(|| find_under(Path::new("/"), program))
+}
+
+/// Where a program is in a system whose root is this folder.
+pub(crate) fn find_under(root: &Path, program: &str) -> Option<PathBuf> {
+    let mut postgresql: Vec<(u32, PathBuf)> = std::fs::read_dir(root.join("usr/lib/postgresql"))
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     postgresql.sort();
-    folders.extend(postgresql.into_iter().rev().map(|(_, folder)| folder));
-    folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+    // Those first: what Debian has of them in usr/bin is a script that looks for them.
+    let newest_first = postgresql.into_iter().rev().map(|(_, folder)| folder);
+    let others = ["usr/local/sbin", "usr/sbin", "usr/bin"].map(|folder| root.join(folder));
+    newest_first.chain(others).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// A command for a program that was found, or the sentence that it wasn't.
