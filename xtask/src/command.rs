@@ -103,6 +103,18 @@ pub(crate) fn program(name: &str) -> Result<Command> {
     Ok(Command::new(find(name).ok_or_else(|| format!("{name} is not installed"))?))
 }
 
+/// The version that a program says it has.
+pub(crate) fn version(program: &mut Command) -> Result<String> {
+    let says = read(program.arg("--version"))?;
+    Ok(first_version(&says).ok_or_else(|| format!("no version in `{}`", says.trim()))?.to_owned())
+}
+
+/// The first number with a point in it.
+fn first_version(says: &str) -> Option<&str> {
+    let numbers = says.split(|sign: char| !sign.is_ascii_digit() && sign != '.');
+    numbers.map(|number| number.trim_matches('.')).find(|number| number.contains('.'))
+}
+
 /// The last lines of a text.
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
@@ -138,6 +150,20 @@ mod tests {
     fn what_is_not_installed_is_said_by_name() {
         assert!(find("sh").is_some());
         assert_eq!(program("no-such-program").unwrap_err().to_string(), "no-such-program is not installed");
+    }
+
+    #[test]
+    fn programs_say_their_version_in_many_words() {
+        for (says, is) in [
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", "7.0.15"),
+            ("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "15.14"),
+            ("/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", "9.7.4"),
+            ("mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu", "10.11.14"),
+            ("valgrind-3.19.0", "3.19.0"),
+        ] {
+            assert_eq!(first_version(says), Some(is));
+        }
+        assert_eq!(first_version("no 1 version."), None);
     }
 
     #[test]
