@@ -39,7 +39,9 @@ impl Python {
             if python().is_none() && can_install() {
                 debian(&["python3-venv"])?;
             }
-            let maker = python().ok_or("no python3 that can make a virtual environment")?;
+            let maker = python().ok_or_else(|| {
+                format!("no python3 makes virtual environments here; {}", advice(&["python3-venv"]))
+            })?;
             command::read(Command::new(maker).args(["-m", "venv"]).arg(folder))?;
             let mut pip = Command::new(folder.join(&programs[0]));
             pip.args(["-m", "pip", "install", "--quiet", "--no-input"]);
