@@ -17,5 +17,5 @@ async fn open(variable: &str) -> Option<MemcacheStore> {
     Some(MemcacheStore::connect(&url).await.unwrap_or_else(|error| panic!("{variable}: {error}")))
 }
 
-suite!(memcached_1_6, one);
-suite!(memcached_1_6_three, three);
+suite!(on_one_server, one);
+suite!(on_three_servers, three);

@@ -46,10 +46,10 @@ async fn valkey() -> Option<Arc<dyn SessionStore>> {
     open(&engine_url("MOCHA_TEST_VALKEY_URL")?).await
 }
 
-suite!(redis_7_0, plain);
-suite!(redis_7_0_unix, unix);
-suite!(redis_7_0_tls_acl, tls);
-suite!(redis_7_0_mtls, mtls);
-suite!(redis_7_0_cluster, cluster);
-suite!(redis_7_0_sentinel, sentinel);
 suite!(valkey_8_1, valkey);
+suite!(redis_plain, plain);
+suite!(redis_unix, unix);
+suite!(redis_tls_acl, tls);
+suite!(redis_mtls, mtls);
+suite!(redis_cluster, cluster);
+suite!(redis_sentinel, sentinel);
