@@ -4,6 +4,7 @@ mod capabilities;
 mod failure;
 mod forward;
 mod key;
+pub mod objects;
 mod types;
 
 pub use async_trait::async_trait;
