@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use aws_sdk_s3::Client;
 use mocha_session_core::store::objects::{
     Condition, Head, Listed, Object, ObjectClient, ObjectStore, Outcome, Page, too_large,
 };
@@ -56,6 +56,9 @@ impl Bucket {
                 Ok(_) => return Ok(()),
                 Err(failure) if error::is_absent(&failure) => return Ok(()),
                 Err(failure) if create && error::is_without_bucket(&failure) => {}
+                Err(failure) if error::is_without_bucket(&failure) => {
+                    return Err(error::explain(Effect::Read, &failure));
+                }
                 // Tried again, and explained, as any read.
                 Err(_) => return objects.ping().await,
             }
@@ -68,7 +71,8 @@ impl Bucket {
                         .build(),
                 ),
             };
-            let request = self.client.create_bucket().bucket(&self.name).set_create_bucket_configuration(place);
+            let request =
+                self.client.create_bucket().bucket(&self.name).set_create_bucket_configuration(place);
             match request.send().await {
                 Ok(_) => {}
                 Err(failure) => match aws_sdk_s3::error::ProvideErrorMetadata::code(&failure) {

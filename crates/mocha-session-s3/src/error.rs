@@ -52,10 +52,9 @@ pub(crate) fn of_write<T, E: ProvideErrorMetadata>(failure: &CallError<E>) -> Re
 pub(crate) fn explain<E: ProvideErrorMetadata>(effect: Effect, failure: &CallError<E>) -> Error {
     let (failure, why) = match failure {
         SdkError::TimeoutError(_) => (TimedOut, "no answer in time".to_owned()),
-        SdkError::DispatchFailure(failure) => failure.as_connector_error().map_or_else(
-            || (Unanswered, "the connection failed".to_owned()),
-            dispatched,
-        ),
+        SdkError::DispatchFailure(failure) => failure
+            .as_connector_error()
+            .map_or_else(|| (Unanswered, "the connection failed".to_owned()), dispatched),
         SdkError::ServiceError(answer) => answered(answer.raw(), failure.code()),
         SdkError::ResponseError(_) => {
             (Unanswered, "the answer cannot be read; is it an S3 endpoint?".to_owned())

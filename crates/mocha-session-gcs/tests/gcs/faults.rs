@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mocha_session_core::ErrorKind;
-use mocha_session_core::store::{Expiry, SessionStore, Stored};
-use mocha_session_gcs_double::{Double, Fault, Operation};
+use mocha_session_core::store::{Expiry, KeySpace, SessionStore, Stored};
+use mocha_session_gcs::GcsStore;
+use mocha_session_gcs::google_cloud_storage::client::{Storage, StorageControl};
+use mocha_session_gcs_double::{BUCKET, Double, Fault, Operation};
 
 use crate::common::{hour, key, lanes, open, shown};
 use crate::{every_call, value};
@@ -84,51 +86,127 @@ async fn reads_are_tried_three_times_and_then_an_error() {
         }
         let error = store.load(&key).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{lane}: {error}");
-        assert!(shown(&error).starts_with("gcs: load: "), "{error}");
+        shown(&error);
     }
 }
 
 #[tokio::test]
-async fn refused_for_now_is_unavailable_and_nothing_was_done() {
+async fn a_write_that_is_refused_for_now_is_repeated_within_the_deadline() {
     let double = Double::start().await;
     for (number, (lane, url)) in (1..).zip(lanes(&double)) {
         let (store, key) = (open(&url).await.unwrap(), key(number));
+        let before = double.calls(Operation::Write);
+        for _ in 0..2 {
+            double.inject(Operation::Write, Fault::Status(429));
+        }
+        let first = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+        assert_eq!(double.calls(Operation::Write), before + 3, "{lane}");
         double.inject(Operation::Write, Fault::Status(429));
-        let error = store.create(&key, b"one", hour()).await.unwrap_err();
+        assert!(store.update(&key, b"two", hour(), &first).await.unwrap().is_some(), "{lane}");
+        double.inject(Operation::Delete, Fault::Status(429));
+        assert!(store.delete(&key).await.unwrap(), "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn refused_for_longer_than_the_deadline_is_unavailable_and_nothing_was_done() {
+    for number in [0, 1] {
+        let double = Double::start().await;
+        let (lane, url) = lanes(&double)[number].clone();
+        let store = open(&url).await.unwrap().with_deadline(Duration::from_secs(1));
+        for _ in 0..100 {
+            double.inject(Operation::Write, Fault::Status(429));
+        }
+        let error = store.create(&key(1), b"one", hour()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{lane}");
         assert!(!error.is_ambiguous() && error.to_string().contains("429"), "{lane}: {error}");
-        assert!(store.load(&key).await.unwrap().is_none());
+        assert!(double.calls(Operation::Write) < 20, "{lane}: with pauses between them");
+        assert!(store.load(&key(1)).await.unwrap().is_none());
     }
 }
 
 #[tokio::test]
 async fn hanging_is_bounded() {
-    let double = Double::start().await;
-    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
-        let store = open(&url).await.unwrap().with_deadline(Duration::from_millis(300));
-        let operations = [
-            Operation::Read,
-            Operation::Write,
-            Operation::Write,
-            Operation::Delete,
-            Operation::List,
-            Operation::List,
-        ];
-        operations.into_iter().for_each(|operation| double.inject(operation, Fault::Hang));
+    for number in [0, 1] {
+        let double = Double::start().await;
+        let (lane, url) = lanes(&double)[number].clone();
+        let store = open(&url).await.unwrap().with_deadline(Duration::from_millis(500));
+        for operation in [Operation::Read, Operation::Write, Operation::Delete, Operation::List] {
+            for _ in 0..6 {
+                double.inject(operation, Fault::Hang);
+            }
+        }
         let start = Instant::now();
-        for (call, error) in every_call(&store, number).await {
-            let Some(error) = error else {
-                assert_eq!(call, "ping", "{lane}");
-                continue;
-            };
+        for (call, error) in every_call(&store, 1).await {
+            let error = error.unwrap_or_else(|| panic!("{lane}: {call} had an answer"));
             assert_eq!(error.kind(), ErrorKind::Timeout, "{lane}: {call}: {error}");
             assert!(error.is_ambiguous(), "{lane}: {call}");
         }
         assert!(start.elapsed() < Duration::from_secs(10), "{lane}: {:?}", start.elapsed());
+        assert_eq!(double.calls(Operation::Write), 2, "{lane}: no write is repeated");
+    }
+    let double = Double::start().await;
+    for (number, (lane, url)) in (1..).zip(lanes(&double)) {
+        let store = open(&url).await.unwrap().with_deadline(Duration::from_secs(1));
         // Done, though nobody said so.
         double.inject(Operation::Write, Fault::HangAfter);
         assert!(store.create(&key(number), b"late", hour()).await.unwrap_err().is_ambiguous(), "{lane}");
         assert_eq!(value(store.load(&key(number)).await.unwrap()), b"late", "{lane}");
+        // A read that hangs leaves time for another.
+        double.inject(Operation::Read, Fault::Hang);
+        assert_eq!(value(store.load(&key(number)).await.unwrap()), b"late", "{lane}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_unavailable_and_nothing_was_sent() {
+    let nowhere = "http://no-such-host.invalid:9000";
+    for url in [
+        format!("gs://bucket?endpoint={nowhere}&anonymous=true"),
+        format!("google_storage://key:hunter2@cloud.google.com/bucket?endpoint={nowhere}"),
+    ] {
+        let error = open(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    let nobody = || google_cloud_auth::credentials::anonymous::Builder::new().build();
+    let objects = Storage::builder().with_endpoint(nowhere).with_credentials(nobody());
+    let control = StorageControl::builder().with_endpoint(nowhere).with_credentials(nobody());
+    let (objects, control) = (objects.build().await.unwrap(), control.build().await.unwrap());
+    let store = GcsStore::new(objects, control, "bucket", KeySpace::new("").unwrap());
+    for error in
+        [store.create(&key(1), b"one", hour()).await.unwrap_err(), store.delete(&key(1)).await.unwrap_err()]
+    {
+        assert!(error.kind() == ErrorKind::Unavailable && !error.is_ambiguous(), "{error:?}");
+        shown(&error);
+    }
+}
+
+#[tokio::test]
+async fn one_object_that_cannot_be_deleted_does_not_end_the_sweep() {
+    let double = Double::start().await;
+    for (lane, url) in lanes(&double) {
+        double.create_bucket(BUCKET);
+        let store = open(&url).await.unwrap();
+        let soon = Expiry::after(Duration::from_millis(1), SystemTime::now());
+        for number in 0..7 {
+            store.create(&key(number), b"old", soon).await.unwrap().unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        double.inject(Operation::Delete, Fault::Status(403));
+        let (mut cursor, mut removed, mut failed) = (None, 0, 0);
+        loop {
+            let report = store.sweep(SystemTime::now(), cursor, 2).await.unwrap();
+            (removed, failed) = (removed + report.removed(), failed + report.failed());
+            assert_eq!(report.failure().is_some(), report.failed() > 0, "{lane}: {report:?}");
+            cursor = report.next().cloned();
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!((removed, failed), (6, 1), "{lane}");
+        // A retention policy is over: the next sweep removes it.
+        let report = store.sweep(SystemTime::now(), None, 100).await.unwrap();
+        assert_eq!((report.removed(), report.failed()), (1, 0), "{lane}");
     }
 }
 

@@ -150,7 +150,9 @@ async fn a_bare_404_is_absent_only_where_the_bucket_is_known_to_be_there() {
 
     // The XML API always says which: a 404 that doesn't is somebody else's.
     let hmac = open(&double.hmac_url()).await.unwrap();
-    double.inject(Operation::Read, Fault::BareNotFound);
+    for _ in 0..3 {
+        double.inject(Operation::Read, Fault::BareNotFound);
+    }
     assert!(hmac.load(&key(1)).await.is_err());
 }
 
@@ -172,9 +174,8 @@ async fn the_bucket_is_made_where_a_project_is_named_also_by_ten_at_once() {
     }
 }
 
-/// A retention policy or a hold: the session is still there, and a logout must not pass for one that found nothing.
 #[tokio::test]
-async fn a_sweep_reads_no_body_and_leaves_foreign_objects_alone() {
+async fn a_sweep_asks_for_no_live_object_reads_no_body_and_leaves_foreign_objects_alone() {
     let double = Double::start().await;
     for (lane, url) in lanes(&double) {
         double.create_bucket(BUCKET);
@@ -202,10 +203,11 @@ async fn a_sweep_reads_no_body_and_leaves_foreign_objects_alone() {
         }
         assert_eq!((examined, removed), (41, 20), "{lane}");
         assert_eq!(double.calls(Operation::Read), reads, "{lane}");
-        let expected = if lane == "hmac" { 41 } else { 0 };
+        // Only what may have expired, where the listing does not show the deadline.
+        let expected = if lane == "hmac" { 20 } else { 0 };
         assert_eq!(double.calls(Operation::Look) - looks, expected, "{lane}");
         assert_eq!(double.names(BUCKET).len(), 24, "{lane}");
-        assert_eq!(store.scan(None, 1000).await.unwrap().entries().len(), 21, "{lane}");
+        assert_eq!(store.scan(None, 1000).await.unwrap().entries().len(), 20, "{lane}");
     }
 }
 
@@ -224,7 +226,7 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
         assert!(store.update(&key(1), &bytes, hour(), &first).await.unwrap_err().is_too_large(), "{lane}");
         assert_eq!(double.calls(Operation::Write), before, "{lane}");
         // Nor is memory given to an object that this store cannot have written.
-        double.put_foreign(BUCKET, &format!("sessions/{}", key(3)), &bytes);
+        double.put_foreign(BUCKET, &format!("sessions/{}", key(3)), &vec![7; 64 << 20]);
         assert!(store.load(&key(3)).await.unwrap_err().is_corrupt(), "{lane}");
         assert!(store.delete(&key(1)).await.unwrap());
     }

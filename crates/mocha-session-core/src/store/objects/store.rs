@@ -12,8 +12,8 @@ use super::{Condition, Listed, ObjectClient, Outcome, body};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::BoxFuture;
 use crate::store::{
-    Capabilities, Durability, Effect, Expiry, Failure, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
-    StorageKey, Stored, SweepReport,
+    Capabilities, Durability, Effect, Expiry, Failure, KeySpace, Revision, ScanCursor, ScanPage,
+    SessionStore, StorageKey, Stored, SweepReport,
 };
 use crate::time::to_millis;
 use crate::url::{DEFAULT_DEADLINE, StoreUrl};
@@ -129,7 +129,8 @@ impl ObjectStore {
     async fn get(&self, name: &str) -> Result<Option<Stored>> {
         let Some(object) = self.read(|| self.client.get(name, MAX_BODY)).await? else { return Ok(None) };
         let value = body::unwrap(&object.body).map_err(|body::NotOurs| {
-            let why = format!("an object under a session's name was not written by this store; {}", body::FOREIGN);
+            let why =
+                format!("an object under a session's name was not written by this store; {}", body::FOREIGN);
             Error::new(ErrorKind::Corrupt, why)
         })?;
         Ok(value.map(|value| Stored::new(value, object.head.revision)))
@@ -265,10 +266,11 @@ impl SessionStore for ObjectStore {
 
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         let (ours, next) = self.page(cursor, limit).await?;
-        let reads = ours.into_iter().map(|(key, it)| async move {
-            Ok(self.get(&it.name).await?.map(|stored| (key, stored)))
-        });
-        let entries: Result<Vec<_>> = side_by_side(reads).await.into_iter().filter_map(Result::transpose).collect();
+        let reads = ours
+            .into_iter()
+            .map(|(key, it)| async move { Ok(self.get(&it.name).await?.map(|stored| (key, stored))) });
+        let entries: Result<Vec<_>> =
+            side_by_side(reads).await.into_iter().filter_map(Result::transpose).collect();
         Ok(ScanPage::new(entries?, next))
     }
 
