@@ -1,7 +1,6 @@
 //! Turns Google's errors into this library's: what is absent, what a call can have done, what to do.
 
 use std::error::Error as StdError;
-use std::io;
 
 use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::error::rpc::Code;
@@ -172,13 +171,8 @@ fn cause(error: &(dyn StdError + 'static)) -> String {
 
 /// Whether the request cannot have left: name, connection and TLS come before it.
 fn never_sent(error: &(dyn StdError + 'static)) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let refused =
-        |kind| matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable);
-    find::<io::Error>(error).is_some_and(|cause| refused(cause.kind()))
+    find::<tonic::ConnectError>(error).is_some()
         || find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_connect)
-        // gRPC's.
-        || find::<hyper_util::client::legacy::Error>(error).is_some_and(|cause| cause.is_connect())
 }
 
 fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
