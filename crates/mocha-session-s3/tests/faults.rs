@@ -402,7 +402,7 @@ async fn foreign_server(head: &'static str, sent: Arc<AtomicUsize>) -> u16 {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = vec![0; 8192];
             let _ = stream.read(&mut request).await;
-            let chunk = [&b"10000\r\n"[..], &[7; 65536], b"\r\n"].concat();
+            let chunk = [&b"10000\r\n"[..], &vec![7; 65536], b"\r\n"].concat();
             let _ = stream.write_all(head.as_bytes()).await;
             for _ in 0..1024 {
                 if stream.write_all(&chunk).await.is_err() {

@@ -17,7 +17,7 @@ pub(crate) async fn shared() -> &'static Double {
 }
 
 /// The two APIs of a double, by name.
-pub(crate) fn lanes(double: &Double) -> [(&'static str, String); 2] {
+pub(crate) fn apis(double: &Double) -> [(&'static str, String); 2] {
     [("official", double.gs_url()), ("hmac", double.hmac_url())]
 }
 
