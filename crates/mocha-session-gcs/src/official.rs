@@ -42,15 +42,6 @@ impl Official {
         // The client's futures are up to 60 kB large.
         Box::pin(call.send()).await.map_err(|error| google(&error, Effect::Read))
     }
-
-    /// Google's 404 without a known sentence may mean the object or the bucket: the bucket is asked for.
-    async fn absent<T>(&self, answer: Answer) -> Result<Option<T>> {
-        match answer {
-            Answer::Absent => Ok(None),
-            Answer::ObjectOrBucketMissing if self.exists().await? => Ok(None),
-            other => Err(other.into_error()),
-        }
-    }
 }
 
 #[async_trait]
@@ -72,7 +63,12 @@ impl ObjectClient for Official {
         };
         match Box::pin(read).await {
             Ok(object) => object.map(Some),
-            Err(error) => self.absent(google(&error, Effect::Read)).await,
+            Err(error) => match google(&error, Effect::Read) {
+                Answer::Absent => Ok(None),
+                // Without a known sentence it may be the bucket that is missing.
+                Answer::ObjectOrBucketMissing if self.exists().await? => Ok(None),
+                other => Err(other.into_error()),
+            },
         }
     }
 
