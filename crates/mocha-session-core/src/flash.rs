@@ -173,7 +173,8 @@ impl Flash {
             // Nobody was given the messages, so another commit of this request must not consume them.
             // A commit that may have been done is left to the next one, which finds out.
             if !error.is_ambiguous() {
-                let ours = |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
+                let ours =
+                    |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
                 take_back(inner, ours)?;
             }
             return Err(error);

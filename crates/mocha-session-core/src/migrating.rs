@@ -411,8 +411,9 @@ fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
 
 fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
     let text = revision.as_str();
-    let (mark, rest) =
-        [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY].iter().find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
+    let (mark, rest) = [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY]
+        .iter()
+        .find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
     let revision = match rest.split_at_checked(1)? {
         ("#", number) => Revision::from(number.parse::<u64>().ok()?),
         (_, text) => Revision::from(text.to_owned()),

@@ -231,7 +231,11 @@ impl Owners {
                     let drawn = epoch.is_some_and(|epoch| index.epoch != epoch);
                     index.epoch = epoch.unwrap_or(index.epoch);
                     // Written even where there was no index: a login that read "none" must find it changed.
-                    if fresh || drawn { Verdict::Write((fresh, revoked)) } else { Verdict::Keep((false, revoked)) }
+                    if fresh || drawn {
+                        Verdict::Write((fresh, revoked))
+                    } else {
+                        Verdict::Keep((false, revoked))
+                    }
                 });
                 let (fresh, revoked): (bool, Vec<Entry>) = here.await?;
                 found |= fresh;

@@ -48,7 +48,11 @@ pub(crate) enum Found {
     Record(Version, Bytes),
     /// Bytes that are not a record of this version, and why. `damaged` where no other version, and no
     /// other mode of this one, could read them either.
-    Unreadable { revision: Revision, damaged: bool, error: Error },
+    Unreadable {
+        revision: Revision,
+        damaged: bool,
+        error: Error,
+    },
 }
 
 impl Found {

@@ -8,7 +8,7 @@
 
 mod support;
 
-use mocha_session_core::{LazySession, ErrorKind, RequestInfo, Session};
+use mocha_session_core::{ErrorKind, LazySession, RequestInfo, Session};
 use support::{App, Browser, Fault};
 
 async fn with_values(app: &App) -> Browser {
@@ -213,7 +213,10 @@ async fn only_finish_closes_the_session() {
     ];
     assert_eq!(kinds, [ErrorKind::Closed; 11]);
     assert_eq!(session.get::<u8>("b").unwrap(), Some(2), "reading goes on");
-    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap().is_none(), "a second finish does nothing");
+    assert!(
+        app.manager.finish(&lazy, 200).await.into_result().unwrap().is_none(),
+        "a second finish does nothing"
+    );
 }
 
 #[tokio::test]

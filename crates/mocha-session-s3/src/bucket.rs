@@ -30,7 +30,7 @@ pub(crate) struct Bucket {
     name: String,
     /// An object's name that no session has: that there is no such object is the answer of a bucket
     /// in order.
-    nobody: String,
+    unused: String,
 }
 
 impl fmt::Debug for Bucket {
@@ -45,14 +45,14 @@ impl Bucket {
     /// writer's: its retries are switched off.
     pub(crate) fn new(client: &Client, name: String, space: &KeySpace) -> Self {
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
-        let nobody = space.name(&StorageKey::from_bytes([0; StorageKey::BYTES]));
-        Self { client: Client::from_conf(config), name, nobody }
+        let unused = space.name(&StorageKey::from_bytes([0; StorageKey::BYTES]));
+        Self { client: Client::from_conf(config), name, unused }
     }
 
     /// Makes the bucket if there is none and `create` allows it.
     pub(crate) async fn ensure(&self, objects: &ObjectStore, create: bool) -> Result<()> {
         for _ in 0..LOOKS {
-            match self.client.get_object().bucket(&self.name).key(&self.nobody).send().await {
+            match self.client.get_object().bucket(&self.name).key(&self.unused).send().await {
                 Ok(_) => return Ok(()),
                 Err(failure) if error::is_absent(&failure) => return Ok(()),
                 Err(failure) if create && error::is_without_bucket(&failure) => {}

@@ -346,7 +346,9 @@ impl SessionManagerBuilder {
     fn check_limits(&self) -> Result<()> {
         let refuse = |why: &'static str| Err(Error::invalid_config(why));
         if self.refresh.is_some_and(|refresh| refresh >= self.idle) {
-            return refuse("the refresh interval must be below the idle timeout, or sessions expire under use");
+            return refuse(
+                "the refresh interval must be below the idle timeout, or sessions expire under use",
+            );
         }
         if self.remember_at_most < self.idle {
             return refuse("the ceiling of remember_for must be at least the idle timeout");

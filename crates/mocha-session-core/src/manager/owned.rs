@@ -8,9 +8,9 @@ use super::{Backend, SessionManager};
 use crate::ending::end_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::owners::Entry;
+use crate::record::Kind;
 use crate::session::{SessionData, task};
 use crate::time::from_millis;
-use crate::record::Kind;
 use crate::vault::{Found, Vault};
 use crate::wire::Text;
 

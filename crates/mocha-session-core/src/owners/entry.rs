@@ -114,7 +114,8 @@ impl Index {
 
     /// The session that was not used for the longest time, other than this one.
     pub(super) fn least_used(&self, but: u64) -> Option<usize> {
-        let others = self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
+        let others =
+            self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
         others.min_by_key(|(_, entry)| entry.used).map(|(at, _)| at)
     }
 

@@ -154,7 +154,5 @@ pub(crate) fn logs_in(log: &[Change]) -> bool {
 /// Whether the log hands something out that must not be lost in silence: a value that was taken, messages
 /// that were claimed, a login that the user was told of.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
-    log.iter().any(|change| {
-        matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. })
-    })
+    log.iter().any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
 }

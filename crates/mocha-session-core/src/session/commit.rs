@@ -418,9 +418,8 @@ fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     if deadline.is_none() {
         begun(&mut next, &job.log, now);
     }
-    let unchanged = |base, content, line| {
-        Ok(Outcome::Committed(Committed { base, content, line, superseded: false }))
-    };
+    let unchanged =
+        |base, content, line| Ok(Outcome::Committed(Committed { base, content, line, superseded: false }));
     if next.is_empty() {
         let line = job.line.take().or(deadline.map(|_| Line::Remove));
         return unchanged(None, next, line);

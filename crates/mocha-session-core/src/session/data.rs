@@ -350,9 +350,8 @@ impl SessionData {
         {
             // What an earlier commit left open, and turns out to have been done, is in what was loaded.
             let mut state = self.inner.state();
-            let landed = |doubt: &mut Box<super::doubt::Doubt>| {
-                stored.version.header.commits.contains(&doubt.commit)
-            };
+            let landed =
+                |doubt: &mut Box<super::doubt::Doubt>| stored.version.header.commits.contains(&doubt.commit);
             if state.starts == starts
                 && let Some(doubt) = state.doubt.take_if(landed)
             {

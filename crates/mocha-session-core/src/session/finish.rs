@@ -319,7 +319,8 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
             Ok(true)
         }
         Outcome::Gone => {
-            let fingerprint = stored(job.base.as_ref()).map(|stored| stored.id.fingerprint(&inner.shared.scope));
+            let fingerprint =
+                stored(job.base.as_ref()).map(|stored| stored.id.fingerprint(&inner.shared.scope));
             tracing::debug!(
                 session = fingerprint.as_deref().unwrap_or("new"),
                 changes = job.log.len(),
@@ -366,9 +367,9 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     };
     match outcome {
         Ok(Outcome::Committed(Committed { base, content, line, .. })) => {
-            let resigned = stored(base.as_ref())
-                .filter(|_| stale)
-                .map(|stored| Line::Id(stored.id.clone(), shared.policy.told(&content, stored.version.header.deadline)));
+            let resigned = stored(base.as_ref()).filter(|_| stale).map(|stored| {
+                Line::Id(stored.id.clone(), shared.policy.told(&content, stored.version.header.deadline))
+            });
             let mut state = inner.state();
             if tells && let Some(line) = line.or(resigned) {
                 state.line = Some(line);
@@ -407,9 +408,7 @@ fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
             let signer = &shared.signer;
             shared.cookie.set(signer.length(), |line| signer.write(&id, line), left(told))
         }
-        Line::Sealed(value, told) => {
-            shared.cookie.set(value.len(), |line| line.push_str(&value), left(told))
-        }
+        Line::Sealed(value, told) => shared.cookie.set(value.len(), |line| line.push_str(&value), left(told)),
         Line::Remove => shared.cookie.remove(),
     });
     HeaderChanges { cookie, consulted: true }

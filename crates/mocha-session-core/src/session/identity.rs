@@ -416,9 +416,7 @@ async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
     let known = Some(stored.version.clone());
     let ended = end(vault, stored.place.key, known, By::Others, shared.policy.tombstone).await;
     let dropped = match (ended, content.owner.as_ref().filter(|owner| owner.handle != 0)) {
-        (Ok(_), Some(owner)) => {
-            Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await
-        }
+        (Ok(_), Some(owner)) => Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await,
         (ended, _) => ended.map(drop),
     };
     if let Err(error) = dropped {

@@ -69,15 +69,13 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
             let mut ids = ids(shared, cookies);
             match (ids.first.take(), ids.more.is_empty()) {
                 (None, _) => Ok(Loaded::Stranger),
-                (Some((id, stale_cookie)), true) => {
-                    Ok(match from_store(shared, vault, &id).await? {
-                        Known::Nothing => Loaded::Stranger,
-                        Known::Superseded => Loaded::Superseded,
-                        Known::Live(stored, content) => {
-                            Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
-                        }
-                    })
-                }
+                (Some((id, stale_cookie)), true) => Ok(match from_store(shared, vault, &id).await? {
+                    Known::Nothing => Loaded::Stranger,
+                    Known::Superseded => Loaded::Superseded,
+                    Known::Live(stored, content) => {
+                        Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
+                    }
+                }),
                 (Some(first), false) => Box::pin(one_of(shared, vault, first, ids.more)).await,
             }
         }
