@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The S3 server: its conditions are right in this version, and our script makes them race-safe.
+/// The S3 server: conditional writes are right and race-safe in this version.
 const MOTO: [&str; 3] = ["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
 const MOTO_FOLDER: &str = "moto-5.2.5";
 
@@ -73,8 +73,8 @@ pub(crate) fn moto(tools: &Path) -> Result<Command> {
         )?;
         fs::write(&complete, MOTO.join("\n"))?;
     }
-    // Not bin/moto_server: it holds the path of its folder, and target/ may have been moved.
+    // Not bin/moto_server: it knows its folder by heart, and target/ may have been moved.
     let mut server = Command::new(python);
-    server.args(["-c", include_str!("services/moto.py")]);
+    server.args(["-m", "moto.server"]);
     Ok(server)
 }

@@ -3,6 +3,7 @@
 use super::place::{Place, free_port};
 use super::wire;
 use crate::{Result, install};
+use std::process::Command;
 
 const REGION: &str = "us-east-1";
 const BUCKET: &str = "mocha-session-test";
@@ -27,8 +28,10 @@ pub(crate) fn signed(place: &Place) -> Result<Vec<String>> {
 
 fn start(place: &Place, environment: &[(&str, &str)]) -> Result<u16> {
     let port = free_port()?;
-    let mut moto = install::moto(&place.tools)?;
-    moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).envs(environment.iter().copied());
+    // As atomic as S3, which moto alone is not.
+    let mut moto = Command::new(install::moto(&place.tools)?.get_program());
+    moto.args(["-c", include_str!("moto.py"), "-H", "127.0.0.1", "-p", &port.to_string()])
+        .envs(environment.iter().copied());
     place.spawn("moto", &moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
     Ok(port)
 }
