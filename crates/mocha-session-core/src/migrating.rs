@@ -321,12 +321,12 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             (Place::Old, cursor) => {
                 let report = self.old.sweep(now, cursor, limit).await?;
                 let next = report.next().map_or_else(|| ScanCursor::new(OF_NEW), |next| joined(OF_OLD, next));
-                Ok(SweepReport::new(report.examined(), report.removed(), Some(next)))
+                Ok(report.with_next(Some(next)))
             }
             (Place::New, cursor) => {
                 let report = self.new.sweep(now, cursor, limit).await?;
                 let next = report.next().map(|next| joined(OF_NEW, next));
-                Ok(SweepReport::new(report.examined(), report.removed(), next))
+                Ok(report.with_next(next))
             }
         }
     }

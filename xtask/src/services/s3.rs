@@ -28,9 +28,10 @@ pub(crate) fn signed(place: &Place) -> Result<Vec<String>> {
 
 fn start(place: &Place, environment: &[(&str, &str)]) -> Result<u16> {
     let port = free_port()?;
-    // Not bin/moto_server, which has the path of its folder written into it.
+    // Not bin/moto_server, which has the path of its folder written into it; and as atomic as S3, which moto
+    // alone is not.
     let mut moto = Command::new(install::MOTO.program()?);
-    moto.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+    moto.args(["-c", include_str!("moto.py"), "-H", "127.0.0.1", "-p", &port.to_string()])
         .envs(environment.iter().copied());
     place.spawn("moto", &moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
     Ok(port)
