@@ -76,8 +76,9 @@ impl Check<'_> {
     /// Whether a process wrote something that another process wrote over.
     fn wrote_before(&self, first: u8, second: u8) -> bool {
         let writes = &self.history.writes;
-        writes.iter().enumerate().any(|(at, (process, engine, key))| {
-            let over = |(by, on, what): &(u8, u8, _)| by == &second && on == engine && what == key;
+        // In a migration the second may have written it in the other engine.
+        writes.iter().enumerate().any(|(at, (process, key))| {
+            let over = |(by, what): &(u8, _)| by == &second && what == key;
             process == &first && writes[at + 1..].iter().any(over)
         })
     }
