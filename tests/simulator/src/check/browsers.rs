@@ -122,7 +122,7 @@ impl Check<'_> {
             return;
         }
         let two = history.records.iter().any(|record| record.op.from == From::Two);
-        if (history.case.setup == Setup::Empty && !login) || (two && !login) {
+        if (history.case.setup == Setup::Empty || two) && !login {
             return;
         }
         // A browser without a cookie cannot be known again: what it writes beside its login is another stranger's.
