@@ -5,6 +5,8 @@ mod credentials;
 mod dial;
 mod failure;
 mod key;
+mod pulse;
+mod runtimes;
 mod types;
 
 pub use async_trait::async_trait;
@@ -15,6 +17,8 @@ pub use credentials::{CredentialSource, Credentials};
 pub use dial::{Attempt, Dialer, Era, Role};
 pub use failure::{Effect, Failure};
 pub use key::{KeySpace, StorageKey};
+pub use pulse::{Call, Pulse};
+pub use runtimes::PerRuntime;
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 
 use std::fmt;
