@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mocha_session_core::store::Effect;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 
-use crate::connect::tcp_settings;
-use crate::error::{Effect, code};
-use crate::link::{Timeouts, dial};
+use crate::dial::{Timeouts, dial, tcp_settings};
+use crate::error::code;
 use crate::tls::Certificates;
 
 /// How many milliseconds to wait before each further try at a command that was not done: the client renews its map of

@@ -22,12 +22,12 @@ impl Files {
         Ok(Self { authority: url.take("ca"), client })
     }
 
-    pub(crate) async fn read(self) -> Result<Certificates> {
-        let root_cert = match self.authority {
+    pub(crate) async fn read(&self) -> Result<Certificates> {
+        let root_cert = match self.authority.clone() {
             Some(path) => Some(read("ca", path).await?),
             None => None,
         };
-        let client_tls = match self.client {
+        let client_tls = match self.client.clone() {
             Some((certificate, key)) => Some(ClientTlsConfig {
                 client_cert: read("cert", certificate).await?,
                 client_key: read("key", key).await?,
