@@ -10,7 +10,7 @@ async fn request<T>(manager: &SessionManager, cookie: &mut String, handler: impl
     let lazy = manager.open(RequestInfo::new(cookie.clone()));
     let session = lazy.load().await.unwrap();
     let answer = handler(&session);
-    let headers = manager.finish(&lazy, 200).await.unwrap();
+    let headers = manager.finish(&lazy, 200).await.into_result().unwrap();
     if let Some(line) = headers.set_cookie() {
         let pair = line.split(';').next().unwrap().to_owned();
         *cookie = if line.contains("Max-Age=0") { String::new() } else { pair };
@@ -39,8 +39,8 @@ pub async fn no_lost_update(engine: Engine) {
     let (session_1, session_2) = (first.load().await.unwrap(), second.load().await.unwrap());
     session_1.insert("x", 1).unwrap();
     session_2.insert("y", 2).unwrap();
-    one.finish(&first, 200).await.unwrap();
-    two.finish(&second, 200).await.unwrap();
+    one.finish(&first, 200).await.into_result().unwrap();
+    two.finish(&second, 200).await.into_result().unwrap();
     let keys = request(&one, &mut cookie, |session| session.keys()).await;
     assert_eq!(keys, ["a", "x", "y"]);
 }
@@ -78,7 +78,7 @@ pub async fn logout_is_final(engine: Engine) {
     let slow = one.open(RequestInfo::new(cookie.clone()));
     slow.load().await.unwrap().insert("late", true).unwrap();
     request(&two, &mut cookie.clone(), |session| session.destroy().unwrap()).await;
-    assert_eq!(one.finish(&slow, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(one.finish(&slow, 200).await.into_result().unwrap().set_cookie(), None);
     assert!(!is_live(&one, &cookie).await && !is_live(&two, &cookie).await);
 }
 
@@ -92,7 +92,7 @@ pub async fn rotation(engine: Engine) {
     request(&manager, &mut cookie, |session| session.rotate().unwrap()).await;
     assert_ne!(cookie, old);
     assert!(is_live(&manager, &cookie).await && !is_live(&manager, &old).await);
-    manager.finish(&logout, 200).await.unwrap();
+    manager.finish(&logout, 200).await.into_result().unwrap();
     assert!(!is_live(&manager, &cookie).await);
 }
 

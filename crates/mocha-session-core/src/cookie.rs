@@ -179,7 +179,8 @@ impl Default for CookiePolicy {
 pub(crate) struct CookieWriter {
     name: String,
     attributes: String,
-    persistent: bool,
+    /// Whether the browser keeps the cookie when it is closed, where a session does not say otherwise.
+    pub(crate) persistent: bool,
 }
 
 impl CookieWriter {
@@ -206,19 +207,24 @@ impl CookieWriter {
         &self.name
     }
 
-    /// The line that sets the cookie to what `value` appends, of so many bytes; the browser forgets it when the session
-    /// has expired.
-    pub(crate) fn set(&self, length: usize, value: impl FnOnce(&mut String), max_age: Duration) -> String {
+    /// The line that sets the cookie to what `value` appends, of so many bytes. The browser forgets it after
+    /// `max_age`, or when it is closed.
+    pub(crate) fn set(
+        &self,
+        length: usize,
+        value: impl FnOnce(&mut String),
+        max_age: Option<Duration>,
+    ) -> String {
         const MAX_AGE: &str = "; Max-Age=";
-        let seconds = max_age.as_secs().max(1);
-        let digits = seconds.checked_ilog10().map_or(1, |log| log as usize + 1);
-        let age = if self.persistent { MAX_AGE.len() + digits } else { 0 };
+        let seconds = max_age.map(|max_age| max_age.as_secs().max(1));
+        let digits = |seconds: u64| seconds.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let age = seconds.map_or(0, |seconds| MAX_AGE.len() + digits(seconds));
         // To the byte: a framework then takes the text over as it is.
         let mut line = String::with_capacity(self.name.len() + 1 + length + age + self.attributes.len());
         line.push_str(&self.name);
         line.push('=');
         value(&mut line);
-        if self.persistent {
+        if let Some(seconds) = seconds {
             line.push_str(MAX_AGE);
             push_number(seconds, &mut line);
         }
@@ -286,7 +292,7 @@ mod tests {
     }
 
     fn set(writer: &CookieWriter) -> String {
-        let line = writer.set(1, |line| line.push('v'), Duration::from_secs(60));
+        let line = writer.set(1, |line| line.push('v'), writer.persistent.then(|| Duration::from_secs(60)));
         assert_eq!(line.capacity(), line.len());
         line
     }

@@ -46,29 +46,60 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// At most 19 bytes: with the counter and a 32-byte key the hash has a single block to do.
-    const fn label(self) -> &'static [u8] {
-        match self {
-            Self::StorageKey => b"mocha1 storage key",
-            Self::Payload => b"mocha1 payload",
-            Self::OwnerKey => b"mocha1 owner key",
-            Self::OwnerPayload => b"mocha1 owner data",
-            Self::Signing => b"mocha1 signing",
-            Self::Cookie => b"mocha1 cookie",
-            Self::Owner => b"mocha1 owner names",
-            Self::Secret => b"mocha1 secret",
-            Self::Fingerprint => b"mocha1 fingerprint",
-        }
+    /// The format of what is derived, and the purpose. With the counter, a 32-byte key and the scope
+    /// this makes 55 bytes: a single block for the hash.
+    const fn label(self) -> [u8; 3] {
+        let code = match self {
+            Self::StorageKey => b'K',
+            Self::Payload => b'P',
+            Self::OwnerKey => b'I',
+            Self::OwnerPayload => b'J',
+            Self::Signing => b'S',
+            Self::Cookie => b'C',
+            Self::Owner => b'O',
+            Self::Secret => b'X',
+            Self::Fingerprint => b'F',
+        };
+        [b'm', b'1', code]
     }
 }
 
-/// The key for one purpose, from keying material that is secret and (but for `Secret`) of a fixed length.
-pub(crate) fn derive(material: &[u8], purpose: Purpose) -> Key {
-    let mut hash = Sha256::new();
-    hash.update(1_u32.to_be_bytes());
-    hash.update(material);
-    hash.update(purpose.label());
-    hash.finalize().into()
+/// Whose sessions something is derived for: managers with different scopes accept nothing from each
+/// other, even where they share a store, an id or a secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scope([u8; 16]);
+
+impl Scope {
+    /// What belongs to no manager: a condensed secret.
+    const NONE: Self = Self([0; 16]);
+
+    pub(crate) fn named(name: &str) -> Self {
+        let hash: Key = Sha256::new().chain_update(b"mocha1 scope ").chain_update(name).finalize().into();
+        let mut scope = [0; 16];
+        scope.copy_from_slice(&hash[..16]);
+        Self(scope)
+    }
+
+    /// The key for one purpose, from keying material that is secret and of a fixed length.
+    pub(crate) fn derive(&self, material: &[u8], purpose: Purpose) -> Key {
+        let mut hash = Sha256::new();
+        hash.update(1_u32.to_be_bytes());
+        hash.update(material);
+        hash.update(purpose.label());
+        hash.update(self.0);
+        hash.finalize().into()
+    }
+}
+
+impl std::fmt::Debug for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scope(…)")
+    }
+}
+
+/// A configured secret of any length, condensed to a key.
+pub(crate) fn condense(secret: &[u8]) -> Key {
+    Scope::NONE.derive(secret, Purpose::Secret)
 }
 
 /// Random bytes from the operating system.

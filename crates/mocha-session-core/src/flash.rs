@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::SessionData;
 use crate::session::change::Change;
+use crate::session::state::take_back;
 use crate::values;
 use crate::wire::Text;
 
@@ -169,10 +170,12 @@ impl Flash {
             (waiting, claims)
         };
         if claims && let Err(error) = self.session.commit().await {
-            // Nobody was given the messages: another commit of this request must not consume them.
-            inner
-                .state()
-                .take_back(|change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got)))?;
+            // Nobody was given the messages, so another commit of this request must not consume them.
+            // A commit that may have been done is left to the next one, which finds out.
+            if !error.is_ambiguous() {
+                let ours = |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
+                take_back(inner, ours)?;
+            }
             return Err(error);
         }
         let got = got.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
-use crate::crypto::{self, Key, Purpose};
+use crate::crypto::{self, Key, Purpose, Scope};
 use crate::error::Result;
 use crate::store::StorageKey;
 
@@ -39,17 +39,18 @@ impl SessionId {
         push_base64(&self.0, out);
     }
 
-    /// Where the session's record is kept, and the key it is sealed under: both follow from the id alone.
-    pub(crate) fn place(&self) -> Place {
+    /// Where the session's record is kept, and the key that seals it. Both follow from the id and the
+    /// scope alone.
+    pub(crate) fn place(&self, scope: &Scope) -> Place {
         Place {
-            key: storage_key(&self.0, Purpose::StorageKey),
-            seal: crypto::derive(&self.0, Purpose::Payload),
+            key: storage_key(&self.0, Purpose::StorageKey, scope),
+            seal: scope.derive(&self.0, Purpose::Payload),
         }
     }
 
     /// A name for the session that may stand in a log: it leads neither to the id nor to the record.
-    pub(crate) fn fingerprint(&self) -> String {
-        let hash = crypto::derive(&self.0, Purpose::Fingerprint);
+    pub(crate) fn fingerprint(&self, scope: &Scope) -> String {
+        let hash = scope.derive(&self.0, Purpose::Fingerprint);
         let mut first = [0; 8];
         first.copy_from_slice(&hash[..8]);
         format!("{:016x}", u64::from_be_bytes(first))
@@ -71,10 +72,10 @@ pub(crate) struct Place {
 
 impl Place {
     /// The place of an owner's index, from the owner's name hashed under a secret (or under none).
-    pub(crate) fn of_owner(hashed: &Key) -> Self {
+    pub(crate) fn of_owner(hashed: &Key, scope: &Scope) -> Self {
         Self {
-            key: storage_key(hashed, Purpose::OwnerKey),
-            seal: crypto::derive(hashed, Purpose::OwnerPayload),
+            key: storage_key(hashed, Purpose::OwnerKey, scope),
+            seal: scope.derive(hashed, Purpose::OwnerPayload),
         }
     }
 }
@@ -96,8 +97,8 @@ pub(crate) fn push_base64(bytes: &[u8], out: &mut String) {
     }
 }
 
-fn storage_key(material: &Key, purpose: Purpose) -> StorageKey {
-    let hash = crypto::derive(material, purpose);
+fn storage_key(material: &Key, purpose: Purpose, scope: &Scope) -> StorageKey {
+    let hash = scope.derive(material, purpose);
     let mut bytes = [0; StorageKey::BYTES];
     bytes.copy_from_slice(&hash[..StorageKey::BYTES]);
     StorageKey::from_bytes(bytes)
@@ -151,9 +152,12 @@ mod tests {
     fn what_is_derived_is_distinct_and_stable() {
         // Golden: changing any of these strands every session there is.
         let id = SessionId([7; 32]);
-        let place = id.place();
-        assert_eq!(place.key.to_string(), "88614cd913a0a8abac63e5704373e7644041492d");
-        assert_eq!(id.fingerprint(), "850510fa27c01a80");
+        let scope = Scope::named("__Host-session");
+        let place = id.place(&scope);
+        assert_eq!(place.key.to_string(), "0561b774d9619cdc9273436d9abc8972ef5e71a4");
+        assert_eq!(id.fingerprint(&scope), "61d519a4b2442b57");
+        let other = id.place(&Scope::named("__Host-admin"));
+        assert!(other.key != place.key && other.seal != place.seal);
         assert_ne!(place.seal[..20], place.key.as_bytes()[..]);
         assert!(!format!("{id:?}{place:?}").contains("07"));
     }

@@ -4,6 +4,8 @@ mod client;
 mod content;
 mod cookie;
 mod crypto;
+mod ending;
+mod ephemeral;
 mod error;
 mod flash;
 mod headers;
@@ -39,7 +41,7 @@ pub use manager::{
 pub use migrating::Migrating;
 pub use registry::{BoxFuture, Driver, Opening, Registry};
 pub use secret::Secrets;
-pub use session::{Detached, DetachedSession, LazySession, Session, SessionData};
+pub use session::{Detached, DetachedSession, Finish, Finished, LazySession, Session, SessionData};
 pub use storage::Storage;
 pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};

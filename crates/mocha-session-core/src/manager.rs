@@ -14,13 +14,15 @@ use std::time::Duration;
 
 use crate::client::ClientSide;
 use crate::content::Content;
-use crate::cookie::CookieWriter;
+use crate::cookie::{CookiePolicy, CookieWriter};
+use crate::ephemeral::Ephemeral;
+use crate::crypto::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::headers::{CookieHeaders, HeaderChanges, RequestInfo};
+use crate::headers::{CookieHeaders, RequestInfo};
 use crate::owners::Owners;
 use crate::policy::Policy;
 use crate::queue::{Queues, Turn};
-use crate::session::{self, LazySession, Session};
+use crate::session::{self, Finish, LazySession, Session};
 use crate::signing::Signer;
 use crate::storage::Storage;
 use crate::store::{Capabilities, StorageKey};
@@ -42,8 +44,9 @@ use crate::vault::Vault;
 /// let lazy = manager.open(RequestInfo::new("")); // the request's Cookie header
 /// let session = lazy.load().await?;
 /// session.insert("views", 1)?;
-/// let headers = manager.finish(&lazy, 200).await?; // the response's status
-/// assert!(headers.set_cookie().unwrap().starts_with("__Host-session="));
+/// let finished = manager.finish(&lazy, 200).await; // the response's status
+/// assert!(finished.error().is_none());
+/// assert!(finished.set_cookie().unwrap().starts_with("__Host-session="));
 /// # Ok::<(), mocha_session_core::Error>(())
 /// # }).unwrap();
 /// ```
@@ -60,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) cookie: CookieWriter,
     pub(crate) signer: Signer,
+    pub(crate) scope: Scope,
     pub(crate) owners: Owners,
     /// Whether sessions are entered into their owner's index.
     pub(crate) owners_indexed: bool,
@@ -81,12 +85,18 @@ impl Shared {
     }
 
     /// The turn to write a session, in this process.
-    pub(crate) async fn turn(&self, key: &StorageKey) -> Turn {
-        match &self.backend {
-            Backend::Store { queues, .. } => queues.turn(*key).await,
-            // Client-side sessions are never written to a store; a queue of its own keeps this total.
-            Backend::Client(_) => Arc::new(Queues::new()).turn(*key).await,
-        }
+    ///
+    /// # Errors
+    /// `Unavailable` when the writers before it have kept it for longer than a store call may take.
+    pub(crate) async fn turn(&self, vault: &Vault, key: &StorageKey) -> Result<Turn> {
+        let turn = match &self.backend {
+            Backend::Store { queues, .. } => queues.turn(*key, vault.timeout).await,
+            Backend::Client(_) => None,
+        };
+        turn.ok_or_else(|| {
+            let why = "other commits of the session have waited for the engine for too long; nothing of this one was sent";
+            Error::new(ErrorKind::Unavailable, why).during("commit")
+        })
     }
 }
 
@@ -99,6 +109,26 @@ impl SessionManager {
         Self::builder(storage).build()
     }
 
+    /// A manager over a store of its own in this process, without a limit and without a cookie that needs
+    /// TLS: for tests of an application, and for trying things out. Its sessions end with it.
+    ///
+    /// ```
+    /// # use mocha_session_core::SessionManager;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let manager = SessionManager::in_memory()?;
+    /// let cookie = manager.seed(|session| session.login("alice")).await?;
+    /// assert!(cookie.starts_with("session="));
+    /// assert_eq!(manager.sessions_of("alice").await?.len(), 1);
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// None today; a `Result` like every other way to a manager.
+    pub fn in_memory() -> Result<Self> {
+        Self::builder(Ephemeral::default()).cookie(CookiePolicy::for_plain_http()).build()
+    }
+
     /// A manager with rules of your own.
     pub fn builder(storage: impl Into<Storage>) -> SessionManagerBuilder {
         SessionManagerBuilder::new(storage.into())
@@ -109,30 +139,18 @@ impl SessionManager {
         LazySession::new(Arc::clone(&self.shared), request)
     }
 
-    /// Commits what the request did to its session and says what the response must tell the client.
+    /// Commits what the request did to its session, and says what the response must tell the client.
     ///
-    /// A session nobody asked for costs nothing. A response of 5xx commits nothing (unless configured otherwise); ids
-    /// that an explicit [`commit`](crate::SessionData::commit) made known are told even then. After this the session is
-    /// closed: another change of it is an error.
+    /// A framework calls it once per request with the response's status, awaits it, replaces the response
+    /// where [`Finished::error`](crate::Finished::error) says so, and
+    /// [applies](crate::Finished::apply) the header lines to what it sends. Nothing is boxed where there is
+    /// nothing to write.
     ///
-    /// # Errors
-    /// When the changes could not be committed: the response must be replaced by an error (see
-    /// [`Error::http_status`]), with no cookie line.
-    pub async fn finish(&self, session: &LazySession, status: u16) -> Result<HeaderChanges> {
-        session::finish(session.inner(), status).await
-    }
-
-    /// What [`finish`](Self::finish) says, where it has nothing to write and nobody to wait for: most responses are of
-    /// sessions that were not touched, or only read. The session is closed then. `None` where `finish` must be awaited. It saves a framework that
-    /// must box futures the box.
-    pub fn finish_now(&self, session: &LazySession, status: u16) -> Option<HeaderChanges> {
-        session::finish_now(session.inner(), status)
-    }
-
-    /// What the response must tell the client when [`finish`](Self::finish) failed: an id that an earlier
-    /// [`commit`](crate::SessionData::commit) of the request made known, if there is one.
-    pub fn after_failure(&self, session: &LazySession) -> HeaderChanges {
-        session::told_so_far(session.inner())
+    /// A session nobody asked for costs nothing. A response of 5xx or 408 commits nothing (unless configured
+    /// otherwise); ids that an explicit [`commit`](crate::SessionData::commit) made known are told even then.
+    /// After this the session is closed: another change of it is an error.
+    pub fn finish(&self, session: &LazySession, status: u16) -> Finish {
+        session::finish(session.inner(), status)
     }
 
     /// What the engine can do, as it is configured.
@@ -185,7 +203,7 @@ impl SessionManager {
         let lazy = self.open(RequestInfo::new(()));
         let session = lazy.load().await?;
         fill(&session)?;
-        let headers = self.finish(&lazy, 200).await?;
+        let headers = self.finish(&lazy, 200).await.into_result()?;
         let pair = headers.set_cookie().and_then(|line| line.split(';').next());
         pair.map(ToOwned::to_owned).ok_or_else(|| {
             Error::new(

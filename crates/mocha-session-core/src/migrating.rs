@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::EMPTIED;
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
@@ -13,22 +12,33 @@ use crate::store::{
 };
 use crate::time::{from_millis, to_millis};
 
-/// How long a tombstone stays in the new store after a logout: longer than any request that read the old one.
-const TOMBSTONE: Duration = Duration::from_secs(10 * 60);
+/// How long an end is remembered in the new store: longer than any process that is about to copy the
+/// session there can be held up.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Which of the two stores a revision is of. The two are told apart in its text.
+/// How long, where what the old store still has of the session could not be removed.
+const UNTIL_REMOVED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Where a revision is of; told apart in its text.
 const OF_OLD: &str = "old:";
 const OF_NEW: &str = "new:";
+/// Frozen in the old store.
+const OF_FROZEN: &str = "mid:";
+/// Copied to the new store, and maybe still frozen in the old one.
+const OF_COPY: &str = "cpy:";
 
 /// The commit id of the tombstones that this store makes. Those of sessions are random.
 const OURS: u64 = u64::from_be_bytes(*b"migrated");
 
 /// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged out.
 ///
-/// `load` asks the new store, then the old one. Writing what lives in the old store creates it in the new one and leaves
-/// a tombstone in the old one, in this order and conditionally, so that a change or a logout in between wins. `delete`
-/// leaves a tombstone in the new store before it deletes in the old one, lest a request in flight carry a logged-out
-/// session over.
+/// `load` asks the new store, then the old one. A write of what lives in the old store moves it: one
+/// compare-and-set there *freezes* the entry with the value that is to be written, which is the moment it
+/// counts; then the value is created in the new store and the frozen entry is removed. Whoever meets a frozen
+/// entry takes its value for the current one, and writes over it by creating it in the new store. The copy says
+/// that the frozen entry may still be there, until a write has seen to it. A logout, a rotation or a revocation
+/// of what lives in the old store is one compare-and-set there. So every point is safe to stop at, and whatever
+/// two processes do at once is decided by one compare-and-set.
 ///
 /// Both must be read by every process before any writes the new one: roll out [`prepare`](Self::prepare) first (it reads
 /// both and writes where a session lives), then [`new`](Self::new). Rolling back goes the same way. Sessions that nobody
@@ -74,7 +84,9 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         let next = page.next().cloned();
         let mut moved = 0;
         for (key, stored) in page.into_entries() {
-            let Ok((header, ..)) = Header::read(stored.value()) else {
+            let frozen = record::thaw(stored.value());
+            let value = frozen.as_deref().unwrap_or(stored.value());
+            let Ok((header, ..)) = Header::read(value) else {
                 tracing::warn!("a record that cannot be read was left in the old engine");
                 continue;
             };
@@ -83,12 +95,15 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
                 continue;
             }
             let expiry = Expiry::at_instant(from_millis(header.deadline), now);
-            moved += u64::from(self.carry(&key, stored.value(), expiry, stored.revision()).await?.is_some());
+            moved += u64::from(match &frozen {
+                Some(value) => self.copy(&key, value, expiry, stored.revision()).await?.is_some(),
+                None => self.carry(&key, value, expiry, stored.revision()).await?.is_some(),
+            });
         }
         Ok((next, moved))
     }
 
-    /// Creates `value` in the new store in place of what the old one has at `expected`; `None` when that is not there.
+    /// Moves what the old store has at `expected`, with this value; `None` when it is not there any more.
     async fn carry(
         &self,
         key: &StorageKey,
@@ -96,45 +111,100 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
-        let Some(created) = self.new.create(key, value, expiry).await? else { return Ok(None) };
-        let (tombstone, gone_by) = tombstone()?;
-        match self.old.update(key, &tombstone, gone_by, expected).await {
-            Ok(Some(_)) => Ok(Some(of(OF_NEW, &created))),
-            // Changed, moved or logged out since it was read: what we created never was.
-            Ok(None) => {
-                self.new.delete(key).await?;
-                Ok(None)
-            }
-            Err(error) if End::of(value, expiry) != End::None => {
-                self.end_or_leave(key, &created, error).await
-            }
-            // The new entry is what every reader sees first, so the write is done whatever became of the tombstone; the
-            // commit id in it tells the core so. What is left in the old store goes when the session ends.
+        match self.old.update(key, &record::freeze(value), expiry, expected).await? {
+            Some(frozen) => Ok(Some(self.thaw(key, value, expiry, &frozen).await)),
+            None => Ok(None),
+        }
+    }
+
+    /// Copies what was just frozen. The write is done already, so that a failure here is nobody's: the next
+    /// write finishes the copy.
+    async fn thaw(&self, key: &StorageKey, value: &[u8], expiry: Expiry, frozen: &Revision) -> Revision {
+        match self.copy(key, value, expiry, frozen).await {
+            Ok(Some(revision)) => revision,
+            Ok(None) => of(OF_FROZEN, frozen),
             Err(error) => {
-                Err(Error::new(ErrorKind::Ambiguous, "the old engine failed while a session was moved")
-                    .with_source(error))
+                tracing::debug!(%error, "a session stays frozen in the old engine until its next write");
+                of(OF_FROZEN, frozen)
             }
         }
     }
 
-    /// Completes an end that is written in the new store, while the old one answered with `error`. If the session is
-    /// still there it is left alive: what is over for a minute only would come back.
-    async fn end_or_leave(
+    /// Creates in the new store what is frozen in the old one; `None` when that was done before.
+    async fn copy(
         &self,
         key: &StorageKey,
-        created: &Revision,
-        error: Error,
+        value: &[u8],
+        expiry: Expiry,
+        frozen: &Revision,
     ) -> Result<Option<Revision>> {
-        if self.old.load(key).await.is_ok_and(|stored| stored.as_ref().is_none_or(is_tombstone)) {
-            return Ok(Some(of(OF_NEW, created)));
+        let copy = record::mark_copied(value);
+        let Some(revision) = self.new.create(key, &copy, expiry).await? else { return Ok(None) };
+        Ok(Some(match self.clear(key, kind(value), expiry, Some(frozen)).await {
+            Ok(()) => of(OF_NEW, &revision),
+            Err(error) => {
+                tracing::debug!(%error, "a session that was moved is frozen in the old engine until its next write");
+                of(OF_COPY, &revision)
+            }
+        }))
+    }
+
+    /// Removes what is frozen in the old store, after it was copied: it must not come back when the copy ends.
+    async fn clear(
+        &self,
+        key: &StorageKey,
+        kind: Option<Kind>,
+        expiry: Expiry,
+        frozen: Option<&Revision>,
+    ) -> Result<()> {
+        // A session's key never comes again. An index's does: there a guard stays in the old store, and keeps
+        // a process that looked into the new store before from beginning another index beside this one.
+        if kind.is_some_and(|kind| kind != Kind::Index) {
+            return self.old.delete(key).await.map(drop);
         }
-        let why = match self.new.delete(key).await {
-            Ok(_) => "the old engine failed while a session was ended; it was left as it was",
-            Err(_) => {
-                "both engines failed while a session was ended; it may be gone for a minute and come back"
+        let known = match frozen {
+            Some(frozen) => frozen.clone(),
+            None => match self.old.load(key).await? {
+                Some(stored) if record::thaw(stored.value()).is_some() => stored.into_parts().1,
+                _ => return Ok(()),
+            },
+        };
+        self.old.update(key, &guard(expiry)?, expiry, &known).await.map(drop)
+    }
+
+    /// What is stored under the key in the new store, but for guards.
+    async fn in_new(&self, key: &StorageKey) -> Result<Option<Stored>> {
+        Ok(self.new.load(key).await?.filter(|stored| !is_ours(stored)))
+    }
+
+    /// Creates what may come again, in the store that decides who does: the old one.
+    async fn create_in_old(
+        &self,
+        key: &StorageKey,
+        written: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
+        if let Some(created) = self.old.create(key, written, expiry).await? {
+            return Ok(Some(created));
+        }
+        // A guard tells that the key was copied to the new store. If it is not there any more, it is free.
+        let Some(guard) = self.old.load(key).await?.filter(is_ours) else { return Ok(None) };
+        if self.in_new(key).await?.is_some() {
+            return Ok(None);
+        }
+        self.old.update(key, written, expiry, guard.revision()).await
+    }
+
+    /// How long an end stays in the new store, after what the old one may still have was removed.
+    async fn clear_old(&self, key: &StorageKey, expiry: Expiry) -> Expiry {
+        let kept = match self.old.delete(key).await {
+            Ok(_) => GRACE,
+            Err(error) => {
+                tracing::warn!(%error, "what the old engine has of an ended session could not be removed");
+                UNTIL_REMOVED
             }
         };
-        Err(Error::new(ErrorKind::Unavailable, why).with_source(error))
+        remembered(expiry, kept)
     }
 }
 
@@ -145,43 +215,39 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         if let Some(stored) = self.new.load(key).await? {
             return Ok(shown(OF_NEW, stored));
         }
-        if let Some(stored) = self.old.load(key).await? {
-            if !is_tombstone(&stored) {
-                return Ok(Some(marked(OF_OLD, stored)));
-            }
-            // It moved between the two looks, unless the tombstone is the session's own end.
-            return Ok(match self.new.load(key).await? {
-                Some(moved) => shown(OF_NEW, moved),
-                None => shown(OF_OLD, stored),
-            });
+        match self.old.load(key).await? {
+            Some(stored) => Ok(shown(OF_OLD, stored)),
+            // It may have moved between the two looks.
+            None => Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored))),
         }
-        Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored)))
     }
 
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
-        // A key that is taken in either is taken: owners' indexes, unlike sessions, have keys that come again.
-        if self.preparing {
-            let in_new = self.new.load(key).await?;
-            if in_new.as_ref().is_some_and(|stored| !is_ours(stored)) {
-                return Ok(None);
-            }
-            let created = self.old.create(key, value, expiry).await?;
-            if created.is_some() && in_new.is_some() {
-                self.new.delete(key).await?; // what was deleted before is not what is hidden now
-            }
-            return Ok(created.map(|revision| of(OF_OLD, &revision)));
+        // A session's key is new and random: nobody else can be creating it.
+        if kind(value) == Some(Kind::Live) {
+            return Ok(if self.preparing {
+                self.old.create(key, value, expiry).await?.map(|revision| of(OF_OLD, &revision))
+            } else {
+                self.new.create(key, value, expiry).await?.map(|revision| of(OF_NEW, &revision))
+            });
         }
-        if self.old.load(key).await?.is_some_and(|stored| !is_tombstone(&stored)) {
-            return Ok(None);
+        // An owner's comes again, and several processes of both modes may create it at once. The old store
+        // decides which of them does.
+        let hidden = match self.new.load(key).await? {
+            Some(stored) if !is_ours(&stored) => return Ok(None),
+            hidden => hidden,
+        };
+        let written = if self.preparing { value.to_vec() } else { record::freeze(value) };
+        let Some(created) = self.create_in_old(key, &written, expiry).await? else { return Ok(None) };
+        if hidden.is_some() {
+            // What was deleted before is not what is hidden now.
+            self.new.delete(key).await?;
         }
-        let mut created = self.new.create(key, value, expiry).await?;
-        if created.is_none() {
-            // What an earlier delete left is in nobody's way.
-            if let Some(guard) = self.new.load(key).await?.filter(is_ours) {
-                created = self.new.update(key, value, expiry, guard.revision()).await?;
-            }
-        }
-        Ok(created.map(|revision| of(OF_NEW, &revision)))
+        Ok(Some(if self.preparing {
+            of(OF_OLD, &created)
+        } else {
+            self.thaw(key, value, expiry, &created).await
+        }))
     }
 
     async fn update(
@@ -191,52 +257,57 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
+        let ends = kind(value).is_some_and(Kind::is_tombstone);
         match unmarked(expected) {
-            Some((OF_NEW, expected)) => {
-                // A move that was cut short has left the session in the old store, from where it must not come back when
-                // its end is forgotten in the new one.
-                let end = End::of(value, expiry);
-                if end == End::Over {
-                    self.old.delete(key).await?;
-                }
-                let done = self.new.update(key, value, expiry, &expected).await?;
-                if done.is_some() && end == End::Moved {
-                    // Afterwards: before it, a move that is under way would take the successor for lost.
-                    if let Err(error) = self.old.delete(key).await {
-                        tracing::warn!(%error, "a rotated session may be left in the old engine until it expires");
+            Some((mark @ (OF_NEW | OF_COPY), expected)) => {
+                let expiry = match (mark, ends) {
+                    (OF_COPY, true) => self.clear_old(key, expiry).await,
+                    (OF_COPY, false) => {
+                        self.clear(key, kind(value), expiry, None).await.map_err(|error| {
+                            let why = "the old engine still has the session and cannot be reached";
+                            Error::new(ErrorKind::Unavailable, why).with_source(error)
+                        })?;
+                        expiry
                     }
+                    (_, true) => remembered(expiry, GRACE),
+                    (_, false) => expiry,
+                };
+                let done = self.new.update(key, value, expiry, &expected).await?;
+                Ok(done.map(|revision| of(OF_NEW, &revision)))
+            }
+            Some((OF_OLD, expected)) if self.preparing || ends => {
+                let done = self.old.update(key, value, expiry, &expected).await?;
+                Ok(done.map(|revision| of(OF_OLD, &revision)))
+            }
+            Some((OF_OLD, expected)) => self.carry(key, value, expiry, &expected).await,
+            Some(_) if ends => {
+                let done = self.new.create(key, value, remembered(expiry, UNTIL_REMOVED)).await?;
+                if done.is_some() {
+                    self.clear_old(key, expiry).await;
                 }
                 Ok(done.map(|revision| of(OF_NEW, &revision)))
             }
-            Some((_, expected)) if self.preparing => Ok(self
-                .old
-                .update(key, value, expiry, &expected)
-                .await?
-                .map(|revision| of(OF_OLD, &revision))),
-            Some((_, expected)) => self.carry(key, value, expiry, &expected).await,
+            Some((_, expected)) => self.copy(key, value, expiry, &expected).await,
             None => Ok(None),
         }
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        let in_old = self.old.load(key).await?;
-        if in_old.as_ref().is_none_or(is_tombstone) {
-            if self.new.load(key).await?.as_ref().is_some_and(is_ours) {
-                return Ok(false); // deleted already, and the guard is still needed
+        // The guard first: a process that has frozen the entry and is about to copy it must find the key taken.
+        let mut there = false;
+        loop {
+            match self.new.load(key).await? {
+                Some(stored) if is_ours(&stored) => break,
+                Some(_) => there |= self.new.delete(key).await?,
+                None => {
+                    let expiry = Expiry::after(GRACE, SystemTime::now());
+                    if self.new.create(key, &guard(expiry)?, expiry).await?.is_some() {
+                        break;
+                    }
+                }
             }
-            let in_old = in_old.is_some_and(|stored| !is_ours(&stored));
-            return Ok(self.new.delete(key).await? | (self.old.delete(key).await? && in_old));
         }
-        // The tombstone first: a request that has read the old entry and is about to create it here must find the key taken.
-        let in_new = self.new.delete(key).await?;
-        let (tombstone, gone_by) = tombstone()?;
-        let guarded = self.new.create(key, &tombstone, gone_by).await?.is_some();
-        let in_old = self.old.delete(key).await?;
-        if !guarded {
-            // A move came in between; with the old entry gone no other can.
-            self.new.delete(key).await?;
-        }
-        Ok(in_old | in_new)
+        Ok(self.old.delete(key).await? | there)
     }
 
     async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
@@ -264,12 +335,12 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             (None, Place::Old) => Some(ScanCursor::new(OF_NEW)),
             (None, Place::New) => None,
         };
-        // What moved is in both, and its tombstone is not an entry of this store.
-        let entries = page
-            .into_entries()
-            .into_iter()
-            .filter(|(_, stored)| if place == Place::New { !is_ours(stored) } else { !is_tombstone(stored) });
-        Ok(ScanPage::new(entries.map(|(key, stored)| (key, marked(mark, stored))).collect(), next))
+        // A guard is no entry. A tombstone in the old store need not be moved: it is older than its session.
+        let entries = page.into_entries().into_iter().filter_map(|(key, stored)| {
+            let listed = place == Place::New || !is_tombstone(&stored);
+            Some((key, shown(mark, stored).filter(|_| listed)?))
+        });
+        Ok(ScanPage::new(entries.collect(), next))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -284,31 +355,11 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             .with_listing(old.listing() && new.listing())
             .with_native_expiry(old.native_expiry() && new.native_expiry())
             .with_eviction(old.evicts() || new.evicts())
+            .with_repeated_writes(old.repeats_writes() || new.repeats_writes())
             .with_durability(durability);
         match [old.max_value(), new.max_value()].into_iter().flatten().min() {
             Some(least) => both.with_max_value(least),
             None => both,
-        }
-    }
-}
-
-/// Whether what is written ends the session under its key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    None,
-    /// It goes on under another key.
-    Moved,
-    /// It was destroyed, or emptied and lives for another minute.
-    Over,
-}
-
-impl End {
-    fn of(value: &[u8], expiry: Expiry) -> Self {
-        match Header::read(value).map(|(header, ..)| header.kind) {
-            Ok(Kind::Moved(_)) => Self::Moved,
-            Ok(Kind::Removed) => Self::Over,
-            _ if expiry.ttl_millis() <= EMPTIED => Self::Over,
-            _ => Self::None,
         }
     }
 }
@@ -338,22 +389,30 @@ fn of(mark: &str, revision: &Revision) -> Revision {
     Revision::from(format!("{mark}{kind}{}", revision.as_str()))
 }
 
-fn marked(mark: &str, stored: Stored) -> Stored {
+/// What this store returns for what one of the two has: guards stand for nothing, and what is frozen is what
+/// is to be written.
+fn shown(mark: &str, stored: Stored) -> Option<Stored> {
+    if is_ours(&stored) {
+        return None;
+    }
     let (value, revision) = stored.into_parts();
-    Stored::new(value, of(mark, &revision))
+    Some(match record::thaw(&value).filter(|_| mark == OF_OLD) {
+        Some(thawed) => Stored::new(thawed, of(OF_FROZEN, &revision)),
+        None if mark == OF_NEW && record::is_copied(&value) => Stored::new(value, of(OF_COPY, &revision)),
+        None => Stored::new(value, of(mark, &revision)),
+    })
 }
 
-/// What a load of this store returns: its own tombstones stand for nothing.
-fn shown(mark: &str, stored: Stored) -> Option<Stored> {
-    if is_ours(&stored) { None } else { Some(marked(mark, stored)) }
+/// An end that is remembered at least this long.
+fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
+    let now = expiry.at().checked_sub(expiry.ttl()).unwrap_or(SystemTime::UNIX_EPOCH);
+    Expiry::after(expiry.ttl().max(at_least), now)
 }
 
 fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
     let text = revision.as_str();
-    let (mark, rest) = match text.strip_prefix(OF_NEW) {
-        Some(rest) => (OF_NEW, rest),
-        None => (OF_OLD, text.strip_prefix(OF_OLD)?),
-    };
+    let (mark, rest) =
+        [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY].iter().find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
     let revision = match rest.split_at_checked(1)? {
         ("#", number) => Revision::from(number.parse::<u64>().ok()?),
         (_, text) => Revision::from(text.to_owned()),
@@ -361,17 +420,21 @@ fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
     Some((mark, revision))
 }
 
-fn is_tombstone(stored: &Stored) -> bool {
-    Header::read(stored.value()).is_ok_and(|(header, ..)| header.kind.is_tombstone())
+fn kind(value: &[u8]) -> Option<Kind> {
+    Header::read(value).ok().map(|(header, ..)| header.kind)
 }
 
-/// Whether it is a tombstone that this store has made. One that the session above has made is an entry like any other.
+fn is_tombstone(stored: &Stored) -> bool {
+    kind(stored.value()).is_some_and(Kind::is_tombstone)
+}
+
+/// Whether it is a guard that this store has made. A tombstone of the session above is an entry like any other.
 fn is_ours(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
 }
 
-fn tombstone() -> Result<(Vec<u8>, Expiry)> {
-    let expiry = Expiry::after(TOMBSTONE, SystemTime::now());
-    let header = Header { kind: Kind::Removed, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
-    Ok((record::encode(&header, &(), &[0; 32], false, usize::MAX)?, expiry))
+/// A record that stands for nothing and keeps its key from being taken.
+fn guard(expiry: Expiry) -> Result<Vec<u8>> {
+    let header = Header { kind: Kind::Revoked, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
+    record::encode(&header, &(), &[0; 32], false, usize::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::content::Content;
+use crate::content::{Content, Persistence, UNTIL_CLOSED};
 use crate::error::{Error, Result};
 use crate::flash::Level;
 use crate::session::change::Caps;
@@ -27,6 +27,8 @@ pub(crate) struct Policy {
     pub(crate) commit_on_server_error: bool,
     pub(crate) anonymous_on_failure: bool,
     pub(crate) tombstone: u64,
+    /// Whether cookies outlive the browser, where a session does not say otherwise.
+    pub(crate) persistent: bool,
 }
 
 impl Policy {
@@ -43,7 +45,19 @@ impl Policy {
     /// Whether moving the idle deadline to now is worth a write: it would gain a refresh interval.
     pub(crate) fn wants_refresh(&self, content: &Content, written: u64, now: u64) -> bool {
         let gain = self.deadline_from(content, now).saturating_sub(self.effective(content, written));
-        gain > 0 && gain >= self.refresh.unwrap_or_else(|| self.idle_of(content) / 10)
+        let idle = self.idle_of(content);
+        // A session of its own, shorter timeout is refreshed before it runs out.
+        gain > 0 && gain >= self.refresh.map_or(idle / 10, |refresh| refresh.min(idle / 2))
+    }
+
+    /// What the client is told with a cookie of this content and deadline.
+    pub(crate) fn told(&self, content: &Content, deadline: u64) -> u64 {
+        let persistent = match content.persistence {
+            Persistence::Policy => self.persistent,
+            Persistence::Kept => true,
+            Persistence::Forgotten => false,
+        };
+        if persistent { deadline } else { UNTIL_CLOSED }
     }
 
     fn deadline_from(&self, content: &Content, touched: u64) -> u64 {
@@ -88,6 +102,7 @@ mod tests {
             commit_on_server_error: false,
             anonymous_on_failure: false,
             tombstone: 60_000,
+            persistent: true,
         }
     }
 
@@ -109,6 +124,14 @@ mod tests {
         assert!(!wants(&policy(10_000, Some(10_000)), 9_000));
         // Written under a longer timeout: activity under the shorter one still moves the deadline.
         assert!(policy(10_000, None).wants_refresh(&content, 1_000_000, 5_000));
+    }
+
+    #[test]
+    fn a_refresh_interval_is_at_most_half_of_the_sessions_own_lifetime() {
+        let policy = Policy { refresh: Some(1_000), ..policy(10_000, None) };
+        let content = Content { remember: Some(800), ..Content::default() };
+        let wants = |now| policy.wants_refresh(&content, policy.deadline(&content), now);
+        assert!(!wants(399) && wants(400));
     }
 
     #[test]

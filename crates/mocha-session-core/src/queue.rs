@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -34,24 +35,40 @@ impl Queues {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    /// Waits for the turn to write the session under this key.
-    pub(crate) async fn turn(self: &Arc<Self>, key: StorageKey) -> Turn {
+    /// Waits for the turn to write the session under this key; `None` when it did not come in time.
+    pub(crate) async fn turn(self: &Arc<Self>, key: StorageKey, within: Duration) -> Option<Turn> {
         loop {
-            let next = match self.shard(&key).entry(key) {
-                Entry::Vacant(free) => {
-                    free.insert(Waiting::new());
-                    return Turn { place: Some((Arc::clone(self), key)), written: None };
-                }
-                Entry::Occupied(mut taken) => {
+            let next = match self.try_turn(key) {
+                Ok(turn) => return Some(turn),
+                Err(mut taken) => {
+                    let Entry::Occupied(taken) = taken.entry(key) else { continue };
                     let (pass, next) = oneshot::channel();
-                    taken.get_mut().push_back(pass);
+                    taken.into_mut().push_back(pass);
                     next
                 }
             };
-            // Whoever holds the turn passes it on when it is dropped, so that this always comes.
-            if let Ok(turn) = next.await {
-                return turn;
+            // The turn is passed on when it is dropped, so this fails only where its holder was.
+            match tokio::time::timeout(within, next).await {
+                Ok(Ok(turn)) => return Some(turn),
+                Ok(Err(_)) => {}
+                Err(_) => return None,
             }
+        }
+    }
+
+    /// The turn, if nobody has it.
+    pub(crate) fn turn_now(self: &Arc<Self>, key: StorageKey) -> Option<Turn> {
+        self.try_turn(key).ok()
+    }
+
+    fn try_turn(self: &Arc<Self>, key: StorageKey) -> Result<Turn, MutexGuard<'_, HashMap<StorageKey, Waiting>>> {
+        let mut shard = self.shard(&key);
+        match shard.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(Waiting::new());
+                Ok(Turn { place: Some((Arc::clone(self), key)), written: None })
+            }
+            Entry::Occupied(_) => Err(shard),
         }
     }
 
@@ -119,7 +136,6 @@ impl fmt::Debug for Queues {
 mod tests {
     use std::pin::Pin;
     use std::task::Poll;
-    use std::time::Duration;
 
     use super::*;
     use crate::record::{Header, Kind};
@@ -128,20 +144,23 @@ mod tests {
     async fn nothing_is_left_behind_by_those_who_wrote_or_gave_up() {
         let queues = Arc::new(Queues::new());
         let key = StorageKey::from_bytes([1; 20]);
-        let first = queues.turn(key).await;
-        let waiting = tokio::time::timeout(Duration::from_millis(5), queues.turn(key)).await;
-        assert!(waiting.is_err());
+        let first = queues.turn(key, LONG).await.unwrap();
+        assert!(queues.turn_now(key).is_none());
+        assert!(queues.turn(key, Duration::from_millis(5)).await.is_none());
         let next = tokio::spawn({
             let queues = Arc::clone(&queues);
-            async move { drop(queues.turn(key).await) }
+            async move { drop(queues.turn(key, LONG).await) }
         });
         tokio::time::sleep(Duration::from_millis(5)).await;
         drop(first);
         next.await.unwrap();
         assert_eq!(queues.len(), 0);
+        assert!(queues.turn_now(key).is_some());
     }
 
-    async fn waits(turn: &mut (impl Future<Output = Turn> + Unpin)) -> bool {
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn waits(turn: &mut (impl Future<Output = Option<Turn>> + Unpin)) -> bool {
         std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *turn).poll(cx).is_pending())).await
     }
 
@@ -149,8 +168,8 @@ mod tests {
     async fn turns_come_in_order_and_one_that_is_given_up_when_it_comes_goes_on() {
         let queues = Arc::new(Queues::new());
         let key = StorageKey::from_bytes([1; 20]);
-        let first = queues.turn(key).await;
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(queues.turn(key))).collect();
+        let first = queues.turn(key, LONG).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(queues.turn(key, LONG))).collect();
         for turn in &mut waiting {
             assert!(waits(turn).await);
         }
@@ -158,12 +177,12 @@ mod tests {
         first.leave(&Version { header, revision: 7.into() }, Sealed::Written(b"record".to_vec()));
         // The turn is the first's by now, who does not look for it any more.
         drop(waiting.remove(0));
-        let mut second = waiting.remove(0).await;
+        let mut second = waiting.remove(0).await.unwrap();
         let (version, record) = second.latest().unwrap();
         assert!(version.revision == 7.into() && record == "record", "what was written is passed on");
         assert!(waits(&mut waiting[0]).await);
         drop(second);
-        assert!(waiting.remove(0).await.latest().is_none(), "taken by the one before");
+        assert!(waiting.remove(0).await.unwrap().latest().is_none(), "taken by the one before");
         assert_eq!(queues.len(), 0);
     }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the payload follows the
-//! header as it is. The header alone is enough to sweep, move, revoke and count.
+//! header as it is. The header alone is enough to sweep, move, revoke and count. A record on its way to another engine
+//! stands behind `'S' FROZEN` in the engine that it leaves.
 
 use bytes::Bytes;
 
@@ -17,7 +18,13 @@ use crate::store::StorageKey;
 const MAGIC: u8 = b'S';
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0x80;
+/// A flag beside the kind, which seals do not cover: the engine that the record was copied from may still have it.
+const COPIED: u8 = 0x40;
+/// In the place of a version.
+const FROZEN: u8 = 0xf0;
 const HEADER: usize = 3 + 8 + 32;
+/// What a sealed record takes beside its payload.
+pub(crate) const OVERHEAD: usize = HEADER + crypto::NONCE + crypto::TAG;
 
 /// Which commit wrote a record: random, so that a writer finds its own.
 pub(crate) type CommitId = u64;
@@ -27,12 +34,14 @@ pub(crate) type CommitId = u64;
 pub(crate) enum Kind {
     /// A session.
     Live,
-    /// A tombstone: the session goes on under another key.
+    /// A tombstone: the session goes on under another key, which its browser was told.
     Moved(StorageKey),
-    /// A tombstone: the session was destroyed.
-    Removed,
+    /// A tombstone: the session was ended by a request of its own browser, which was told so.
+    Ended,
     /// The index of an owner's sessions.
     Index,
+    /// A tombstone: the session was ended by somebody else, and its browser was told nothing.
+    Revoked,
 }
 
 impl Kind {
@@ -40,14 +49,15 @@ impl Kind {
         match self {
             Self::Live => 1,
             Self::Moved(_) => 2,
-            Self::Removed => 3,
+            Self::Ended => 3,
             Self::Index => 4,
+            Self::Revoked => 5,
         }
     }
 
     /// Whether it has no payload.
     pub(crate) fn is_tombstone(self) -> bool {
-        matches!(self, Self::Moved(_) | Self::Removed)
+        matches!(self, Self::Moved(_) | Self::Ended | Self::Revoked)
     }
 }
 
@@ -84,6 +94,11 @@ impl Header {
         if head[0] != MAGIC {
             return Err(Error::corrupt("what is stored under the session's key is not a session record"));
         }
+        if head[1] == FROZEN {
+            return Err(Error::corrupt(
+                "the record is being carried to another engine: open both through `Migrating` in every process",
+            ));
+        }
         if head[1] != VERSION {
             return Err(Error::corrupt(
                 "the record has a newer format than this version of the library reads; it was left as it is",
@@ -95,7 +110,7 @@ impl Header {
             u64::from_be_bytes(bytes)
         };
         let mut length = HEADER;
-        let kind = match head[2] & !PLAIN {
+        let kind = match head[2] & !(PLAIN | COPIED) {
             1 => Kind::Live,
             2 => {
                 let successor =
@@ -103,8 +118,9 @@ impl Header {
                 length += StorageKey::BYTES;
                 Kind::Moved(StorageKey::from_bytes(*successor))
             }
-            3 => Kind::Removed,
+            3 => Kind::Ended,
             4 => Kind::Index,
+            5 => Kind::Revoked,
             _ => {
                 return Err(Error::corrupt(
                     "the record is of a kind that this version of the library does not know",
@@ -115,6 +131,36 @@ impl Header {
             Self { kind, deadline: number(3), commits: [number(11), number(19), number(27), number(35)] };
         Ok((header, head[2] & PLAIN != 0, length))
     }
+}
+
+/// A record as it is kept in the engine that it is leaving: what is to be written to the other one.
+pub(crate) fn freeze(record: &[u8]) -> Vec<u8> {
+    [&[MAGIC, FROZEN], record].concat()
+}
+
+/// The record that [`freeze`] was given; `None` where this is not a frozen one.
+pub(crate) fn thaw(frozen: &Bytes) -> Option<Bytes> {
+    frozen.starts_with(&[MAGIC, FROZEN]).then(|| frozen.slice(2..))
+}
+
+/// Whether a record that this version cannot read is one of another version, or on its way to another
+/// engine, and not merely damaged.
+pub(crate) fn is_foreign(record: &[u8]) -> bool {
+    matches!(record, [MAGIC, version, ..] if *version != VERSION)
+}
+
+/// The record that [`freeze`] was given, as it is written to the other engine first.
+pub(crate) fn mark_copied(record: &[u8]) -> Vec<u8> {
+    let mut copy = record.to_vec();
+    if Header::read(record).is_ok() {
+        copy[2] |= COPIED;
+    }
+    copy
+}
+
+/// Whether the engine that the record was copied from may still have it.
+pub(crate) fn is_copied(record: &[u8]) -> bool {
+    matches!(record, [MAGIC, VERSION, kind, ..] if kind & COPIED != 0)
 }
 
 /// What can be the payload of a record.
@@ -180,9 +226,21 @@ pub(crate) fn open(
         (true, false) => {
             Err(Error::corrupt("the record is not sealed, and this manager reads sealed records alone"))
         }
-        (false, _) => crypto::open(seal, &body, &record[..header_length]).map(Bytes::from).ok_or_else(|| {
-            Error::corrupt("the record cannot be opened: it is damaged, or was sealed for another session")
-        }),
+        (false, _) => {
+            let bound = &record[..header_length];
+            let mut original = [0; HEADER + StorageKey::BYTES];
+            let bound = match original.get_mut(..header_length).filter(|_| is_copied(record)) {
+                None => bound,
+                Some(original) => {
+                    original.copy_from_slice(bound);
+                    original[2] &= !COPIED;
+                    original
+                }
+            };
+            crypto::open(seal, &body, bound).map(Bytes::from).ok_or_else(|| {
+                Error::corrupt("the record cannot be opened: it is damaged, or was sealed for another session")
+            })
+        }
     }
 }
 
@@ -224,8 +282,10 @@ mod tests {
         let moved =
             encode(&header(Kind::Moved(StorageKey::from_bytes([7; 20]))), &(), &SEAL, false, 1000).unwrap();
         assert_eq!((moved.len(), moved[2], &moved[43..]), (63, 2, &[7; 20][..]));
-        let removed = encode(&header(Kind::Removed), &(), &SEAL, false, 1000).unwrap();
-        assert_eq!((removed.len(), removed[2]), (43, 3));
+        for (kind, code) in [(Kind::Ended, 3), (Kind::Revoked, 5)] {
+            let ended = encode(&header(kind), &(), &SEAL, false, 1000).unwrap();
+            assert_eq!((ended.len(), ended[2]), (43, code));
+        }
     }
 
     #[test]
@@ -240,7 +300,10 @@ mod tests {
     fn every_single_bit_flipped_is_refused_without_panic() {
         let record = encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap();
         assert!(read(&record.clone().into(), false).is_ok());
-        for bit in 0..record.len() * 8 {
+        // But for the flag that an engine's move sets, which changes nothing that is read.
+        let copied = 2 * 8 + 6;
+        assert_eq!(read(&mark_copied(&record).into(), false).unwrap().1, "payload");
+        for bit in (0..record.len() * 8).filter(|bit| *bit != copied) {
             let mut flipped = record.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let read = read(&flipped.into(), false);
@@ -255,6 +318,15 @@ mod tests {
         for length in 0..record.len() {
             assert!(read(&record.slice(..length), false).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn a_frozen_record_comes_back_and_is_not_read_as_a_session() {
+        let record = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
+        let frozen = Bytes::from(freeze(&record));
+        assert!(Header::read(&frozen).is_err_and(|error| error.is_corrupt()));
+        assert_eq!(thaw(&frozen).unwrap(), record);
+        assert!(thaw(&record).is_none() && thaw(&Bytes::from_static(b"S")).is_none());
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn condense(secret: &[u8]) -> Result<[u8; 32]> {
     if seen.iter().filter(|&&seen| seen).count() < 12 {
         return Err(weak("a secret repeats a few characters"));
     }
-    Ok(crate::crypto::derive(secret, crate::crypto::Purpose::Secret))
+    Ok(crate::crypto::condense(secret))
 }
 
 #[cfg(test)]

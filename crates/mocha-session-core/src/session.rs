@@ -4,15 +4,19 @@ pub(crate) mod change;
 mod commit;
 mod data;
 mod detached;
+mod doubt;
 mod finish;
 pub(crate) mod identity;
 mod load;
 pub(crate) mod state;
+pub(crate) mod task;
 
 pub use data::SessionData;
 pub use detached::{Detached, DetachedSession};
 
-pub(crate) use finish::{finish, finish_now, told_so_far};
+pub use finish::{Finish, Finished};
+
+pub(crate) use finish::finish;
 
 use std::fmt;
 use std::ops::Deref;
@@ -22,10 +26,9 @@ use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::headers::{CookieHeaders, RequestInfo};
 use crate::manager::{SessionManager, Shared};
-use crate::secret::Secrets;
 use crate::session::change::Change;
-use crate::session::state::{Base, Inner, Phase};
-use crate::storage::Storage;
+use crate::session::load::Loaded;
+use crate::session::state::{Base, Inner, Line, Phase, Standing, State};
 use crate::wire::Text;
 
 /// The longest name of an owner and the longest label, in bytes.
@@ -53,7 +56,7 @@ pub struct LazySession {
 
 impl LazySession {
     pub(crate) fn new<C: CookieHeaders>(shared: Arc<Shared>, request: RequestInfo<C>) -> Self {
-        Self { inner: Arc::new(Inner::new(shared, request)) }
+        Self { inner: Arc::new(Inner::new(shared, request, true)) }
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -82,26 +85,68 @@ impl LazySession {
         state.is_touched()?; // the response went out meanwhile
         state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;
         match loaded {
-            Ok(Some(loaded)) => {
+            Ok(Loaded::Live(live)) => {
                 state.phase = Phase::Loaded;
-                state.stale_cookie = loaded.stale_cookie;
-                (state.base, state.view) = (Some(loaded.base), loaded.content);
+                state.stale_cookie = live.stale_cookie;
+                (state.base, state.view) = (Some(live.base), live.content);
             }
-            Ok(None) => {
+            Ok(nobody) => {
                 state.phase = Phase::Loaded;
-                // What is changed is changed over nothing, and need not be copied first.
-                state.original = Some(Arc::clone(&self.inner.shared.nothing));
-                state.view = Arc::new(Content::new(self.inner.shared.now()));
+                state.standing = match nobody {
+                    Loaded::Several(all) => Standing::Several(all),
+                    Loaded::Superseded => Standing::Superseded,
+                    Loaded::Stranger | Loaded::Live(_) => Standing::Ordinary,
+                };
+                self.begin_nothing(&mut state);
             }
             Err(error) if self.inner.shared.policy.anonymous_on_failure => {
                 tracing::warn!(%error, "a session could not be loaded; the request goes on without one");
-                state.phase = Phase::ReadOnly;
-                state.view = Arc::new(Content::new(self.inner.shared.now()));
+                state.phase = if error.is_corrupt() { Phase::Unreadable } else { Phase::ReadOnly };
+                self.begin_nothing(&mut state);
             }
             Err(error) => return Err(error),
         }
         drop(state);
         Ok(session)
+    }
+
+    /// Ends the session that the request names and begins an empty one: the way out where
+    /// [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because the record is
+    /// damaged or of a newer version.
+    ///
+    /// A record that cannot be read is deleted. The response removes the cookie, or sets the one of a
+    /// session that begins.
+    ///
+    /// # Errors
+    /// Those of the engine; `Closed` after the response.
+    pub async fn abandon(&self) -> Result<Session> {
+        let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
+        let _gate = self.inner.gate.lock().await;
+        if self.inner.state().phase == Phase::Loaded {
+            session.destroy()?;
+            return Ok(session);
+        }
+        self.inner.state().is_touched()?;
+        load::abandon(&self.inner.shared, &self.inner.cookies).await?;
+        let mut state = self.inner.state();
+        state.is_touched()?;
+        (state.phase, state.touched) = (Phase::Loaded, true);
+        state.line = Some(Line::Remove);
+        self.begin_nothing(&mut state);
+        drop(state);
+        Ok(session)
+    }
+
+    /// Drops what the request changed and did not commit, and closes the session: for a framework whose
+    /// handler was given up before it answered.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// What is changed is changed over nothing, so there is nothing to copy first.
+    fn begin_nothing(&self, state: &mut State) {
+        state.original = Some(Arc::clone(&self.inner.shared.nothing));
+        state.view = Arc::new(Content::new(self.inner.shared.now()));
     }
 
     /// The session if the request has a live one.
@@ -149,22 +194,24 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that is kept nowhere: for tests of handlers.
+    /// A new session in a store of its own, in this process: for tests of handlers. It can do whatever a
+    /// session in a request can, except that no response is sent: call
+    /// [`commit`](SessionData::commit) where a test needs it stored.
     ///
-    /// It behaves like a client-side session whose cookie nobody sends.
+    /// For tests that list owners, or send requests one after the other, build on
+    /// [`SessionManager::in_memory`].
     ///
     /// # Errors
     /// `Internal` when the operating system has no randomness to give.
     pub fn in_memory() -> Result<Self> {
-        let storage = Storage::client_side().with_secrets(Secrets::generate()?);
-        let shared = SessionManager::new(storage)?.shared;
-        let inner: Arc<Inner> = Arc::new(Inner::new(shared, RequestInfo::new(())));
+        let shared = SessionManager::in_memory()?.shared;
+        let lazy = LazySession::new(shared, RequestInfo::new(()));
         {
-            let mut state = inner.state();
-            state.phase = Phase::Loaded;
-            state.view = Arc::new(Content::new(inner.shared.now()));
+            let mut state = lazy.inner.state();
+            (state.phase, state.touched) = (Phase::Loaded, true);
+            lazy.begin_nothing(&mut state);
         }
-        Ok(Self { data: SessionData::new(inner) })
+        Ok(Self { data: SessionData::new(lazy.inner) })
     }
 
     /// Logs a user in: the session gets a new id, the old one dies, and it belongs to `owner` (your user id) from here on.
@@ -182,19 +229,19 @@ impl Session {
         }
         let inner = self.data.inner();
         let mut state = inner.state();
+        if state.phase == Phase::Unreadable {
+            state.phase = Phase::Loaded;
+            state.line = Some(Line::Remove);
+        }
         state.writable()?;
-        let known = state.view.owner.as_ref().filter(|known| known.name.as_str() == owner);
-        let theirs = known.is_none() && state.view.owner.is_some();
-        let handle = match known {
-            _ if !inner.shared.owners_indexed => 0,
-            Some(known) if known.handle != 0 => known.handle,
-            _ => fastrand::u64(1..),
-        };
-        if theirs {
+        let now = inner.shared.now();
+        state.doom_several();
+        if state.view.owner.as_ref().is_some_and(|known| known.name.as_str() != owner) {
             // What was read of the flash was for the first owner's eyes.
             state.flash.forget();
         }
-        state.change(Change::Login { owner: Text::from(owner), handle, now: inner.shared.now() })
+        let fresh = if inner.shared.owners_indexed { fastrand::u64(1..) } else { 0 };
+        state.change(Change::Login { owner: Text::from(owner), fresh, now })
     }
 
     /// Gives the session a new id; the old one dies with the commit. For any change of privilege that is not a login.
@@ -224,11 +271,7 @@ impl Session {
         let inner = self.data.inner();
         let mut state = inner.state();
         state.writable()?;
-        if let Some(base) = state.base.take() {
-            let content = state.original.take().unwrap_or_else(|| Arc::clone(&state.view));
-            state.doomed.get_or_insert_with(|| Box::new((base, content)));
-        }
-        state.start_over(inner.shared.now());
+        state.doom(inner.shared.now());
         Ok(())
     }
 

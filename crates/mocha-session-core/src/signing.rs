@@ -2,7 +2,7 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
-use crate::crypto::{self, Key, Purpose};
+use crate::crypto::{self, Key, Purpose, Scope};
 use crate::id::{self, SessionId};
 use crate::secret::Secrets;
 
@@ -19,11 +19,11 @@ pub(crate) struct Signer {
 
 impl Signer {
     /// With secrets the first signs and all verify; without, ids are taken as they are.
-    pub(crate) fn new(secrets: Option<&Secrets>, accept_unsigned: bool) -> Self {
+    pub(crate) fn new(secrets: Option<&Secrets>, accept_unsigned: bool, scope: &Scope) -> Self {
         let keys = secrets
             .into_iter()
             .flat_map(Secrets::iter)
-            .map(|secret| crypto::derive(secret, Purpose::Signing));
+            .map(|secret| scope.derive(secret, Purpose::Signing));
         let keys: Vec<_> = keys.collect();
         Self { accept_unsigned: accept_unsigned || keys.is_empty(), keys }
     }
@@ -70,7 +70,7 @@ mod tests {
     const NEW: &str = "a new secret of more than 32 bytes: pqP82jdn";
 
     fn signer(secrets: &str, accept_unsigned: bool) -> Signer {
-        Signer::new(Some(&Secrets::parse(secrets).unwrap()), accept_unsigned)
+        Signer::new(Some(&Secrets::parse(secrets).unwrap()), accept_unsigned, &Scope::named("s"))
     }
 
     fn written(signer: &Signer, id: &SessionId) -> String {
@@ -92,9 +92,19 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_of_another_scope_is_refused() {
+        let id = SessionId::mint().unwrap();
+        let secrets = Secrets::parse(OLD).unwrap();
+        let shop = Signer::new(Some(&secrets), false, &Scope::named("shop"));
+        let admin = Signer::new(Some(&secrets), false, &Scope::named("admin"));
+        assert!(shop.read(written(&shop, &id).as_bytes()).is_some());
+        assert_eq!(admin.read(written(&shop, &id).as_bytes()), None);
+    }
+
+    #[test]
     fn guesses_die_before_the_store() {
         let id = SessionId::mint().unwrap();
-        let unsigned = written(&Signer::new(None, false), &id);
+        let unsigned = written(&Signer::new(None, false, &Scope::named("s")), &id);
         let strict = signer(NEW, false);
         assert_eq!(strict.read(unsigned.as_bytes()), None);
         assert_eq!(signer(NEW, true).read(unsigned.as_bytes()), Some((id.clone(), true)));

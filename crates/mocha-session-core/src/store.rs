@@ -50,10 +50,11 @@ use crate::registry::BoxFuture;
 ///    primary, not from a replica. It may return an entry that has expired.
 /// 5. **Unknown is not absent.** `Ok(None)` is a statement that the engine has nothing under the key. Whatever keeps the
 ///    store from knowing (no connection, a redirect, a read-only replica, a missing table or bucket) is an error.
-/// 6. **An unknown outcome is said.** A write that may or may not have happened is an error whose
-///    [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries that retry writes by themselves must be
-///    told not to; where they cannot, the write may come back as "revision does not match" although it was done, which
-///    the core recognises.
+/// 6. **An unknown outcome is reported.** A write that may or may not have happened is an error whose
+///    [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries that retry writes by
+///    themselves must be told not to. Where that is impossible the store says so
+///    ([`Capabilities::with_repeated_writes`]): its "revision does not match" may then stand for its own
+///    write, which the core recognises by the commit id for as long as no four others have followed.
 /// 7. **Cancelling is safe.** A future dropped half-way leaves the entry as it was or as it was going to be.
 ///
 /// # Upgrades

@@ -17,7 +17,7 @@ use crate::registry::BoxFuture;
 use crate::store::{Expiry, Revision, SessionStore, StorageKey};
 use crate::time::{Clock, from_millis, to_millis};
 
-/// How often an unknown outcome is asked after before it is given up as unknown.
+/// How many times an ambiguous write is re-checked while the engine is down.
 const INQUIRIES: u32 = 4;
 
 /// A store, and how its records are made.
@@ -29,6 +29,8 @@ pub(crate) struct Vault {
     pub(crate) limit: usize,
     pub(crate) plain: bool,
     engine: &'static str,
+    /// Whether the engine's client may repeat a write whose answer it lost.
+    repeats: bool,
 }
 
 /// A record as it was seen in the store or written to it: its header and its revision.
@@ -38,20 +40,29 @@ pub(crate) struct Version {
     pub(crate) revision: Revision,
 }
 
-/// What lies under a key.
-#[derive(Clone, Debug)]
+/// What is stored under a key.
+#[derive(Debug)]
 pub(crate) enum Found {
     Nothing,
     /// A record, and its encoded form, not opened yet.
     Record(Version, Bytes),
+    /// Bytes that are not a record of this version, and why. `damaged` where no other version, and no
+    /// other mode of this one, could read them either.
+    Unreadable { revision: Revision, damaged: bool, error: Error },
 }
 
 impl Found {
     /// The live session or index, and its encoded form; `None` for a tombstone or nothing.
-    pub(crate) fn live(self) -> Option<(Version, Bytes)> {
+    ///
+    /// # Errors
+    /// `Corrupt` for what cannot be read.
+    pub(crate) fn live(self) -> Result<Option<(Version, Bytes)>> {
         match self {
-            Self::Record(version, record) if !version.header.kind.is_tombstone() => Some((version, record)),
-            _ => None,
+            Self::Record(version, record) if !version.header.kind.is_tombstone() => {
+                Ok(Some((version, record)))
+            }
+            Self::Unreadable { error, .. } => Err(error),
+            _ => Ok(None),
         }
     }
 }
@@ -61,8 +72,11 @@ impl Found {
 pub(crate) enum Attempt {
     /// It is written. The record is the one to go on from: ours, or a later one that was written over ours.
     Done(Version, Sealed),
-    /// It is not written, for something else is there now.
+    /// It is not written and never will be: something else is stored now.
     Changed(Found),
+    /// It is not written, but its answer was lost and it may still arrive at the engine: the record is
+    /// unchanged. Another attempt under the same commit id is safe, because one of the two can land.
+    Open,
 }
 
 /// The encoded form of a record that was written.
@@ -100,9 +114,9 @@ impl<P> Draft<'_, P> {
 }
 
 impl Draft<'static, ()> {
-    /// A tombstone that lies for so many milliseconds.
-    pub(crate) fn tombstone(kind: Kind, now: u64, lies: u64) -> Self {
-        Self { kind, now, deadline: now.saturating_add(lies), payload: &() }
+    /// A tombstone that is kept for this many milliseconds.
+    pub(crate) fn tombstone(kind: Kind, now: u64, kept: u64) -> Self {
+        Self { kind, now, deadline: now.saturating_add(kept), payload: &() }
     }
 }
 
@@ -116,7 +130,8 @@ impl Vault {
     ) -> Self {
         let can = store.capabilities();
         let limit = can.max_value().map_or(limit, |max| max.min(limit));
-        Self { store, clock, timeout, limit, plain, engine: can.engine() }
+        let (engine, repeats) = (can.engine(), can.repeats_writes());
+        Self { store, clock, timeout, limit, plain, engine, repeats }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -138,21 +153,31 @@ impl Vault {
         Call { future: call, timer: None, timeout, engine: self.engine, operation }
     }
 
-    /// What lies under a key, and which may have expired.
-    pub(crate) async fn look_even_expired(&self, key: &StorageKey) -> Result<Found> {
+    /// What is stored under a key, expired or not, readable or not.
+    pub(crate) async fn probe(&self, key: &StorageKey) -> Result<Found> {
         let stored = self.call("load", self.store.load(key)).await?;
         let Some(stored) = stored else { return Ok(Found::Nothing) };
         let (record, revision) = stored.into_parts();
-        let (header, ..) = Header::read(&record).map_err(|error| error.on(self.engine).during("load"))?;
-        Ok(Found::Record(Version { header, revision }, record))
+        Ok(match Header::read(&record) {
+            Ok((header, ..)) => Found::Record(Version { header, revision }, record),
+            Err(error) => Found::Unreadable {
+                revision,
+                damaged: !record::is_foreign(&record),
+                error: error.on(self.engine).during("load"),
+            },
+        })
     }
 
-    /// What lies under a key. An expired record counts as nothing.
+    /// What is stored under a key and has not expired.
     pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
-        Ok(match self.look_even_expired(key).await? {
+        self.probe(key).await.map(|found| self.unexpired(found))
+    }
+
+    fn unexpired(&self, found: Found) -> Found {
+        match found {
             Found::Record(version, _) if version.header.deadline <= self.now() => Found::Nothing,
             found => found,
-        })
+        }
     }
 
     /// Opens a record that [`look`](Self::look) found.
@@ -162,20 +187,29 @@ impl Vault {
             .map_err(|error| error.on(self.engine).during("load"))
     }
 
-    /// Stores a first record under a key that nothing live uses.
-    pub(crate) async fn create(&self, place: &Place, draft: Draft<'_, impl Payload>) -> Result<Attempt> {
-        let commit = fastrand::u64(1..);
+    /// Stores a first record under a key that nothing live uses. `commit` names it through all its
+    /// attempts.
+    ///
+    /// # Errors
+    /// A definite failure, after which nothing is stored; or an ambiguous one.
+    pub(crate) async fn create(
+        &self,
+        place: &Place,
+        commit: CommitId,
+        draft: Draft<'_, impl Payload>,
+    ) -> Result<Attempt> {
         let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
         let record = self.encode(&header, draft.payload, &place.seal)?;
         let create = self.store.create(&place.key, &record, draft.expiry());
         match self.call("create", create).await {
             Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
-            // Boxed, like all that is rare: what is not keeps a small future.
+            // Boxed, so that the rare path does not enlarge the common future.
             answer => Box::pin(self.create_in_doubt(place, draft, header, record, answer)).await,
         }
     }
 
-    /// Goes on with a creation that did not simply succeed.
+    /// Goes on with a creation that did not simply succeed. One more try is all it gets, so that an
+    /// engine that never answers costs two deadlines.
     async fn create_in_doubt(
         &self,
         place: &Place,
@@ -185,41 +219,50 @@ impl Vault {
         mut answer: Result<Option<Revision>>,
     ) -> Result<Attempt> {
         let commit = header.commits[0];
-        let mut inquiries = 0;
-        loop {
+        let mut lost = false;
+        for last in [false, true] {
             let found = match answer {
                 Ok(Some(revision)) => {
                     return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
                 }
-                Ok(None) => match self.look_even_expired(&place.key).await? {
-                    // Owners' keys come again, and one that expired may lie there until it is swept.
-                    Found::Record(expired, _) if expired.header.deadline <= self.now() => {
+                Ok(None) => match self.probe(&place.key).await.map_err(|error| doubtful(lost, error))? {
+                    // Owners' keys come again, and an expired record may be kept until it is swept.
+                    Found::Record(expired, _)
+                        if expired.header.deadline <= self.now()
+                            && !expired.header.commits.contains(&commit) =>
+                    {
                         return self.replace(place, &expired, commit, draft).await;
                     }
                     found => found,
                 },
-                Err(error) if error.is_ambiguous() => self.inquire(&place.key, error).await?,
-                Err(error) => return Err(error),
+                Err(error) if error.is_ambiguous() => {
+                    lost = true;
+                    self.inquire(&place.key, error).await?
+                }
+                Err(error) => return Err(doubtful(lost, error)),
             };
             match found {
                 Found::Record(version, record) if version.header.commits.contains(&commit) => {
                     return Ok(Attempt::Done(version, Sealed::Found(record)));
                 }
-                // Nothing there: it was not done yet, or not at all. The same create again does it at most once.
-                Found::Nothing if inquiries < INQUIRIES => inquiries += 1,
-                Found::Nothing => return Err(unknown().on(self.engine).during("create")),
-                found @ Found::Record(..) => return Ok(Attempt::Changed(found)),
+                // Not done yet, or not at all. The same create again does it at most once.
+                Found::Nothing if !last => {}
+                Found::Nothing => break,
+                found => return Ok(Attempt::Changed(found)),
             }
             let draft = Draft { now: self.now(), ..draft };
             let again = self.store.create(&place.key, &record, draft.expiry());
             answer = self.call("create", again).await;
         }
+        Err(unknown().on(self.engine).during("create"))
     }
 
-    /// Writes over the record that `base` is, if it still is. `commit` names this change through all its attempts.
+    /// Writes over the record that `base` is, if it still is. `commit` names this change through all its
+    /// attempts.
     ///
     /// # Errors
-    /// A definite failure, after which nothing was written; or an ambiguous one that could not be cleared up.
+    /// A definite failure, after which nothing was written; or an ambiguous one that could not be
+    /// cleared up.
     pub(crate) async fn replace(
         &self,
         place: &Place,
@@ -245,25 +288,37 @@ impl Vault {
         commit: CommitId,
         answer: Result<Option<Revision>>,
     ) -> Result<Attempt> {
-        let (found, failed) = match answer {
-            Ok(_) => (self.look(&place.key).await?, false),
+        let (found, lost) = match answer {
+            Ok(_) => (self.probe(&place.key).await?, false),
             Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };
-        match &found {
-            Found::Record(version, record) if version.header.commits.contains(&commit) => {
-                Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())))
-            }
-            // Others have written so often since that our own commit may have been pushed out of the record's memory.
+        if let Found::Record(version, record) = &found
+            && version.header.commits.contains(&commit)
+        {
+            return Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())));
+        }
+        match self.unexpired(found) {
+            Found::Record(version, _) if lost && version.revision == base.revision => Ok(Attempt::Open),
+            // What replaced the base does not remember it: too many commits have passed to know whether
+            // ours was among them.
             Found::Record(version, _)
-                if failed
-                    && !version.header.kind.is_tombstone()
-                    && !version.header.commits.contains(&base.header.commits[0]) =>
+                if (lost || self.repeats) && !version.header.commits.contains(&base.header.commits[0]) =>
             {
                 Err(unknown().on(self.engine).during("update"))
             }
-            _ => Ok(Attempt::Changed(found)),
+            // It may have been written, ended by somebody else and removed.
+            Found::Nothing if lost => Err(unknown().on(self.engine).during("update")),
+            found => Ok(Attempt::Changed(found)),
         }
+    }
+
+    /// What became of a commit that an earlier call could not tell.
+    ///
+    /// # Errors
+    /// Ambiguous, when what is stored now does not tell.
+    pub(crate) async fn resolve(&self, place: &Place, base: &Version, commit: CommitId) -> Result<Attempt> {
+        self.replace_in_doubt(place, base, commit, Err(unknown().on(self.engine).during("update"))).await
     }
 
     /// Removes a record for good, whatever it is.
@@ -271,24 +326,38 @@ impl Vault {
         self.call("delete", self.store.delete(key)).await
     }
 
-    /// Asks what is there after a write whose outcome is unknown, giving the engine time to come back.
+    /// Asks what is stored after a write whose outcome is unknown, giving the engine time to come back.
     async fn inquire(&self, key: &StorageKey, because: Error) -> Result<Found> {
         for round in 0..INQUIRIES {
-            match self.look(key).await {
+            match self.probe(key).await {
                 Ok(found) => return Ok(found),
                 // An engine that hangs has had its time: the request waits for two deadlines, not for as many as we ask.
                 Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
                 Err(error) if error.is_unavailable() => pause(2 * round + 3).await,
-                Err(error) => return Err(error),
+                Err(error) => return Err(doubtful(true, error)),
             }
         }
         Err(because)
+    }
+
+    /// How many bytes the payload of a record may have.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.saturating_sub(record::OVERHEAD)
     }
 
     fn encode(&self, header: &Header, payload: &impl Payload, seal: &Key) -> Result<Vec<u8>> {
         record::encode(header, payload, seal, self.plain, self.limit)
             .map_err(|error| error.on(self.engine).during("commit"))
     }
+}
+
+/// The error of a later call where an earlier try of the same write may have been done.
+pub(crate) fn doubtful(lost: bool, error: Error) -> Error {
+    if !lost || error.is_ambiguous() {
+        return error;
+    }
+    let why = "an earlier try of this write may have been done, and the engine does not tell";
+    Error::new(ErrorKind::Ambiguous, why).with_source(error)
 }
 
 fn unknown() -> Error {

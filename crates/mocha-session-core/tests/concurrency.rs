@@ -37,8 +37,8 @@ async fn disjoint_keys_from_two_requests_are_both_kept() {
     let (second, session_2) = browser.start(&two).await;
     session_1.insert("x", 1).unwrap();
     session_2.insert("y", 2).unwrap();
-    one.finish(&first, 200).await.unwrap();
-    two.finish(&second, 200).await.unwrap();
+    one.finish(&first, 200).await.into_result().unwrap();
+    two.finish(&second, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u8>(&one, "x").await, Some(1));
     assert_eq!(browser.get::<u8>(&one, "y").await, Some(2));
 }
@@ -51,7 +51,7 @@ async fn count(app: &App, managers: &[SessionManager], tasks: usize) -> u64 {
         all.push(tokio::spawn(async move {
             let (lazy, session) = browser.start(&manager).await;
             session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1).unwrap();
-            manager.finish(&lazy, 200).await.unwrap();
+            manager.finish(&lazy, 200).await.into_result().unwrap();
         }));
     }
     for task in all {
@@ -85,7 +85,7 @@ async fn logout_while_a_slow_request_is_in_flight_stays_out() {
         slow_session.insert("x", 1).unwrap();
         let ((), headers) = browser.clone().request_status(&app.manager, 200, |s| s.destroy().unwrap()).await;
         assert!(headers.set_cookie().unwrap().contains("Max-Age=0"));
-        let late = app.manager.finish(&slow, 200).await.unwrap();
+        let late = app.manager.finish(&slow, 200).await.into_result().unwrap();
         assert_eq!(late.set_cookie(), None, "a late response never touches the cookie");
         assert!(!browser.is_live(&app.manager).await);
         assert_eq!(app.store.sessions(), 0);
@@ -117,7 +117,7 @@ async fn a_refresh_only_request_meets_a_logout_and_stays_out() {
     app.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
     let (reading, _session) = browser.start(&app.manager).await;
     browser.clone().request(&app.other_process(), |session| session.destroy().unwrap()).await;
-    assert_eq!(app.manager.finish(&reading, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(app.manager.finish(&reading, 200).await.into_result().unwrap().set_cookie(), None);
     assert!(!browser.is_live(&app.manager).await);
 }
 
@@ -128,7 +128,7 @@ async fn a_stale_refresh_after_a_write_leaves_the_write() {
     app.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
     let (reading, _session) = browser.start(&app.manager).await;
     browser.clone().request(&app.other_process(), |session| session.insert("a", 2).unwrap()).await;
-    app.manager.finish(&reading, 200).await.unwrap();
+    app.manager.finish(&reading, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(2));
 }
 
@@ -154,7 +154,7 @@ async fn a_write_in_flight_while_the_session_rotates_is_carried_or_gone_never_a_
     let before = browser.clone();
     browser.request(&app.other_process(), |session| session.rotate().unwrap()).await;
     assert_ne!(before, browser);
-    assert_eq!(app.manager.finish(&writing, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(app.manager.finish(&writing, 200).await.into_result().unwrap().set_cookie(), None);
     assert_eq!(browser.get::<u8>(&app.manager, "c").await, None);
     assert_eq!(app.store.sessions(), 1);
 }
@@ -173,7 +173,7 @@ async fn of_n_rotations_at_once_one_wins_and_one_session_is_left() {
                     return None; // came after a rotation was through
                 }
                 session.rotate().unwrap();
-                manager.finish(&lazy, 200).await.unwrap().set_cookie().map(ToOwned::to_owned)
+                manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().map(ToOwned::to_owned)
             }));
         }
         let mut lines = Vec::new();
@@ -200,11 +200,11 @@ async fn logout_holding_the_old_id_after_a_rotation_created_the_new_one() {
     let (logout, session) = browser.start(&app.other_process()).await;
     session.destroy().unwrap();
     // The rotation is through; the logout, which loaded before it, follows it to the successor.
-    let headers = app.manager.finish(&rotating, 200).await.unwrap();
+    let headers = app.manager.finish(&rotating, 200).await.into_result().unwrap();
     let mut rotated = browser.clone();
     rotated.take(&headers);
     assert!(rotated.is_live(&app.manager).await);
-    let out = app.other_process().finish(&logout, 200).await.unwrap();
+    let out = app.other_process().finish(&logout, 200).await.into_result().unwrap();
     assert!(out.set_cookie().unwrap().contains("Max-Age=0"));
     assert!(!rotated.is_live(&app.manager).await && !browser.is_live(&app.manager).await);
     assert_eq!(app.store.sessions(), 0);
@@ -237,8 +237,8 @@ async fn a_login_that_loses_starts_fresh_from_its_own_changes_alone() {
     session_2.insert("two", 2).unwrap();
     session_2.login("bob").unwrap();
     let (mut alice, mut bob) = (browser.clone(), browser.clone());
-    alice.take(&one.finish(&first, 200).await.unwrap());
-    bob.take(&two.finish(&second, 200).await.unwrap());
+    alice.take(&one.finish(&first, 200).await.into_result().unwrap());
+    bob.take(&two.finish(&second, 200).await.into_result().unwrap());
     assert!(alice.is_live(&one).await && bob.is_live(&one).await, "both may win");
     assert_eq!(alice.get::<u8>(&one, "a").await, Some(1));
     let bobs = bob.open(&one).load().await.unwrap();
@@ -256,8 +256,8 @@ async fn take_of_a_one_time_token_from_two_requests_gives_it_to_one() {
     let (second, session_2) = browser.start(&two).await;
     assert_eq!(session_1.take::<String>("token").unwrap().as_deref(), Some("t"));
     assert_eq!(session_2.take::<String>("token").unwrap().as_deref(), Some("t"), "provisional");
-    one.finish(&first, 200).await.unwrap();
-    let error = two.finish(&second, 200).await.unwrap_err();
+    one.finish(&first, 200).await.into_result().unwrap();
+    let error = two.finish(&second, 200).await.into_result().unwrap_err();
     assert!(error.is_conflict(), "{error:?}");
 }
 
@@ -271,9 +271,9 @@ async fn one_request_empties_the_session_while_another_inserts_and_the_insert_li
     session_1.clear().unwrap();
     session_2.insert("b", 2).unwrap();
     let (mut first, mut second) = (browser.clone(), browser.clone());
-    first.take(&one.finish(&emptying, 200).await.unwrap());
+    first.take(&one.finish(&emptying, 200).await.into_result().unwrap());
     assert_eq!(first.cookie, None);
-    let headers = two.finish(&inserting, 200).await.unwrap();
+    let headers = two.finish(&inserting, 200).await.into_result().unwrap();
     second.take(&headers);
     assert!(headers.set_cookie().is_some(), "the cookie that the other response removed is set again");
     app.clock.advance(std::time::Duration::from_secs(3600));
@@ -289,7 +289,7 @@ async fn a_change_that_equals_the_base_is_applied_when_a_conflict_makes_it_a_cha
     session.insert("a", 1).unwrap(); // as it is
     session.insert("b", 2).unwrap();
     browser.clone().request(&app.other_process(), |session| session.insert("a", 99).unwrap()).await;
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
 }
 
@@ -300,7 +300,7 @@ async fn a_lost_answer_is_neither_applied_twice_nor_reported() {
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     app.store.on("update", 0, Fault::LoseAnswer);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1));
     // A create whose answer is lost.
     let mut other = Browser::new();
@@ -317,7 +317,7 @@ async fn a_write_that_was_not_done_but_may_have_been_is_done_once() {
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     app.store.on("update", 0, Fault::Fail(ErrorKind::Ambiguous));
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1));
 }
 
@@ -353,7 +353,7 @@ async fn delete_and_create_with_the_same_bytes_between_load_and_update_refuses_t
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     app.store.recreate_all();
     app.store.reset_calls();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(app.store.calls().update, 2, "the first was refused");
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1));
 }
@@ -410,7 +410,7 @@ async fn commit_runs_to_its_end_when_its_future_is_dropped() {
     committing.abort();
     let _ = committing.await;
     paused.release();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "once, although finish came after it");
 }
 
@@ -456,7 +456,7 @@ async fn what_a_panicking_closure_kept_from_being_committed_is_not_lost() {
         async move { session.commit().await }
     });
     assert!(!matches!(panicked.await, Ok(Ok(()))), "it is not said to be committed");
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "the next commit has it");
     assert_eq!(browser.get::<u32>(&app.manager, "b").await, Some(3));
 }
@@ -477,7 +477,7 @@ async fn destroying_by_a_clone_while_a_commit_is_under_way_logs_out() {
     paused.release();
     committing.await.unwrap().unwrap();
     assert!(session.is_empty() && session.is_new(), "what was committed is not seen again");
-    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")), "the cookie is removed");
     assert_eq!(app.store.sessions(), 0);
 }

@@ -37,7 +37,7 @@ async fn every_request_costs_the_store_calls_that_were_promised() {
     );
     app.store.reset_calls();
     let lazy = browser.open(&app.manager);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(app.store.calls(), calls(0, 0, 0), "untouched");
     assert_eq!(
         cost(&app, &mut browser, |session| assert!(session.contains("a"))).await,
@@ -139,7 +139,7 @@ async fn an_update_runs_once_unless_somebody_else_wrote() {
         for _ in 0..others {
             browser.clone().request(&app.other_process(), |other| other.insert("n", 10)).await.unwrap();
         }
-        app.manager.finish(&lazy, 200).await.unwrap();
+        app.manager.finish(&lazy, 200).await.into_result().unwrap();
         assert_eq!(counted.load(Ordering::SeqCst), runs);
         assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(10 * others + 1));
     }
@@ -166,7 +166,7 @@ async fn an_untouched_request_allocates_once_and_a_read_a_bounded_number_of_time
         let info = RequestInfo::new(header);
         let untouched = allocations(async {
             let lazy = manager.open(info);
-            manager.finish(&lazy, 200).await.unwrap();
+            manager.finish(&lazy, 200).await.into_result().unwrap();
         });
         assert_eq!(untouched, 1, "the handle itself");
     }
@@ -174,7 +174,7 @@ async fn an_untouched_request_allocates_once_and_a_read_a_bounded_number_of_time
     let read = allocations(async {
         let lazy = manager.open(info);
         assert_eq!(lazy.load().await.unwrap().get::<u8>("a").unwrap(), Some(1));
-        manager.finish(&lazy, 200).await.unwrap();
+        manager.finish(&lazy, 200).await.into_result().unwrap();
     });
     assert!((2..=10).contains(&read), "{read}");
 }

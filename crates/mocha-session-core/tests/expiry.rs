@@ -91,7 +91,7 @@ async fn a_replayed_expired_cookie_is_refused_by_the_server() {
     assert!(!browser.is_live(&app.manager).await);
     app.store.reset_calls();
     // What expired while a request was under way is not revived by it.
-    assert_eq!(app.manager.finish(&lazy, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie(), None);
     for change in ["insert", "rotate", "login"] {
         let mut replayed = browser.clone();
         replayed
@@ -157,7 +157,7 @@ async fn remember_for_sticks_up_to_the_ceiling() {
     // A shorter one is taken as well, and a lowered ceiling counts at once.
     app.clock.advance(Duration::from_secs(1));
     assert!(
-        !browser.is_live(&app.process_with(|rules| rules.remember_at_most(Duration::from_secs(1)))).await
+        !browser.is_live(&app.process_with(|rules| rules.idle_timeout(Duration::from_secs(1)).remember_at_most(Duration::from_secs(1)))).await
     );
     let mut short = with_values(&app.manager).await;
     short.request(&app.manager, |session| session.remember_for(MINUTE)).await.unwrap();
@@ -186,7 +186,7 @@ async fn of_100_requests_within_the_refresh_interval_at_most_one_refreshes() {
     }
     let mut lines = 0;
     for lazy in all {
-        lines += usize::from(app.manager.finish(&lazy, 200).await.unwrap().set_cookie().is_some());
+        lines += usize::from(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().is_some());
     }
     assert_eq!(lines, 1);
 }
@@ -235,7 +235,6 @@ async fn no_lifetime_panics() {
             rules
                 .idle_timeout(forever)
                 .absolute_timeout(forever)
-                .refresh_interval(forever)
                 .remember_at_most(forever)
                 .store_timeout(forever)
         });
@@ -376,7 +375,7 @@ async fn the_idle_deadline_is_moved_from_the_end_of_a_long_request() {
     browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
     let (lazy, _session) = browser.start(&app.manager).await;
     app.clock.advance(Duration::from_secs(50));
-    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
     browser.take(&headers);
     app.clock.advance(Duration::from_secs(55));
     assert!(browser.is_live(&app.manager).await, "105 seconds after it began, 55 after it was used");

@@ -36,9 +36,9 @@ fn down(app: &App, operations: &[&'static str], calls: usize, kind: ErrorKind) {
 async fn failing(manager: &SessionManager, browser: &Browser, change: impl FnOnce(&Session)) -> Error {
     let (lazy, session) = browser.start(manager).await;
     change(&session);
-    let error = manager.finish(&lazy, 200).await.unwrap_err();
-    assert_eq!(manager.after_failure(&lazy).set_cookie(), None, "{error:?}");
-    error
+    let (headers, error) = manager.finish(&lazy, 200).await.into_parts();
+    assert_eq!(headers.set_cookie(), None, "{error:?}");
+    error.unwrap()
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn down_at_load_is_an_error_and_the_cookie_stays() {
         assert!(error.to_string().starts_with("scripted: load: "), "{error}");
         app.store.on("load", 0, Fault::Fail(kind));
         assert_eq!(lazy.load_existing().await.unwrap_err().kind(), kind, "a failing engine is not \"none\"");
-        assert_eq!(app.manager.finish(&lazy, 503).await.unwrap().set_cookie(), None);
+        assert_eq!(app.manager.finish(&lazy, 503).await.into_result().unwrap().set_cookie(), None);
         // It works again as soon as the engine does.
         assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
     }
@@ -81,9 +81,9 @@ async fn down_at_commit_is_an_error_without_a_cookie_line_and_loses_nothing() {
             let (lazy, session) = browser.start(&app.manager).await;
             change(&session);
             down(&app, &["create", "update", "delete", "load"], 20, kind);
-            let error = app.manager.finish(&lazy, 200).await.unwrap_err();
-            assert_eq!(error.kind(), kind, "{name}");
-            assert_eq!(app.manager.after_failure(&lazy).set_cookie(), None);
+            let (headers, error) = app.manager.finish(&lazy, 200).await.into_parts();
+            assert_eq!(error.unwrap().kind(), kind, "{name}");
+            assert_eq!(headers.set_cookie(), None);
             app.store.repair();
             assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1), "{name} {kind:?}");
             // And works again, without a restart.
@@ -117,7 +117,7 @@ async fn a_rotation_that_fails_at_any_call_leaves_one_session_under_a_known_id()
                     let (lazy, session) = browser.start(&app.manager).await;
                     session.rotate().unwrap();
                     app.store.on(operation, nth, fault);
-                    let done = app.manager.finish(&lazy, 200).await;
+                    let done = app.manager.finish(&lazy, 200).await.into_result();
                     app.store.repair();
                     if let Ok(headers) = done {
                         browser.take(&headers);
@@ -157,7 +157,7 @@ async fn a_hanging_engine_is_bounded_by_the_deadline() {
             Err(error) => error,
             Ok(session) => {
                 session.insert("b", 1).unwrap();
-                app.manager.finish(&lazy, 200).await.unwrap_err()
+                app.manager.finish(&lazy, 200).await.into_result().unwrap_err()
             }
         };
         assert_eq!(error.kind(), ErrorKind::Timeout, "{operation}");
@@ -179,7 +179,7 @@ async fn a_write_that_hung_and_was_done_is_found_done() {
     session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
     let held = app.store.pause_after("update", 0); // done, and never answered
     let began = Instant::now();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(browser.get::<u8>(&app.manager, "n").await, Some(1));
     drop(held);
@@ -204,7 +204,7 @@ async fn the_failure_policy_anonymous_serves_an_empty_session_that_cannot_change
     ] {
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
     }
-    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(headers.set_cookie().is_none() && !headers.is_none(), "it varies and keeps the cookie");
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
     // A failing commit is an error under this policy too.
@@ -233,7 +233,7 @@ async fn a_corrupt_or_newer_record_is_a_typed_error_and_is_kept() {
         let lazy = browser.open(&app.manager);
         let error = lazy.load().await.unwrap_err();
         assert!(error.is_corrupt() && error.http_status() == 500, "{what}: {error}");
-        assert_eq!(app.manager.finish(&lazy, 500).await.unwrap().set_cookie(), None);
+        assert_eq!(app.manager.finish(&lazy, 500).await.into_result().unwrap().set_cookie(), None);
         assert_eq!(app.store.snapshot(), before, "{what}");
     }
     // Damaged between load and commit: what was there is not written over.
@@ -243,7 +243,7 @@ async fn a_corrupt_or_newer_record_is_a_typed_error_and_is_kept() {
     session.insert("b", 2).unwrap();
     app.store.tamper(|record| record[1] = 2);
     let before = app.store.snapshot();
-    assert!(app.manager.finish(&lazy, 200).await.unwrap_err().is_corrupt());
+    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap_err().is_corrupt());
     assert_eq!(app.store.snapshot(), before);
 }
 
@@ -256,11 +256,11 @@ async fn a_full_engine_is_an_error_and_the_session_lives() {
     assert_eq!((error.kind(), error.http_status()), (ErrorKind::Full, 503));
     browser.request(&app.manager, |session| assert_eq!(session.get::<u8>("a").unwrap(), Some(1))).await;
     // Over the limit of the record: nothing is written, and the next request is none the worse.
-    let app = App::with(|rules| rules.max_record_bytes(1000));
+    let app = App::with(|rules| rules.max_record_bytes(1024));
     let browser = with_values(&app).await;
     app.store.reset_calls();
     let error =
-        failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1000)).unwrap()).await;
+        failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1024)).unwrap()).await;
     assert!(error.is_too_large() && error.http_status() == 500);
     assert_eq!(app.store.calls().writes(), 0);
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
@@ -296,7 +296,7 @@ async fn an_evicted_session_is_absent_and_not_an_error() {
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("b", 2).unwrap();
     app.store.evict(1);
-    assert_eq!(app.manager.finish(&lazy, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie(), None);
     assert!(!browser.is_live(&app.manager).await);
     browser.request(&app.manager, |session| session.insert("a", 3)).await.unwrap();
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(3));
@@ -313,6 +313,6 @@ async fn a_commit_that_failed_may_be_tried_again() {
     assert!(session.commit().await.unwrap_err().is_unavailable());
     session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
     assert_eq!(session.get::<u8>("n").unwrap(), Some(2));
-    browser.take(&app.manager.finish(&lazy, 200).await.unwrap());
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
     assert_eq!((browser.get::<u8>(&app.manager, "n").await, app.store.sessions()), (Some(2), 1));
 }

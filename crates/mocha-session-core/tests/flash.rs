@@ -135,7 +135,7 @@ async fn what_a_head_or_a_prefetch_read_stays() {
     for info in [info().head(true), info().purpose(b"prefetch;prerender"), info().purpose(b"prefetch")] {
         let lazy = app.manager.open(info);
         assert_eq!(texts(&lazy.load().await.unwrap().flash().messages()), ["saved"]);
-        app.manager.finish(&lazy, 200).await.unwrap();
+        app.manager.finish(&lazy, 200).await.into_result().unwrap();
         assert_eq!(waiting(&app, &browser).await, ["saved"]);
     }
 }
@@ -146,7 +146,7 @@ async fn assets_and_polling_that_do_not_read_it_leave_it() {
     let mut browser = pushed(&app, &["saved"]).await;
     for _ in 0..5 {
         let asset = browser.open(&app.manager);
-        app.manager.finish(&asset, 200).await.unwrap();
+        app.manager.finish(&asset, 200).await.into_result().unwrap();
         browser
             .request(&app.manager, |session| session.update("polls", |n: Option<u8>| n.unwrap_or(0) + 1))
             .await
@@ -175,7 +175,7 @@ async fn pushed_after_the_read_is_shown_next_time() {
     session.flash().info("third").unwrap();
     session.commit().await.unwrap();
     assert!(session.flash().messages().is_empty());
-    browser.take(&app.manager.finish(&lazy, 200).await.unwrap());
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
     assert_eq!(shown(&app, &mut browser, 200).await, ["third"]);
 }
 
@@ -190,7 +190,7 @@ async fn pushed_by_another_request_between_read_and_commit_is_kept() {
         .request(&app.other_process(), |session| session.flash().info("second").map(drop))
         .await
         .unwrap();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(shown(&app, &mut browser, 200).await, ["second"]);
 }
 
@@ -295,7 +295,7 @@ async fn past_a_cap_the_oldest_is_dropped_and_reported() {
         .request(&app.other_process(), |session| session.flash().info("theirs").map(drop))
         .await
         .unwrap();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(waiting(&app, &browser).await, [&long, "theirs", "mine"]);
 }
 

@@ -43,8 +43,8 @@ async fn claimed_by_two_requests_at_once_each_message_goes_to_one() {
     assert!(waiting(&app, &browser).await.is_empty(), "gone before the response");
     assert!(session_2.flash().claim().await.unwrap().is_empty());
     assert!(session_2.flash().messages().is_empty());
-    one.finish(&first, 500).await.unwrap();
-    two.finish(&second, 200).await.unwrap();
+    one.finish(&first, 500).await.into_result().unwrap();
+    two.finish(&second, 200).await.into_result().unwrap();
     assert!(waiting(&app, &browser).await.is_empty());
 }
 
@@ -59,7 +59,7 @@ async fn of_16_tabs_that_claim_at_once_one_gets_each_message() {
         tabs.push(tokio::spawn(async move {
             let (lazy, session) = browser.start(&manager).await;
             let got = texts(&session.flash().claim().await.unwrap());
-            manager.finish(&lazy, 200).await.unwrap();
+            manager.finish(&lazy, 200).await.into_result().unwrap();
             got
         }));
     }
@@ -84,7 +84,7 @@ async fn who_claimed_reads_and_claims_the_same_again() {
     }
     flash.info("later").unwrap();
     assert_eq!(texts(&flash.claim().await.unwrap()), ["one", "now"]);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(waiting(&app, &browser).await, ["later"]);
 }
 
@@ -96,7 +96,7 @@ async fn a_claim_that_failed_consumes_nothing() {
     session.insert("b", 2).unwrap();
     app.store.on("update", 0, Fault::Fail(ErrorKind::Unavailable));
     assert!(session.flash().claim().await.unwrap_err().is_unavailable());
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!(browser.get::<u8>(&app.manager, "b").await, Some(2));
     assert_eq!(waiting(&app, &browser).await, ["one"], "nobody has seen it");
 }
@@ -108,12 +108,13 @@ async fn nothing_to_claim_costs_no_write() {
     app.store.reset_calls();
     let (lazy, session) = browser.start(&app.manager).await;
     assert!(session.flash().claim().await.unwrap().is_empty());
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!((app.store.calls().load, app.store.calls().all()), (1, 1));
 }
 
 #[tokio::test]
 async fn nothing_can_be_claimed_from_a_cookie() {
-    let session = Session::in_memory().unwrap();
+    let (_, manager) = App::client_side("a secret of more than 32 bytes: kdU2hs8Qwx");
+    let (_lazy, session) = Browser::new().start(&manager).await;
     assert!(session.flash().claim().await.unwrap_err().is_unsupported());
 }

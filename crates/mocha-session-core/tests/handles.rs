@@ -8,7 +8,7 @@
 
 mod support;
 
-use mocha_session_core::{ErrorKind, RequestInfo, Session};
+use mocha_session_core::{LazySession, ErrorKind, RequestInfo, Session};
 use support::{App, Browser, Fault};
 
 async fn with_values(app: &App) -> Browser {
@@ -36,7 +36,7 @@ async fn reload_sees_what_others_wrote_under_what_this_request_changed() {
     let now = ["a", "b", "n"].map(|key| session.get::<u8>(key).unwrap());
     assert_eq!(now, [Some(9), Some(2), Some(11)]);
     app.store.reset_calls();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!((app.store.calls().load, app.store.calls().update), (0, 1), "it is up to date");
     assert_eq!(browser.get::<u8>(&app.manager, "n").await, Some(11));
 }
@@ -59,7 +59,7 @@ async fn a_reload_that_fails_changes_nothing() {
         })
         .await;
     assert!(session.reload().await.unwrap_err().is_conflict());
-    assert!(app.manager.finish(&lazy, 200).await.unwrap_err().is_conflict(), "taken once");
+    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap_err().is_conflict(), "taken once");
     assert_eq!(browser.get::<u8>(&app.manager, "theirs").await, Some(1), "and nothing is lost");
 }
 
@@ -74,19 +74,25 @@ async fn reload_of_a_session_that_is_gone_says_so_and_drops_the_changes() {
     assert!(session.is_new() && session.is_empty());
     assert!(session.insert("c", 3).unwrap_err().is_gone());
     assert!(session.commit().await.unwrap_err().is_gone());
-    assert_eq!(app.manager.finish(&lazy, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie(), None);
     assert_eq!(app.store.sessions(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_detached_handle_follows_a_new_and_a_rotated_session_and_sees_a_logout() {
     let app = App::new();
     let mut browser = Browser::new();
     let (lazy, session) = browser.start(&app.manager).await;
     let detached = session.detached();
-    assert!(detached.load().await.unwrap().is_none(), "not stored yet");
     session.insert("a", 1).unwrap();
-    browser.take(&app.manager.finish(&lazy, 200).await.unwrap());
+    assert!(detached.load().await.unwrap_err().is_conflict(), "it says that it waited for the response");
+    let job = tokio::spawn({
+        let detached = detached.clone();
+        async move { detached.load().await.unwrap().unwrap().get::<u8>("a").unwrap() }
+    });
+    tokio::task::yield_now().await;
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
+    assert_eq!(job.await.unwrap(), Some(1), "it waited");
     let job = detached.load().await.unwrap().unwrap();
     job.update("a", |a: Option<u8>| a.unwrap_or(0) + 1).unwrap();
     job.commit().await.unwrap();
@@ -95,7 +101,7 @@ async fn a_detached_handle_follows_a_new_and_a_rotated_session_and_sees_a_logout
     let (lazy, session) = browser.start(&app.manager).await;
     let detached = session.detached();
     session.rotate().unwrap();
-    browser.take(&app.manager.finish(&lazy, 200).await.unwrap());
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
     let job = detached.load().await.unwrap().unwrap();
     assert_eq!(job.get::<u8>("a").unwrap(), Some(2));
 
@@ -145,7 +151,7 @@ async fn what_was_committed_stays_and_its_cookie_is_sent_whatever_the_status() {
             session.insert("a", 2).unwrap();
             session.rotate().unwrap();
             session.commit().await.unwrap();
-            let headers = app.manager.finish(&lazy, status).await.unwrap();
+            let headers = app.manager.finish(&lazy, status).await.into_result().unwrap();
             browser.take(&headers);
             assert!(headers.set_cookie().is_some(), "{status} {rotate}");
             assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(2), "{status} {rotate}");
@@ -159,7 +165,7 @@ async fn what_was_committed_stays_and_its_cookie_is_sent_whatever_the_status() {
     session.commit().await.unwrap();
     session.insert("a", 2).unwrap();
     session.destroy().unwrap();
-    browser.take(&app.manager.finish(&lazy, 500).await.unwrap());
+    browser.take(&app.manager.finish(&lazy, 500).await.into_result().unwrap());
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
 }
 
@@ -172,15 +178,16 @@ async fn when_finish_fails_the_committed_ids_cookie_is_still_told() {
     session.commit().await.unwrap();
     session.insert("b", 2).unwrap();
     app.store.on("update", 0, Fault::Fail(ErrorKind::Unavailable));
-    assert!(app.manager.finish(&lazy, 200).await.unwrap_err().is_unavailable());
-    browser.take(&app.manager.after_failure(&lazy));
+    let (headers, error) = app.manager.finish(&lazy, 200).await.into_parts();
+    assert!(error.unwrap().is_unavailable());
+    browser.take(&headers);
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
     // Where nothing was committed there is nothing to tell.
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("b", 2).unwrap();
     app.store.on("update", 0, Fault::Fail(ErrorKind::Unavailable));
-    assert!(app.manager.finish(&lazy, 200).await.is_err());
-    assert_eq!(app.manager.after_failure(&lazy).set_cookie(), None);
+    let finished = app.manager.finish(&lazy, 200).await;
+    assert!(finished.error().is_some() && finished.set_cookie().is_none());
 }
 
 #[tokio::test]
@@ -190,7 +197,7 @@ async fn only_finish_closes_the_session() {
     let (lazy, session) = browser.start(&app.manager).await;
     session.commit().await.unwrap();
     session.insert("b", 2).unwrap();
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     let kinds = [
         session.insert("c", 3).unwrap_err().kind(),
         session.remove("a").unwrap_err().kind(),
@@ -206,7 +213,7 @@ async fn only_finish_closes_the_session() {
     ];
     assert_eq!(kinds, [ErrorKind::Closed; 11]);
     assert_eq!(session.get::<u8>("b").unwrap(), Some(2), "reading goes on");
-    assert!(app.manager.finish(&lazy, 200).await.unwrap().is_none(), "a second finish does nothing");
+    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap().is_none(), "a second finish does nothing");
 }
 
 #[tokio::test]
@@ -214,7 +221,7 @@ async fn a_session_nobody_asked_for_cannot_be_loaded_after_finish() {
     let app = App::new();
     let browser = with_values(&app).await;
     let lazy = browser.open(&app.manager);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     // An empty session would say that nobody is logged in.
     assert_eq!(lazy.load().await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(lazy.load_existing().await.unwrap_err().kind(), ErrorKind::Closed);
@@ -227,7 +234,7 @@ async fn a_session_nobody_asked_for_cannot_be_loaded_after_finish() {
         async move { lazy.load().await }
     });
     paused.arrived().await;
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     paused.release();
     assert_eq!(loading.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
 }
@@ -242,7 +249,7 @@ async fn closures_run_outside_the_lock_and_may_use_the_session() {
     let inner = session.clone();
     let made = session.get_or_insert_with("made", move || inner.get::<u8>("sum").unwrap().unwrap()).unwrap();
     assert_eq!(made, 2);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
 }
 
 #[tokio::test]
@@ -254,7 +261,7 @@ async fn clones_and_every_load_of_a_request_are_one_session() {
     let (one, two) = (lazy.load().await.unwrap(), lazy.clone().load().await.unwrap());
     one.insert("b", 2).unwrap();
     assert_eq!(two.get::<u8>("b").unwrap(), Some(2));
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert_eq!((app.store.calls().load, app.store.calls().update), (1, 1));
 }
 
@@ -288,43 +295,46 @@ async fn seed_stores_a_session_and_gives_its_cookie() {
 }
 
 #[tokio::test]
-async fn finish_now_answers_where_nothing_is_to_be_written_or_waited_for() {
+async fn finish_is_ready_where_nothing_is_to_be_written_or_waited_for() {
     let app = App::new();
     let mut browser = with_values(&app).await;
     app.store.reset_calls();
 
     let lazy = browser.open(&app.manager);
-    assert!(app.manager.finish_now(&lazy, 200).unwrap().is_none(), "untouched");
+    let ready = |lazy: &LazySession, status| app.manager.finish(lazy, status).is_ready();
+    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap().is_none(), "untouched");
     assert_eq!(lazy.load().await.unwrap_err().kind(), ErrorKind::Closed);
 
     let (lazy, session) = browser.start(&app.manager).await;
-    let said = app.manager.finish_now(&lazy, 200).unwrap();
+    let finish = app.manager.finish(&lazy, 200);
+    assert!(finish.is_ready());
+    let said = finish.await.into_result().unwrap();
     assert!(!said.is_none() && said.set_cookie().is_none(), "read: the response varies with the cookie");
     assert_eq!(session.insert("a", 2).unwrap_err().kind(), ErrorKind::Closed);
 
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("a", 2).unwrap();
-    assert!(app.manager.finish_now(&lazy, 200).is_none(), "there is a change to commit");
-    assert!(app.manager.finish_now(&lazy, 500).is_some(), "which a server error drops");
+    assert!(!ready(&lazy, 200), "there is a change to commit");
+    assert!(ready(&lazy, 500), "which a server error drops");
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
 
     let (lazy, session) = browser.start(&app.manager).await;
     let mut paused = app.store.pause("load", 0);
     let reloading = tokio::spawn(async move { session.reload().await });
     paused.arrived().await;
-    assert!(app.manager.finish_now(&lazy, 200).is_none(), "somebody is to be waited for");
+    assert!(!ready(&lazy, 200), "a reload is to be waited for");
     paused.release();
     reloading.await.unwrap().unwrap();
-    assert!(app.manager.finish_now(&lazy, 200).is_some());
+    assert!(ready(&lazy, 200));
 
     browser.request(&app.manager, |session| session.flash().info("saved").map(drop)).await.unwrap();
     let (lazy, session) = browser.start(&app.manager).await;
     assert_eq!(session.flash().messages().len(), 1);
-    assert!(app.manager.finish_now(&lazy, 200).is_none(), "there is a message to consume");
-    app.manager.finish(&lazy, 200).await.unwrap();
+    assert!(!ready(&lazy, 200), "there is a message to consume");
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
 
     app.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
     let (lazy, _session) = browser.start(&app.manager).await;
-    assert!(app.manager.finish_now(&lazy, 200).is_none(), "the idle deadline is to be moved");
-    assert!(app.manager.finish(&lazy, 200).await.unwrap().set_cookie().is_some());
+    assert!(!ready(&lazy, 200), "the idle deadline is to be moved");
+    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().is_some());
 }

@@ -20,7 +20,7 @@ async fn with_values(app: &App) -> Browser {
 async fn value_with(manager: &SessionManager, headers: Vec<Vec<u8>>) -> Option<u8> {
     let lazy = manager.open(RequestInfo::new(headers));
     let value = lazy.load().await.unwrap().get("a").unwrap();
-    assert_eq!(manager.finish(&lazy, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie(), None);
     value
 }
 
@@ -110,7 +110,7 @@ async fn two_different_live_sessions_are_nobody() {
         let header = format!("{}; {}", first.header(), second.header());
         let lazy = app.manager.open(RequestInfo::new(header));
         assert!(lazy.load_existing().await.unwrap().is_none());
-        assert_eq!(app.manager.finish(&lazy, 200).await.unwrap().set_cookie(), None);
+        assert_eq!(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie(), None);
     }
     assert!(one.is_live(&app.manager).await && two.is_live(&app.manager).await);
 }

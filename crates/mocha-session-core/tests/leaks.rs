@@ -189,7 +189,7 @@ async fn debug_of_no_public_type_shows_an_id_a_key_a_secret_or_data() {
     session.rotate().unwrap();
     session.commit().await.unwrap();
     hunt.in_debug(&session);
-    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(headers.set_cookie().is_some());
     hunt.in_debug(&headers);
     hunt.in_debug(&app.manager.sessions_of(OWNER).await.unwrap());
@@ -241,11 +241,11 @@ async fn no_error_shows_an_id_a_key_a_secret_or_data() {
         })
         .await
         .unwrap();
-    hunt.in_error(&app.manager.finish(&lazy, 200).await.unwrap_err());
+    hunt.in_error(&app.manager.finish(&lazy, 200).await.into_result().unwrap_err());
     hunt.in_error(&session.insert("late", DATA).unwrap_err());
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("key", DATA.repeat(100_000)).unwrap();
-    hunt.in_error(&app.manager.finish(&lazy, 200).await.unwrap_err());
+    hunt.in_error(&app.manager.finish(&lazy, 200).await.into_result().unwrap_err());
     let (_, session) = browser.start(&app.manager).await;
     browser.clone().request(&app.manager, |session| session.destroy()).await.unwrap();
     session.insert("key", DATA).unwrap();

@@ -108,7 +108,7 @@ async fn read_from_old_then_migrated_and_logged_out_by_another_the_first_write_s
         let mut other = browser.clone();
         other.request(&two.other(), |session| session.insert("c", 3)).await.unwrap();
         other.request(&two.other(), |session| session.destroy()).await.unwrap();
-        assert_eq!(two.moving.finish(&slow, 200).await.unwrap().set_cookie(), None);
+        assert_eq!(two.moving.finish(&slow, 200).await.into_result().unwrap().set_cookie(), None);
         assert_eq!(two.alive(), (0, 0), "{rotate}");
         two.wait();
         assert!(!browser.is_live(&two.moving).await);
@@ -122,7 +122,7 @@ async fn read_from_old_then_logged_out_there_the_first_write_stays_out() {
     let (slow, session) = browser.start(&two.moving).await;
     session.insert("b", 2).unwrap();
     browser.clone().request(&two.other(), |session| session.destroy()).await.unwrap();
-    assert_eq!(two.moving.finish(&slow, 200).await.unwrap().set_cookie(), None);
+    assert_eq!(two.moving.finish(&slow, 200).await.into_result().unwrap().set_cookie(), None);
     assert_eq!(two.alive(), (0, 0));
     two.wait();
     assert!(!browser.is_live(&two.moving).await);
@@ -239,20 +239,31 @@ const ENDS: [End; 3] = [
 
 #[tokio::test]
 async fn a_carry_cut_short_is_done_once_and_the_session_does_not_come_back_after_its_end() {
-    for kind in [ErrorKind::Unavailable, ErrorKind::Ambiguous, ErrorKind::Denied] {
+    // The first step is where the write counts: before it nothing has happened, after it everything has.
+    let lost = || Fault::LoseAnswer;
+    let refused = || Fault::Fail(ErrorKind::Unavailable);
+    let points: [(&str, fn(&Two) -> &ScriptedStore, &dyn Fn() -> Fault, bool); 6] = [
+        ("update", |two| &two.old, &refused, false),
+        ("update", |two| &two.old, &lost, true),
+        ("create", |two| &two.new, &refused, true),
+        ("create", |two| &two.new, &lost, true),
+        ("delete", |two| &two.old, &refused, true),
+        ("delete", |two| &two.old, &lost, true),
+    ];
+    for (operation, store, fault, done) in points {
         for (name, end) in ENDS {
             let two = Two::new();
             let mut browser = with_values(&two.before).await;
             let id = browser.clone();
             let (lazy, session) = browser.start(&two.moving).await;
             session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
-            two.old.on("update", 0, Fault::Fail(kind)); // the new engine has it, the old one keeps its own
-            two.moving.finish(&lazy, 200).await.unwrap();
-            assert_eq!(browser.get::<u8>(&two.other(), "n").await, Some(1), "{kind:?}");
+            store(&two).on(operation, 0, fault());
+            assert_eq!(two.moving.finish(&lazy, 200).await.error().is_none(), done, "{operation}");
+            assert_eq!(browser.get::<u8>(&two.other(), "n").await, done.then_some(1), "{operation}");
             browser.request(&two.other(), end).await;
             two.wait();
-            assert!(!id.is_live(&two.moving).await, "{name} {kind:?}");
-            assert_eq!(two.alive(), (0, usize::from(name == "rotate")), "{name} {kind:?}");
+            assert!(!id.is_live(&two.moving).await, "{name} {operation}");
+            assert_eq!(two.alive(), (0, usize::from(name == "rotate")), "{name} {operation}");
         }
     }
 }
@@ -272,7 +283,7 @@ async fn an_end_cut_short_is_an_error_or_final() {
                 _ => Fault::LoseAnswer,
             };
             two.old.on("update", 0, fault);
-            let done = two.moving.finish(&lazy, 200).await;
+            let done = two.moving.finish(&lazy, 200).await.into_result();
             if let Ok(headers) = &done {
                 browser.take(headers);
                 two.wait();
@@ -335,7 +346,7 @@ async fn counters_of_several_processes_sum_exactly_while_the_session_moves() {
             tasks.push(tokio::spawn(async move {
                 let (lazy, session) = browser.start(&manager).await;
                 session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
-                manager.finish(&lazy, 200).await.unwrap();
+                manager.finish(&lazy, 200).await.into_result().unwrap();
             }));
         }
         for task in tasks {

@@ -78,8 +78,8 @@ async fn revoke_all_while_a_login_is_being_written_refuses_it() {
         paused.arrived().await;
         assert_eq!(app.other_process().revoke_all("alice").await.unwrap(), usize::from(known));
         paused.release();
-        let headers = logging_in.await.unwrap().unwrap();
-        assert_eq!(headers.set_cookie(), None, "{known} {operation} {nth}");
+        let refused = logging_in.await.unwrap().unwrap_err();
+        assert!(refused.is_gone() && refused.http_status() == 409, "{known} {operation} {nth}");
         assert_eq!(app.store.sessions(), 0, "{known} {operation} {nth}");
         assert!(listed(&app.manager, "alice").await.is_empty());
     }
@@ -158,7 +158,10 @@ async fn revoke_all_between_a_logins_writes_leaves_the_session_dead_or_listed() 
             app.other_process().revoke_all("alice").await.unwrap();
             paused.release();
             let mut late = Browser::new();
-            late.take(&commit.await.unwrap().unwrap());
+            match commit.await.unwrap() {
+                Ok(headers) => late.take(&headers),
+                Err(refused) => assert!(refused.is_gone()),
+            }
             let alive = late.is_live(&app.manager).await;
             let list = listed(&app.manager, "alice").await;
             assert_eq!(list.len(), usize::from(alive), "{known} {operation} {nth} {after}");
@@ -253,7 +256,7 @@ async fn revoke_others_leaves_this_session_alone() {
     let (there, bobs) = (login(&app.manager, "alice").await, login(&app.manager, "bob").await);
     let (lazy, session) = here.start(&app.manager).await;
     assert_eq!(app.manager.revoke_others(&session).await.unwrap(), 1);
-    app.manager.finish(&lazy, 200).await.unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(here.is_live(&app.manager).await && bobs.is_live(&app.manager).await);
     assert!(!there.is_live(&app.manager).await);
     assert_eq!(app.manager.revoke_others(&session).await.unwrap(), 0);

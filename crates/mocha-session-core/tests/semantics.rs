@@ -72,7 +72,7 @@ async fn an_untouched_session_costs_nothing() {
     let browser = with_values(&app).await;
     app.store.reset_calls();
     let lazy = browser.open(&app.manager);
-    let headers = app.manager.finish(&lazy, 200).await.unwrap();
+    let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
     assert!(headers.is_none() && !lazy.is_touched());
     assert_eq!(app.store.calls(), Calls::default());
 }
@@ -154,7 +154,7 @@ async fn rotated_twice_before_the_commit_only_the_last_exists() {
     session.rotate().unwrap();
     session.commit().await.unwrap();
     session.rotate().unwrap();
-    browser.take(&app.manager.finish(&lazy, 200).await.unwrap());
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
     assert_eq!(app.store.sessions(), 1);
     assert!(browser.is_live(&app.manager).await && !old.is_live(&app.manager).await);
 }
@@ -171,7 +171,7 @@ async fn rotated_then_destroyed_neither_exists() {
         }
         session.destroy().unwrap();
         session.rotate().unwrap();
-        browser.take(&app.manager.finish(&lazy, 200).await.unwrap());
+        browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
         assert_eq!((app.store.sessions(), browser.cookie), (0, None));
     }
 }

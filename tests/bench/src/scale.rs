@@ -110,7 +110,7 @@ fn fill(session: &Session) -> Result<()> {
 async fn request(manager: &SessionManager, cookie: &str, handle: impl FnOnce(&Session)) {
     let lazy = manager.open(RequestInfo::new(cookie.to_owned()));
     handle(&lazy.load().await.expect("a session"));
-    manager.finish(&lazy, 200).await.expect("a commit");
+    manager.finish(&lazy, 200).await.into_result().expect("a commit");
 }
 
 fn read(session: &Session) {

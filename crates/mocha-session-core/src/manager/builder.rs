@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Backend, SessionManager, Shared};
 use crate::client::{self, ClientSide};
 use crate::cookie::{CookiePolicy, CookieWriter};
+use crate::crypto::Scope;
 use crate::error::{Error, Result};
 use crate::flash::Level;
 use crate::owners::Owners;
@@ -77,6 +78,7 @@ pub struct SessionManagerBuilder {
     storage: Storage,
     secrets: Option<Secrets>,
     cookie: CookiePolicy,
+    scope: Option<String>,
     clock: Arc<dyn Clock>,
     timeout: Option<Duration>,
     idle: Duration,
@@ -102,6 +104,7 @@ impl SessionManagerBuilder {
             storage,
             secrets: None,
             cookie: CookiePolicy::new(),
+            scope: None,
             clock: Arc::new(SystemClock),
             timeout: None,
             idle: Duration::from_secs(14 * DAY),
@@ -134,6 +137,17 @@ impl SessionManagerBuilder {
         self
     }
 
+    /// Names the application's sessions apart from other sessions in the same store. The default is the
+    /// cookie's name.
+    ///
+    /// Everything is derived under it: where a record is kept, what seals it, signatures, owners' indexes. So
+    /// two managers on one store accept nothing from each other, and a customer's id is no administrator's
+    /// under another cookie's name. Changing it logs everybody out.
+    pub fn scope(mut self, name: impl Into<String>) -> Self {
+        self.scope = Some(name.into());
+        self
+    }
+
     /// The clock, for tests of what expires.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -153,14 +167,15 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// The least time that moving the idle deadline must gain to be worth a write. The default is a tenth of the idle
-    /// timeout.
+    /// The smallest extension of the idle deadline that is worth a write: below the idle timeout, and at most
+    /// half of a session's own shorter one. The default is a tenth of the idle timeout.
     pub fn refresh_interval(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self
     }
 
-    /// The longest lifetime that [`remember_for`](crate::SessionData::remember_for) may give. The default is a year.
+    /// The longest lifetime that [`remember_for`](crate::SessionData::remember_for) may give, at least the idle
+    /// timeout. The default is a year.
     pub fn remember_at_most(mut self, ceiling: Duration) -> Self {
         self.remember_at_most = ceiling;
         self
@@ -216,7 +231,8 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many sessions an owner may have; the oldest is revoked to make room. The default is 100.
+    /// How many sessions an owner may have; the least recently used is revoked to make room. The default
+    /// is 100.
     pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
         self.owners_most = most;
         self
@@ -267,7 +283,9 @@ impl SessionManagerBuilder {
         if timeout.is_zero() {
             return Err(Error::invalid_config("the store's timeout must be above zero"));
         }
+        self.check_limits()?;
         let client_side = self.storage.store.is_none();
+        let scope = Scope::named(self.scope.as_deref().unwrap_or(cookie.name()));
         let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
         let policy = Policy {
             idle: policy::lifetime("idle timeout", self.idle)?,
@@ -281,12 +299,13 @@ impl SessionManagerBuilder {
             anonymous_on_failure: self.failure == FailurePolicy::Anonymous,
             // Longer than a minute, and than any call that may still carry what was read before it.
             tombstone: policy::millis(Duration::from_secs(60).max(timeout.saturating_mul(4))),
+            persistent: cookie.persistent,
         };
         let secrets = self.secrets.or_else(|| self.storage.secrets.clone());
         let backend = match &self.storage.store {
             None => {
                 let secrets = secrets.clone().ok_or_else(client::no_secret)?;
-                Backend::Client(ClientSide::new(secrets, cookie.name()))
+                Backend::Client(ClientSide::new(secrets, scope, cookie.name()))
             }
             Some(store) => Backend::Store {
                 vault: Vault::new(
@@ -301,8 +320,15 @@ impl SessionManagerBuilder {
         };
         let shared = Shared {
             backend,
-            signer: Signer::new(secrets.as_ref(), self.accept_unsigned),
-            owners: Owners::new(secrets.as_ref(), self.owners_most),
+            signer: Signer::new(secrets.as_ref(), self.accept_unsigned, &scope),
+            owners: Owners::new(
+                secrets.as_ref(),
+                self.accept_unsigned,
+                scope,
+                self.owners_most,
+                policy.tombstone,
+            ),
+            scope,
             owners_indexed,
             check_owner_at_load: self.check_owner_at_load && !client_side,
             capabilities,
@@ -315,6 +341,31 @@ impl SessionManagerBuilder {
         Ok(SessionManager { shared: Arc::new(shared) })
     }
 }
+
+impl SessionManagerBuilder {
+    fn check_limits(&self) -> Result<()> {
+        let refuse = |why: &'static str| Err(Error::invalid_config(why));
+        if self.refresh.is_some_and(|refresh| refresh >= self.idle) {
+            return refuse("the refresh interval must be below the idle timeout, or sessions expire under use");
+        }
+        if self.remember_at_most < self.idle {
+            return refuse("the ceiling of remember_for must be at least the idle timeout");
+        }
+        if self.limit < SMALLEST_LIMIT {
+            return refuse("max_record_bytes must be at least 1024: a session has a header and an owner");
+        }
+        if self.flash.messages == 0 || self.flash.bytes == 0 {
+            return refuse("flash_limits must be above zero; an application without flash pushes none");
+        }
+        if self.owners_most == 0 {
+            return refuse("max_sessions_per_owner must be above zero, or nobody can log in");
+        }
+        Ok(())
+    }
+}
+
+/// The smallest limit of a record that leaves room for an owner's name and a label.
+const SMALLEST_LIMIT: usize = 1024;
 
 impl fmt::Debug for SessionManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

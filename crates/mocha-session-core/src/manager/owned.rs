@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use super::{Backend, SessionManager};
+use crate::ending::end_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::owners::Entry;
-use crate::session::{SessionData, identity};
+use crate::session::{SessionData, task};
 use crate::time::from_millis;
-use crate::vault::Vault;
+use crate::record::Kind;
+use crate::vault::{Found, Vault};
 use crate::wire::Text;
 
 /// Names one of an owner's sessions, through all its rotations. Not a secret: fit for a form on the "my devices" page.
@@ -55,11 +57,23 @@ impl FromStr for SessionHandle {
 pub struct OwnedSession {
     handle: SessionHandle,
     created: SystemTime,
+    used: SystemTime,
     until: SystemTime,
     label: Option<String>,
 }
 
 impl OwnedSession {
+    /// Whether it is this session: "this device".
+    pub fn is_current(&self, session: &SessionData) -> bool {
+        session.handle() == Some(self.handle)
+    }
+
+    /// When it was last used. It moves with the refresh of the idle deadline, so it may lag behind by the
+    /// refresh interval.
+    pub fn last_seen(&self) -> SystemTime {
+        self.used
+    }
+
     /// What [`SessionManager::revoke`] takes.
     pub fn handle(&self) -> SessionHandle {
         self.handle
@@ -87,30 +101,41 @@ impl fmt::Debug for OwnedSession {
         f.debug_struct("OwnedSession")
             .field("handle", &self.handle)
             .field("created", &self.created)
+            .field("used", &self.used)
             .field("until", &self.until)
             .finish_non_exhaustive()
     }
 }
 
 impl SessionManager {
-    /// The live sessions of a user, newest login first.
+    /// The live sessions of a user, newest login first. Each is looked up, one call per session, so that
+    /// what is listed is alive.
     ///
     /// # Errors
     /// `Unsupported` for client-side sessions, and on engines that evict unless the manager was built with
     /// [`check_owner_at_load`](super::SessionManagerBuilder::check_owner_at_load); else the engine's.
     pub async fn sessions_of(&self, owner: &str) -> Result<Vec<OwnedSession>> {
         let vault = self.indexed()?;
-        let now = vault.now();
-        let index = self.shared.owners.read(vault, &Text::from(owner)).await?.unwrap_or_default();
-        let live = index.entries.into_iter().filter(|entry| !entry.revoked && entry.until > now);
-        let mut sessions: Vec<_> = live
-            .map(|entry| OwnedSession {
-                handle: SessionHandle(entry.handle),
-                created: from_millis(entry.created),
-                until: from_millis(entry.until),
-                label: entry.label.map(|label| label.as_str().to_owned()),
-            })
-            .collect();
+        let owner = Text::from(owner);
+        let (mut sessions, mut dead) = (Vec::new(), Vec::new());
+        for entry in self.shared.owners.list(vault, &owner).await? {
+            if is_alive(vault, &entry).await? {
+                sessions.push(OwnedSession {
+                    handle: SessionHandle(entry.handle),
+                    created: from_millis(entry.created),
+                    used: from_millis(entry.used),
+                    until: from_millis(entry.until()),
+                    label: entry.label.map(|label| label.as_str().to_owned()),
+                });
+            } else {
+                dead.push(entry);
+            }
+        }
+        if !dead.is_empty()
+            && let Err(error) = self.shared.owners.forget_entries(vault, &owner, &dead).await
+        {
+            tracing::debug!(%error, "entries of sessions that ended stay in their owner's index");
+        }
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created));
         Ok(sessions)
     }
@@ -120,7 +145,7 @@ impl SessionManager {
     /// # Errors
     /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it stopped.
     pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool> {
-        let ended = self.revoke_where(owner, false, |entry| entry.handle == handle.0).await?;
+        let ended = self.revoke_where(owner, false, move |entry| entry.handle == handle.0).await?;
         Ok(ended.contains(&handle.0))
     }
 
@@ -150,27 +175,39 @@ impl SessionManager {
                 "this session has no owner whose other sessions could be ended",
             ));
         };
-        let others = |entry: &Entry| entry.handle != owner.handle;
+        let own = owner.handle;
+        let others = move |entry: &Entry| entry.handle != own;
         Ok(self.revoke_where(owner.name.as_str(), true, others).await?.len())
     }
 
+    /// Marks, ends, forgets: once begun it goes on to its end, whatever becomes of the caller.
     async fn revoke_where(
         &self,
         owner: &str,
         everyone: bool,
-        which: impl Fn(&Entry) -> bool + Send + Sync,
+        which: impl Fn(&Entry) -> bool + Send + Sync + 'static,
     ) -> Result<Vec<u64>> {
-        let vault = self.indexed()?;
-        let owner = Text::from(owner);
-        let marked = self.shared.owners.mark(vault, &owner, everyone, which).await?;
-        for (_, keys) in &marked {
-            identity::end_all(&self.shared, vault, keys).await?;
-        }
-        let handles: Vec<_> = marked.into_iter().map(|(handle, _)| handle).collect();
-        if !handles.is_empty() {
-            self.shared.owners.forget(vault, &owner, &handles).await?;
-        }
-        Ok(handles)
+        self.indexed()?;
+        let (manager, owner) = (self.clone(), Text::from(owner));
+        task::to_its_end(Box::pin(async move {
+            let (vault, owners) = (manager.indexed()?, &manager.shared.owners);
+            let marked = owners.mark(vault, &owner, everyone, which).await?;
+            let keys = marked.iter().flat_map(|entry| &entry.locations).map(|location| location.key);
+            let keys: Vec<_> = keys.collect();
+            // A record that could not be read was deleted. All others are ended before that is reported.
+            let ended = end_all(vault, &keys, manager.shared.policy.tombstone).await;
+            if ended.as_ref().is_err_and(|error| !error.is_corrupt()) {
+                return ended.map(|()| Vec::new());
+            }
+            let mut handles: Vec<_> = marked.iter().map(|entry| entry.handle).collect();
+            handles.sort_unstable();
+            handles.dedup();
+            if !handles.is_empty() {
+                owners.forget(vault, &owner, &handles).await?;
+            }
+            ended.map(|()| handles)
+        }))
+        .await
     }
 
     fn indexed(&self) -> Result<&Vault> {
@@ -187,4 +224,17 @@ impl SessionManager {
             Backend::Store { vault, .. } => Ok(vault),
         }
     }
+}
+
+/// Whether a session is alive under one of the keys of its entry.
+async fn is_alive(vault: &Vault, entry: &Entry) -> Result<bool> {
+    for location in entry.locations.iter().rev() {
+        match vault.look(&location.key).await? {
+            Found::Record(version, _) if version.header.kind == Kind::Live => return Ok(true),
+            // Nobody can tell; revoking it deletes it.
+            Found::Unreadable { .. } => return Ok(true),
+            Found::Record(..) | Found::Nothing => {}
+        }
+    }
+    Ok(false)
 }

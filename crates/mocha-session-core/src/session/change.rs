@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::content::{Content, Owner};
+use crate::content::{Content, Owner, Persistence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flash::{FlashId, Message};
 use crate::values::Encoded;
@@ -24,11 +24,17 @@ pub(crate) enum Change {
     Take(Text, Encoded),
     Clear,
     Label(Option<Text>),
-    Remember(Option<u64>),
-    /// The session is this owner's from here on, and begins now.
+    /// An idle timeout of the session's own, counted from now.
+    Remember {
+        idle: Option<u64>,
+        persistence: Persistence,
+        now: u64,
+    },
+    /// The session is this owner's from here on, and begins now. A session that is theirs already keeps
+    /// its handle; another one gets `fresh`, zero where owners are not indexed.
     Login {
         owner: Text,
-        handle: u64,
+        fresh: u64,
         now: u64,
     },
     Push(Box<Message>, Caps),
@@ -69,8 +75,11 @@ impl Change {
             },
             Self::Clear => content.values.clear(),
             Self::Label(label) => content.label.clone_from(label),
-            Self::Remember(millis) => content.remember = *millis,
-            Self::Login { owner, handle, now } => {
+            Self::Remember { idle, persistence, now } => {
+                (content.remember, content.persistence) = (*idle, *persistence);
+                content.touched = content.touched.max(*now);
+            }
+            Self::Login { owner, fresh, now } => {
                 if content.owner.as_ref().is_some_and(|was| was.name != *owner) {
                     let pushed = pushed_ids(before);
                     let mut flash = std::mem::take(&mut content.flash);
@@ -78,7 +87,9 @@ impl Change {
                     *content = Content { flash, ..Content::new(*now) };
                 }
                 (content.created, content.touched) = (*now, *now);
-                content.owner = Some(Owner { name: owner.clone(), handle: *handle });
+                let known = content.owner.as_ref().map_or(0, |was| was.handle);
+                let handle = if known == 0 || *fresh == 0 { *fresh } else { known };
+                content.owner = Some(Owner { name: owner.clone(), handle });
             }
             Self::Push(message, caps) => {
                 content.flash.push(Message::clone(message), caps.messages, caps.bytes);
@@ -135,10 +146,15 @@ pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
         .collect()
 }
 
-/// The owner that the log logs in, if it does: the last one counts.
-pub(crate) fn login_of(log: &[Change]) -> Option<(&Text, u64)> {
-    log.iter().rev().find_map(|change| match change {
-        Change::Login { owner, handle, .. } => Some((owner, *handle)),
-        _ => None,
+/// Whether the log logs somebody in.
+pub(crate) fn logs_in(log: &[Change]) -> bool {
+    log.iter().any(|change| matches!(change, Change::Login { .. }))
+}
+
+/// Whether the log hands something out that must not be lost in silence: a value that was taken, messages
+/// that were claimed, a login that the user was told of.
+pub(crate) fn must_happen(log: &[Change]) -> bool {
+    log.iter().any(|change| {
+        matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. })
     })
 }

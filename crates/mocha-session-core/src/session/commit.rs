@@ -3,25 +3,30 @@
 use std::sync::Arc;
 
 use super::change::{self, Change};
+use super::doubt::Doubt;
 use super::identity;
 use super::load::reopen;
-use super::state::{Base, Line, Stored, gone};
+use super::state::{Base, Doomed, Line, Stored, gone};
 use crate::content::Content;
+use crate::ending::End;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manager::{Backend, Shared};
+use crate::owners::Location;
 use crate::policy::EMPTIED;
-use crate::record::Kind;
-use crate::vault::{Attempt, Draft, Sealed, Vault, Version, pause};
+use crate::queue::Turn;
+use crate::record::{CommitId, Kind};
+use crate::vault::{Attempt, Draft, Sealed, Vault, Version, doubtful, pause};
 
-/// How often a commit is tried again because somebody else was faster.
+/// How many times a commit is tried again because another writer was faster.
 pub(super) const ROUNDS: u32 = 64;
 
-/// After so many lost races a commit begins to wait between its tries.
+/// After this many lost races a commit begins to wait between its tries.
 const CROWD: u32 = 6;
 
 /// What is to be committed.
 pub(crate) struct Job {
-    pub(crate) doomed: Option<Box<(Base, Arc<Content>)>>,
+    /// Sessions that this request ended.
+    pub(crate) doomed: Vec<Doomed>,
     pub(crate) base: Option<Base>,
     /// The content of `base`.
     pub(crate) loaded: Arc<Content>,
@@ -29,6 +34,16 @@ pub(crate) struct Job {
     /// What `log` makes of `loaded`, where that is known already.
     pub(crate) view: Option<Arc<Content>>,
     pub(crate) rotate: bool,
+    /// The browser was told something newer than what it sent: only a login stores anything.
+    pub(crate) superseded: bool,
+    /// Whether a response can tell the client what this commit makes known.
+    pub(crate) tells: bool,
+    /// An earlier try of the first changes that was neither done nor refused.
+    pub(crate) doubt: Option<Box<Doubt>>,
+    /// What the steps so far want the client to be told.
+    pub(crate) line: Option<Line>,
+    /// How often the request had started over when the job was made.
+    pub(crate) starts: u32,
 }
 
 /// What a commit came to.
@@ -47,82 +62,182 @@ pub(crate) struct Committed {
     pub(crate) base: Option<Base>,
     pub(crate) content: Arc<Content>,
     pub(crate) line: Option<Line>,
+    /// The changes were applied, and the session has been moved or ended since.
+    pub(crate) superseded: bool,
+}
+
+/// One change of a record where it lies.
+pub(super) struct Edit<'e> {
+    pub(super) loaded: &'e Arc<Content>,
+    pub(super) log: &'e [Change],
+    /// What the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and no
+    /// closure of an update run, a second time.
+    pub(super) view: Option<Arc<Content>>,
+    pub(super) tells: bool,
+    pub(super) rounds: u32,
 }
 
 impl Job {
+    /// Writes the session anew as it is: for a client-side session whose deadline or seal is due.
+    pub(crate) fn refresh(base: Base, content: Arc<Content>, rotate: bool) -> Self {
+        Self {
+            doomed: Vec::new(),
+            base: Some(base),
+            loaded: content,
+            log: Vec::new(),
+            view: None,
+            rotate,
+            superseded: false,
+            tells: true,
+            doubt: None,
+            line: None,
+            starts: 0,
+        }
+    }
+
     /// Whether it takes more than one write, so that it must not be left half-way.
     pub(crate) fn has_steps(&self) -> bool {
-        self.doomed.is_some() || self.is_rotation()
+        !self.doomed.is_empty() || self.is_rotation() || self.doubt.is_some()
     }
 
     fn is_rotation(&self) -> bool {
-        self.rotate || change::login_of(&self.log).is_some()
+        self.rotate || change::logs_in(&self.log)
     }
 }
 
-/// Does the job.
+/// Does the job. What is done of it is taken out of it, so that another run goes on after an error.
 pub(crate) async fn run(shared: &Shared, job: &mut Job) -> Result<Outcome> {
-    let view = job.view.take();
-    match &shared.backend {
-        Backend::Client(_) => client_side(shared, job, view),
-        Backend::Store { vault, .. } => {
-            let ended = match job.doomed.as_deref() {
-                Some((Base::Stored(stored), content)) => {
-                    Box::pin(identity::destroy(shared, vault, stored, content)).await?
+    let vault = match &shared.backend {
+        Backend::Client(_) => return client_side(shared, job),
+        Backend::Store { vault, .. } => vault,
+    };
+    if !job.doomed.is_empty() {
+        Box::pin(end_doomed(shared, vault, job)).await?;
+    }
+    if job.doubt.is_some() {
+        // What an earlier try left open comes first: the rest is applied over it.
+        let doubt = &mut job.doubt;
+        let changes = doubt.as_ref().map_or(0, |doubt| doubt.changes);
+        let rest = job.log.split_off(changes.min(job.log.len()));
+        let rotates = doubt.as_ref().is_some_and(|doubt| doubt.rotates());
+        let rotate = std::mem::replace(&mut job.rotate, rotates);
+        let first = Box::pin(step(shared, vault, job)).await;
+        job.rotate = rotate;
+        let more = !rest.is_empty() || (rotate && !rotates);
+        job.log.extend(rest);
+        match first? {
+            Outcome::Committed(done) if more => {
+                if done.superseded {
+                    return Ok(Outcome::Gone);
                 }
-                _ => true,
-            };
-            let login = change::login_of(&job.log).is_some();
-            // Somebody else has ended the session that this request destroyed: its late response touches nothing, unless
-            // it logs somebody in.
-            if !ended && !login {
-                return Ok(Outcome::Gone);
+                job.log.drain(..changes.min(job.log.len()));
+                (job.base, job.loaded, job.rotate) = (done.base, done.content, rotate && !rotates);
+                job.line = done.line.or(job.line.take());
+                job.view = None;
             }
-            let outcome = match &job.base {
-                None => identity::begin(shared, vault, &job.log, view).await?,
-                Some(Base::Stored(stored)) => {
-                    let view = match view {
-                        Some(view) => view,
-                        None => Arc::new(change::replay(&job.loaded, &job.log)?),
-                    };
-                    if job.is_rotation() && (login || !view.is_empty()) {
-                        // Boxed, like all that is rare: what is not keeps a small future.
-                        Box::pin(identity::rotate(shared, vault, stored, (&job.loaded, &job.log), view))
-                            .await?
-                    } else {
-                        in_place(shared, vault, stored, (&job.loaded, &job.log), Some(view), ROUNDS).await?
-                    }
-                }
-                Some(Base::Client { .. }) => {
-                    return Err(Error::new(
-                        ErrorKind::Internal,
-                        "a client-side session in a store-backed manager",
-                    ));
-                }
-            };
-            Ok(match outcome {
-                Outcome::Committed(done) if job.doomed.is_some() && done.base.is_none() => {
-                    Outcome::Committed(Committed { line: Some(Line::Remove), ..done })
-                }
-                outcome => outcome,
-            })
+            outcome => return Ok(outcome),
+        }
+    }
+    step(shared, vault, job).await
+}
+
+/// The plan of a commit whose ended sessions are ended: begin, write in place, or change the id.
+async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> {
+    let login = change::logs_in(&job.log);
+    if job.superseded && !login {
+        return Ok(Outcome::Gone);
+    }
+    let view = job.view.take();
+    let outcome = match &job.base {
+        None => identity::begin(shared, vault, &job.log, view, &mut job.doubt).await?,
+        Some(Base::Stored(stored)) => {
+            let (loaded, log) = (&job.loaded, &job.log[..]);
+            let edit = Edit { loaded, log, view, tells: job.tells, rounds: ROUNDS };
+            if job.rotate || login {
+                // Boxed, so that the rare path does not enlarge the common future.
+                Box::pin(identity::rotate(shared, vault, stored, edit, &mut job.doubt)).await?
+            } else {
+                let turn = shared.turn(vault, &stored.place.key).await?;
+                in_place(shared, vault, turn, stored, edit, &mut job.doubt).await?
+            }
+        }
+        Some(Base::Client { .. }) => {
+            return Err(Error::new(ErrorKind::Internal, "a client-side session in a store-backed manager"));
+        }
+    };
+    Ok(match outcome {
+        Outcome::Committed(mut done) => {
+            done.line = done.line.or(job.line.take());
+            Outcome::Committed(done)
+        }
+        Outcome::Gone => Outcome::Gone,
+    })
+}
+
+/// Ends what the request destroyed. Where its browser was told before by another request, it is told
+/// nothing by this one.
+async fn end_doomed(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<()> {
+    while let Some(doomed) = job.doomed.last() {
+        match identity::destroy(shared, vault, doomed).await? {
+            End::ByItself => job.superseded |= job.line.is_none(),
+            End::Deleted(error) => return Err(error),
+            End::Ours | End::ByOthers | End::Nothing => {
+                (job.line, job.superseded) = (Some(Line::Remove), false);
+            }
+        }
+        job.doomed.pop();
+    }
+    Ok(())
+}
+
+/// Writes the changes over the session where it is. With an empty log it moves the idle deadline, if that is due.
+pub(super) async fn in_place(
+    shared: &Shared,
+    vault: &Vault,
+    turn: Turn,
+    stored: &Stored,
+    mut edit: Edit<'_>,
+    doubt: &mut Option<Box<Doubt>>,
+) -> Result<Outcome> {
+    let mut commit = fastrand::u64(1..);
+    if let Some(open) = doubt.as_deref() {
+        match Box::pin(vault.resolve(&stored.place, &open.version, open.commit)).await? {
+            Attempt::Done(version, record) => {
+                *doubt = None;
+                return landed(shared, vault, turn, stored, edit, version, record);
+            }
+            Attempt::Open => commit = open.commit,
+            Attempt::Changed(_) => *doubt = None,
+        }
+    }
+    let changes = edit.log.len();
+    let mut open = None;
+    let outcome = write(shared, vault, turn, stored, &mut edit, commit, &mut open).await;
+    match outcome {
+        Err(error) => {
+            let error = doubtful(open.is_some() || doubt.is_some(), error);
+            if let Some((version, base)) = open.filter(|_| error.is_ambiguous()) {
+                *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor: None }));
+            }
+            Err(error)
+        }
+        Ok(outcome) => {
+            *doubt = None;
+            Ok(outcome)
         }
     }
 }
 
-/// Writes the changes over the session where it is. With an empty log it moves the idle deadline, if that is due.
-///
-/// `view` is what the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and no closure of an
-/// update run, a second time.
-pub(crate) async fn in_place(
+/// The rounds of an in-place write. `open` is left with the base of a try that may still arrive.
+async fn write(
     shared: &Shared,
     vault: &Vault,
+    mut turn: Turn,
     stored: &Stored,
-    (loaded, log): (&Arc<Content>, &[Change]),
-    mut view: Option<Arc<Content>>,
-    rounds: u32,
+    edit: &mut Edit<'_>,
+    commit: CommitId,
+    open: &mut Option<(Version, Arc<Content>)>,
 ) -> Result<Outcome> {
-    let mut turn = shared.turn(&stored.place.key).await;
     let mut version = stored.version.clone();
     let mut reloaded: Option<Arc<Content>> = None;
     if let Some((latest, record)) = turn.latest().filter(|(latest, _)| latest.revision != version.revision) {
@@ -133,59 +248,86 @@ pub(crate) async fn in_place(
         reloaded = Some(reopen(vault, &stored.place, &record)?);
         version = latest;
     }
-    let commit = fastrand::u64(1..);
-    for round in 0..rounds {
-        let base = reloaded.as_ref().unwrap_or(loaded);
+    for round in 0..edit.rounds {
+        let base = reloaded.as_ref().unwrap_or(edit.loaded);
         let now = vault.now();
         // Checked before each write: what expired meanwhile is not revived.
         if shared.policy.effective(base, version.header.deadline) <= now {
-            return Ok(Outcome::Gone);
+            return over(open.is_some());
         }
-        let mut next = match view.take().filter(|_| reloaded.is_none()) {
+        let mut next = match edit.view.take().filter(|_| reloaded.is_none()) {
             Some(view) => view,
-            None if log.is_empty() => Arc::clone(base),
-            None => Arc::new(change::replay(base, log)?),
+            None if edit.log.is_empty() => Arc::clone(base),
+            None => Arc::new(change::replay(base, edit.log)?),
         };
         let refresh = shared.policy.wants_refresh(base, version.header.deadline, now);
         if next.same(base) && (base.is_empty() || !refresh) {
-            return Ok(Outcome::Committed(committed(stored, version, next, None)));
+            let until = version.header.deadline;
+            let told = shared.policy.told(base, until);
+            let tell = edit.tells && !base.is_empty() && told != base.told;
+            let line = tell.then(|| Line::Id(stored.id.clone(), told));
+            return Ok(Outcome::Committed(committed(stored, version, next, line)));
         }
         let emptied = next.is_empty();
         if refresh {
             Arc::make_mut(&mut next).touched = now;
         }
         let deadline = if emptied { now + EMPTIED } else { shared.policy.deadline(&next) };
-        if !keep_listed(shared, vault, stored, (&version, base), &next, deadline).await? {
-            return Ok(Outcome::Gone);
+        let told = if emptied { 0 } else { shared.policy.told(&next, deadline) };
+        let tell = edit.tells && told != base.told;
+        if tell {
+            Arc::make_mut(&mut next).told = told;
+        }
+        if deadline > version.header.deadline && !keep_listed(shared, vault, stored, base, deadline).await? {
+            return over(open.is_some());
         }
         let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
-        match vault.replace(&stored.place, &version, commit, draft).await? {
+        let attempt = match vault.replace(&stored.place, &version, commit, draft).await {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                if error.is_ambiguous() {
+                    *open = Some((version, Arc::clone(base)));
+                }
+                return Err(error);
+            }
+        };
+        match attempt {
             Attempt::Done(done, record) => {
-                let live = done.header.kind == Kind::Live;
+                *open = None;
                 if let Sealed::Found(record) = &record
-                    && live
+                    && done.header.kind == Kind::Live
                     && done.header.commits[0] != commit
                 {
                     next = reopen(vault, &stored.place, record)?;
                 }
-                turn.leave(&done, record);
-                if !live {
-                    return Ok(Outcome::Gone);
+                relabel(shared, vault, base, &next).await;
+                if done.header.kind != Kind::Live {
+                    turn.leave(&done, record);
+                    let superseded = Committed { base: None, content: next, line: None, superseded: true };
+                    return Ok(Outcome::Committed(superseded));
                 }
-                let line = if emptied {
-                    Some(Line::Remove)
-                } else {
-                    (deadline != version.header.deadline).then(|| Line::Id(stored.id.clone(), deadline))
+                turn.leave(&done, record);
+                let line = match (emptied && edit.tells, tell) {
+                    (true, _) => Some(Line::Remove),
+                    (false, true) => Some(Line::Id(stored.id.clone(), told)),
+                    (false, false) => None,
                 };
                 return Ok(Outcome::Committed(committed(stored, done, next, line)));
             }
+            // Once more under the same commit id; then the engine has had its time.
+            Attempt::Open if open.is_some() => {
+                *open = Some((version, Arc::clone(base)));
+                return Err(doubtful(true, contended()));
+            }
+            Attempt::Open => *open = Some((version.clone(), Arc::clone(base))),
             Attempt::Changed(found) => {
-                let Some((changed, record)) = found.live() else { return Ok(Outcome::Gone) };
+                *open = None;
+                let Some((changed, record)) = found.live()? else { return Ok(Outcome::Gone) };
                 reloaded = Some(reopen(vault, &stored.place, &record)?);
                 version = changed;
-                // One writer of each process is here at a time, so few compete: who waited would lose to who did not, and
-                // those behind it wait too. Only where many processes compete do they give way to each other.
-                if round >= CROWD && round + 1 < rounds {
+                // One writer of each process is here at a time, so few compete. Backing off at once would
+                // only let newer writers overtake.
+                if round >= CROWD && round + 1 < edit.rounds {
                     pause(round - CROWD).await;
                 }
             }
@@ -194,28 +336,73 @@ pub(crate) async fn in_place(
     Err(contended())
 }
 
-/// Tells the owner's index of a later deadline or another label before the session has it; `false` when the session was
+/// An earlier try of this edit turns out to have been done.
+fn landed(
+    shared: &Shared,
+    vault: &Vault,
+    turn: Turn,
+    stored: &Stored,
+    edit: Edit<'_>,
+    version: Version,
+    record: Sealed,
+) -> Result<Outcome> {
+    let record = bytes::Bytes::from(record);
+    turn.leave(&version, Sealed::Found(record.clone()));
+    if version.header.kind != Kind::Live {
+        let content = Arc::clone(edit.loaded);
+        return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: true }));
+    }
+    let content = reopen(vault, &stored.place, &record)?;
+    let line = match (content.is_empty(), edit.tells) {
+        (true, true) => Some(Line::Remove),
+        (false, true) => {
+            Some(Line::Id(stored.id.clone(), shared.policy.told(&content, version.header.deadline)))
+        }
+        (_, false) => None,
+    };
+    Ok(Outcome::Committed(committed(stored, version, content, line)))
+}
+
+/// The session is over. Where a try of the same commit may still have been done, that is not known.
+fn over(open: bool) -> Result<Outcome> {
+    if open { Err(doubtful(true, gone())) } else { Ok(Outcome::Gone) }
+}
+
+/// Tells the owner's index of a later deadline before the session has it; `false` when the session was
 /// revoked.
 async fn keep_listed(
     shared: &Shared,
     vault: &Vault,
     stored: &Stored,
-    (version, base): (&Version, &Content),
-    next: &Content,
+    base: &Content,
     deadline: u64,
 ) -> Result<bool> {
-    let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
-    // The index knows the deadline that the session was written with, which today's rules may not be those of.
-    if deadline <= version.header.deadline && next.label == base.label {
-        return Ok(true);
-    }
+    let Some(owner) = base.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
     let key = stored.place.key;
-    Box::pin(shared.owners.follow(vault, owner, next.label.as_ref(), (key, key), deadline)).await
+    let to = Location { key, from: None, until: deadline };
+    let label = base.label.as_ref();
+    Box::pin(shared.owners.follow(vault, &owner.name, owner.handle, key, to, label)).await
 }
 
-fn client_side(shared: &Shared, job: &Job, view: Option<Arc<Content>>) -> Result<Outcome> {
+/// Tells the owner's index of another label, after the session has it. If that fails the next refresh
+/// does it, so the failure is not the request's.
+pub(super) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
+    let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return };
+    if next.label == base.label {
+        return;
+    }
+    let told = shared.owners.relabel(vault, &owner.name, owner.handle, next.label.as_ref());
+    if let Err(error) = Box::pin(told).await {
+        tracing::warn!(%error, "a session's new label is not in its owner's list yet");
+    }
+}
+
+fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     let Backend::Client(client) = &shared.backend else { return Err(gone()) };
     let now = shared.now();
+    if !std::mem::take(&mut job.doomed).is_empty() {
+        job.line = Some(Line::Remove);
+    }
     let deadline = match &job.base {
         Some(Base::Client { deadline }) => Some(*deadline),
         _ => None,
@@ -224,37 +411,36 @@ fn client_side(shared: &Shared, job: &Job, view: Option<Arc<Content>>) -> Result
     if deadline.is_some_and(|deadline| shared.policy.effective(base, deadline) <= now) {
         return Ok(Outcome::Gone);
     }
-    let mut next = match view {
+    let mut next = match job.view.take() {
         Some(view) => view,
         None => Arc::new(change::replay(base, &job.log)?),
     };
     if deadline.is_none() {
         begun(&mut next, &job.log, now);
     }
-    let known = deadline.is_some() || job.doomed.is_some();
+    let unchanged = |base, content, line| {
+        Ok(Outcome::Committed(Committed { base, content, line, superseded: false }))
+    };
     if next.is_empty() {
-        let line = known.then_some(Line::Remove);
-        return Ok(Outcome::Committed(Committed { base: None, content: next, line }));
+        let line = job.line.take().or(deadline.map(|_| Line::Remove));
+        return unchanged(None, next, line);
     }
     let refresh = deadline.is_none_or(|deadline| shared.policy.wants_refresh(base, deadline, now));
     if next.same(base) && !refresh && !job.rotate {
-        return Ok(Outcome::Committed(Committed { base: job.base.clone(), content: next, line: None }));
+        return unchanged(job.base.clone(), next, job.line.take());
     }
     if refresh {
         Arc::make_mut(&mut next).touched = now;
     }
     let deadline = shared.policy.deadline(&next);
-    let line = Line::Sealed(client.seal(&next, deadline)?, deadline);
-    Ok(Outcome::Committed(Committed {
-        base: Some(Base::Client { deadline }),
-        content: next,
-        line: Some(line),
-    }))
+    let told = shared.policy.told(&next, deadline);
+    let line = Line::Sealed(client.seal(&next, deadline, now)?, told);
+    unchanged(Some(Base::Client { deadline }), next, Some(line))
 }
 
 /// A session begins at its first write, unless a login says when.
 pub(super) fn begun(content: &mut Arc<Content>, log: &[Change], now: u64) {
-    if content.touched != now && change::login_of(log).is_none() {
+    if content.touched != now && !change::logs_in(log) {
         let content = Arc::make_mut(content);
         (content.created, content.touched) = (now, now);
     }
@@ -266,13 +452,14 @@ pub(super) fn committed(
     content: Arc<Content>,
     line: Option<Line>,
 ) -> Committed {
-    Committed { base: Some(Base::Stored(Stored { version, ..stored.clone() })), content, line }
+    let base = Some(Base::Stored(Stored { version, ..stored.clone() }));
+    Committed { base, content, line, superseded: false }
 }
 
 pub(super) fn contended() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        format!("{ROUNDS} times in a row somebody else changed the session first; nothing of this commit was written"),
+        "other requests changed the session first, every time this commit was tried; nothing of it was written",
     )
     .during("commit")
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::change::{Change, Updater};
-use super::state::{Inner, Phase, gone};
+use super::load::Known;
+use super::state::{Base, Inner, Phase, gone, rebase};
 use super::{MAX_NAME_BYTES, finish, load, stored};
-use crate::content::Content;
+use crate::content::{Content, Persistence};
 use crate::error::{Error, Result};
 use crate::flash::Flash;
 use crate::key::{self, KeyFor, KeyName};
@@ -250,7 +251,8 @@ impl SessionData {
         self.inner.state().change(Change::Label(Some(Text::from(label)).filter(|_| !label.is_empty())))
     }
 
-    /// Gives this session an idle timeout of its own, up to the configured ceiling: "keep me logged in". It sticks.
+    /// Gives this session an idle timeout of its own, counted from now, up to the configured ceiling, and a
+    /// cookie that outlives the browser: "keep me logged in". It sticks through refreshes and rotations.
     ///
     /// # Errors
     /// `InvalidInput` under a second; else as [`insert`](Self::insert).
@@ -258,7 +260,23 @@ impl SessionData {
         if idle < Duration::from_secs(1) {
             return Err(Error::invalid_input("a session cannot be remembered for less than a second"));
         }
-        self.inner.state().change(Change::Remember(Some(policy::millis(idle))))
+        self.remember(Some(policy::millis(idle)), Persistence::Kept)
+    }
+
+    /// Makes this session's cookie one that ends with the browser, with the configured idle timeout: what an
+    /// unticked "keep me logged in" box asks for. It sticks through refreshes and rotations.
+    ///
+    /// Browsers that restore their tabs keep such cookies too: it is a wish, and the idle timeout is the rule.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn forget_on_close(&self) -> Result<()> {
+        self.remember(None, Persistence::Forgotten)
+    }
+
+    fn remember(&self, idle: Option<u64>, persistence: Persistence) -> Result<()> {
+        let now = self.inner.shared.now();
+        self.inner.state().change(Change::Remember { idle, persistence, now })
     }
 
     /// When it began: at its first write, or at the last login.
@@ -282,7 +300,8 @@ impl SessionData {
     /// A name for the session that is safe in logs: the same for all its requests until its id changes, of no use to
     /// anybody who reads it. `None` while it has no id, and for client-side sessions, which have none.
     pub fn fingerprint(&self) -> Option<String> {
-        stored(self.inner.state().base.as_ref()).map(|stored| stored.id.fingerprint())
+        let scope = &self.inner.shared.scope;
+        stored(self.inner.state().base.as_ref()).map(|stored| stored.id.fingerprint(scope))
     }
 
     /// Its flash messages and data.
@@ -308,25 +327,43 @@ impl SessionData {
     /// `Gone` when it is not there any more; else as loading it.
     pub async fn reload(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
-        let known = {
+        let (known, starts) = {
             let state = self.inner.state();
             state.writable()?;
-            stored(state.base.as_ref()).map(|stored| stored.id.clone())
+            (stored(state.base.as_ref()).map(|stored| stored.id.clone()), state.starts)
         };
         let (Some(id), Backend::Store { vault, .. }) = (known, &self.inner.shared.backend) else {
             return Ok(());
         };
-        let found = load::from_store(&self.inner.shared, vault, &id).await?;
-        let mut state = self.inner.state();
-        match found {
-            Some((stored, content)) => state.rebase(super::state::Base::Stored(stored), content),
-            None => {
-                state.phase = Phase::Gone;
-                state.line = None;
-                state.start_over(self.inner.shared.now());
-                Err(gone())
+        let (stored, content) = match load::from_store(&self.inner.shared, vault, &id).await? {
+            Known::Live(stored, content) => (stored, content),
+            Known::Nothing | Known::Superseded => {
+                let mut state = self.inner.state();
+                if state.starts == starts {
+                    state.phase = Phase::Gone;
+                    state.line = None;
+                    state.start_over(self.inner.shared.now());
+                }
+                return Err(gone());
+            }
+        };
+        {
+            // What an earlier commit left open, and turns out to have been done, is in what was loaded.
+            let mut state = self.inner.state();
+            let landed = |doubt: &mut Box<super::doubt::Doubt>| {
+                stored.version.header.commits.contains(&doubt.commit)
+            };
+            if state.starts == starts
+                && let Some(doubt) = state.doubt.take_if(landed)
+            {
+                state.edits += 1;
+                let landed: Vec<_> = state.log.drain(..doubt.changes).collect();
+                drop(state);
+                drop(landed);
             }
         }
+        rebase(&self.inner, starts, Some(&Base::Stored(stored)), &content)?;
+        Ok(())
     }
 
     pub(crate) fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::change::logs_in;
+use super::load::Known;
 use super::state::{Base, Inner, Phase};
-use super::{SessionData, load, stored};
+use super::{SessionData, finish, load, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::headers::RequestInfo;
 use crate::manager::Backend;
@@ -34,8 +37,13 @@ impl Detached {
 
     /// The session as it is now; `None` when it was never stored, or is gone.
     ///
+    /// A session that the request began or gave a new id is stored with the response. Until then this waits
+    /// for it, at most for the deadline of a store call.
+    ///
     /// # Errors
-    /// `Unsupported` for client-side sessions, which only the client has; else as loading any session.
+    /// `Unsupported` for client-side sessions, which only the client has. `Conflict` when the request did not
+    /// finish in time: its handler must [`commit`](SessionData::commit) before it waits for the detached
+    /// session. Else as loading any session.
     pub async fn load(&self) -> Result<Option<DetachedSession>> {
         let shared = &self.origin.shared;
         let Backend::Store { vault, .. } = &shared.backend else {
@@ -44,16 +52,56 @@ impl Detached {
                 "a client-side session is in the client's cookie alone and cannot be reached without a request",
             ));
         };
+        self.settled(vault.timeout).await?;
         let id = stored(self.origin.state().base.as_ref()).map(|stored| stored.id.clone());
         let Some(id) = id else { return Ok(None) };
-        let Some((stored, content)) = load::from_store(shared, vault, &id).await? else { return Ok(None) };
-        let inner: Arc<Inner> = Arc::new(Inner::new(Arc::clone(shared), RequestInfo::new(())));
+        let Known::Live(stored, content) = load::from_store(shared, vault, &id).await? else {
+            return Ok(None);
+        };
+        let inner: Arc<Inner> = Arc::new(Inner::new(Arc::clone(shared), RequestInfo::new(()), false));
         {
             let mut state = inner.state();
-            state.phase = Phase::Loaded;
+            (state.phase, state.touched) = (Phase::Loaded, true);
             (state.base, state.view) = (Some(Base::Stored(stored)), content);
         }
         Ok(Some(DetachedSession { data: SessionData::new(inner) }))
+    }
+
+    /// Keeps the session alive without changing it: moves its idle deadline, if that is due. Returns whether
+    /// it is alive. For sockets that only read.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn touch(&self) -> Result<bool> {
+        let Some(session) = self.load().await? else { return Ok(false) };
+        finish::touch(session.data.inner()).await?;
+        Ok(true)
+    }
+
+    /// Waits until the id that the session will have is in the store.
+    async fn settled(&self, within: Duration) -> Result<()> {
+        let pending = || {
+            let state = self.origin.state();
+            state.phase == Phase::Loaded && (state.rotate || state.base.is_none() || logs_in(&state.log))
+        };
+        let settled = async {
+            loop {
+                // Registered before the question, so that no answer is missed.
+                let finished = self.origin.finished.notified();
+                if !pending() {
+                    return;
+                }
+                finished.await;
+            }
+        };
+        tokio::time::timeout(within, settled).await.map_err(|_| {
+            Error::new(
+                ErrorKind::Conflict,
+                "the request that began or rotated the session has not finished; commit() before its detached \
+                 session is used",
+            )
+            .during("detached load")
+        })
     }
 }
 

@@ -1,21 +1,27 @@
-//! New ids and last words: beginning, rotating and destroying a session. Each step leaves a state that is safe to stop in.
+//! New ids and last words: beginning, rotating and destroying a session. Each step leaves a state that is
+//! safe to stop in.
 
 use std::sync::Arc;
 
 use super::change::{self, Change};
-use super::commit::{Committed, Outcome, ROUNDS, begun, committed, contended};
+use super::commit::{Committed, Edit, Outcome, ROUNDS, begun, committed, contended, relabel};
+use super::doubt::Doubt;
 use super::load::reopen;
-use super::state::{Line, Stored};
+use super::state::{Doomed, Line, Stored};
 use crate::content::{Content, Owner};
+use crate::ending::{By, End, end, end_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
-use crate::owners::{self, Entry, Seen};
+use crate::owners::{Arrival, Entered, Location, Seen};
 use crate::queue::Turn;
-use crate::record::Kind;
-use crate::store::StorageKey;
-use crate::vault::{Attempt, Draft, Sealed, Vault, pause};
+use crate::record::{CommitId, Header, Kind};
+use crate::store::Revision;
+use crate::vault::{Attempt, Draft, Sealed, Vault, Version, doubtful, pause};
 use crate::wire::Text;
+
+/// A new record of a session, and its content.
+type New = (Stored, Arc<Content>);
 
 /// Stores a new session, if there is anything to store. `view` is what the log makes of nothing, where that is known.
 pub(super) async fn begin(
@@ -23,6 +29,7 @@ pub(super) async fn begin(
     vault: &Vault,
     log: &[Change],
     view: Option<Arc<Content>>,
+    doubt: &mut Option<Box<Doubt>>,
 ) -> Result<Outcome> {
     let now = vault.now();
     let mut content = match view {
@@ -31,58 +38,107 @@ pub(super) async fn begin(
     };
     begun(&mut content, log, now);
     if content.is_empty() {
-        return Ok(Outcome::Committed(Committed { base: None, content, line: None }));
+        return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: false }));
     }
-    let login = Login::prepare(shared, vault, log).await?;
-    let stored = create(shared, vault, &content, now).await?;
-    match enter(shared, vault, &stored, None, &content, login.as_deref()).await {
-        Ok(true) => Ok(Outcome::Committed(told(stored, content))),
+    let login = Login::prepare(shared, vault, &content, log).await?;
+    let (stored, content) = match doubt.take() {
+        None => create(shared, vault, content, log.len(), doubt).await?,
+        Some(open) => Box::pin(create_again(shared, vault, *open, doubt)).await?,
+    };
+    let new = (stored, content);
+    match enter(shared, vault, &new, None, login.as_deref()).await {
+        Ok(Entered::Listed) => Ok(Outcome::Committed(told(new))),
         refused_or_failed => {
-            Box::pin(discard(shared, vault, &stored)).await;
+            Box::pin(discard(shared, vault, &new)).await;
             refused_or_failed.map(|_| Outcome::Gone)
         }
     }
 }
 
+/// How a rotation ended.
+enum Rotated {
+    /// The session has its new id.
+    Won,
+    /// There was nothing left to give a new id to: the old one is ended.
+    Retired(Arc<Content>),
+    /// Another request moved or ended the session first.
+    Lost,
+}
+
 /// Gives the session a new id: the new record first, then a tombstone over the old one that names its successor.
 ///
 /// A login is a rotation that restarts the session. A rotation that finds the old record gone has lost and leaves
-/// nothing; a login that does starts fresh, from its own changes alone. `view` is what the log makes of what was loaded.
+/// nothing; a login that does starts fresh, from its own changes alone.
 pub(super) async fn rotate(
     shared: &Shared,
     vault: &Vault,
     old: &Stored,
-    was: (&Arc<Content>, &[Change]),
-    view: Arc<Content>,
+    edit: Edit<'_>,
+    doubt: &mut Option<Box<Doubt>>,
 ) -> Result<Outcome> {
     let mut new = None;
-    match rotate_to(&mut new, shared, vault, old, was, view).await {
-        Ok(true) => match new {
-            Some((stored, content)) => Ok(Outcome::Committed(told(stored, content))),
-            None => Err(contended()),
-        },
-        lost_or_failed => {
-            if let Some((stored, _)) = new {
-                Box::pin(discard(shared, vault, &stored)).await;
+    let mut commit = fastrand::u64(1..);
+    if let Some(known) = doubt.as_deref() {
+        let attempt = vault.resolve(&old.place, &known.version, known.commit).await?;
+        let known = doubt.take().map(|known| (known.commit, known.base, known.successor));
+        match (attempt, known) {
+            (Attempt::Done(..), Some((_, base, Some(won)))) => {
+                moved_on(shared, vault, &base, &won.1).await;
+                return Ok(Outcome::Committed(told(won)));
+            }
+            // What may still arrive names this successor, and is recognised by this commit id.
+            (Attempt::Open, Some((known, _, successor))) => (commit, new) = (known, successor),
+            (_, Some((.., Some(lost)))) => discard(shared, vault, &lost).await,
+            _ => {}
+        }
+    }
+    let changes = edit.log.len();
+    let mut open = None;
+    let done = rotate_to(&mut new, shared, vault, old, edit, commit, &mut open).await;
+    match (done, new) {
+        (Ok(Rotated::Won), Some(won)) => Ok(Outcome::Committed(told(won))),
+        (Ok(Rotated::Won), None) => Err(contended()),
+        (Ok(Rotated::Retired(content)), new) => {
+            if let Some(new) = new {
+                Box::pin(discard(shared, vault, &new)).await;
+            }
+            let line = Some(Line::Remove);
+            Ok(Outcome::Committed(Committed { base: None, content, line, superseded: false }))
+        }
+        (Err(error), Some(new)) if open.is_some() => {
+            // The last step may have been done: the successor may be the session.
+            if let Some((version, base)) = open {
+                let successor = Some(new);
+                *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor }));
+            }
+            Err(doubtful(true, error))
+        }
+        (lost_or_failed, new) => {
+            if let Some(new) = new {
+                Box::pin(discard(shared, vault, &new)).await;
             }
             lost_or_failed.map(|_| Outcome::Gone)
         }
     }
 }
 
-/// The steps of a rotation; whether it won. What it leaves in `new` is the successor, to be discarded unless it did.
+/// The last step of a rotation whose answer was lost: what it was to replace, and the content of that.
+type Open = Option<(Version, Arc<Content>)>;
+
+/// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it won.
 async fn rotate_to(
-    new: &mut Option<(Stored, Arc<Content>)>,
+    new: &mut Option<New>,
     shared: &Shared,
     vault: &Vault,
     old: &Stored,
-    (loaded, log): (&Arc<Content>, &[Change]),
-    view: Arc<Content>,
-) -> Result<bool> {
-    let login = Login::prepare(shared, vault, log).await?;
-    let mut turn = Some(shared.turn(&old.place.key).await);
+    mut edit: Edit<'_>,
+    commit: CommitId,
+    open: &mut Open,
+) -> Result<Rotated> {
+    let login = change::logs_in(edit.log);
+    let mut prepared: Option<Box<Login>> = None;
+    let mut turn = Some(shared.turn(vault, &old.place.key).await?);
     let mut version = Some(old.version.clone());
-    let mut view = Some(view);
     let mut reloaded: Option<Arc<Content>> = None;
     let latest = turn.as_mut().and_then(Turn::latest);
     if let Some((latest, record)) = latest.filter(|(latest, _)| latest.revision != old.version.revision) {
@@ -97,146 +153,233 @@ async fn rotate_to(
             version = None;
         }
     }
-    let commit = fastrand::u64(1..);
     for round in 0..ROUNDS {
         let now = vault.now();
-        let base = reloaded.as_ref().unwrap_or(loaded);
+        let base = reloaded.as_ref().unwrap_or(edit.loaded);
         // Expired meanwhile is as good as gone.
         version = version.filter(|version| shared.policy.effective(base, version.header.deadline) > now);
         let fresh;
-        let base = match (&version, &login) {
+        let base = match (&version, login) {
             (Some(_), _) => base,
-            (None, Some(_)) => {
+            (None, true) => {
                 fresh = Arc::new(Content::new(now));
                 &fresh
             }
-            (None, None) => return Ok(false),
+            (None, false) => return Ok(Rotated::Lost),
         };
-        let mut next = match view.take().filter(|_| Arc::ptr_eq(base, loaded)) {
+        let mut next = match edit.view.take().filter(|_| Arc::ptr_eq(base, edit.loaded)) {
             Some(view) => view,
-            None => Arc::new(change::replay(base, log)?),
+            None => Arc::new(change::replay(base, edit.log)?),
         };
-        if next.touched != now {
+        let tombstone = shared.policy.tombstone;
+        let draft = if next.is_empty() {
+            Draft::tombstone(Kind::Ended, now, tombstone)
+        } else {
+            if prepared.is_none() {
+                prepared = Login::prepare(shared, vault, &next, edit.log).await?;
+            }
             Arc::make_mut(&mut next).touched = now;
-        }
-        let Some((stored, content)) = write_new(shared, vault, new, next, now).await? else {
-            return Ok(false);
+            if !write_new(shared, vault, new, Arc::clone(&next)).await? {
+                return Ok(Rotated::Lost);
+            }
+            let Some(written) = new.as_ref() else { return Ok(Rotated::Lost) };
+            let from = version.as_ref().map(|_| (old, base));
+            match enter(shared, vault, written, from, prepared.as_deref()).await? {
+                Entered::Listed => {}
+                Entered::Refused => return Ok(Rotated::Lost),
+                Entered::Lost => {
+                    version = None;
+                    continue;
+                }
+            }
+            Draft::tombstone(Kind::Moved(written.0.place.key), now, tombstone)
         };
-        if !enter(shared, vault, stored, Some((old, base)), content, login.as_deref()).await? {
-            return Ok(false);
-        }
-        let Some(expected) = &version else { return Ok(true) };
-        let draft = Draft::tombstone(Kind::Moved(stored.place.key), now, shared.policy.tombstone);
-        match vault.replace(&old.place, expected, commit, draft).await? {
-            Attempt::Done(done, record) => {
+        let Some(expected) = &version else { return Ok(Rotated::Won) };
+        match vault.replace(&old.place, expected, commit, draft).await {
+            Ok(Attempt::Done(done, record)) => {
+                *open = None;
                 if let Some(turn) = turn.take() {
                     turn.leave(&done, record);
                 }
-                if let Some(was) = base.owner.as_ref().filter(|was| content.owner.as_ref() != Some(was)) {
-                    forget(shared, vault, was).await;
+                if next.is_empty() {
+                    return Ok(Rotated::Retired(next));
                 }
-                return Ok(true);
+                moved_on(shared, vault, base, &next).await;
+                return Ok(Rotated::Won);
             }
-            Attempt::Changed(found) => match found.live() {
-                Some((changed, record)) => {
-                    reloaded = Some(reopen(vault, &old.place, &record)?);
-                    version = Some(changed);
-                    pause(round).await;
+            Ok(Attempt::Open) if open.is_some() => return Err(contended()),
+            Ok(Attempt::Open) => *open = Some((expected.clone(), Arc::clone(base))),
+            Ok(Attempt::Changed(found)) => {
+                *open = None;
+                match found.live()? {
+                    Some((changed, record)) => {
+                        reloaded = Some(reopen(vault, &old.place, &record)?);
+                        version = Some(changed);
+                        pause(round).await;
+                    }
+                    None => version = None,
                 }
-                None => version = None,
-            },
+            }
+            Err(error) => {
+                if error.is_ambiguous() {
+                    *open = Some((expected.clone(), Arc::clone(base)));
+                }
+                return Err(error);
+            }
         }
     }
     Err(contended())
 }
 
-/// Ends a session for good, wherever a rotation may have taken it; whether it was alive.
-pub(super) async fn destroy(
-    shared: &Shared,
-    vault: &Vault,
-    stored: &Stored,
-    content: &Content,
-) -> Result<bool> {
-    let ended = {
-        let mut turn = shared.turn(&stored.place.key).await;
-        let known = turn.latest().map_or_else(|| stored.version.clone(), |(version, _)| version);
-        owners::end(vault, stored.place.key, Some(known), shared.policy.tombstone).await?
+/// Ends a session for good, wherever a rotation may have taken it.
+pub(super) async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End> {
+    let Doomed::Stored { key, version, owner } = doomed else { return Ok(End::Ours) };
+    let (key, tombstone) = (*key, shared.policy.tombstone);
+    let mut ended = {
+        let mut turn = shared.turn(vault, &key).await?;
+        let known = turn.latest().map(|(version, _)| version).or_else(|| version.clone());
+        end(vault, key, known, By::Itself, tombstone).await?
     };
-    if let Some(owner) = &content.owner {
-        forget(shared, vault, owner).await;
+    let Some(owner) = owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(ended) };
+    if let End::Nothing = ended {
+        // It was rotated so long ago that the tombstone is gone. Its owner's index knows where it went.
+        let marked = shared.owners.mark(vault, &owner.name, false, |entry| entry.handle == owner.handle);
+        for entry in Box::pin(marked).await?.iter().filter(|entry| entry.handle == owner.handle) {
+            let keys: Vec<_> = entry.locations.iter().map(|location| location.key).collect();
+            end_all(vault, &keys, tombstone).await?;
+            ended = End::Ours;
+        }
     }
+    forget(shared, vault, owner).await;
     Ok(ended)
 }
 
 /// A login under way: what its owner's index said before anything was written.
 struct Login {
     owner: Text,
-    handle: u64,
-    /// `None` where owners are not indexed.
-    seen: Option<Seen>,
+    seen: Seen,
 }
 
 impl Login {
-    async fn prepare(shared: &Shared, vault: &Vault, log: &[Change]) -> Result<Option<Box<Self>>> {
-        let Some((owner, handle)) = change::login_of(log) else { return Ok(None) };
-        let seen = match handle {
-            0 => None,
-            _ => Some(Box::pin(shared.owners.find(vault, owner)).await?),
+    /// `None` where nobody logs in, or owners are not indexed.
+    async fn prepare(
+        shared: &Shared,
+        vault: &Vault,
+        content: &Content,
+        log: &[Change],
+    ) -> Result<Option<Box<Self>>> {
+        let Some(owner) = content.owner.as_ref().filter(|owner| owner.handle != 0 && change::logs_in(log))
+        else {
+            return Ok(None);
         };
-        Ok(Some(Box::new(Self { owner: owner.clone(), handle, seen })))
+        let seen = Box::pin(shared.owners.find(vault, &owner.name)).await?;
+        Ok(Some(Box::new(Self { owner: owner.name.clone(), seen })))
     }
 }
 
-async fn create(shared: &Shared, vault: &Vault, content: &Content, now: u64) -> Result<Stored> {
-    let deadline = shared.policy.deadline(content);
+/// Creates a record under a new id. An outcome that stays unknown is left in `doubt`.
+async fn create(
+    shared: &Shared,
+    vault: &Vault,
+    mut content: Arc<Content>,
+    changes: usize,
+    doubt: &mut Option<Box<Doubt>>,
+) -> Result<New> {
+    let deadline = shared.policy.deadline(&content);
+    Arc::make_mut(&mut content).told = shared.policy.told(&content, deadline);
     // A second id is for the case that cannot happen: 256 random bits that exist already.
     for _ in 0..2 {
         let id = SessionId::mint()?;
-        let place = id.place();
-        let draft = Draft { kind: Kind::Live, now, deadline, payload: content };
-        if let Attempt::Done(version, _) = vault.create(&place, draft).await? {
-            return Ok(Stored { id, place, version });
+        let place = id.place(&shared.scope);
+        let commit = fastrand::u64(1..);
+        let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &*content };
+        match vault.create(&place, commit, draft).await {
+            Ok(Attempt::Done(version, _)) => return Ok((Stored { id, place, version }, content)),
+            Ok(_) => {}
+            Err(error) => {
+                if error.is_ambiguous() {
+                    let header = Header { kind: Kind::Live, deadline, commits: [commit, 0, 0, 0] };
+                    let version = Version { header, revision: Revision::random() };
+                    let base = Arc::clone(&content);
+                    let successor = Some((Stored { id, place, version: version.clone() }, content));
+                    *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor }));
+                }
+                return Err(error);
+            }
         }
     }
     Err(Error::new(ErrorKind::Internal, "the store says that a key made of 256 random bits is taken")
         .during("create"))
 }
 
-/// Creates the successor, or writes over the one that was created in an earlier round; `None` when that was revoked.
-async fn write_new<'n>(
+/// Creates the record of an earlier try that was neither done nor refused, under the same id.
+async fn create_again(
     shared: &Shared,
     vault: &Vault,
-    new: &'n mut Option<(Stored, Arc<Content>)>,
-    next: Arc<Content>,
-    now: u64,
-) -> Result<Option<&'n (Stored, Arc<Content>)>> {
-    let stored = match new.take() {
-        None => create(shared, vault, &next, now).await?,
-        Some((stored, _)) => {
-            let deadline = shared.policy.deadline(&next);
-            let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
-            let again = vault.replace(&stored.place, &stored.version, fastrand::u64(1..), draft);
-            match Box::pin(again).await? {
-                Attempt::Done(version, _) => Stored { version, ..stored },
-                Attempt::Changed(_) => return Ok(None),
-            }
-        }
+    open: Doubt,
+    doubt: &mut Option<Box<Doubt>>,
+) -> Result<New> {
+    let Some((stored, content)) = &open.successor else {
+        return Err(Error::new(ErrorKind::Internal, "a session that was to begin has no id"));
     };
-    Ok(Some(new.insert((stored, next))))
+    let deadline = shared.policy.deadline(content);
+    let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**content };
+    match vault.create(&stored.place, open.commit, draft).await {
+        Ok(Attempt::Done(version, Sealed::Found(record))) => {
+            Ok((Stored { version, ..stored.clone() }, reopen(vault, &stored.place, &record)?))
+        }
+        Ok(Attempt::Done(version, Sealed::Written(_))) => {
+            Ok((Stored { version, ..stored.clone() }, Arc::clone(content)))
+        }
+        Ok(_) => Err(Error::new(ErrorKind::Gone, "the session that began was ended before it was used")),
+        Err(error) => {
+            *doubt = Some(Box::new(open));
+            Err(doubtful(true, error))
+        }
+    }
 }
 
-/// Lists an owned session under its new key before it can be reached; `false` when it, or all its owner's, were revoked.
+/// Creates the successor, or writes over the one that was created in an earlier round; `false` when that was
+/// revoked.
+async fn write_new(
+    shared: &Shared,
+    vault: &Vault,
+    new: &mut Option<New>,
+    mut next: Arc<Content>,
+) -> Result<bool> {
+    let Some((stored, _)) = new.as_ref() else {
+        *new = Some(create(shared, vault, next, 0, &mut None).await?);
+        return Ok(true);
+    };
+    let deadline = shared.policy.deadline(&next);
+    Arc::make_mut(&mut next).told = shared.policy.told(&next, deadline);
+    let commit = fastrand::u64(1..);
+    for _ in 0..3 {
+        let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &*next };
+        match Box::pin(vault.replace(&stored.place, &stored.version, commit, draft)).await? {
+            Attempt::Done(version, _) => {
+                *new = Some((Stored { version, ..stored.clone() }, next));
+                return Ok(true);
+            }
+            // Nobody else knows this key to write to it, so it is as it was.
+            Attempt::Open => {}
+            Attempt::Changed(_) => return Ok(false),
+        }
+    }
+    Err(doubtful(true, contended()))
+}
+
+/// Lists an owned session under its new key before it can be reached.
 async fn enter(
     shared: &Shared,
     vault: &Vault,
-    new: &Stored,
-    old: Option<(&Stored, &Content)>,
-    content: &Content,
+    new: &New,
+    old: Option<(&Stored, &Arc<Content>)>,
     login: Option<&Login>,
-) -> Result<bool> {
-    match content.owner.as_ref().filter(|owner| owner.handle != 0) {
-        Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, content, login)).await,
-        None => Ok(true),
+) -> Result<Entered> {
+    match new.1.owner.as_ref().filter(|owner| owner.handle != 0) {
+        Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, login)).await,
+        None => Ok(Entered::Listed),
     }
 }
 
@@ -244,55 +387,41 @@ async fn enter_for(
     owner: &Owner,
     shared: &Shared,
     vault: &Vault,
-    new: &Stored,
-    old: Option<(&Stored, &Content)>,
-    content: &Content,
+    (stored, content): &New,
+    old: Option<(&Stored, &Arc<Content>)>,
     login: Option<&Login>,
-) -> Result<bool> {
-    let (key, until) = (new.place.key, new.version.header.deadline);
+) -> Result<Entered> {
+    let (key, until) = (stored.place.key, stored.version.header.deadline);
+    // The same owner goes on under the same handle; then the entry covers the old key as well.
+    let from = old.filter(|(_, base)| base.owner.as_ref() == Some(owner));
     let Some(login) = login else {
-        let from = old.map_or(key, |(old, _)| old.place.key);
-        return shared.owners.follow(vault, owner, content.label.as_ref(), (from, key), until).await;
+        let (from, label) = from.map_or((key, None), |(old, base)| (old.place.key, base.label.as_ref()));
+        let to = Location { key, from: Some(from), until };
+        let followed = shared.owners.follow(vault, &owner.name, owner.handle, from, to, label).await?;
+        return Ok(if followed { Entered::Listed } else { Entered::Lost });
     };
-    // A login of the same owner goes on under the same handle; then the entry must cover the old record as well.
-    let same = old.filter(|(_, base)| base.owner.as_ref() == Some(owner)).map(|(old, _)| old.place.key);
-    let entry = Entry {
-        handle: login.handle,
-        keys: std::iter::once(key).chain(same).collect(),
-        moved: content.touched,
-        created: content.created,
+    let arrival = Arrival {
+        handle: owner.handle,
+        key,
         until,
+        at: content.created,
         label: content.label.clone(),
-        revoked: false,
+        from: from.map(|(old, _)| old.place.key),
     };
-    let Some(seen) = &login.seen else { return Ok(true) };
-    let Some(room) = shared.owners.enter(vault, &login.owner, seen, &entry).await? else {
-        return Ok(false);
-    };
-    let mut gone = Vec::new();
-    for (handle, keys) in room {
-        end_all(shared, vault, &keys).await?;
-        gone.push(handle);
-    }
-    if !gone.is_empty() {
-        shared.owners.forget(vault, &login.owner, &gone).await?;
-    }
-    Ok(true)
-}
-
-/// Ends every session under these keys.
-pub(crate) async fn end_all(shared: &Shared, vault: &Vault, keys: &[StorageKey]) -> Result<()> {
-    for key in keys {
-        owners::end(vault, *key, None, shared.policy.tombstone).await?;
-    }
-    Ok(())
+    shared.owners.enter(vault, &login.owner, &login.seen, &arrival).await
 }
 
 /// Removes a record that no client knows of. If that fails it expires unseen, so the failure is not the request's.
-async fn discard(shared: &Shared, vault: &Vault, stored: &Stored) {
-    if let Err(error) =
-        owners::end(vault, stored.place.key, Some(stored.version.clone()), shared.policy.tombstone).await
-    {
+async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
+    let known = Some(stored.version.clone());
+    let ended = end(vault, stored.place.key, known, By::Others, shared.policy.tombstone).await;
+    let dropped = match (ended, content.owner.as_ref().filter(|owner| owner.handle != 0)) {
+        (Ok(_), Some(owner)) => {
+            Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await
+        }
+        (ended, _) => ended.map(drop),
+    };
+    if let Err(error) = dropped {
         tracing::warn!(%error, "a session record that no client knows of was left to expire");
     }
 }
@@ -307,8 +436,18 @@ async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     }
 }
 
-fn told(stored: Stored, content: Arc<Content>) -> Committed {
-    let line = Line::Id(stored.id.clone(), stored.version.header.deadline);
+/// What is left to do in the indexes when a session has its new id: another owner's entry goes, another
+/// label is noted.
+async fn moved_on(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
+    match base.owner.as_ref().filter(|was| next.owner.as_ref() != Some(was)) {
+        Some(was) => forget(shared, vault, was).await,
+        None if base.owner.is_some() => relabel(shared, vault, base, next).await,
+        None => {}
+    }
+}
+
+fn told((stored, content): New) -> Committed {
+    let line = Line::Id(stored.id.clone(), content.told);
     let version = stored.version.clone();
     committed(&stored, version, content, Some(line))
 }

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{self, Change};
-use crate::content::Content;
+use super::doubt::Doubt;
+use crate::content::{Content, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flash::Reading;
 use crate::headers::{CookieHeaders, RequestInfo};
 use crate::id::{Place, SessionId};
 use crate::manager::Shared;
+use crate::store::StorageKey;
 use crate::vault::Version;
 
 /// One session in one request: a single allocation, with the request's cookie headers in its tail.
@@ -17,23 +19,41 @@ pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
     /// Loads and commits of this request happen one at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// Told when the request is finished.
+    pub(crate) finished: tokio::sync::Notify,
     pub(crate) speculative: bool,
+    /// Whether a response may tell the client what is committed. A detached session has none.
+    pub(crate) tells: bool,
     pub(crate) cookies: C,
 }
 
 impl<C: CookieHeaders> Inner<C> {
-    pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<C>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<C>, tells: bool) -> Self {
         Self {
             state: Mutex::new(State::untouched(Arc::clone(&shared.nothing))),
             shared,
             gate: tokio::sync::Mutex::new(()),
+            finished: tokio::sync::Notify::new(),
             speculative: request.is_speculative(),
+            tells,
             cookies: request.cookies,
         }
     }
 }
 
 impl Inner {
+    /// Nothing is committed any more. The closures of updates may hold the session itself, so they are
+    /// dropped here, without the lock.
+    pub(crate) fn close(&self) -> Option<Line> {
+        let (line, forgotten) = {
+            let mut state = self.state();
+            (state.line.take(), state.close())
+        };
+        drop(forgotten);
+        self.finished.notify_waiters();
+        line
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,10 +76,36 @@ pub(crate) struct Stored {
     pub(crate) version: Version,
 }
 
+/// A session that this request ends.
+#[derive(Clone, Debug)]
+pub(crate) enum Doomed {
+    Stored { key: StorageKey, version: Option<Version>, owner: Option<Owner> },
+    /// In the client's cookie: removing that is all there is to do.
+    Client,
+}
+
+impl Doomed {
+    pub(crate) fn of(stored: &Stored, content: &Content) -> Self {
+        let (key, version) = (stored.place.key, Some(stored.version.clone()));
+        Self::Stored { key, version, owner: content.owner.clone() }
+    }
+}
+
+/// What the request's cookies were found to be, where they are no single live session.
+#[derive(Debug, Default)]
+pub(crate) enum Standing {
+    #[default]
+    Ordinary,
+    /// The browser was told something newer than what it sent: only a login stores anything.
+    Superseded,
+    /// Several live sessions: only a login or a logout stores anything, and ends them all.
+    Several(Vec<Doomed>),
+}
+
 /// What the response's cookie line will say.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
-    /// This id, until this deadline (in milliseconds since 1970).
+    /// This id, until this deadline (in milliseconds since 1970, or until the browser is closed).
     Id(SessionId, u64),
     /// This sealed session, until this deadline.
     Sealed(String, u64),
@@ -74,6 +120,8 @@ pub(crate) enum Phase {
     Loaded,
     /// The engine failed and the policy is to go on without a session: nothing can be changed.
     ReadOnly,
+    /// The record cannot be read and the policy is to go on without a session: only a login can begin one.
+    Unreadable,
     /// Destroyed, revoked, rotated or expired meanwhile: changes were dropped and the cookie is not ours to touch.
     Gone,
     /// The response has its headers.
@@ -94,7 +142,14 @@ pub(crate) struct State {
     pub(crate) log: Vec<Change>,
     pub(crate) rotate: bool,
     /// Destroyed by this request, to be ended at the commit.
-    pub(crate) doomed: Option<Box<(Base, Arc<Content>)>>,
+    pub(crate) doomed: Vec<Doomed>,
+    pub(crate) standing: Standing,
+    /// A try to commit the first changes of the log that was neither done nor refused.
+    pub(crate) doubt: Option<Box<Doubt>>,
+    /// Counts the changes of the log, so that who replays it unlocked sees that it has changed.
+    pub(crate) edits: u64,
+    /// Counts the times that everything was forgotten, so that a commit that was under way does not bring it back.
+    pub(crate) starts: u32,
     /// What commits so far want the client to be told.
     pub(crate) line: Option<Line>,
     /// The cookie was signed or sealed with an old secret, or not at all.
@@ -112,7 +167,11 @@ impl State {
             view,
             log: Vec::new(),
             rotate: false,
-            doomed: None,
+            doomed: Vec::new(),
+            standing: Standing::Ordinary,
+            doubt: None,
+            edits: 0,
+            starts: 0,
             line: None,
             stale_cookie: false,
             flash: Reading::default(),
@@ -136,6 +195,9 @@ impl State {
                 ErrorKind::Unavailable,
                 "the engine failed when the session was loaded; this request goes on without one and cannot change it",
             )),
+            Phase::Unreadable => Err(Error::corrupt(
+                "the session's record cannot be read; this request goes on without one until somebody logs in",
+            )),
             Phase::Gone => Err(gone()),
             Phase::Finished => Err(closed()),
         }
@@ -147,6 +209,7 @@ impl State {
         if self.original.is_none() {
             self.original = Some(Arc::clone(&self.view));
         }
+        self.edits += 1;
         self.log.push(change);
         let applied = change::apply_last(Arc::make_mut(&mut self.view), &self.log);
         if applied.is_err() {
@@ -162,33 +225,8 @@ impl State {
             self.original = Some(Arc::clone(&self.view));
         }
         apply(Arc::make_mut(&mut self.view));
+        self.edits += 1;
         self.log.push(change);
-        Ok(())
-    }
-
-    /// Takes a change back that was not committed.
-    pub(crate) fn take_back(&mut self, which: impl Fn(&Change) -> bool) -> Result<()> {
-        let Some(original) = self.original.clone() else { return Ok(()) };
-        self.log.retain(|change| !which(change));
-        self.rebase_view(original)
-    }
-
-    /// Goes on from another base: what is logged is applied over it.
-    pub(crate) fn rebase(&mut self, base: Base, content: Arc<Content>) -> Result<()> {
-        // The view first: if the log does not apply there, base and content must not part.
-        self.rebase_view(content)?;
-        self.base = Some(base);
-        Ok(())
-    }
-
-    /// Goes on from other content.
-    pub(crate) fn rebase_view(&mut self, content: Arc<Content>) -> Result<()> {
-        if self.log.is_empty() {
-            (self.view, self.original) = (content, None);
-        } else {
-            self.view = Arc::new(change::replay(&content, &self.log)?);
-            self.original = Some(content);
-        }
         Ok(())
     }
 
@@ -199,18 +237,109 @@ impl State {
 
     /// Forgets everything loaded and changed: what comes next begins a new session.
     pub(crate) fn start_over(&mut self, now: u64) {
+        self.starts += 1;
+        self.edits += 1;
         self.base = None;
         self.original = None;
         self.view = Arc::new(Content::new(now));
         self.log.clear();
         self.rotate = false;
+        self.doubt = None;
         self.flash.forget();
+    }
+
+    /// What the request's cookies name is to be ended: the session, a session that a commit of this request
+    /// may have begun, and every one of several.
+    pub(crate) fn doom(&mut self, now: u64) {
+        match self.base.take() {
+            Some(Base::Stored(stored)) => self.doomed.push(Doomed::of(&stored, self.before())),
+            Some(Base::Client { .. }) => self.doomed.push(Doomed::Client),
+            None => {
+                let begun = self.doubt.as_ref().and_then(|doubt| doubt.successor.as_ref());
+                if let Some((stored, content)) = begun {
+                    let (key, owner) = (stored.place.key, content.owner.clone());
+                    self.doomed.push(Doomed::Stored { key, version: None, owner });
+                }
+            }
+        }
+        self.doom_several();
+        self.start_over(now);
+    }
+
+    /// Of several sessions every one is to be ended.
+    pub(crate) fn doom_several(&mut self) {
+        if let Standing::Several(all) = &mut self.standing {
+            self.doomed.append(all);
+            self.standing = Standing::Ordinary;
+        }
+    }
+
+    /// The response has its headers. Returns what is to be dropped without the lock, because it may hold
+    /// the session itself.
+    #[must_use = "it is to be dropped without the lock"]
+    pub(crate) fn close(&mut self) -> Vec<Change> {
+        self.phase = Phase::Finished;
+        self.edits += 1;
+        self.doubt = None;
+        std::mem::take(&mut self.log)
     }
 
     /// Whether a commit would have anything to do.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.log.is_empty() || self.rotate || self.doomed.is_some()
+        !self.log.is_empty() || self.rotate || !self.doomed.is_empty()
     }
+}
+
+/// Goes on from another base: what is logged is applied over it. No lock is held meanwhile, because the
+/// closures of updates may use the session. `false` when everything was forgotten meanwhile.
+///
+/// # Errors
+/// Those of the changes. Base and content are then as they were.
+pub(crate) fn rebase(inner: &Inner, starts: u32, base: Option<&Base>, content: &Arc<Content>) -> Result<bool> {
+    loop {
+        let (edits, log) = {
+            let state = inner.state();
+            if state.starts != starts {
+                return Ok(false);
+            }
+            if state.log.is_empty() {
+                return Ok(install(state, base, content, None));
+            }
+            (state.edits, state.log.clone())
+        };
+        let view = Arc::new(change::replay(content, &log)?);
+        let state = inner.state();
+        if state.edits == edits {
+            return Ok(install(state, base, content, Some(view)));
+        }
+    }
+}
+
+fn install(
+    mut state: MutexGuard<'_, State>,
+    base: Option<&Base>,
+    content: &Arc<Content>,
+    view: Option<Arc<Content>>,
+) -> bool {
+    state.base = base.cloned();
+    state.original = view.is_some().then(|| Arc::clone(content));
+    state.view = view.unwrap_or_else(|| Arc::clone(content));
+    true
+}
+
+/// Undoes an uncommitted change.
+///
+/// # Errors
+/// As [`rebase`].
+pub(crate) fn take_back(inner: &Inner, which: impl Fn(&Change) -> bool) -> Result<()> {
+    let (starts, base, original) = {
+        let mut state = inner.state();
+        let Some(original) = state.original.clone() else { return Ok(()) };
+        state.edits += 1;
+        state.log.retain(|change| !which(change));
+        (state.starts, state.base.clone(), original)
+    };
+    rebase(inner, starts, base.as_ref(), &original).map(drop)
 }
 
 fn closed() -> Error {

@@ -48,6 +48,7 @@ pub struct Capabilities {
     evicts: bool,
     durability: Durability,
     max_value: Option<usize>,
+    repeats_writes: bool,
 }
 
 impl Capabilities {
@@ -61,6 +62,7 @@ impl Capabilities {
             evicts: false,
             durability: Durability::Process,
             max_value: None,
+            repeats_writes: false,
         }
     }
 
@@ -107,6 +109,14 @@ impl Capabilities {
         self
     }
 
+    /// Whether the engine's client library may repeat a write whose answer it lost, and cannot be told
+    /// not to. Its "revision does not match" may then mean that its own write was done.
+    #[must_use]
+    pub const fn with_repeated_writes(mut self, yes: bool) -> Self {
+        self.repeats_writes = yes;
+        self
+    }
+
     /// The engine's name.
     pub const fn engine(&self) -> &'static str {
         self.engine
@@ -141,6 +151,12 @@ impl Capabilities {
     /// The largest value, in bytes; `None` where the engine has no limit worth naming.
     pub const fn max_value(&self) -> Option<usize> {
         self.max_value
+    }
+
+    /// Whether the client library may repeat writes: where the core cannot tell whether a commit was
+    /// done, it then reports it as ambiguous instead of doing it again.
+    pub const fn repeats_writes(&self) -> bool {
+        self.repeats_writes
     }
 
     /// Refuses a value that is larger than [`max_value`](Self::max_value). A store calls it before a

@@ -106,7 +106,7 @@ impl Browser {
         let lazy = self.open(manager);
         let session = lazy.load().await.unwrap();
         let answer = handler(&session);
-        let headers = manager.finish(&lazy, status).await.unwrap();
+        let headers = manager.finish(&lazy, status).await.into_result().unwrap();
         self.take(&headers);
         (answer, headers)
     }
@@ -138,5 +138,5 @@ pub fn finish_in_background(
     lazy: LazySession,
 ) -> tokio::task::JoinHandle<Result<HeaderChanges>> {
     let manager = manager.clone();
-    tokio::spawn(async move { manager.finish(&lazy, 200).await })
+    tokio::spawn(async move { manager.finish(&lazy, 200).await.into_result() })
 }

@@ -178,7 +178,7 @@ impl ScriptedStore {
         let now = self.0.clock.now();
         let entries = self.0.entries.lock().unwrap();
         let mut kinds: Vec<_> =
-            entries.values().filter(|entry| entry.until > now).map(|entry| entry.value[2] & 0x7f).collect();
+            entries.values().filter(|entry| entry.until > now).map(|entry| entry.value[2] & 0x3f).collect();
         kinds.sort_unstable();
         kinds
     }
@@ -212,7 +212,7 @@ impl ScriptedStore {
 
     /// Makes room by dropping everything of this kind.
     pub fn evict(&self, kind: u8) {
-        self.0.entries.lock().unwrap().retain(|_, entry| entry.value[2] & 0x7f != kind);
+        self.0.entries.lock().unwrap().retain(|_, entry| entry.value[2] & 0x3f != kind);
     }
 
     /// Deletes every entry and creates it again with the same bytes: another revision, as the contract asks.
