@@ -324,12 +324,15 @@ async fn hanging_engine_goes_on_with_the_right_answers(it: &Trial) -> Verdict {
 
 async fn silent_connections_are_left(it: &Trial) -> Verdict {
     let (key, _) = it.entry(b"one").await?;
-    // As many connections as the store cares to open.
+    // As many connections as the store cares to open, idle afterwards.
+    it.proxy.hang();
     let mut calls = JoinSet::new();
     for _ in 0..16 {
         let store = Arc::clone(&it.store);
         calls.spawn(async move { bounded(PATIENT, store.load(&key)).await });
     }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    it.proxy.pass();
     drop(calls.join_all().await);
     it.proxy.black_hole();
     match bounded(IMPATIENT, it.store.load(&key)).await {
