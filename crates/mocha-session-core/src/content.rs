@@ -143,6 +143,7 @@ impl Payload for Content {
 mod tests {
     use super::*;
     use crate::flash::{Level, Message};
+    use crate::session::change::Caps;
 
     fn full() -> Content {
         let mut content = Content { remember: Some(1), label: Some("phone".into()), ..Content::new(1_000) };
@@ -150,8 +151,9 @@ mod tests {
         content.owner = Some(Owner { name: "alice".into(), handle: 7 });
         content.values.set(&"b".into(), b"[1,2]"[..].into());
         content.values.set(&"a".into(), b"1"[..].into());
-        content.flash.push(Message::new(Level::Info, "hi").with_id(5), 10, 1_000);
-        content.flash.set_data(&"".into(), 6, b"{}"[..].into());
+        let caps = Caps { items: 10, bytes: 1_000 };
+        content.flash.push(Message::new(Level::Info, "hi").with_id(5), caps);
+        content.flash.set_data(&"".into(), 6, b"{}"[..].into(), caps);
         content
     }
 
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(
             written(&full()),
             b"\xe8\x07\xe8\x07\xe9\x07\x17\x01\x05alice\0\0\0\0\0\0\0\x07\x05phone\x02\x01a\x011\x01b\x05[1,2]\
-              \x01\0\0\0\0\0\0\0\x05\x01\x02hi\0\0\x01\0\0\0\0\0\0\0\x06\0\x02{}"
+              \x02\0\0\0\0\0\0\0\0\x05\x01\x02hi\0\0\x01\0\0\0\0\0\0\0\x06\0\x02{}"
         );
         assert_eq!(Content::read(written(&full()).into()).unwrap(), full());
         assert!(full().size_hint() >= written(&full()).len());

@@ -88,9 +88,9 @@ impl SessionStore for Ephemeral {
 
     async fn scan(&self, _cursor: Option<ScanCursor>, _limit: usize) -> Result<ScanPage> {
         let entries = self.entries();
-        let all = entries.iter().map(|(key, entry)| {
-            (*key, Stored::new(entry.value.clone(), entry.revision.clone()))
-        });
+        let all = entries
+            .iter()
+            .map(|(key, entry)| (*key, Stored::new(entry.value.clone(), entry.revision.clone())));
         Ok(ScanPage::new(all.collect(), None))
     }
 

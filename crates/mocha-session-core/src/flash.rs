@@ -1,4 +1,5 @@
-//! Flash: messages and data for the next page, consumed by the page that shows them and by nothing else.
+//! Flash: messages and data for the next page, consumed by the page that shows them and by nothing
+//! else.
 
 mod message;
 mod reading;
@@ -25,10 +26,17 @@ use crate::wire::Text;
 
 /// A session's flash messages and data.
 ///
-/// Made for post/redirect/get: the handler of the POST pushes, the page after the redirect reads. What was read is
-/// consumed when the response goes out, unless nobody saw it: after a redirect, an error of the server (5xx), 204, 304,
-/// HEAD, or a prefetch it stays. Consuming removes what was read and nothing else, so a message pushed meanwhile by
-/// another request is shown next time. Reading twice in a request gives the same.
+/// Made for post/redirect/get: the handler of the POST pushes, the page after the redirect reads.
+///
+/// | what is read by | is consumed when the response goes out |
+/// |---|---|
+/// | [`messages`](Self::messages) | if its page is shown: not by 1xx, 204, 205, 3xx, 408, 5xx, HEAD or a prefetch |
+/// | [`take`](Self::take), [`take_data`](Self::take_data), [`take_data_for`](Self::take_data_for) | if it commits: a redirect does, 408 and 5xx do not |
+/// | [`claim`](Self::claim) | before: the call itself commits |
+/// | [`peek`](Self::peek) | never |
+///
+/// Consuming removes what was read and nothing else, so a message pushed meanwhile by another
+/// request is shown next time. Reading twice in a request returns the same.
 ///
 /// ```
 /// # let session = mocha_session_core::Session::in_memory()?;
@@ -91,8 +99,8 @@ impl Flash {
         self.push(Message::new(Level::Error, text))
     }
 
-    /// Pushes a message. Below the configured minimum level it is ignored; past the caps the oldest messages are dropped
-    /// (see [`dropped`](Self::dropped)).
+    /// Pushes a message. Below the configured minimum level it is ignored. Past the caps the oldest
+    /// messages and data are dropped (see [`dropped`](Self::dropped)).
     ///
     /// # Errors
     /// `TooLarge` when the message alone exceeds the cap; else as
@@ -104,14 +112,20 @@ impl Flash {
             return Ok(self);
         }
         check_size(message.encoded_len(), policy.flash.bytes)?;
-        let mut state = inner.state();
-        let before = state.view.flash.messages().len();
-        state.change(Change::Push(Box::new(message), policy.flash))?;
-        let dropped = before + 1 - state.view.flash.messages().len();
+        self.add(Change::Push(Box::new(message), policy.flash), None)
+    }
+
+    /// Logs what adds an item, over the data of this slot, and notes how many it pushed out.
+    fn add(&self, change: Change, slot: Option<&str>) -> Result<&Self> {
+        let mut state = self.session.inner().state();
+        let replaced = slot.is_some_and(|slot| state.view.flash.data(slot).is_some());
+        let before = state.view.flash.len() - usize::from(replaced);
+        state.change(change)?;
+        let dropped = before + 1 - state.view.flash.len();
+        state.flash.dropped += dropped;
+        drop(state);
         if dropped > 0 {
-            state.flash.dropped += dropped;
-            drop(state);
-            tracing::warn!(dropped, "too many flash messages wait; the oldest were dropped");
+            tracing::warn!(dropped, "too much flash waits; the oldest was dropped");
         }
         Ok(self)
     }
@@ -119,20 +133,35 @@ impl Flash {
     /// Shows a message in this request's reads alone.
     pub fn now(&self, level: Level, text: impl Into<String>) -> &Self {
         if level >= self.session.inner().shared.policy.flash_minimum {
-            self.session.inner().state().flash.now.push(Message::new(level, text));
+            let message = Message::new(level, text);
+            self.session.inner().state().flash.now.push(message);
         }
         self
     }
 
-    /// The messages that wait, oldest first, then those of [`now`](Self::now). Reading marks them as shown.
+    /// The messages that wait, oldest first, then those of [`now`](Self::now). Reading marks them
+    /// as shown.
     #[doc(alias = "get_flashed_messages")]
     pub fn messages(&self) -> Vec<Message> {
-        self.read(|_| true)
+        let mut state = self.session.inner().state();
+        let mut messages = state.visible_messages().to_vec();
+        messages.iter().for_each(|message| state.flash.mark(message.id()));
+        messages.extend(state.flash.now.iter().cloned());
+        messages
     }
 
-    /// The messages of one level; the others stay.
-    pub fn take(&self, level: Level) -> Vec<Message> {
-        self.read(|message| message.level() == level)
+    /// Takes the messages of one level; the others stay. They are consumed also by a redirect, and
+    /// [`keep`](Self::keep) does not keep them.
+    ///
+    /// # Errors
+    /// As [`SessionData::insert`].
+    pub fn take(&self, level: Level) -> Result<Vec<Message>> {
+        let mut state = self.session.inner().state();
+        let of_level = |message: &&Message| message.level() == level;
+        let mut messages: Vec<_> = state.visible_messages().iter().filter(of_level).cloned().collect();
+        state.consume(messages.iter().map(Message::id).collect())?;
+        messages.extend(state.flash.now.iter().filter(of_level).cloned());
+        Ok(messages)
     }
 
     /// The messages that wait, without marking them as shown.
@@ -143,8 +172,8 @@ impl Flash {
         messages
     }
 
-    /// Reads the messages and commits their consumption before it returns: of several requests, tabs or prefetches that
-    /// claim at once each message goes to exactly one.
+    /// Reads the messages and commits their consumption before it returns: of several requests,
+    /// tabs or prefetches that claim at once each message goes to exactly one.
     ///
     /// # Errors
     /// `Unsupported` for client-side sessions, where nothing can be consumed exactly once; else as
@@ -170,10 +199,11 @@ impl Flash {
             (waiting, claims)
         };
         if claims && let Err(error) = self.session.commit().await {
-            // Nobody was given the messages, so another commit of this request must not consume them.
-            // A commit that may have been done is left to the next one, which finds out.
+            // Nobody was given the messages, so another commit of this request must not consume
+            // them. A commit that may have been done is left to the next one, which finds out.
             if !error.is_ambiguous() {
-                let ours = |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
+                let ours =
+                    |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
                 take_back(inner, ours)?;
             }
             return Err(error);
@@ -188,19 +218,20 @@ impl Flash {
         Ok(messages)
     }
 
-    /// Keeps everything for another request, read or not.
+    /// Keeps everything for another request, read or not, but for what was taken.
     pub fn keep(&self) -> &Self {
         self.session.inner().state().flash.keep_all = true;
         self
     }
 
-    /// Keeps the messages of one level for another request, read or not.
+    /// Keeps the messages of one level for another request, read or not, but for what was taken.
     pub fn keep_level(&self, level: Level) -> &Self {
         self.session.inner().state().flash.keep_levels.push(level);
         self
     }
 
-    /// Drops every message and all data that wait, also what this request pushed, whatever the response is.
+    /// Drops every message and all data that wait, also what this request pushed, whatever the
+    /// response is.
     ///
     /// # Errors
     /// As [`SessionData::insert`].
@@ -209,11 +240,12 @@ impl Flash {
         let ids = state.view.flash.ids().collect();
         state.change(Change::Drop(ids))?;
         state.flash.inbox = Some(Vec::new());
+        state.flash.taken.clear();
         state.flash.now.clear();
         Ok(())
     }
 
-    /// How many messages were dropped in this request because too many wait.
+    /// How many messages and data this request dropped because too much waits.
     pub fn dropped(&self) -> usize {
         self.session.inner().state().flash.dropped
     }
@@ -227,7 +259,8 @@ impl Flash {
         self.set_data_for("", data)
     }
 
-    /// Leaves data for the next request in a slot of its own.
+    /// Leaves data for the next request in a slot of its own. Data count as messages do: past the
+    /// caps the oldest are dropped (see [`dropped`](Self::dropped)).
     ///
     /// # Errors
     /// `InvalidInput` when it cannot be encoded; `TooLarge` over the cap; else as
@@ -235,39 +268,33 @@ impl Flash {
     pub fn set_data_for<T: Serialize + ?Sized>(&self, slot: &str, data: &T) -> Result<&Self> {
         let inner = self.session.inner();
         let data = values::encode(data)?;
-        check_size(data.len() + slot.len(), inner.shared.policy.flash.bytes)?;
-        inner.state().change(Change::SetData(Text::from(slot), fastrand::u64(1..), data))?;
-        Ok(self)
+        let caps = inner.shared.policy.flash;
+        check_size(waiting::data_len(slot, &data), caps.bytes)?;
+        self.add(Change::SetData(Text::from(slot), fastrand::u64(1..), data, caps), Some(slot))
     }
 
-    /// The data that an earlier request left: Mocha's `get_flash_data`. Consumed like a message that was read.
+    /// Takes the data that an earlier request left: Mocha's `get_flash_data`. They are consumed
+    /// also by a redirect, and
+    /// [`keep`](Self::keep) does not keep them.
     ///
     /// # Errors
-    /// `InvalidInput` when the data is not a `T`; it stays.
+    /// `InvalidInput` when the data is not a `T`; it stays. Else as [`SessionData::insert`].
     #[doc(alias = "get_flash_data")]
     pub fn take_data<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         self.take_data_for("")
     }
 
-    /// The data that an earlier request left in this slot.
+    /// Takes the data that an earlier request left in this slot.
     ///
     /// # Errors
     /// As [`take_data`](Self::take_data).
     pub fn take_data_for<T: DeserializeOwned>(&self, slot: &str) -> Result<Option<T>> {
-        let mut state = self.session.inner().state();
-        let Some((id, data)) = state.visible_data(slot) else { return Ok(None) };
+        let inner = self.session.inner();
+        let Some((id, data)) = inner.state().visible_data(slot) else { return Ok(None) };
+        // Decoded outside the lock: a `Deserialize` may use the session.
         let taken = values::decode("flash data", &data)?;
-        state.flash.mark(id);
+        inner.state().take_data(slot, id, data)?;
         Ok(Some(taken))
-    }
-
-    fn read(&self, which: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let mut state = self.session.inner().state();
-        let mut messages: Vec<_> =
-            state.visible_messages().iter().filter(|message| which(message)).cloned().collect();
-        messages.iter().for_each(|message| state.flash.mark(message.id()));
-        messages.extend(state.flash.now.iter().filter(|message| which(message)).cloned());
-        messages
     }
 }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::client::ClientSide;
 use crate::content::Content;
 use crate::cookie::{CookiePolicy, CookieWriter};
-use crate::ephemeral::Ephemeral;
 use crate::crypto::Scope;
+use crate::ephemeral::Ephemeral;
 use crate::error::{Error, ErrorKind, Result};
 use crate::headers::{CookieHeaders, RequestInfo};
 use crate::owners::Owners;
@@ -151,6 +151,12 @@ impl SessionManager {
     /// After this the session is closed: another change of it is an error.
     pub fn finish(&self, session: &LazySession, status: u16) -> Finish {
         session::finish(session.inner(), status)
+    }
+
+    /// Whether this manager, or a clone of it, opened the session: a framework opens one per request, however often it is
+    /// asked.
+    pub fn opened(&self, session: &LazySession) -> bool {
+        Arc::ptr_eq(&self.shared, &session.inner().shared)
     }
 
     /// What the engine can do, as it is configured.

@@ -97,7 +97,7 @@ mod tests {
             refresh: None,
             remember_at_most: 50_000,
             limit: 0,
-            flash: Caps { messages: 0, bytes: 0 },
+            flash: Caps { items: 0, bytes: 0 },
             flash_minimum: Level::Debug,
             commit_on_server_error: false,
             anonymous_on_failure: false,

@@ -61,7 +61,10 @@ impl Queues {
         self.try_turn(key).ok()
     }
 
-    fn try_turn(self: &Arc<Self>, key: StorageKey) -> Result<Turn, MutexGuard<'_, HashMap<StorageKey, Waiting>>> {
+    fn try_turn(
+        self: &Arc<Self>,
+        key: StorageKey,
+    ) -> Result<Turn, MutexGuard<'_, HashMap<StorageKey, Waiting>>> {
         let mut shard = self.shard(&key);
         match shard.entry(key) {
             Entry::Vacant(free) => {

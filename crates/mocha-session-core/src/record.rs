@@ -238,7 +238,9 @@ pub(crate) fn open(
                 }
             };
             crypto::open(seal, &body, bound).map(Bytes::from).ok_or_else(|| {
-                Error::corrupt("the record cannot be opened: it is damaged, or was sealed for another session")
+                Error::corrupt(
+                    "the record cannot be opened: it is damaged, or was sealed for another session",
+                )
             })
         }
     }

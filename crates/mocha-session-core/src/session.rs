@@ -10,6 +10,7 @@ pub(crate) mod identity;
 mod load;
 pub(crate) mod state;
 pub(crate) mod task;
+mod update;
 
 pub use data::SessionData;
 pub use detached::{Detached, DetachedSession};

@@ -20,10 +20,8 @@ pub(crate) struct Signer {
 impl Signer {
     /// With secrets the first signs and all verify; without, ids are taken as they are.
     pub(crate) fn new(secrets: Option<&Secrets>, accept_unsigned: bool, scope: &Scope) -> Self {
-        let keys = secrets
-            .into_iter()
-            .flat_map(Secrets::iter)
-            .map(|secret| scope.derive(secret, Purpose::Signing));
+        let keys =
+            secrets.into_iter().flat_map(Secrets::iter).map(|secret| scope.derive(secret, Purpose::Signing));
         let keys: Vec<_> = keys.collect();
         Self { accept_unsigned: accept_unsigned || keys.is_empty(), keys }
     }

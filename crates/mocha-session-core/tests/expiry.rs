@@ -157,7 +157,11 @@ async fn remember_for_sticks_up_to_the_ceiling() {
     // A shorter one is taken as well, and a lowered ceiling counts at once.
     app.clock.advance(Duration::from_secs(1));
     assert!(
-        !browser.is_live(&app.process_with(|rules| rules.idle_timeout(Duration::from_secs(1)).remember_at_most(Duration::from_secs(1)))).await
+        !browser
+            .is_live(&app.process_with(|rules| {
+                rules.idle_timeout(Duration::from_secs(1)).remember_at_most(Duration::from_secs(1))
+            }))
+            .await
     );
     let mut short = with_values(&app.manager).await;
     short.request(&app.manager, |session| session.remember_for(MINUTE)).await.unwrap();
@@ -186,7 +190,8 @@ async fn of_100_requests_within_the_refresh_interval_at_most_one_refreshes() {
     }
     let mut lines = 0;
     for lazy in all {
-        lines += usize::from(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().is_some());
+        lines +=
+            usize::from(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().is_some());
     }
     assert_eq!(lines, 1);
 }
@@ -324,7 +329,7 @@ async fn a_new_secret_signs_anew_what_the_old_one_signed() {
     assert!(!browser.is_live(&under(NEW, false)).await);
     app.store.reset_calls();
     let (_, headers) = read(&mut browser, &both).await;
-    assert_eq!((max_age(&headers), app.store.calls().all()), (14 * 24 * 3600, 1), "no write for it");
+    assert_eq!((max_age(&headers), app.store.calls().all()), (14 * 24 * 3600, 2), "with a write");
     assert!(browser != signed && browser.is_live(&under(NEW, false)).await && signed.is_live(&both).await);
     assert_eq!(read(&mut browser, &both).await.1.set_cookie(), None, "once");
 }

@@ -1,5 +1,6 @@
 //! Extractors for axum handlers.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -9,13 +10,13 @@ use http::request::Parts;
 use mocha_session_core as core;
 
 use crate::error::Error;
-use crate::layer::Scoped;
+use crate::sessions::{Entry, Sessions};
 
 /// The request's session, loaded.
 ///
-/// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request (503); with
-/// `Option<Session>` the handler gets `None` where the client has no live session, and an engine that is down rejects all
-/// the same, for unknown is not absent.
+/// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
+/// (503); with `Option<Session>` the handler gets `None` where the client has no live session, and
+/// an engine that is down rejects all the same, for unknown is not absent.
 ///
 /// ```
 /// use mocha_session_tower::{Error, Session};
@@ -60,10 +61,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy().load().await {
-            Ok(session) => Ok(Self(session, PhantomData)),
-            Err(error) => Err(Error::shaped(error, scoped.shared)),
-        }
+        Ok(Self(scoped.lazy.load().await?, PhantomData))
     }
 }
 
@@ -72,10 +70,8 @@ impl<S: 'static, T: Sync> OptionalFromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Option<Self>, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy().load_existing().await {
-            Ok(session) => Ok(session.map(|session| Self(session, PhantomData))),
-            Err(error) => Err(Error::shaped(error, scoped.shared)),
-        }
+        let session = scoped.lazy.load_existing().await?;
+        Ok(session.map(|session| Self(session, PhantomData)))
     }
 }
 
@@ -128,7 +124,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for LazySession<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
-        scoped::<S>(parts).map(|scoped| Self(scoped.lazy().clone(), PhantomData))
+        scoped::<S>(parts).map(|scoped| Self(scoped.lazy.clone(), PhantomData))
     }
 }
 
@@ -184,11 +180,14 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Flash<S> {
 }
 
 /// What the layer left, for any of the extractors.
-fn scoped<S: 'static>(parts: &Parts) -> Result<Scoped<S>, Error> {
-    parts.extensions.get::<Scoped<S>>().cloned().ok_or_else(|| {
-        Error::from(core::Error::new(
-            core::ErrorKind::InvalidConfig,
-            "this route has no session: put a SessionLayer (of this scope) around it with Router::layer",
-        ))
+fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
+    let sessions = parts.extensions.get::<Sessions>();
+    sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
+        let scope = std::any::type_name::<S>();
+        let why = format!(
+            "this route has no session of scope `{scope}`; call `Router::layer` with a \
+             `SessionLayer<{scope}>`, after the route was added"
+        );
+        Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
     })
 }

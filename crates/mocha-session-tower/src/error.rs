@@ -1,47 +1,40 @@
-//! The error that is a response, so that `?` works in handlers.
+//! The error that is a response, so that `?` works in handlers, and that the layer shapes.
 
 use std::fmt;
 use std::sync::Arc;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
 use mocha_session_core as core;
 
-use crate::layer::{Shared, plain};
-
-/// A session error as a handler's error: it becomes the response that [`SessionLayer::on_error`] makes where the
-/// extractor failed, and plain text of [`http_status`](core::Error::http_status) where `?` met it in a handler.
+/// A session error as a handler's error: it becomes the response that [`SessionLayer::on_error`]
+/// makes, or else plain text of [`http_status`](core::Error::http_status).
 ///
-/// The response never shows what went wrong, the log does: what becomes a response is traced as an error.
+/// The response never shows what went wrong, the log does: what becomes a response is traced as an
+/// error. The session is not committed, because the handler did not finish.
 ///
 /// ```
-/// use mocha_session_tower::{Error, Session};
+/// use mocha_session_tower::Error;
 ///
-/// async fn handler(session: Session) -> Result<String, Error> {
+/// async fn handler(session: mocha_session_core::Session) -> Result<String, Error> {
 ///     Ok(session.get("name")?.unwrap_or_default())
 /// }
 /// ```
 ///
 /// [`SessionLayer::on_error`]: crate::SessionLayer::on_error
-pub struct Error {
-    inner: core::Error,
-    shared: Option<Arc<Shared>>,
-}
+pub struct Error(core::Error);
 
 impl Error {
-    pub(crate) fn shaped(inner: core::Error, shared: Arc<Shared>) -> Self {
-        Self { inner, shared: Some(shared) }
-    }
-
     /// The core's error.
     pub fn into_inner(self) -> core::Error {
-        self.inner
+        self.0
     }
 }
 
 impl From<core::Error> for Error {
-    fn from(inner: core::Error) -> Self {
-        Self { inner, shared: None }
+    fn from(error: core::Error) -> Self {
+        Self(error)
     }
 }
 
@@ -49,34 +42,53 @@ impl std::ops::Deref for Error {
     type Target = core::Error;
 
     fn deref(&self) -> &core::Error {
-        &self.inner
+        &self.0
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        tracing::error!(error = ?self.inner, "a request failed because of its session");
-        match self.shared {
-            Some(shared) => shared.respond::<Body>(&self.inner),
-            None => plain(&self.inner).map(Body::from),
-        }
+        tracing::error!(error = ?self.0, "a request failed because of its session");
+        let mut response = plain(&self.0);
+        let failed = Failed { error: Arc::new(self.0), shaped: false };
+        response.extensions_mut().insert(failed);
+        response
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        self.0.fmt(f)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        self.0.fmt(f)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.inner)
+        std::error::Error::source(&self.0)
     }
+}
+
+/// In the extensions of a response that is an [`Error`]: its handler did not finish, and the
+/// innermost layer with an `on_error` shapes it.
+#[derive(Clone)]
+pub(crate) struct Failed {
+    pub(crate) error: Arc<core::Error>,
+    pub(crate) shaped: bool,
+}
+
+/// An error as plain text that names nothing but the status.
+fn plain(error: &core::Error) -> Response {
+    let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(Body::from(status.canonical_reason().unwrap_or("error")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -6,91 +6,127 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum_core::BoxError;
+use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
+use bytes::Bytes;
 use http::Response;
-use mocha_session_core::{BoxFuture, HeaderChanges, LazySession, Result};
+use http::request::Parts;
+use mocha_session_core::{Finish, Finished, LazySession};
 use pin_project_lite::pin_project;
 
+use crate::error::{Error, Failed};
 use crate::headers::Sink;
 use crate::layer::Shared;
+
+/// What a handler that failed because of its session counts as, whatever status its response has:
+/// nothing is committed.
+const FAILED: u16 = 500;
+
+/// The session of a request that is under way.
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lazy: LazySession,
+    /// The request's head, if `on_error` wants to see it.
+    pub(crate) request: Option<Box<Parts>>,
+}
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
     ///
     /// Nothing is boxed on the way of a request that does not touch its session, or only reads it.
-    pub struct ResponseFuture<F, B> {
+    pub struct ResponseFuture<F> {
         #[pin]
-        state: State<F, B>,
-        shared: Arc<Shared>,
-        lazy: LazySession,
+        state: State<F>,
+        // None where another layer commits, and when it is done.
+        open: Option<Open>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, B> {
+    enum State<F> {
         Handling { #[pin] future: F },
-        Finishing { finish: BoxFuture<'static, Result<HeaderChanges>>, response: Option<Response<B>> },
+        Finishing { finish: Finish, response: Option<Response<Body>> },
+        Refused { response: Option<Response<Body>> },
     }
 }
 
-impl<F, B> ResponseFuture<F, B> {
-    pub(crate) fn new(future: F, shared: Arc<Shared>, lazy: LazySession) -> Self {
-        Self { state: State::Handling { future }, shared, lazy }
+impl<F> ResponseFuture<F> {
+    pub(crate) fn new(future: F, open: Open) -> Self {
+        Self { state: State::Handling { future }, open: Some(open) }
+    }
+
+    /// A response whose session another layer commits.
+    pub(crate) fn passing(future: F) -> Self {
+        Self { state: State::Handling { future }, open: None }
+    }
+
+    /// A response without the inner service.
+    pub(crate) fn refused(response: Response<Body>) -> Self {
+        Self { state: State::Refused { response: Some(response) }, open: None }
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F, B>
+impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: From<String>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<B>, E>;
+    type Output = Result<Response<Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProj::Handling { future } => {
-                    let response = ready!(future.poll(cx))?;
-                    if let Some(changes) =
-                        this.shared.manager.finish_now(this.lazy, response.status().as_u16())
-                    {
-                        return Poll::Ready(Ok(apply(changes, response)));
-                    }
-                    let (shared, lazy) = (Arc::clone(this.shared), this.lazy.clone());
-                    let status = response.status().as_u16();
-                    let finish = Box::pin(async move { shared.manager.finish(&lazy, status).await });
-                    this.state.set(State::Finishing { finish, response: Some(response) });
+        match this.state.as_mut().project() {
+            StateProj::Handling { future } => {
+                let response = ready!(future.poll(cx))?.map(Body::new);
+                let Some(open) = this.open else { return Poll::Ready(Ok(response)) };
+                let failed = response.extensions().get::<Failed>().is_some();
+                let status = if failed { FAILED } else { response.status().as_u16() };
+                let mut finish = open.shared.manager.finish(&open.lazy, status);
+                if let Poll::Ready(finished) = Pin::new(&mut finish).poll(cx) {
+                    return Poll::Ready(Ok(open.respond(response, finished)));
                 }
-                StateProj::Finishing { finish, response } => {
-                    let finished = ready!(finish.as_mut().poll(cx));
-                    let (response, changes) = match (finished, response.take()) {
-                        (Ok(changes), Some(response)) => (response, changes),
-                        (Err(error), _) => {
-                            tracing::error!(
-                                ?error,
-                                "a response was replaced because its session could not be committed"
-                            );
-                            (this.shared.respond(&error), this.shared.manager.after_failure(this.lazy))
-                        }
-                        // Polled again after it was ready: futures may do anything then but must not be unsound.
-                        (Ok(_), None) => return Poll::Pending,
-                    };
-                    return Poll::Ready(Ok(apply(changes, response)));
-                }
+                this.state.set(State::Finishing { finish, response: Some(response) });
+                Poll::Pending
+            }
+            StateProj::Finishing { finish, response } => {
+                let finished = ready!(Pin::new(finish).poll(cx));
+                // Polled again after it was ready: futures may do anything then but must not be
+                // unsound.
+                let (Some(open), Some(response)) = (this.open, response.take()) else {
+                    return Poll::Pending;
+                };
+                Poll::Ready(Ok(open.respond(response, finished)))
+            }
+            StateProj::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
         }
     }
 }
 
-fn apply<B>(changes: HeaderChanges, mut response: Response<B>) -> Response<B> {
-    if !changes.is_none() {
-        changes.apply(&mut Sink(response.headers_mut()));
+/// A handler that is given up before it answers has its changes dropped: their closures may hold
+/// the session.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.lazy.close();
     }
-    response
 }
 
-impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+impl Open {
+    /// The response, or the one that replaces it, with what the session changes in its headers.
+    fn respond(&self, response: Response<Body>, finished: Finished) -> Response<Body> {
+        let (headers, error) = finished.into_parts();
+        let response = error.map_or(response, |error| Error::from(error).into_response());
+        let mut response = self.shared.shape(response, self.request.as_deref());
+        headers.apply(&mut Sink(response.headers_mut()));
+        response
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

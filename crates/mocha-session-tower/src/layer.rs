@@ -1,17 +1,25 @@
 //! The layer: a session for every request that passes.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode, header};
-use mocha_session_core::{Error, LazySession, SessionManager};
+use axum_core::BoxError;
+use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use mocha_session_core::{Error, ErrorKind, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::future::ResponseFuture;
+use crate::error::Failed;
+use crate::future::{Open, ResponseFuture};
 use crate::headers::request_info;
+use crate::sessions::{Entry, Sessions};
 
 /// What a layer's requests share.
 pub(crate) struct Shared {
@@ -19,63 +27,26 @@ pub(crate) struct Shared {
     on_error: Option<OnError>,
 }
 
-type OnError = Box<dyn Fn(&Error) -> Response<String> + Send + Sync>;
+type OnError = Box<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 impl Shared {
-    /// The response that this error becomes.
-    pub(crate) fn respond<B: From<String>>(&self, error: &Error) -> Response<B> {
-        self.on_error.as_ref().map_or_else(|| plain(error), |respond| respond(error)).map(B::from)
-    }
-}
-
-/// An error as plain text that names nothing but the status.
-pub(crate) fn plain(error: &Error) -> Response<String> {
-    let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Response::new(status.canonical_reason().unwrap_or("error").to_owned());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    response
-}
-
-/// The session of a request as the layer leaves it in the request's extensions, for services without extractors.
-///
-/// `S` tells apart the sessions of several layers; it is `()` where there is one.
-///
-/// ```
-/// # use mocha_session_tower::Scoped;
-/// async fn service(request: http::Request<()>) -> mocha_session_core::Result<Option<u64>> {
-///     let Some(scoped) = request.extensions().get::<Scoped>() else { return Ok(None) };
-///     scoped.lazy().load().await?.get("views")
-/// }
-/// ```
-pub struct Scoped<S = ()> {
-    lazy: LazySession,
-    pub(crate) shared: Arc<Shared>,
-    scope: PhantomData<fn() -> S>,
-}
-
-impl<S> Scoped<S> {
-    /// The session, not loaded yet.
-    pub fn lazy(&self) -> &LazySession {
-        &self.lazy
-    }
-}
-
-impl<S> Clone for Scoped<S> {
-    fn clone(&self) -> Self {
-        Self { lazy: self.lazy.clone(), shared: Arc::clone(&self.shared), scope: PhantomData }
-    }
-}
-
-impl<S> fmt::Debug for Scoped<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Scoped").field(&self.lazy).finish()
+    /// The response that goes out: one that is an error is shaped, if the layer has `on_error`, for
+    /// which `parts` is there, and no layer within has shaped it.
+    pub(crate) fn shape(&self, response: Response<Body>, parts: Option<&Parts>) -> Response<Body> {
+        let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped);
+        let (Some(failed), Some(on_error), Some(parts)) = (failed, &self.on_error, parts) else {
+            return response;
+        };
+        let mut shaped = on_error(&failed.error, parts).map(Body::from);
+        let failed = Failed { error: Arc::clone(&failed.error), shaped: true };
+        shaped.extensions_mut().insert(failed);
+        shaped
     }
 }
 
 /// Gives every request a session and commits it when the response goes out.
+///
+/// Around a service that has the session of this manager already, the layer does nothing.
 ///
 /// ```
 /// use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -103,16 +74,41 @@ impl SessionLayer {
 }
 
 impl<S> SessionLayer<S> {
-    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public, two cookies. Two layers
-    /// around one service need different scopes and managers with different cookie names.
+    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public,
+    /// two cookies.
+    ///
+    /// Two layers around one service need managers with different cookie names. A request that
+    /// passes two managers with the same name is answered with an error, and the log says what to
+    /// change.
     pub fn scoped(manager: SessionManager) -> Self {
         Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
     }
 
-    /// Shapes the response to a request whose session could not be loaded or committed. The default is plain text of
-    /// [`Error::http_status`] that names nothing but the status; do not show the error itself to users.
+    /// Shapes the response to a request that failed because of its session: it could not be loaded
+    /// or committed, an extractor rejected the request, or a handler returned this crate's
+    /// [`Error`](crate::Error).
+    ///
+    /// The closure receives the error and the request's head. The default is plain text of
+    /// [`Error::http_status`] that names nothing but the status. Do not show the error itself to
+    /// users. Of several layers the innermost that has an `on_error` shapes the error.
+    ///
+    /// ```
+    /// # use mocha_session_core::{Secrets, SessionManager, Storage};
+    /// # use mocha_session_tower::SessionLayer;
+    /// # let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+    /// let layer = SessionLayer::new(manager).on_error(|error, request| {
+    ///     let page = format!("Please try {} again in a minute.", request.uri.path());
+    ///     let mut response = http::Response::new(page);
+    ///     *response.status_mut() = http::StatusCode::from_u16(error.http_status()).unwrap_or_default();
+    ///     response
+    /// });
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
     #[must_use]
-    pub fn on_error(self, respond: impl Fn(&Error) -> Response<String> + Send + Sync + 'static) -> Self {
+    pub fn on_error(
+        self,
+        respond: impl Fn(&Error, &Parts) -> Response<String> + Send + Sync + 'static,
+    ) -> Self {
         let manager = self.shared.manager.clone();
         Self { shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }), scope: PhantomData }
     }
@@ -170,21 +166,53 @@ impl<I, S, ReqBody, ResBody> Service<Request<ReqBody>> for SessionService<I, S>
 where
     I: Service<Request<ReqBody>, Response = Response<ResBody>>,
     S: 'static,
-    ResBody: From<String>,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
 {
-    type Response = Response<ResBody>;
+    /// The inner service's body as axum's, which replaces it where the session cannot be committed.
+    /// Axum's own passes as it is; another is boxed.
+    type Response = Response<Body>;
     type Error = I::Error;
-    type Future = ResponseFuture<I::Future, ResBody>;
+    type Future = ResponseFuture<I::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let shared = Arc::clone(&self.layer.shared);
+        let shared = &self.layer.shared;
+        let scope = TypeId::of::<S>();
+        let outer = request.extensions().get::<Sessions>();
+        if let Some(opened) = outer.and_then(|outer| outer.opened_by(&shared.manager)).cloned() {
+            // One session and one cookie line, whichever of the layers the handler asks.
+            if opened.scope != scope {
+                Sessions::add(request.extensions_mut(), Entry { scope, ..opened });
+            }
+            return ResponseFuture::passing(self.inner.call(request));
+        }
+        let refused = outer.is_some_and(|outer| outer.has_cookie_of(&shared.manager));
+        let mut seen = None;
+        if shared.on_error.is_some() {
+            let (parts, body) = request.into_parts();
+            seen = Some(Box::new(parts.clone()));
+            request = Request::from_parts(parts, body);
+        }
+        if refused {
+            let response = crate::Error::from(same_cookie()).into_response();
+            return ResponseFuture::refused(shared.shape(response, seen.as_deref()));
+        }
         let lazy = shared.manager.open(request_info(&request));
-        let scoped = Scoped::<S> { lazy: lazy.clone(), shared: Arc::clone(&shared), scope: PhantomData };
-        request.extensions_mut().insert(scoped);
-        ResponseFuture::new(self.inner.call(request), shared, lazy)
+        let entry = Entry { scope, lazy: lazy.clone(), shared: Arc::clone(shared) };
+        Sessions::add(request.extensions_mut(), entry);
+        let open = Open { shared: Arc::clone(shared), lazy, request: seen };
+        ResponseFuture::new(self.inner.call(request), open)
     }
+}
+
+fn same_cookie() -> Error {
+    Error::new(
+        ErrorKind::InvalidConfig,
+        "this route has two session layers whose managers have the same cookie name; give one of \
+         them another name (`CookiePolicy::named`), or both layers the same manager",
+    )
 }

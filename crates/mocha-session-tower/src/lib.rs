@@ -2,15 +2,17 @@
 
 #[cfg(feature = "axum")]
 mod axum;
-#[cfg(feature = "axum")]
 mod error;
 mod future;
 mod headers;
 mod layer;
+mod sessions;
 
 #[cfg(feature = "axum")]
 pub use self::axum::{Flash, LazySession, Session};
-#[cfg(feature = "axum")]
+/// The body of the layer's responses.
+pub use axum_core::body::Body;
 pub use error::Error;
 pub use future::ResponseFuture;
-pub use layer::{Scoped, SessionLayer, SessionService};
+pub use layer::{SessionLayer, SessionService};
+pub use sessions::Sessions;

@@ -2,7 +2,8 @@
 
 use super::message::{FlashId, Level, Message};
 use super::waiting::Waiting;
-use crate::session::change;
+use crate::error::Result;
+use crate::session::change::{self, Change};
 use crate::session::state::State;
 use crate::values::Encoded;
 
@@ -18,8 +19,10 @@ pub(crate) struct Reading {
     pub(super) dropped: usize,
     /// What this request claimed: its own, however often it asks.
     pub(super) claimed: Vec<FlashId>,
+    /// What was shown: consumed if the response is one that a page is seen of.
     read: Vec<FlashId>,
-    data: Vec<(String, FlashId, Encoded)>,
+    /// The data that were taken; what a second read gets again.
+    pub(super) taken: Vec<(String, FlashId, Encoded)>,
     /// What this request pushed and has committed: not for its own eyes.
     pushed: Vec<FlashId>,
 }
@@ -36,6 +39,11 @@ impl Reading {
         self.pushed.extend(ids);
     }
 
+    /// Notes how much a commit of this request has dropped.
+    pub(crate) fn dropped(&mut self, count: usize) {
+        self.dropped += count;
+    }
+
     /// Whether anything was read that a response may consume.
     pub(crate) fn has_read(&self) -> bool {
         !self.read.is_empty()
@@ -47,10 +55,7 @@ impl Reading {
             return Vec::new();
         }
         let kept = |id: FlashId| {
-            waiting
-                .messages()
-                .iter()
-                .any(|message| message.id == id && self.keep_levels.contains(&message.level()))
+            waiting.messages().any(|message| message.id == id && self.keep_levels.contains(&message.level()))
         };
         waiting.ids().filter(|id| self.read.contains(id) && !kept(*id)).collect()
     }
@@ -59,7 +64,7 @@ impl Reading {
     pub(crate) fn forget(&mut self) {
         self.inbox = None;
         self.read.clear();
-        self.data.clear();
+        self.taken.clear();
         self.claimed.clear();
     }
 }
@@ -68,31 +73,43 @@ impl State {
     /// The messages that earlier requests pushed.
     pub(super) fn visible_messages(&mut self) -> &[Message] {
         if self.flash.inbox.is_none() {
-            let theirs = self.shown_flash().map(Waiting::messages).unwrap_or_default();
+            let theirs = self.shown_flash().into_iter().flat_map(Waiting::messages);
             let visible =
-                theirs.iter().filter(|message| !self.flash.pushed.contains(&message.id)).cloned().collect();
+                theirs.filter(|message| !self.flash.pushed.contains(&message.id)).cloned().collect();
             self.flash.inbox = Some(visible);
         }
         self.flash.inbox.as_deref().unwrap_or_default()
     }
 
     /// The data that an earlier request left in this slot.
-    pub(super) fn visible_data(&mut self, slot: &str) -> Option<(FlashId, Encoded)> {
-        let seen =
-            self.flash.data.iter().find(|(own, ..)| own == slot).map(|(_, id, data)| (*id, data.clone()));
-        if seen.is_some() {
-            return seen;
+    pub(super) fn visible_data(&self, slot: &str) -> Option<(FlashId, Encoded)> {
+        let taken = self.flash.taken.iter().find(|(own, ..)| own == slot);
+        if let Some((_, id, data)) = taken {
+            return Some((*id, data.clone()));
         }
         let (id, data) = self.shown_flash()?.data(slot)?;
-        let found = (id, data.clone());
-        if self.flash.pushed.contains(&id) || self.is_dropped(id) {
-            return None;
-        }
-        self.flash.data.push((slot.to_owned(), found.0, found.1.clone()));
-        Some(found)
+        let hidden = self.flash.pushed.contains(&id) || self.is_dropped(id);
+        if hidden { None } else { Some((id, data.clone())) }
     }
 
-    /// The flash as it was before this request's changes; nothing if the session is another owner's by now.
+    /// Consumes what was handed out, whatever page the response is.
+    pub(super) fn consume(&mut self, mut ids: Vec<FlashId>) -> Result<()> {
+        let waiting = &self.view.flash;
+        ids.retain(|id| waiting.ids().any(|here| here == *id));
+        if ids.is_empty() { Ok(()) } else { self.change(Change::Drop(ids)) }
+    }
+
+    /// Consumes these data, and notes them for a second read in this request.
+    pub(super) fn take_data(&mut self, slot: &str, id: FlashId, data: Encoded) -> Result<()> {
+        self.consume(vec![id])?;
+        if !self.flash.taken.iter().any(|(own, ..)| own == slot) {
+            self.flash.taken.push((slot.to_owned(), id, data));
+        }
+        Ok(())
+    }
+
+    /// The flash as it was before this request's changes; nothing if the session is another owner's
+    /// by now.
     fn shown_flash(&self) -> Option<&Waiting> {
         let before = self.before();
         let owner_changed = before
@@ -103,6 +120,6 @@ impl State {
     }
 
     fn is_dropped(&self, id: FlashId) -> bool {
-        self.log.iter().any(|change| matches!(change, change::Change::Drop(ids) if ids.contains(&id)))
+        change::dropped_ids(&self.log).contains(&id)
     }
 }

@@ -112,7 +112,7 @@ impl SessionManagerBuilder {
             refresh: None,
             remember_at_most: Duration::from_secs(365 * DAY),
             limit: 1024 * 1024,
-            flash: Caps { messages: 50, bytes: 16 * 1024 },
+            flash: Caps { items: 50, bytes: 16 * 1024 },
             flash_minimum: Level::Debug,
             failure: FailurePolicy::Refuse,
             commit_on_server_error: false,
@@ -193,10 +193,10 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many flash messages may wait, and how many bytes of them; past that the oldest are dropped. The default is 50
-    /// and 16 KiB.
-    pub fn flash_limits(mut self, messages: usize, bytes: usize) -> Self {
-        self.flash = Caps { messages, bytes };
+    /// How many flash messages and data slots may wait together, and how many bytes they may take. Past that the oldest
+    /// are dropped. The default is 50 and 16 KiB.
+    pub fn flash_limits(mut self, items: usize, bytes: usize) -> Self {
+        self.flash = Caps { items, bytes };
         self
     }
 
@@ -346,7 +346,9 @@ impl SessionManagerBuilder {
     fn check_limits(&self) -> Result<()> {
         let refuse = |why: &'static str| Err(Error::invalid_config(why));
         if self.refresh.is_some_and(|refresh| refresh >= self.idle) {
-            return refuse("the refresh interval must be below the idle timeout, or sessions expire under use");
+            return refuse(
+                "the refresh interval must be below the idle timeout, or sessions expire under use",
+            );
         }
         if self.remember_at_most < self.idle {
             return refuse("the ceiling of remember_for must be at least the idle timeout");
@@ -354,7 +356,7 @@ impl SessionManagerBuilder {
         if self.limit < SMALLEST_LIMIT {
             return refuse("max_record_bytes must be at least 1024: a session has a header and an owner");
         }
-        if self.flash.messages == 0 || self.flash.bytes == 0 {
+        if self.flash.items == 0 || self.flash.bytes == 0 {
             return refuse("flash_limits must be above zero; an application without flash pushes none");
         }
         if self.owners_most == 0 {

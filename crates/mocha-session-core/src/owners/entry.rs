@@ -1,6 +1,7 @@
 //! What an owner's index holds: an entry per session, and the keys that each may be alive under.
 
 use crate::error::Result;
+use crate::mutant;
 use crate::record::Payload;
 use crate::store::StorageKey;
 use crate::wire::{self, Reader, Text};
@@ -114,7 +115,8 @@ impl Index {
 
     /// The session that was not used for the longest time, other than this one.
     pub(super) fn least_used(&self, but: u64) -> Option<usize> {
-        let others = self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
+        let others =
+            self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
         others.min_by_key(|(_, entry)| entry.used).map(|(at, _)| at)
     }
 
@@ -156,6 +158,9 @@ impl Entry {
             return false;
         }
         let mut alive = vec![from];
+        if mutant("a rotation drops the key it comes from") {
+            self.locations.clear();
+        }
         self.locations.retain(|known| {
             let kept = known.key == from || known.from.is_some_and(|from| alive.contains(&from));
             if kept {

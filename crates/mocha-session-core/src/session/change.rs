@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::content::{Content, Owner, Persistence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flash::{FlashId, Message};
+use crate::mutant;
 use crate::values::Encoded;
 use crate::wire::Text;
 
@@ -38,16 +39,16 @@ pub(crate) enum Change {
         now: u64,
     },
     Push(Box<Message>, Caps),
-    SetData(Text, FlashId, Encoded),
+    SetData(Text, FlashId, Encoded, Caps),
     Drop(Vec<FlashId>),
     /// Remove these, and say which of them were there: they are the caller's alone.
     Claim(Vec<FlashId>, Arc<Mutex<Vec<FlashId>>>),
 }
 
-/// How much flash may wait.
+/// How much flash may wait, messages and data together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
-    pub(crate) messages: usize,
+    pub(crate) items: usize,
     pub(crate) bytes: usize,
 }
 
@@ -67,6 +68,7 @@ impl Change {
             },
             Self::Take(key, taken) => match content.values.get(key.as_str()) {
                 Some(value) if *value == **taken => content.values.remove(key),
+                _ if mutant("a take is not compared") => {}
                 _ => {
                     let why =
                         format!("another request took or changed the session value `{}` first", key.as_str());
@@ -92,13 +94,17 @@ impl Change {
                 content.owner = Some(Owner { name: owner.clone(), handle });
             }
             Self::Push(message, caps) => {
-                content.flash.push(Message::clone(message), caps.messages, caps.bytes);
+                content.flash.push(Message::clone(message), *caps);
             }
-            Self::SetData(slot, id, value) => content.flash.set_data(slot, *id, value.clone()),
+            Self::SetData(slot, id, value, caps) => {
+                content.flash.set_data(slot, *id, value.clone(), *caps);
+            }
+            Self::Drop(_) if mutant("showing consumes everything") => content.flash.keep_ids(&[]),
             Self::Drop(ids) => content.flash.drop_ids(ids),
             Self::Claim(ids, got) => {
                 let here: Vec<_> = content.flash.ids().filter(|id| ids.contains(id)).collect();
                 content.flash.drop_ids(&here);
+                let here = if mutant("a claim gets what it asked for") { ids.clone() } else { here };
                 *got.lock().unwrap_or_else(PoisonError::into_inner) = here;
             }
         }
@@ -140,10 +146,19 @@ pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
     log.iter()
         .filter_map(|change| match change {
             Change::Push(message, _) => Some(message.id()),
-            Change::SetData(_, id, _) => Some(*id),
+            Change::SetData(_, id, ..) => Some(*id),
             _ => None,
         })
         .collect()
+}
+
+/// The identities of what this log dropped.
+pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
+    let dropped = log.iter().filter_map(|change| match change {
+        Change::Drop(ids) => Some(ids),
+        _ => None,
+    });
+    dropped.flatten().copied().collect()
 }
 
 /// Whether the log logs somebody in.
@@ -154,7 +169,8 @@ pub(crate) fn logs_in(log: &[Change]) -> bool {
 /// Whether the log hands something out that must not be lost in silence: a value that was taken, messages
 /// that were claimed, a login that the user was told of.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
-    log.iter().any(|change| {
-        matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. })
-    })
+    if mutant("what is dropped is dropped in silence") {
+        return false;
+    }
+    log.iter().any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::change::{Change, Updater};
+use super::change::Change;
 use super::load::Known;
 use super::state::{Base, Inner, Phase, gone, rebase};
 use super::{MAX_NAME_BYTES, finish, load, stored};
@@ -24,11 +24,16 @@ use crate::wire::Text;
 /// What every handle to a session can do. [`Session`](crate::Session) and
 /// [`DetachedSession`](crate::DetachedSession) deref to it.
 ///
-/// Names of values are [`Key`](crate::Key)s or plain text; names beginning with `__` are reserved. Values are anything
-/// serde can write.
+/// Names of values are [`Key`](crate::Key)s or plain text; names beginning with `__` are reserved.
+///
+/// Values are what serde can write and read. Whatever `serde_json` gives back as it was, a session gives back, and also
+/// maps with any keys and every float. Refused are values nested deeper than 127 levels, a `Some` of nothing
+/// (`Some(None)`, `Some(())`), which would be read as `None`, and types that only another format can read. Serde itself
+/// cannot read 128-bit numbers within untagged, internally tagged or flattened types, in any format.
 ///
 /// `get` then `insert` is a blind write: of two requests that do so at once the later one wins. Where that matters use
-/// [`update`](Self::update) or [`modify`](Self::modify), which are atomic on every engine with compare-and-set.
+/// [`update`](Self::update), [`try_update`](Self::try_update) or [`modify`](Self::modify), which are atomic on every
+/// engine with compare-and-set.
 ///
 /// ```
 /// # let session = mocha_session_core::Session::in_memory()?;
@@ -94,93 +99,25 @@ impl SessionData {
     /// # Errors
     /// As [`get`](Self::get) and [`insert`](Self::insert).
     pub fn take<T: DeserializeOwned>(&self, key: impl KeyFor<T>) -> Result<Option<T>> {
-        let name = key::checked(&key)?;
-        let mut state = self.inner.state();
-        let Some(value) = state.view.values.get(name).map(Encoded::from) else { return Ok(None) };
-        let taken = values::decode(name, &value)?;
-        state.change(Change::Take(key::text(&key)?, value))?;
-        Ok(Some(taken))
-    }
-
-    /// Changes a value atomically: `f` gets what is there and gives what shall be, and what it returned is returned.
-    ///
-    /// `f` may run several times, on other values, when other requests change the session at the same time; it must have
-    /// no side effects. What `update` returns is provisional until the commit.
-    ///
-    /// ```
-    /// # let session = mocha_session_core::Session::in_memory()?;
-    /// assert_eq!(session.update("count", |count: Option<u32>| count.unwrap_or(0) + 1)?, 1);
-    /// # Ok::<(), mocha_session_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`get`](Self::get) and [`insert`](Self::insert).
-    pub fn update<T, F>(&self, key: impl KeyFor<T>, f: F) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Fn(Option<T>) -> T + Send + Sync + 'static,
-    {
         let name = key::text(&key)?;
-        let of = name.clone();
-        let compute = move |value: Option<&[u8]>| {
-            let after = f(value.map(|value| values::decode(of.as_str(), value)).transpose()?);
-            values::encode(&after).map(|encoded| (Some(encoded), after))
-        };
-        self.apply(name, compute)
-    }
-
-    /// Changes a value in place, atomically, as [`update`](Self::update) does; whether there was one.
-    ///
-    /// ```
-    /// # let session = mocha_session_core::Session::in_memory()?;
-    /// session.insert("cart", vec!["tea"])?;
-    /// assert!(session.modify("cart", |cart: &mut Vec<String>| cart.push("milk".into()))?);
-    /// # Ok::<(), mocha_session_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`get`](Self::get) and [`insert`](Self::insert).
-    pub fn modify<T, F>(&self, key: impl KeyFor<T>, f: F) -> Result<bool>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Fn(&mut T) + Send + Sync + 'static,
-    {
-        let name = key::text(&key)?;
-        let of = name.clone();
-        let compute = move |value: Option<&[u8]>| {
-            let Some(value) = value else { return Ok((None, false)) };
-            let mut value = values::decode(of.as_str(), value)?;
-            f(&mut value);
-            values::encode(&value).map(|encoded| (Some(encoded), true))
-        };
-        self.apply(name, compute)
-    }
-
-    /// The value, or, where there is none, what `f` makes, which is then set.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get) and [`insert`](Self::insert).
-    pub fn get_or_insert_with<T: Serialize + DeserializeOwned>(
-        &self,
-        key: impl KeyFor<T>,
-        f: impl FnOnce() -> T,
-    ) -> Result<T> {
-        let name = key::checked(&key)?;
-        if let Some(value) = self.view().values.get(name) {
-            return values::decode(name, value);
+        loop {
+            // Decoded outside the lock: a `Deserialize` may use the session.
+            let view = self.view();
+            let Some(value) = view.values.get(name.as_str()) else { return Ok(None) };
+            let taken = values::decode(name.as_str(), value)?;
+            let mut state = self.inner.state();
+            if state.view.values.get(name.as_str()) == Some(value) {
+                state.change(Change::Take(name, Encoded::from(value)))?;
+                return Ok(Some(taken));
+            }
         }
-        let made = values::encode(&f())?;
-        let mut state = self.inner.state();
-        state.change(Change::Init(key::text(&key)?, made))?;
-        // A clone of this session may have set it while `f` ran; what is there counts.
-        let view = Arc::clone(&state.view);
-        drop(state);
-        values::decode(name, view.values.get(name).unwrap_or_default())
     }
 
     /// Whether there is such a value.
     pub fn contains(&self, key: impl KeyName) -> bool {
-        self.inner.state().view.values.get(key.key_name()).is_some()
+        // Named before the lock is taken: a name of the caller's own may use the session.
+        let name = key.key_name();
+        self.inner.state().view.values.get(name).is_some()
     }
 
     /// The names of the values, sorted.
@@ -350,9 +287,8 @@ impl SessionData {
         {
             // What an earlier commit left open, and turns out to have been done, is in what was loaded.
             let mut state = self.inner.state();
-            let landed = |doubt: &mut Box<super::doubt::Doubt>| {
-                stored.version.header.commits.contains(&doubt.commit)
-            };
+            let landed =
+                |doubt: &mut Box<super::doubt::Doubt>| stored.version.header.commits.contains(&doubt.commit);
             if state.starts == starts
                 && let Some(doubt) = state.doubt.take_if(landed)
             {
@@ -376,32 +312,8 @@ impl SessionData {
     }
 
     /// The content with the changes so far.
-    fn view(&self) -> Arc<Content> {
+    pub(super) fn view(&self) -> Arc<Content> {
         Arc::clone(&self.inner.state().view)
-    }
-
-    /// Logs an update. It runs outside the lock, so that it may use the session, and again if the value changed meanwhile.
-    ///
-    /// `compute` gives the new value (`None`: there was none, and there is none) and what the caller is told.
-    fn apply<T>(
-        &self,
-        name: Text,
-        compute: impl Fn(Option<&[u8]>) -> Result<(Option<Encoded>, T)> + Send + Sync + 'static,
-    ) -> Result<T> {
-        loop {
-            let before = self.view();
-            let before = before.values.get(name.as_str());
-            let (after, told) = compute(before)?;
-            let mut state = self.inner.state();
-            if state.view.values.get(name.as_str()) == before {
-                let updater: Updater = Arc::new(move |value| Ok(compute(value)?.0));
-                state.change_known(Change::Update(name.clone(), updater), |content| match after {
-                    Some(value) => content.values.set(&name, value),
-                    None => content.values.remove(&name),
-                })?;
-                return Ok(told);
-            }
-        }
     }
 }
 

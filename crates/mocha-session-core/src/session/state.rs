@@ -79,7 +79,11 @@ pub(crate) struct Stored {
 /// A session that this request ends.
 #[derive(Clone, Debug)]
 pub(crate) enum Doomed {
-    Stored { key: StorageKey, version: Option<Version>, owner: Option<Owner> },
+    Stored {
+        key: StorageKey,
+        version: Option<Version>,
+        owner: Option<Owner>,
+    },
     /// In the client's cookie: removing that is all there is to do.
     Client,
 }
@@ -295,7 +299,12 @@ impl State {
 ///
 /// # Errors
 /// Those of the changes. Base and content are then as they were.
-pub(crate) fn rebase(inner: &Inner, starts: u32, base: Option<&Base>, content: &Arc<Content>) -> Result<bool> {
+pub(crate) fn rebase(
+    inner: &Inner,
+    starts: u32,
+    base: Option<&Base>,
+    content: &Arc<Content>,
+) -> Result<bool> {
     loop {
         let (edits, log) = {
             let state = inner.state();
