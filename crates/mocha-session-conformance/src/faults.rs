@@ -1,4 +1,5 @@
-//! What a store must do when the network or the engine fails: the cases of `faults!`, each behind a proxy.
+//! What a store must do when the network or the engine fails: the cases of `faults!`, each behind a
+//! proxy.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,7 +26,8 @@ const RECOVERY: Duration = Duration::from_secs(10);
 /// The most connections that may be opened in a second to a server that is down.
 const DIALS: usize = 100;
 
-/// A store on trial behind a proxy, and another handle of the same engine that sees what really happened.
+/// A store on trial behind a proxy, and another handle of the same engine that sees what really
+/// happened.
 pub(crate) struct Trial {
     store: Arc<dyn SessionStore>,
     proxy: Proxy,

@@ -15,18 +15,21 @@ pub use run::{case_names, fault_names, run};
 
 #[doc(hidden)]
 pub mod __private {
-    //! What [`suite!`](crate::suite) and [`faults!`](crate::faults) expand to; no part of the public interface.
+    //! What [`suite!`](crate::suite) and [`faults!`](crate::faults) expand to; no part of the
+    //! public interface.
     pub use crate::run::{fault_outcome, outcome, prove, prove_fault};
 }
 
 /// Makes a module with one `#[test]` for each case of the contract.
 ///
-/// `suite!(module, open)`: `module` is the name of the module, `open` a function or closure without arguments whose
-/// future gives `Option<S>` with `S: SessionStore`. `None` means that the engine is not available here: the case says so
-/// and passes. `open` is called at least once for each case, and each test has a multi-threaded Tokio runtime of its own,
-/// so nothing may be shared between calls that belongs to a runtime.
+/// `suite!(module, open)`: `module` is the name of the module, `open` a function or closure without
+/// arguments whose future gives `Option<S>` with `S: SessionStore`. `None` means that the engine is
+/// not available here: the case says so and passes. `open` is called at least once for each case,
+/// and each test has a multi-threaded Tokio runtime of its own, so nothing may be shared between
+/// calls that belongs to a runtime.
 ///
-/// A case that the store's capabilities rule out is shown by name, with the reason, on standard error.
+/// A case that the store's capabilities rule out is shown by name, with the reason, on standard
+/// error.
 ///
 /// ```
 /// # mod tests {
@@ -67,15 +70,17 @@ macro_rules! __tests {
 
 /// Makes a module with one `#[test]` for each fault of a network or an engine.
 ///
-/// `faults!(module, server, open)`: `module` is the name of the module. `server` is a function or closure without
-/// arguments whose future gives `Option<String>`: where the engine listens, as `host:port`, or `None` when it is not
-/// available here. `open` takes such an address as a `String`, and its future gives a store that reaches the engine
-/// through that address alone. It is called twice for each case: with the engine's own address, to see what really
-/// happened, and with that of a [`Proxy`], which plays the fault.
+/// `faults!(module, server, open)`: `module` is the name of the module. `server` is a function or
+/// closure without arguments whose future gives `Option<String>`: where the engine listens, as
+/// `host:port`, or `None` when it is not available here. `open` takes such an address as a
+/// `String`, and its future gives a store that reaches the engine through that address alone. It is
+/// called twice for each case: with the engine's own address, to see what really happened, and with
+/// that of a [`Proxy`], which plays the fault.
 ///
-/// Beside the contract of [`suite!`] a store proves here that it never takes an outage for an absent session, that a
-/// write whose answer was lost is said to be of unknown outcome and is not sent twice, that it works again without
-/// being opened anew, and that it does not dial without a pause. It is for engines that are reached over TCP.
+/// Beside the contract of [`suite!`] a store proves here that it never takes an outage for an
+/// absent session, that a write whose answer was lost is said to be of unknown outcome and is not
+/// sent twice, that it works again without being opened anew, and that it does not dial without a
+/// pause. It is for engines that are reached over TCP.
 ///
 /// ```
 /// # mod tests {

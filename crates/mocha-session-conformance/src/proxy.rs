@@ -13,9 +13,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// A TCP proxy in front of an engine, at an address of its own that stays the same.
 ///
-/// It lets everything through until it is told otherwise, and works for any protocol over TCP. All its
-/// connections end when it is dropped. [`faults!`](crate::faults) uses it; it is public for the tests that only
-/// your engine needs.
+/// It lets everything through until it is told otherwise, and works for any protocol over TCP. All
+/// its connections end when it is dropped. [`faults!`](crate::faults) uses it; it is public for the
+/// tests that only your engine needs.
 ///
 /// ```no_run
 /// # async fn test() -> std::io::Result<()> {
@@ -102,14 +102,14 @@ impl Proxy {
         self.state.send_modify(|state| state.lose = count);
     }
 
-    /// Holds everything back in both directions, like a server that has stopped. [`pass`](Self::pass) lets it
-    /// go on.
+    /// Holds everything back in both directions, like a server that has stopped.
+    /// [`pass`](Self::pass) lets it go on.
     pub fn hang(&self) {
         self.set(Mode::Hang);
     }
 
-    /// Swallows everything. The connections of that time stay silent for good, as behind a firewall that has
-    /// forgotten them; new ones work after [`pass`](Self::pass).
+    /// Swallows everything. The connections of that time stay silent for good, as behind a firewall
+    /// that has forgotten them; new ones work after [`pass`](Self::pass).
     pub fn black_hole(&self) {
         self.set(Mode::BlackHole);
     }
@@ -129,7 +129,8 @@ impl Proxy {
         self.state.send_modify(|state| state.server = server.into());
     }
 
-    /// Passes answers on in pieces of a few bytes with pauses between, so that calls can be cancelled within them.
+    /// Passes answers on in pieces of a few bytes with pauses between, so that calls can be
+    /// cancelled within them.
     pub fn trickle(&self, on: bool) {
         self.state.send_modify(|state| state.trickle = on);
     }

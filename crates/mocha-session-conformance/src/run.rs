@@ -12,14 +12,16 @@ use crate::faults::{FAULTS, Trial};
 use crate::report::{Finding, Outcome, Report};
 use crate::subject::{Opener, Stop, Subject};
 
-/// No case needs a tenth of it on an engine that works; a call that never returns is a failure and not a hung test run.
+/// No case needs a tenth of it on an engine that works; a call that never returns is a failure and
+/// not a hung test run.
 const LONGEST_CASE: Duration = Duration::from_mins(2);
 
 /// Runs every case on `store`, one after the other, and reports.
 ///
-/// For tests of your own making and for tools; [`suite!`](crate::suite) is more convenient under `cargo test`. It must be
-/// called on a Tokio runtime, and races are real only on a multi-threaded one. The cases use fresh random keys and
-/// remove them, so other data in the engine is safe (a sweep removes what has expired, whoever wrote it).
+/// For tests of your own making and for tools; [`suite!`](crate::suite) is more convenient under
+/// `cargo test`. It must be called on a Tokio runtime, and races are real only on a multi-threaded
+/// one. The cases use fresh random keys and remove them, so other data in the engine is safe (a
+/// sweep removes what has expired, whoever wrote it).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -110,7 +112,8 @@ pub fn case_names() -> impl Iterator<Item = &'static str> {
     CASES.iter().map(|case| case.name)
 }
 
-/// Runs one case on a runtime of its own and panics when it fails: the body of each test that `suite!` makes.
+/// Runs one case on a runtime of its own and panics when it fails: the body of each test that
+/// `suite!` makes.
 #[doc(hidden)]
 pub fn prove<O, F, S>(module: &str, name: &str, open: O)
 where
@@ -121,7 +124,8 @@ where
     conclude(module, name, outcome(name, open));
 }
 
-/// Runs one fault on a runtime of its own and panics when it fails: the body of each test that `faults!` makes.
+/// Runs one fault on a runtime of its own and panics when it fails: the body of each test that
+/// `faults!` makes.
 #[doc(hidden)]
 pub fn prove_fault<V, VF, O, OF, S>(module: &str, name: &str, server: V, open: O)
 where
@@ -183,7 +187,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and processes.
+/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and
+/// processes.
 fn log(line: &str) {
     let Some(path) = std::env::var_os("MOCHA_CONFORMANCE_LOG").filter(|path| !path.is_empty()) else {
         return;

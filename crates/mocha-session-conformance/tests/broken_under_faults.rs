@@ -1,4 +1,5 @@
-//! The faults prove themselves: every flaw of a client is found by name, and every case finds some flaw.
+//! The faults prove themselves: every flaw of a client is found by name, and every case finds some
+//! flaw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod remote;

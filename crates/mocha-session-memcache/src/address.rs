@@ -29,10 +29,11 @@ impl Address {
         &self.written
     }
 
-    /// Where the server is now: one address, or one of each family, which is how a machine is named that has both.
+    /// Where the server is now: one address, or one of each family, which is how a machine is named
+    /// that has both.
     ///
-    /// A name that leads to several machines would spread one session over them: each connection would find another
-    /// part of what was stored, and miss what was logged out elsewhere.
+    /// A name that leads to several machines would spread one session over them: each connection
+    /// would find another part of what was stored, and miss what was logged out elsewhere.
     pub(crate) async fn find(&self) -> Result<Vec<SocketAddr>> {
         let found = (self.lookup)(self.written.clone()).await.map_err(|cause| {
             unsent(&self.written, "cannot be found; is the name right?").with_source(cause)

@@ -7,8 +7,8 @@ use mocha_session_core::{Error, ErrorKind};
 /// The engine's name in errors and capabilities.
 pub(crate) const ENGINE: &str = "memcached";
 
-/// Why a command that was sent to this server has no answer that could be used. What the client library prints is
-/// never part of it: some of its messages repeat keys and answers.
+/// Why a command that was sent to this server has no answer that could be used. What the client
+/// library prints is never part of it: some of its messages repeat keys and answers.
 pub(crate) fn of_command(address: &str, cause: ClientError, effect: Effect) -> Error {
     use Failure::{Refused, Unanswered};
     let (failure, why) = match &cause {

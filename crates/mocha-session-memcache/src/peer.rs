@@ -1,4 +1,5 @@
-//! What a fresh connection learns about the memcached process at its other end, before the first command.
+//! What a fresh connection learns about the memcached process at its other end, before the first
+//! command.
 
 use std::time::Instant;
 
@@ -9,9 +10,11 @@ use tokio::net::TcpStream;
 
 use crate::error::{unfit, unsent};
 
-/// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and 1.6.45), rounded up.
+/// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and
+/// 1.6.45), rounded up.
 const ITEM_OVERHEAD: usize = 64;
-/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no line this short.
+/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no
+/// line this short.
 const NO_OP: &str = "mn    ";
 /// A longer relative lifetime is read as an instant.
 const LONGEST_RELATIVE: u64 = 30 * 24 * 60 * 60;
@@ -23,8 +26,8 @@ const MARKER: usize = 16;
 
 /// A run of a memcached server.
 pub(crate) struct Peer {
-    /// Tells this run from every other. Compare-and-set tokens start again with each run, so that a token alone could
-    /// come back after a restart.
+    /// Tells this run from every other. Compare-and-set tokens start again with each run, so that a
+    /// token alone could come back after a restart.
     run: String,
     item_limit: usize,
     /// The server's clock, and when it was read.
@@ -75,8 +78,8 @@ impl Greeting<'_> {
             run = self.mark(marker).await?;
         }
         Ok(Peer {
-            // A server that is full and may not evict takes no mark. Then the difference, which is the second in which it
-            // started, and its process stand for this run.
+            // A server that is full and may not evict takes no mark. Then the difference, which is
+            // the second in which it started, and its process stand for this run.
             run: run.unwrap_or_else(|| format!("{pid}.{}", time.saturating_sub(uptime))),
             item_limit: limit.try_into().unwrap_or(usize::MAX),
             clock: (time, Instant::now()),
@@ -100,8 +103,9 @@ impl Greeting<'_> {
         Ok(())
     }
 
-    /// Marks this run with an item that lives as long as the server does. What others have marked it with stays. One
-    /// that was evicted is made anew, and then counts as another run: revisions of before fit nothing.
+    /// Marks this run with an item that lives as long as the server does. What others have marked
+    /// it with stays. One that was evicted is made anew, and then counts as another run: revisions
+    /// of before fit nothing.
     async fn mark(&mut self, marker: &str) -> Result<Option<String>> {
         let fresh = format!("{:016x}", Revision::random().as_u64().unwrap_or_default());
         let stored = self.ask(&format!("ms {marker} {MARKER} T0 ME\r\n{fresh}")).await?;
@@ -185,8 +189,9 @@ impl Peer {
         revision.as_str().strip_prefix(&self.run)?.strip_prefix('.')?.parse().ok()
     }
 
-    /// A lifetime as memcached counts it. Its clock ticks once a second, so one second more than asked for; a long one
-    /// as an instant of the server's own clock; one that ends after 2038 as endless, because the core knows the deadline.
+    /// A lifetime as memcached counts it. Its clock ticks once a second, so one second more than
+    /// asked for; a long one as an instant of the server's own clock; one that ends after 2038 as
+    /// endless, because the core knows the deadline.
     pub(crate) fn lifetime(&self, expiry: Expiry) -> u64 {
         let seconds = expiry.ttl_secs().saturating_add(1);
         if seconds <= LONGEST_RELATIVE {
@@ -203,8 +208,9 @@ impl Peer {
     }
 }
 
-/// Whether this version would read a value as commands: until 1.6.10 its length was written in another way. What
-/// doesn't begin like a version is somebody's own build, and believed to be newer.
+/// Whether this version would read a value as commands: until 1.6.10 its length was written in
+/// another way. What doesn't begin like a version is somebody's own build, and believed to be
+/// newer.
 fn is_too_old(version: &str) -> bool {
     let leading = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     let numbers: Vec<u32> = version.split('.').map_while(leading).collect();

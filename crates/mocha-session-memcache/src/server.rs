@@ -21,7 +21,8 @@ use crate::address::Address;
 use crate::error::{of_command, of_server, unsent};
 use crate::peer::{Greeting, Peer};
 
-/// An idle connection older than this is not used again: firewalls forget it without telling anyone.
+/// An idle connection older than this is not used again: firewalls forget it without telling
+/// anyone.
 const IDLE: Duration = Duration::from_mins(1);
 
 /// How long to wait for a connection, name lookup and greeting included, and for an answer.
@@ -101,7 +102,8 @@ impl Server {
         Ok(Lease { server: self, pool, peer, connection: Some(connection), used_before, _slot: slot })
     }
 
-    /// One reading command. It changes nothing, so where a connection proves dead only now it is asked again on a new one.
+    /// One reading command. It changes nothing, so where a connection proves dead only now it is
+    /// asked again on a new one.
     pub(crate) async fn read(&self, command: &MetaCommand) -> Result<(Lease<'_>, MetaCommandResult)> {
         let mut lease = self.lease().await?;
         let answer = lease.exchange(command, Effect::Read).await;
@@ -176,15 +178,16 @@ impl Pool {
 }
 
 impl Connection {
-    /// Whether nothing has arrived since the last answer: an end of file would mean that the server is gone, anything
-    /// else that the next answer would not be ours.
+    /// Whether nothing has arrived since the last answer: an end of file would mean that the server
+    /// is gone, anything else that the next answer would not be ours.
     fn is_quiet(&mut self) -> bool {
         pin!(self.wire.receive()).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 
-/// A connection while it is used for one command. Goes back to the idle ones when dropped, unless its command was cut
-/// short: then the answer may still arrive, and the next command would take it for its own.
+/// A connection while it is used for one command. Goes back to the idle ones when dropped, unless
+/// its command was cut short: then the answer may still arrive, and the next command would take it
+/// for its own.
 pub(crate) struct Lease<'a> {
     server: &'a Server,
     pool: Arc<Pool>,
@@ -213,7 +216,8 @@ impl Lease<'_> {
             connection.wire.receive().await.and_then(parse_meta_result)
         };
         let Ok(answer) = timeout(server.access.timeouts.response, talk).await else {
-            // `call` ends without an answer: if nothing else was heard, the other connections are silent too.
+            // `call` ends without an answer: if nothing else was heard, the other connections are
+            // silent too.
             let why = "did not answer in time; is it overloaded?";
             return Err(of_server(server.address(), Failure::TimedOut, effect, why));
         };
@@ -236,7 +240,8 @@ impl Lease<'_> {
         }
     }
 
-    /// The error for an answer that does not belong to the command. The connection is not used again.
+    /// The error for an answer that does not belong to the command. The connection is not used
+    /// again.
     pub(crate) fn misunderstood(&mut self, effect: Effect) -> Error {
         self.connection = None;
         of_command(self.server.address(), ClientError::Conflict, effect)

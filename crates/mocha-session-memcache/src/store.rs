@@ -38,11 +38,13 @@ pub struct MemcacheStore {
 }
 
 impl MemcacheStore {
-    /// A store on these servers (`host` or `host:port`), with its keys under the prefix of `space`. Does no I/O.
+    /// A store on these servers (`host` or `host:port`), with its keys under the prefix of `space`.
+    /// Does no I/O.
     ///
-    /// It makes its own connections: which server process is at the other end of a connection is a part of every
-    /// revision, and no client tells that of its connections. Until [`detect`](Self::detect) has asked the servers,
-    /// the usual item size of 1 MiB is assumed; a value that is too large for its server is refused in any case.
+    /// It makes its own connections: which server process is at the other end of a connection is a
+    /// part of every revision, and no client tells that of its connections. Until
+    /// [`detect`](Self::detect) has asked the servers, the usual item size of 1 MiB is assumed; a
+    /// value that is too large for its server is refused in any case.
     ///
     /// ```
     /// use mocha_session_core::store::KeySpace;
@@ -58,7 +60,8 @@ impl MemcacheStore {
         Self::described_by(list(servers)?, space)
     }
 
-    /// The same, with a user name and password that are asked for before each connection: passwords that rotate.
+    /// The same, with a user name and password that are asked for before each connection: passwords
+    /// that rotate.
     ///
     /// ```
     /// use mocha_session_core::store::{Credentials, KeySpace};
@@ -90,9 +93,9 @@ impl MemcacheStore {
     /// Connects to the servers of a URL; [what it may hold](crate#urls).
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong, before anything is connected. `Unavailable` when no server can be
-    /// reached, `Denied` when one refuses the login, `Unsupported` when one is too old or runs without
-    /// compare-and-set.
+    /// `InvalidConfig` for a URL that is wrong, before anything is connected. `Unavailable` when no
+    /// server can be reached, `Denied` when one refuses the login, `Unsupported` when one is too
+    /// old or runs without compare-and-set.
     pub async fn connect(url: &str) -> Result<Self> {
         let mut url = StoreUrl::parse(url)?;
         let opening = Self::from_url(&mut url)?;
@@ -103,15 +106,16 @@ impl MemcacheStore {
     /// Takes what it knows from a URL and returns the future that connects.
     ///
     /// # Errors
-    /// `InvalidConfig` for what is wrong with the URL; those of [`connect`](Self::connect) from the future.
+    /// `InvalidConfig` for what is wrong with the URL; those of [`connect`](Self::connect) from the
+    /// future.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
         url::prepare(url)
     }
 
     /// Connects to every server once, for [`capabilities`](SessionStore::capabilities).
     ///
-    /// A server that cannot be reached is named in a warning of `tracing`, and its sessions are errors until it is
-    /// there. The others work.
+    /// A server that cannot be reached is named in a warning of `tracing`, and its sessions are
+    /// errors until it is there. The others work.
     ///
     /// # Errors
     /// Those of [`connect`](Self::connect).
@@ -148,15 +152,16 @@ impl MemcacheStore {
         Ok(store)
     }
 
-    /// The server of a key: the one that scores highest for it. Adding or taking away a server moves that server's keys
-    /// alone, and the order in the URL doesn't matter.
+    /// The server of a key: the one that scores highest for it. Adding or taking away a server
+    /// moves that server's keys alone, and the order in the URL doesn't matter.
     fn server(&self, key: &StorageKey) -> Result<&Server> {
         let key = fnv(key.as_bytes());
         let best = self.servers.iter().max_by_key(|server| spread(key ^ fnv(server.address().as_bytes())));
         best.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no server"))
     }
 
-    /// Stores under a condition, unless the value is too large: memcached would refuse it and drop the value there is.
+    /// Stores under a condition, unless the value is too large: memcached would refuse it and drop
+    /// the value there is.
     async fn store(
         &self,
         lease: &mut Lease<'_>,
@@ -206,7 +211,8 @@ impl SessionStore for MemcacheStore {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         let mut lease = self.server(key)?.lease().await?;
-        // A revision of another run of the server: what it stood for is gone, whatever is there now.
+        // A revision of another run of the server: what it stood for is gone, whatever is there
+        // now.
         let Some(cas) = lease.peer.cas(expected) else { return Ok(None) };
         self.store(&mut lease, key, value, expiry, format!("C{cas}")).await
     }
@@ -260,8 +266,8 @@ fn capabilities(max_value: usize) -> Capabilities {
         .with_max_value(max_value)
 }
 
-/// FNV-1a. Every process must send a key to the same server, so the hash is written down here and not left to the
-/// standard library, whose default one may change with a version of Rust.
+/// FNV-1a. Every process must send a key to the same server, so the hash is written down here and
+/// not left to the standard library, whose default one may change with a version of Rust.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -281,7 +287,8 @@ mod tests {
 
     use super::*;
 
-    /// Another answer would send every session of a running app to another server: a breaking change.
+    /// Another answer would send every session of a running app to another server: a breaking
+    /// change.
     #[test]
     fn a_key_goes_to_the_same_server_in_every_version() {
         let store = MemcacheStore::new(["a", "b", "c:11211"], KeySpace::new("").unwrap()).unwrap();

@@ -11,7 +11,8 @@ use crate::store::MemcacheStore;
 
 const PORT: u16 = 11211;
 
-/// How URLs reach this store. The schemes of what is not supported are here to be refused with a reason.
+/// How URLs reach this store. The schemes of what is not supported are here to be refused with a
+/// reason.
 ///
 /// ```
 /// use mocha_session_core::Registry;

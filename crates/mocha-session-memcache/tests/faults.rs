@@ -1,4 +1,5 @@
-//! What goes wrong with memcached: restarts, lost answers, cancelled calls, hanging, one server down of several.
+//! What goes wrong with memcached: restarts, lost answers, cancelled calls, hanging, one server
+//! down of several.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -83,7 +84,8 @@ async fn acknowledgement_lost_is_ambiguous_and_applied_once() {
 
     proxy.lose_next_answers(1);
     assert_eq!(store.delete(&key(1)).await.unwrap_err().kind(), ErrorKind::Ambiguous);
-    // The next write needs a new connection; where that one fails nothing was done, and the error says so.
+    // The next write needs a new connection; where that one fails nothing was done, and the error
+    // says so.
     proxy.lose_next_answers(1);
     let error = store.create(&key(1), b"x", an_hour()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

@@ -1,4 +1,5 @@
-//! What the pin of the `memcache` package means for a program when a newer patch is out, as cargo's resolver has it.
+//! What the pin of the `memcache` package means for a program when a newer patch is out, as cargo's
+//! resolver has it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -13,7 +14,8 @@ fn requirement() -> &'static str {
     pinned.split('"').next().unwrap()
 }
 
-/// A folder with a registry that has these versions of the package, and a backend with this requirement.
+/// A folder with a registry that has these versions of the package, and a backend with this
+/// requirement.
 fn world(name: &str, versions: &[&str], requirement: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("mocha-session-pin-{}-{name}", std::process::id()));
     drop(fs::remove_dir_all(&folder));

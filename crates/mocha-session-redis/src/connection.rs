@@ -1,4 +1,5 @@
-//! What the store sends its commands through: a client or a connection that the user owns, or what a URL leads to.
+//! What the store sends its commands through: a client or a connection that the user owns, or what
+//! a URL leads to.
 
 use std::fmt;
 use std::future::Future;
@@ -17,27 +18,33 @@ use crate::error::Failed;
 use crate::link::Link;
 use crate::session::{Session, Wire};
 
-/// Compare and set: a revision in front of a value costs no second key, so it works in clusters and expires with it.
-/// The numbers are text, because turning numbers of Lua into text takes the server an eighth of the script's time.
+/// Compare and set: a revision in front of a value costs no second key, so it works in clusters and
+/// expires with it. The numbers are text, because turning numbers of Lua into text takes the server
+/// an eighth of the script's time.
 const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],'0','7')~=ARGV[1] then return 0 end \
                       redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
 
 static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_hash().to_owned());
 
-/// What a [`RedisStore`](crate::RedisStore) talks through: made from a client or a connection that you own.
+/// What a [`RedisStore`](crate::RedisStore) talks through: made from a client or a connection that
+/// you own.
 ///
-/// From a client the store dials for itself, as it does for a URL: one connection for each Tokio runtime that uses
-/// the store, opened by the first command, and again after it broke or turned out to lead to a replica.
+/// From a client the store dials for itself, as it does for a URL: one connection for each Tokio
+/// runtime that uses the store, opened by the first command, and again after it broke or turned out
+/// to lead to a replica.
 ///
-/// - [`redis::Client`], or [with credentials](Self::with_credentials) that are asked for at each dial.
-/// - [`ClusterClient`]: build it with `.retries(0)`. The store follows redirects itself, and a client that repeats
-///   a write whose answer was lost hides whether it was done.
+/// - [`redis::Client`], or [with credentials](Self::with_credentials) that are asked for at each
+///   dial.
+/// - [`ClusterClient`]: build it with `.retries(0)`. The store follows redirects itself, and a
+///   client that repeats a write whose answer was lost hides whether it was done.
 ///
-/// A connection that is open already is shared with the rest of your program, and belongs to the runtime that opened
-/// it. The store finds out when it leads to a replica and refuses to read it, but cannot replace it.
+/// A connection that is open already is shared with the rest of your program, and belongs to the
+/// runtime that opened it. The store finds out when it leads to a replica and refuses to read it,
+/// but cannot replace it.
 ///
-/// - [`ConnectionManager`]: the first command after a disconnect fails, its default response timeout is half a
-///   second, and a reconnection that the server refuses (too many clients, still loading) leaves it failing for good.
+/// - [`ConnectionManager`]: the first command after a disconnect fails, its default response
+///   timeout is half a second, and a reconnection that the server refuses (too many clients, still
+///   loading) leaves it failing for good.
 /// - [`MultiplexedConnection`]: once it is lost it stays lost.
 /// - [`ClusterConnection`]: as for its client, `.retries(0)`.
 ///
@@ -100,8 +107,8 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// A client whose user name and password are asked for before each connection: passwords that rotate, and
-    /// tokens that expire, as those of cloud IAM.
+    /// A client whose user name and password are asked for before each connection: passwords that
+    /// rotate, and tokens that expire, as those of cloud IAM.
     ///
     /// ```no_run
     /// use mocha_session_core::store::Credentials;
@@ -153,11 +160,13 @@ impl Connection {
         answer(self.send(command, effect).await, effect)
     }
 
-    /// Runs the script that compares and sets. `call` makes the command from the way of naming the script.
+    /// Runs the script that compares and sets. `call` makes the command from the way of naming the
+    /// script.
     pub(crate) async fn update(&self, call: impl Fn(&str, &str) -> Cmd) -> Result<bool> {
         let mut sent = self.send(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
         if sent.as_ref().is_err_and(|failed| failed.code() == Some("NOSCRIPT")) {
-            // Once after each start of a server. EVAL runs it and keeps it, on the node that serves the key.
+            // Once after each start of a server. EVAL runs it and keeps it, on the node that serves
+            // the key.
             sent = Box::pin(self.send(&call("EVAL", UPDATE), Effect::Write)).await;
         }
         answer(sent, Effect::Write)

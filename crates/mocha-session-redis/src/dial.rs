@@ -176,7 +176,8 @@ impl Access {
     }
 }
 
-/// A peer that vanished without a word is noticed in about ten seconds, whether or not something is under way.
+/// A peer that vanished without a word is noticed in about ten seconds, whether or not something is
+/// under way.
 pub(crate) fn tcp_settings() -> TcpSettings {
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
@@ -203,8 +204,8 @@ async fn primary(server: &ConnectionInfo, config: &AsyncConnectionConfig) -> Res
     }
 }
 
-/// Asks all sentinels for the primary of this name, and takes the first that is one. Not every sentinel is up, and one that
-/// was cut off names a primary that was.
+/// Asks all sentinels for the primary of this name, and takes the first that is one. Not every
+/// sentinel is up, and one that was cut off names a primary that was.
 async fn find_primary(
     sentinels: Vec<ConnectionInfo>,
     name: &str,
@@ -250,8 +251,8 @@ fn unknown_primary() -> RedisError {
     (ErrorKind::MasterNameNotFoundBySentinel, "no such primary").into()
 }
 
-/// Connects, in RESP3 where the server speaks it: there the client learns of a lost connection at once, and the
-/// next command opens a new one instead of failing.
+/// Connects, in RESP3 where the server speaks it: there the client learns of a lost connection at
+/// once, and the next command opens a new one instead of failing.
 pub(crate) async fn dial(
     server: &ConnectionInfo,
     config: &AsyncConnectionConfig,

@@ -54,8 +54,9 @@ impl Failed {
 
     /// The error that the store returns.
     ///
-    /// The server's sentence is not repeated: "unknown command" quotes the arguments, which can be a key or, when
-    /// the connection is being set up, the password. Nor are the client's complaints about an answer, which quote it.
+    /// The server's sentence is not repeated: "unknown command" quotes the arguments, which can be
+    /// a key or, when the connection is being set up, the password. Nor are the client's complaints
+    /// about an answer, which quote it.
     pub(crate) fn into_error(self, effect: Effect) -> Error {
         let (cause, known) = match self {
             Self::Undialled(error) => return error,

@@ -1,4 +1,5 @@
-//! A connection that is opened when it is needed, and again after it broke: one for each runtime that uses it.
+//! A connection that is opened when it is needed, and again after it broke: one for each runtime
+//! that uses it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,8 +13,9 @@ use crate::session::Session;
 
 /// What leads to a server or a cluster.
 ///
-/// Not the client's own `ConnectionManager`: that one fails for good when a reconnection is refused by the server,
-/// does not look for another primary, and does not tell a command that was never sent from one that was.
+/// Not the client's own `ConnectionManager`: that one fails for good when a reconnection is refused
+/// by the server, does not look for another primary, and does not tell a command that was never
+/// sent from one that was.
 pub(crate) struct Link {
     target: Target,
     dialer: Arc<Dialer>,
@@ -55,7 +57,8 @@ impl Link {
             return Ok(session);
         }
         let link = Arc::clone(self);
-        // A task of its own, so that it is not given up with the request that happened to need it first.
+        // A task of its own, so that it is not given up with the request that happened to need it
+        // first.
         let dialling = tokio::spawn(async move {
             let _turn = turn;
             let attempt = link.dialer.attempt(Instant::now())?;

@@ -1,4 +1,5 @@
-//! One open connection: what is sent through it, and what it shows about the server at its other end.
+//! One open connection: what is sent through it, and what it shows about the server at its other
+//! end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -98,8 +99,8 @@ impl Session {
         })
     }
 
-    /// The same in one trip with the question for the server's role, which is asked last: what was the primary after
-    /// a read was it before.
+    /// The same in one trip with the question for the server's role, which is asked last: what was
+    /// the primary after a read was it before.
     async fn query_and_ask_for_role(&self, command: &Cmd) -> Result<Value, Failed> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(command.clone()).cmd("HELLO");
@@ -115,12 +116,13 @@ impl Session {
         Ok(answers.pop().unwrap_or(Value::Nil).extract_error()?)
     }
 
-    /// Whether an error says that the connection is of no more use. A timeout does: what doesn't answer is left for a new
-    /// connection, which fails fast if nobody is there.
+    /// Whether an error says that the connection is of no more use. A timeout does: what doesn't
+    /// answer is left for a new connection, which fails fast if nobody is there.
     fn is_lost_with(&self, cause: &RedisError) -> bool {
         if matches!(self.wire, Wire::Cluster(_)) {
-            // Its client replaces connections to its nodes by itself, but with the login that it was made with. So it is
-            // made anew when it cannot connect, though not more than once a second: a node may simply be down.
+            // Its client replaces connections to its nodes by itself, but with the login that it
+            // was made with. So it is made anew when it cannot connect, though not more than once a
+            // second: a node may simply be down.
             let unconnected =
                 [redis::ErrorKind::AuthenticationFailed, redis::ErrorKind::ClusterConnectionNotFound];
             return !self.pulse.is_role_known()
@@ -138,8 +140,8 @@ impl Session {
     }
 }
 
-/// The role in an answer to `HELLO`, which of all ways to ask for it is the one that no ACL forbids. `None` from a server
-/// that does not know the command, which is taken at its word.
+/// The role in an answer to `HELLO`, which of all ways to ask for it is the one that no ACL
+/// forbids. `None` from a server that does not know the command, which is taken at its word.
 pub(crate) fn role(hello: RedisResult<Value>) -> Option<Role> {
     let mut fields: HashMap<String, Value> = redis::from_redis_value(hello.ok()?).ok()?;
     let role: String = redis::from_redis_value(fields.remove("role")?).ok()?;

@@ -45,10 +45,11 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// A store on a client or connection that you own, with its keys under the prefix of `space`. Does no I/O.
+    /// A store on a client or connection that you own, with its keys under the prefix of `space`.
+    /// Does no I/O.
     ///
-    /// Until [`detect`](Self::detect) has asked the server, the least is assumed: that it evicts, and that a write
-    /// does not survive its restart.
+    /// Until [`detect`](Self::detect) has asked the server, the least is assumed: that it evicts,
+    /// and that a write does not survive its restart.
     pub fn new(connection: impl Into<Connection>, space: KeySpace) -> Self {
         let capabilities = Capabilities::new(ENGINE)
             .with_listing(true)
@@ -59,8 +60,8 @@ impl RedisStore {
         Self { connection: connection.into(), space, capabilities }
     }
 
-    /// Reads a URL at once, and returns what will connect: the same as [`DRIVER`](crate::DRIVER) does, with the type
-    /// of this store.
+    /// Reads a URL at once, and returns what will connect: the same as [`DRIVER`](crate::DRIVER)
+    /// does, with the type of this store.
     ///
     /// ```no_run
     /// use mocha_session_core::StoreUrl;
@@ -76,22 +77,25 @@ impl RedisStore {
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong; from the future, whatever keeps the server from answering.
+    /// `InvalidConfig` for a URL that is wrong; from the future, whatever keeps the server from
+    /// answering.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
         url::prepare(url)
     }
 
-    /// Says whether the server may drop live sessions to make room: for a server that may not be asked.
+    /// Says whether the server may drop live sessions to make room: for a server that may not be
+    /// asked.
     #[must_use]
     pub fn with_eviction(mut self, evicts: bool) -> Self {
         self.capabilities = self.capabilities.with_eviction(evicts);
         self
     }
 
-    /// Asks the server what it keeps and what it evicts, for [`capabilities`](SessionStore::capabilities).
+    /// Asks the server what it keeps and what it evicts, for
+    /// [`capabilities`](SessionStore::capabilities).
     ///
-    /// With `INFO`, and `CONFIG GET` for what that doesn't tell; what an ACL or a hosting service forbids to ask stays
-    /// as it was assumed. Of the nodes of a cluster, the weakest counts.
+    /// With `INFO`, and `CONFIG GET` for what that doesn't tell; what an ACL or a hosting service
+    /// forbids to ask stays as it was assumed. Of the nodes of a cluster, the weakest counts.
     pub async fn detect(mut self) -> Self {
         if let Some(memory) = self.ask(cmd("INFO").arg("memory")).await {
             let evicts = memory.iter().any(|memory| {

@@ -68,7 +68,8 @@ impl Certificates {
     }
 }
 
-/// The client asks rustls for the process's provider and panics where there is none, or two to choose from.
+/// The client asks rustls for the process's provider and panics where there is none, or two to
+/// choose from.
 pub(crate) fn provide() {
     if CryptoProvider::get_default().is_none() {
         // Somebody else may be faster: then there is one, and that is all that is wanted.

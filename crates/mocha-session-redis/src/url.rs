@@ -13,7 +13,8 @@ use crate::error::ENGINE;
 use crate::store::RedisStore;
 use crate::tls::Files;
 
-/// Opens `redis://`, `rediss://`, `valkey://`, `valkeys://` and their forms `+cluster`, `+sentinel` and `+unix`.
+/// Opens `redis://`, `rediss://`, `valkey://`, `valkeys://` and their forms `+cluster`, `+sentinel`
+/// and `+unix`.
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -83,7 +84,8 @@ fn shorter(url: &mut StoreUrl, option: &'static str) -> Result<Option<Duration>>
     }
 }
 
-/// Gives a server that is starting at the same time a moment; whatever else is wrong is said at once.
+/// Gives a server that is starting at the same time a moment; whatever else is wrong is said at
+/// once.
 async fn answers(store: &RedisStore) -> Result<()> {
     for pause in [100, 300] {
         match store.ping().await {

@@ -1,4 +1,5 @@
-//! The published contract on every form of Redis that the test servers offer, and the published faults.
+//! The published contract on every form of Redis that the test servers offer, and the published
+//! faults.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A primary that is demoted while connections to it stay open, behind an address that stays the same.
+//! A primary that is demoted while connections to it stay open, behind an address that stays the
+//! same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -30,8 +31,8 @@ impl Pair {
         format!("redis://{}", self.address.address())
     }
 
-    /// The replica becomes the primary. The old one is demoted, keeps its connections, and hears nothing of what is written
-    /// from then on.
+    /// The replica becomes the primary. The old one is demoted, keeps its connections, and hears
+    /// nothing of what is written from then on.
     async fn fail_over(&self) {
         self.primary.replicated().await;
         self.replica.run::<()>("REPLICAOF NO ONE").await;

@@ -1,4 +1,5 @@
-//! Stores on what a program already has: its clients and connections, its runtimes, its way to get a password.
+//! Stores on what a program already has: its clients and connections, its runtimes, its way to get
+//! a password.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;

@@ -1,4 +1,5 @@
-//! What is particular to Redis: what each operation costs, and what the store says when the server cannot do as asked.
+//! What is particular to Redis: what each operation costs, and what the store says when the server
+//! cannot do as asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -375,7 +376,8 @@ async fn capabilities_say_what_the_server_keeps_and_evicts() {
     server.run::<()>("CONFIG SET appendfsync always").await;
     assert_eq!(claims(&url).await.1, Durability::Disk);
 
-    // What may not be asked is assumed to be the least, and what the documentation lists is enough to work.
+    // What may not be asked is assumed to be the least, and what the documentation lists is enough
+    // to work.
     server.run::<()>("ACL SETUSER lean on >pw ~session:* resetchannels -@all +get +set +getrange +evalsha +eval +unlink +ping").await;
     let lean = format!("redis://lean:pw@127.0.0.1:{}", server.port);
     assert_eq!(claims(&lean).await, (true, Durability::Server));

@@ -1,4 +1,5 @@
-//! Several servers: a cluster whose slots move and whose nodes die, and sentinels that choose another primary.
+//! Several servers: a cluster whose slots move and whose nodes die, and sentinels that choose
+//! another primary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -100,7 +101,8 @@ async fn cluster_redirects_are_followed_while_slots_move() {
         assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "not moved yet");
         from.run::<()>(&format!("MIGRATE 127.0.0.1 {} session:{key} 0 1000", to.port)).await;
         if to.port == fresh.port {
-            // The client cannot ask a node that it has never heard of: an error for as long as the slot moves.
+            // The client cannot ask a node that it has never heard of: an error for as long as the
+            // slot moves.
             assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
         } else {
             assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "moved: ASK");

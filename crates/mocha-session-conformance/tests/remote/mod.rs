@@ -1,4 +1,5 @@
-//! A small engine behind TCP, and a client of it that is right or has one flaw: what `faults!` is proven with.
+//! A small engine behind TCP, and a client of it that is right or has one flaw: what `faults!` is
+//! proven with.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +28,8 @@ pub(crate) enum Flaw {
     ConnectionOutlivesACancelledCall,
 }
 
-/// Starts an engine on this runtime; it ends with it. Each line is a command, each answer is a line.
+/// Starts an engine on this runtime; it ends with it. Each line is a command, each answer is a
+/// line.
 pub(crate) async fn engine() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

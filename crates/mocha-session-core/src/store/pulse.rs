@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::dial::{Dialer, Era};
 
-/// Finds out that a server is silent although no connection to it broke, and knows how long a connection
-/// has been without proof of its [`Role`](super::Role).
+/// Finds out that a server is silent although no connection to it broke, and knows how long a
+/// connection has been without proof of its [`Role`](super::Role).
 ///
-/// A network that drops packets without a word, and a server that hangs, look alike: calls wait until their
-/// deadline, and the future that waits is dropped. Without a rule each such call costs one deadline for each
-/// connection that the store keeps. The rule: when a call is given up after
-/// [`PATIENCE`](Self::PATIENCE) and nothing was heard since it began, the era of its connection
-/// [is left](Dialer::leave). A call that is given up because its client went away leaves a healthy connection
-/// alone.
+/// A network that drops packets without a word, and a server that hangs, look alike: calls wait
+/// until their deadline, and the future that waits is dropped. Without a rule each such call costs
+/// one deadline for each connection that the store keeps. The rule: when a call is given up after
+/// [`PATIENCE`](Self::PATIENCE) and nothing was heard since it began, the era of its connection [is
+/// left](Dialer::leave). A call that is given up because its client went away leaves a healthy
+/// connection alone.
 ///
 /// ```
 /// use std::time::Instant;

@@ -1,4 +1,5 @@
-//! Connections belong to the runtime that opened them, so a store keeps those of each runtime apart.
+//! Connections belong to the runtime that opened them, so a store keeps those of each runtime
+//! apart.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,9 +11,10 @@ use crate::error::Result;
 
 /// What a store keeps for each Tokio runtime that uses it: a connection, or a pool of them.
 ///
-/// A connection's socket belongs to the reactor of the runtime that opened it, and its driver is a task of that
-/// runtime. A connection that several runtimes share stalls while that runtime is busy, and ends with it. Programs
-/// with a runtime for each thread, as actix-web has them, share a store between runtimes.
+/// A connection's socket belongs to the reactor of the runtime that opened it, and its driver is a
+/// task of that runtime. A connection that several runtimes share stalls while that runtime is
+/// busy, and ends with it. Programs with a runtime for each thread, as actix-web has them, share a
+/// store between runtimes.
 ///
 /// ```
 /// use mocha_session_core::store::PerRuntime;

@@ -23,7 +23,8 @@ pub(crate) struct Memcached {
 }
 
 impl Memcached {
-    /// Starts one with these options. `None` where memcached is not installed; in CI that is a failure.
+    /// Starts one with these options. `None` where memcached is not installed; in CI that is a
+    /// failure.
     pub(crate) fn start(options: &[&str]) -> Option<Self> {
         let port = free_port();
         let options: Vec<_> = options.iter().map(ToString::to_string).collect();
@@ -174,8 +175,8 @@ pub(crate) async fn eventually<T>(mut call: impl AsyncFnMut() -> Result<T, Error
     panic!("it does not work again: {:?}", call().await.err());
 }
 
-/// Stands before a server, and shows every run of it as the same process, started in the same second: as it is in a
-/// container, whose first process always has the number 1.
+/// Stands before a server, and shows every run of it as the same process, started in the same
+/// second: as it is in a container, whose first process always has the number 1.
 pub(crate) async fn disguised(server: SocketAddr) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("memcache://{}", listener.local_addr().unwrap());
