@@ -1,6 +1,7 @@
 //! The store contract: what an engine must do so that the session above it keeps its promises.
 
 mod capabilities;
+mod dial;
 mod failure;
 mod key;
 mod types;
@@ -9,6 +10,7 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use capabilities::{Capabilities, Durability};
+pub use dial::{Attempt, Dialer, Era, Role};
 pub use failure::{Effect, Failure};
 pub use key::{KeySpace, StorageKey};
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
