@@ -1,6 +1,7 @@
 //! The store contract: what an engine must do so that the session above it keeps its promises.
 
 mod capabilities;
+mod credentials;
 mod dial;
 mod failure;
 mod key;
@@ -10,6 +11,7 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use capabilities::{Capabilities, Durability};
+pub use credentials::{CredentialSource, Credentials};
 pub use dial::{Attempt, Dialer, Era, Role};
 pub use failure::{Effect, Failure};
 pub use key::{KeySpace, StorageKey};
