@@ -15,7 +15,7 @@ use crate::loan::Source;
 use crate::open::open;
 use crate::pool::Pool;
 use crate::store::SqlStore;
-use crate::url::{ServerUrl, TlsMode, ignore};
+use crate::url::server::{ServerUrl, TlsMode, ignore};
 
 /// What a statement's other parameters and the protocol add to the value's own bytes, amply.
 const PACKET_OVERHEAD: usize = 1024;

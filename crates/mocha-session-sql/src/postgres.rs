@@ -15,7 +15,7 @@ use crate::loan::Source;
 use crate::open::open;
 use crate::pool::Pool;
 use crate::store::SqlStore;
-use crate::url::{ServerUrl, TlsMode, ignore};
+use crate::url::server::{ServerUrl, TlsMode, ignore};
 
 impl Engine for Postgres {
     const DIALECT: Dialect = Dialect::Postgres;

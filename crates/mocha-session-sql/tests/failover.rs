@@ -47,7 +47,7 @@ async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_on
     }
     let primary = Server::postgres().await;
     let proxy = Proxy::before(&primary.authority()).await;
-    let stable = primary.url_at(&proxy.authority());
+    let stable = Server::url_at(&proxy.authority());
     let storage = open(&stable).await;
     let own = own_postgres(&stable).await;
     let stores: [(&str, &dyn SessionStore); 2] =
@@ -87,7 +87,7 @@ async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_on
 
     // Of several hosts the one that is the primary is used.
     let both = format!("{},{}", standby.authority(), primary.authority());
-    let by_list = open(&format!("{}?target_session_attrs=read-write", primary.url_at(&both))).await;
+    let by_list = open(&format!("{}?target_session_attrs=read-write", Server::url_at(&both))).await;
     assert!(by_list.store().unwrap().load(&live).await.unwrap().is_some());
 
     standby.ask("SELECT pg_wal_replay_resume()").await;
@@ -106,7 +106,7 @@ async fn postgresql_that_turns_read_only_is_left_at_once_and_used_again_after() 
     }
     let server = Server::postgres().await;
     let proxy = Proxy::before(&server.authority()).await;
-    let stable = server.url_at(&proxy.authority());
+    let stable = Server::url_at(&proxy.authority());
     let storage = open(&stable).await;
     let own = own_postgres(&stable).await;
     let stores: [(&str, &dyn SessionStore); 2] =
@@ -133,7 +133,8 @@ async fn postgresql_that_turns_read_only_is_left_at_once_and_used_again_after() 
     turn("off").await;
     for (name, store) in stores {
         assert!(eventually(|| store.load(&key)).await.is_some(), "{name}");
-        assert!(eventually(|| store.create(&fresh_key(), b"x", hour())).await.is_some(), "{name}");
+        let fresh = fresh_key();
+        assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
     }
 }
 
@@ -166,7 +167,8 @@ async fn mariadb_that_is_demoted_is_left_at_once_and_autocommit_is_the_stores_ow
     server.root("SET GLOBAL read_only = 0").await;
     for (name, store) in stores {
         assert!(eventually(|| store.load(&key)).await.is_some(), "{name}");
-        assert!(eventually(|| store.create(&fresh_key(), b"x", hour())).await.is_some(), "{name}");
+        let fresh = fresh_key();
+        assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
     }
 
     // As the server's default, autocommit=0 would undo every write when its connection ends.

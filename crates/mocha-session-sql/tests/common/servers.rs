@@ -80,13 +80,13 @@ impl Server {
         server
     }
 
-    /// The store's URL of this PostgreSQL server, at this address.
-    pub fn url_at(&self, authority: &str) -> String {
+    /// The store's URL of a PostgreSQL server at this address.
+    pub fn url_at(authority: &str) -> String {
         format!("postgresql://app@{authority}/postgres")
     }
 
     pub fn url(&self) -> String {
-        self.url_at(&self.authority())
+        Self::url_at(&self.authority())
     }
 
     pub fn authority(&self) -> String {
