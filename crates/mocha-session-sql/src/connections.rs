@@ -5,14 +5,15 @@
 //! connection goes back as it is, is asked only after a quiet second, and nothing waits without end.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use mocha_session_core::store::{CredentialSource, Credentials, Dialer, Effect, Era};
 use sqlx::Connection as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
 
 use crate::clocks::Clocks;
@@ -24,6 +25,10 @@ const IDLE: Duration = Duration::from_mins(10);
 
 /// A connection that is older is closed, so that the connections follow a server that has moved.
 const LIFETIME: Duration = Duration::from_mins(30);
+
+/// How many connections are made at once. A server that comes back is not met by all of them together, and most
+/// calls that wait get a connection that others give back.
+const DIALS: usize = 2;
 
 /// How long a connection may take to say goodbye, when it cannot at once.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -37,7 +42,10 @@ pub(crate) struct Connections<DB: Engine> {
     credentials: CredentialSource,
     pub(crate) clocks: Clocks,
     places: Arc<Semaphore>,
+    turns: Semaphore,
     dialer: Dialer,
+    /// Told of each connection that is parked.
+    returned: Notify,
     /// The last used at the back.
     parked: Mutex<VecDeque<Parked<DB>>>,
 }
@@ -78,7 +86,9 @@ impl<DB: Engine> Connections<DB> {
             credentials,
             clocks,
             places: Arc::new(Semaphore::new(most)),
+            turns: Semaphore::new(DIALS),
             dialer: Dialer::new(),
+            returned: Notify::new(),
             parked: Mutex::default(),
         }
     }
@@ -91,20 +101,37 @@ impl<DB: Engine> Connections<DB> {
             Ok(Err(_)) => return Err(Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT)),
             Err(_) => return Err(Failed::of(sqlx::Error::PoolTimedOut, Stage::Dialling, DB::DIALECT)),
         };
-        if let Some(Parked { connection, era, born, .. }) = self.idle().await {
-            return Ok(Live { connection, era, born, place });
+        // A file is opened in this process: its own limits apply, and say what kept it from being opened.
+        let found =
+            if DB::LOCAL { Ok(self.find(until).await) } else { timeout_at(until, self.find(until)).await };
+        let (connection, era, born) = found.unwrap_or_else(|_| Err(Failed::too_slow()))?;
+        Ok(Live { connection, era, born, place })
+    }
+
+    /// An idle connection, or a new one when it is this call's turn to dial.
+    async fn find(&self, until: tokio::time::Instant) -> Result<(DB::Connection, Era, Instant), Failed> {
+        let mut turn = None;
+        loop {
+            if let Some(Parked { connection, era, born, .. }) = self.idle().await {
+                return Ok((connection, era, born));
+            }
+            if turn.is_some() {
+                break;
+            }
+            let (mut mine, mut returned) = (pin!(self.turns.acquire()), pin!(self.returned.notified()));
+            turn = std::future::poll_fn(|context| match mine.as_mut().poll(context) {
+                Poll::Ready(turn) => Poll::Ready(turn.ok()),
+                Poll::Pending => returned.as_mut().poll(context).map(|()| None),
+            })
+            .await;
         }
         let attempt = self.dialer.attempt(Instant::now()).map_err(Failed::told)?;
-        // A file is opened in this process: its own limits apply, and say what kept it from being opened.
-        let connected = if DB::LOCAL {
-            Ok(self.connect(until).await)
-        } else {
-            timeout_at(until, self.connect(until)).await
-        };
-        match connected.unwrap_or_else(|_| Err(Failed::too_slow())) {
-            Ok(connection) => Ok(Live { connection, era: attempt.succeeded(), born: Instant::now(), place }),
+        // A little earlier than the whole, so that its failure is remembered.
+        match self.connect(until - self.clocks.wait / 16).await {
+            Ok(connection) => Ok((connection, attempt.succeeded(), Instant::now())),
             Err(failed) => {
-                Err(Failed::told(attempt.failed(Instant::now(), failed.error(Effect::Read, None))))
+                let error = failed.error(Effect::Read, None);
+                Err(Failed::told(attempt.failed(Instant::now(), error)))
             }
         }
     }
@@ -124,6 +151,7 @@ impl<DB: Engine> Connections<DB> {
             over.extend(parked.pop_front().map(|oldest| oldest.connection));
         }
         drop(parked);
+        self.returned.notify_one();
         over.into_iter().for_each(goodbye::<DB>);
         drop(place);
     }

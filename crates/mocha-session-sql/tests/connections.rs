@@ -70,6 +70,20 @@ async fn server_that_hangs_up_is_dialled_a_few_times_a_second() {
     }
 }
 
+/// Calls that find no connection wait for one that others give back, too: two are made at once, not ten.
+#[tokio::test(flavor = "multi_thread")]
+async fn crowd_of_calls_does_not_dial_all_at_once() {
+    for engine in Engine::servers() {
+        let proxy = Proxy::before(engine.authority()).await;
+        let storage = engine.at(&proxy.authority()).with("max_connections=50").open().await.unwrap();
+        proxy.cut().await;
+        let before = proxy.connections();
+        load_at_once(&**storage.store().unwrap(), 50).await;
+        let dials = proxy.connections() - before;
+        assert!((1..25).contains(&dials), "{}: {dials}", engine.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_on_a_pool_of_your_own_survive_a_restart_of_the_server() {
     for engine in Engine::servers() {
@@ -93,7 +107,7 @@ async fn store_that_is_dropped_says_goodbye_on_every_connection() {
         let storage = engine.at(&proxy.authority()).open().await.unwrap();
         load_at_once(&**storage.store().unwrap(), 3).await;
         let open = proxy.connections();
-        assert!(open >= 3, "{}: {open}", engine.name);
+        assert!(open >= 2, "{}: {open}", engine.name);
         drop(storage);
         let began = Instant::now();
         while proxy.goodbyes() != (open, 0) {
