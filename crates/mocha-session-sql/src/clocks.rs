@@ -8,20 +8,25 @@ use std::time::Duration;
 pub(crate) struct Clocks {
     /// Getting a connection: a place in the pool, an idle connection that answers, or a new one.
     pub wait: Duration,
-    /// Connecting, where the user allows less than `wait`.
-    pub connect: Duration,
+    /// Connecting to one host, where the user has set a limit.
+    pub connect: Option<Duration>,
     /// A statement on the server, or the wait for a locked SQLite file.
     pub statement: Duration,
     /// An idle connection's answer.
     pub ping: Duration,
-    /// Opening the store, which takes several calls.
+    /// Opening the store, which takes several calls, and where a process that starts is in no hurry.
     pub opening: Duration,
 }
 
 impl Clocks {
     pub(crate) fn new(deadline: Duration) -> Self {
-        let wait = deadline / 2;
-        Self { wait, connect: wait, statement: deadline * 2 / 5, ping: deadline / 5, opening: deadline * 2 }
+        Self {
+            wait: deadline / 2,
+            connect: None,
+            statement: deadline * 2 / 5,
+            ping: deadline / 5,
+            opening: deadline * 2,
+        }
     }
 
     /// The statement's limit in whole seconds, as MySQL counts lock waits.

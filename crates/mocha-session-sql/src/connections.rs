@@ -93,9 +93,9 @@ impl<DB: Engine> Connections<DB> {
         }
     }
 
-    /// A connection to the primary: one that is idle, or a new one.
-    pub(crate) async fn take(&self) -> Result<Live<DB>, Failed> {
-        let until = tokio::time::Instant::now() + self.clocks.wait;
+    /// A connection to the primary within this time: one that is idle, or a new one.
+    pub(crate) async fn take(&self, wait: Duration) -> Result<Live<DB>, Failed> {
+        let until = tokio::time::Instant::now() + wait;
         let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_)) => return Err(Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT)),
@@ -126,8 +126,7 @@ impl<DB: Engine> Connections<DB> {
             .await;
         }
         let attempt = self.dialer.attempt(Instant::now()).map_err(Failed::told)?;
-        // A little earlier than the whole, so that its failure is remembered.
-        match self.connect(until - self.clocks.wait / 16).await {
+        match self.connect(until).await {
             Ok(connection) => Ok((connection, attempt.succeeded(), Instant::now())),
             Err(failed) => {
                 let error = failed.error(Effect::Read, None);
@@ -198,7 +197,9 @@ impl<DB: Engine> Connections<DB> {
         for tried in 0..count {
             let at = (first + tried) % count;
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            let share = (left / u32::try_from(count - tried).unwrap_or(1)).min(self.clocks.connect);
+            // A little earlier than the whole call gives up, so that the failure is remembered.
+            let share = left.mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
+            let share = self.clocks.connect.map_or(share, |limit| limit.min(share));
             let connecting = self.connect_to(&self.hosts[at], &credentials);
             let connected = if DB::LOCAL { Ok(connecting.await) } else { timeout(share, connecting).await };
             let failed = match connected {

@@ -4,6 +4,7 @@
 //! that fell silent would otherwise take one connection for every call that gave up on it, until none is left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
@@ -28,11 +29,16 @@ enum Held<DB: Engine> {
 }
 
 impl<DB: Engine> Source<DB> {
+    /// A connection for a call, if there is one in time.
     pub(crate) async fn lend(&self) -> Result<Loan<DB>, Failed> {
+        self.lend_within(self.clocks().wait).await
+    }
+
+    pub(crate) async fn lend_within(&self, wait: Duration) -> Result<Loan<DB>, Failed> {
         let held = match self {
-            Self::Own(own) => Held::Own(own.take().await?, Arc::clone(own)),
+            Self::Own(own) => Held::Own(own.take(wait).await?, Arc::clone(own)),
             Self::Pool(pool, clocks) => {
-                let acquired = timeout(clocks.wait, pool.acquire()).await;
+                let acquired = timeout(wait, pool.acquire()).await;
                 let connection = acquired
                     .unwrap_or(Err(sqlx::Error::PoolTimedOut))
                     .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;

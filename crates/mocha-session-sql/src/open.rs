@@ -157,9 +157,9 @@ where
     for<'r> String: Decode<'r, DB> + Type<DB>,
     usize: ColumnIndex<DB::Row>,
 {
-    let sql = Statements::new(DB::DIALECT, &options.table);
+    let (sql, clocks) = (Statements::new(DB::DIALECT, &options.table), writers.clocks());
     let opening = async {
-        let mut loan = writers.lend().await?;
+        let mut loan = writers.lend_within(clocks.opening).await?;
         let found = match loan.connection() {
             Ok(connection) => check::<DB>(connection, &sql, options.create).await,
             Err(failed) => return Err(failed),
@@ -168,7 +168,7 @@ where
     };
     let named = |error: Error| error.on(DB::DIALECT.name()).during("open");
     let refused = |failed: Failed| named(failed.error(Effect::Read, Some(&options.table)));
-    let found = match tokio::time::timeout(writers.clocks().opening, opening).await {
+    let found = match tokio::time::timeout(clocks.opening, opening).await {
         Ok(found) => found.map_err(refused)?,
         Err(_) => return Err(refused(Failed::too_slow())),
     };

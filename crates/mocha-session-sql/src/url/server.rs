@@ -70,7 +70,7 @@ impl ServerUrl {
 
     pub(crate) fn clocks(&self) -> Clocks {
         let mut clocks = Clocks::new(self.options.deadline);
-        clocks.connect = self.connect_timeout.map_or(clocks.connect, |limit| limit.min(clocks.connect));
+        clocks.connect = self.connect_timeout;
         clocks
     }
 }

@@ -68,17 +68,13 @@ async fn server_that_does_not_answer_a_new_connection_is_given_up_in_time() {
     for engine in Engine::servers() {
         let proxy = Proxy::before(engine.authority()).await;
         proxy.silence(true);
-        for (options, at_most) in [("timeout=1s", 900), ("timeout=20s&connect_timeout=1", 1900)] {
+        for (options, at_most) in [("timeout=1s", 2500), ("timeout=20s&connect_timeout=1", 5000)] {
             let began = Instant::now();
             let error = engine.at(&proxy.authority()).with(options).open().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
             assert!(error.to_string().contains("in time"), "{}: {error}", engine.name);
-            assert!(
-                began.elapsed() < Duration::from_millis(at_most),
-                "{}: {:?}",
-                engine.name,
-                began.elapsed()
-            );
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(at_most), "{}: {took:?}", engine.name);
         }
     }
 }
