@@ -27,6 +27,7 @@ const LAYERS: &[(&str, Layer)] = &[
     (CORE, Layer::Core),
     ("mocha-session-conformance", Layer::Testing),
     ("mocha-session-gcs-double", Layer::Testing),
+    ("mocha-session-core-mutants", Layer::Testing),
     ("mocha-session-memory", Layer::Backend),
     ("mocha-session-redis", Layer::Backend),
     ("mocha-session-memcache", Layer::Backend),
@@ -38,6 +39,8 @@ const LAYERS: &[(&str, Layer)] = &[
     (FACADE, Layer::Facade),
     ("mocha-session-bench", Layer::Top),
     ("mocha-session-cli", Layer::Top),
+    ("mocha-session-simulator", Layer::Top),
+    ("mocha-session-simulator-planted", Layer::Top),
     ("mocha-session-tests", Layer::Top),
     ("xtask", Layer::Xtask),
 ];
