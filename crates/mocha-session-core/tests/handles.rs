@@ -8,7 +8,7 @@
 
 mod support;
 
-use mocha_session_core::{ErrorKind, LazySession, RequestInfo, Session};
+use mocha_session_core::{ErrorKind, LazySession, RequestInfo, Session, SessionManager};
 use support::{App, Browser, Fault};
 
 async fn with_values(app: &App) -> Browser {
