@@ -345,6 +345,13 @@ impl Client {
                 session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
                 request.note(session.commit().await)?;
             }
+            Kind::TryUpdate => {
+                let claim = move |place: Option<u8>| match place {
+                    None => Ok(Some(number)),
+                    Some(_) => Err(Error::new(ErrorKind::InvalidInput, "the place is taken")),
+                };
+                session.try_update("place", claim)?;
+            }
             Kind::Modify => drop(session.modify("l", move |list: &mut Vec<u8>| list.push(number))?),
             Kind::Take | Kind::TakeCommit => {
                 let took = session.take::<String>("tok")?.is_some();
