@@ -2,6 +2,7 @@
 
 mod failure;
 mod lane;
+mod markup;
 mod official;
 mod signature;
 mod target;
