@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 pub(super) const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 pub(super) const OWNERS: [&str; 2] = ["alice", "bob"];
 pub(super) const SLOTS: [&str; 2] = ["", "form"];
+/// In seconds, as all times of the model.
+pub(super) const IDLE: u64 = 10_000;
+pub(super) const ABSOLUTE: u64 = 50_000;
 /// How many flash messages and data may wait.
 pub(super) const FLASH_ITEMS: usize = 4;
 
 /// What a session holds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     pub(super) values: BTreeMap<usize, u32>,
     pub(super) flash: Vec<Item>,
     pub(super) owner: Option<Owner>,
     pub(super) label: Option<u8>,
     pub(super) created: u64,
+    /// When its idle deadline was last moved.
+    pub(super) touched: u64,
     pub(super) remember: Option<u64>,
     pub(super) forgotten: bool,
 }
@@ -75,7 +80,7 @@ pub(super) enum Change {
     Take(usize, u32),
     Clear,
     Label(Option<u8>),
-    Remember { idle: Option<u64> },
+    Remember { idle: Option<u64>, now: u64 },
     Login { name: usize, tag: u64, now: u64 },
     Push(Item),
     Drop(Vec<u64>),
@@ -84,11 +89,40 @@ pub(super) enum Change {
 
 impl Content {
     pub(super) fn new(now: u64) -> Self {
-        Self { created: now, ..Self::default() }
+        Self { created: now, touched: now, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.values.is_empty() && self.flash.is_empty() && self.owner.is_none()
+    }
+
+    /// Whether both mean the same; when the idle deadline was moved is not part of it.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        let meaning = |content: &Self| {
+            let Self { values, flash, owner, label, created, touched: _, remember, forgotten } =
+                content.clone();
+            (values, flash, owner, label, created, remember, forgotten)
+        };
+        meaning(self) == meaning(other)
+    }
+
+    /// When it expires unless it is used.
+    pub(super) fn deadline(&self) -> u64 {
+        self.deadline_from(self.touched)
+    }
+
+    /// Whether using it now moves its deadline, by a tenth of its idle timeout at least.
+    pub(super) fn is_due(&self, until: u64, now: u64) -> bool {
+        let gain = self.deadline_from(now).saturating_sub(until.min(self.deadline()));
+        gain > 0 && gain * 10 >= self.idle()
+    }
+
+    fn deadline_from(&self, touched: u64) -> u64 {
+        (touched + self.idle()).min(self.created + ABSOLUTE)
+    }
+
+    fn idle(&self) -> u64 {
+        self.remember.unwrap_or(IDLE)
     }
 
     pub(super) fn messages(&self) -> impl Iterator<Item = &Item> {
@@ -119,14 +153,17 @@ impl Content {
             }
             Change::Clear => self.values.clear(),
             Change::Label(label) => self.label = *label,
-            Change::Remember { idle } => (self.remember, self.forgotten) = (*idle, idle.is_none()),
+            Change::Remember { idle, now } => {
+                (self.remember, self.forgotten) = (*idle, idle.is_none());
+                self.touched = self.touched.max(*now);
+            }
             Change::Login { name, tag, now } => {
                 if self.owner.is_some_and(|owner| owner.name != *name) {
                     let pushed = pushed(before);
                     let kept = self.flash.drain(..).filter(|item| pushed.contains(&item.id)).collect();
                     *self = Self { flash: kept, ..Self::default() };
                 }
-                self.created = *now;
+                (self.created, self.touched) = (*now, *now);
                 self.owner.get_or_insert(Owner { name: *name, tag: *tag });
             }
             Change::Push(item) => {

@@ -8,9 +8,9 @@ use mocha_session_core::{
     OwnedSession, RequestInfo, Secrets, Session, SessionData, SessionHandle, SessionManager, Storage,
 };
 
-use super::content::{Change, Content, FLASH_ITEMS, Fun, Item, KEYS, OWNERS, SLOTS, What};
+use super::content::{ABSOLUTE, Change, Content, FLASH_ITEMS, Fun, IDLE, Item, KEYS, OWNERS, SLOTS, What};
 use super::request::{Line, Refusal, Request};
-use super::world::{ABSOLUTE, IDLE, Id, State, World};
+use super::world::{Id, State, World};
 use crate::store::TestStore;
 
 const LEVELS: [Level; 3] = [Level::Info, Level::Success, Level::Error];
@@ -126,10 +126,8 @@ impl Play {
     }
 
     fn advance(&mut self, seconds: u64) {
-        if !self.players.iter().flatten().any(|player| player.model.counts_from_a_call()) {
-            let seconds = self.world.advance(seconds);
-            self.clock.advance(Duration::from_secs(seconds));
-        }
+        self.world.now += seconds;
+        self.clock.advance(Duration::from_secs(seconds));
     }
 
     fn request(&self, at: usize, head: bool) -> LazySession {
@@ -256,7 +254,7 @@ impl Play {
                     Some(idle) => data.remember_for(Duration::from_secs(idle)),
                     None => data.forget_on_close(),
                 };
-                same(real, model.change(Change::Remember { idle }));
+                same(real, model.change(Change::Remember { idle, now: world.now }));
             }
             24 => same(data.reload().await, model.reload(world)),
             25 => same(data.commit().await, model.commit(world)),
@@ -302,8 +300,7 @@ impl Play {
             assert_eq!(*self.handles.entry(owner.tag).or_insert(handle), handle);
         }
         if model.base.is_some() {
-            let since = data.created_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-            assert_eq!(since, model.view.created);
+            assert_eq!(since_1970(data.created_at()), model.view.created);
         }
     }
 
@@ -341,7 +338,7 @@ impl Play {
             (Line::Removal, Some(line)) if line.contains("Max-Age=0;") => self.cookies[at] = None,
             (Line::Maybe(id) | Line::Cookie(id), Some(line)) => {
                 assert!(!line.contains("Max-Age=0;"), "a cookie, and not its removal");
-                assert_eq!(line.contains("Max-Age="), !model.loaded.forgotten);
+                assert_eq!(line.contains("Max-Age="), !model.loaded.content.forgotten);
                 let known = self.world.records.iter().position(|record| record.cookie == pair);
                 assert_eq!(known.unwrap_or(id), id, "the id of another session");
                 let record = &mut self.world.records[id];
@@ -359,6 +356,9 @@ impl Play {
         let session = lazy.load().await.expect("the store answers");
         let mut model = Request::of(&self.world, self.cookies[at]);
         assert_eq!(shown(&session.flash().peek()), model.messages(false));
+        if model.base.is_some() {
+            assert_eq!(since_1970(session.expires_at()), model.loaded.deadline());
+        }
         self.compare(&Player { real: Real::Request(lazy.clone(), session), model });
         lazy.close();
     }
@@ -377,7 +377,7 @@ impl Play {
             Some(player) => player.model.base,
             None => *base,
         };
-        Some(Ok(base.filter(|id| self.world.is_alive(*id))))
+        Some(Ok(base.filter(|id| self.world.live(*id).is_some())))
     }
 
     async fn load_detached(&mut self, at: usize) {
@@ -402,7 +402,8 @@ impl Play {
         let Some((detached, _)) = &self.detached[at] else { return };
         said(detached.touch().await, expected.map(|id| id.is_some()));
         if let Ok(Some(id)) = expected {
-            self.world.refresh(id, true);
+            let seen = self.world.records[id].seen.clone();
+            self.world.refresh(id, &seen);
         }
     }
 
@@ -410,11 +411,12 @@ impl Play {
     fn owned(&self, owner: usize) -> Vec<Id> {
         let theirs = |content: &Content| content.owner.is_some_and(|own| own.name == owner);
         let all = 0..self.world.records.len();
-        all.filter(|id| self.world.is_alive(*id) && theirs(&self.world.records[*id].content)).collect()
+        all.filter(|id| self.world.live(*id).is_some() && theirs(&self.world.records[*id].seen.content))
+            .collect()
     }
 
     fn handle(&self, id: Id) -> Option<SessionHandle> {
-        self.world.records[id].content.owner.and_then(|owner| self.handles.get(&owner.tag).copied())
+        self.world.records[id].seen.content.owner.and_then(|owner| self.handles.get(&owner.tag).copied())
     }
 
     async fn list(&mut self, owner: usize) {
@@ -422,7 +424,7 @@ impl Play {
         let theirs = self.owned(owner);
         assert_eq!(listed.len(), theirs.len(), "the sessions of an owner");
         for id in theirs {
-            let content = &self.world.records[id].content;
+            let content = &self.world.records[id].seen.content;
             // A handle is unknown where a login found its session gone.
             let Some(handle) = self.handle(id) else { continue };
             let listed = listed.iter().find(|listed| listed.handle() == handle).expect("alive and unlisted");
@@ -446,12 +448,12 @@ impl Play {
     }
 
     async fn revoke_others(&mut self, session: &Session, model: &Request) {
-        let own = model.base.and(model.loaded.owner).filter(|own| model.view.owner == Some(*own));
+        let own = model.base.and(model.loaded.content.owner).filter(|own| model.view.owner == Some(*own));
         match (self.managers[0].revoke_others(session).await, own) {
             (Err(error), None) => assert!(error.is_invalid_input(), "{error}"),
             (Ok(ended), Some(own)) => {
                 let mut theirs = self.owned(own.name);
-                theirs.retain(|id| self.world.records[*id].content.owner != Some(own));
+                theirs.retain(|id| self.world.records[*id].seen.content.owner != Some(own));
                 assert!(ended >= theirs.len());
                 self.revoked(&theirs);
             }
@@ -462,6 +464,10 @@ impl Play {
     fn revoked(&mut self, ids: &[Id]) {
         ids.iter().for_each(|id| self.world.records[*id].state = State::Revoked);
     }
+}
+
+fn since_1970(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 fn number(at: usize) -> u32 {

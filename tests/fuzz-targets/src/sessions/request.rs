@@ -1,7 +1,7 @@
 //! One request of the model: a base, a log of changes, what was read of the flash, and what its browser is told.
 
 use super::content::{Change, Conflict, Content, Item, What, logs_in, must_happen, pushed, replay};
-use super::world::{Id, World};
+use super::world::{Id, Seen, World};
 
 /// What the response's cookie line must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,9 +17,8 @@ pub(super) enum Line {
 #[derive(Debug, Default)]
 pub(super) struct Request {
     pub(super) base: Option<Id>,
-    version: u64,
-    /// The content without uncommitted changes, and with them.
-    pub(super) loaded: Content,
+    /// Its record without uncommitted changes, and the content with them.
+    pub(super) loaded: Seen,
     pub(super) view: Content,
     log: Vec<Change>,
     pub(super) rotates: bool,
@@ -72,15 +71,14 @@ type Outcome<T = ()> = Result<T, Refusal>;
 impl Request {
     /// A request of a browser with this session's cookie.
     pub(super) fn of(world: &World, cookie: Option<Id>) -> Self {
-        let base = cookie.filter(|id| world.is_alive(*id));
-        let superseded = base.is_none() && cookie.is_some_and(|id| world.is_superseded(id));
-        let content = base.map_or(Content::new(world.now), |id| world.records[id].content.clone());
+        let base = cookie.filter(|id| world.live(*id).is_some());
+        let nothing = Seen::of_nothing(Content::new(world.now));
+        let loaded = base.and_then(|id| world.live(id)).cloned().unwrap_or(nothing);
         Self {
-            version: base.map_or(0, |id| world.records[id].version),
+            superseded: base.is_none() && cookie.is_some_and(|id| world.is_superseded(id)),
             base,
-            view: content.clone(),
-            loaded: content,
-            superseded,
+            view: loaded.content.clone(),
+            loaded,
             tells: true,
             ..Self::default()
         }
@@ -89,7 +87,7 @@ impl Request {
     pub(super) fn change(&mut self, change: Change) -> Outcome {
         self.writable()?;
         self.log.push(change);
-        self.view = replay(&self.loaded, &self.log).inspect_err(|_| drop(self.log.pop()))?;
+        self.view = replay(&self.loaded.content, &self.log).inspect_err(|_| drop(self.log.pop()))?;
         Ok(())
     }
 
@@ -120,7 +118,7 @@ impl Request {
 
     fn start_over(&mut self, now: u64) {
         (self.base, self.rotates) = (None, false);
-        (self.loaded, self.view) = (Content::new(now), Content::new(now));
+        (self.loaded, self.view) = (Seen::of_nothing(Content::new(now)), Content::new(now));
         self.log.clear();
         self.flash.forget();
     }
@@ -132,11 +130,6 @@ impl Request {
     /// Whether its id is only known when it is finished.
     pub(super) fn is_pending(&self) -> bool {
         !self.gone && (self.rotates || self.base.is_none() || logs_in(&self.log).is_some())
-    }
-
-    /// Whether time must not pass before it commits, because it counts from a call.
-    pub(super) fn counts_from_a_call(&self) -> bool {
-        self.log.iter().any(|change| matches!(change, Change::Remember { .. }))
     }
 
     pub(super) fn commit(&mut self, world: &mut World) -> Outcome {
@@ -156,8 +149,8 @@ impl Request {
         if self.is_dirty() {
             return self.settle(world).map(drop);
         }
-        if let Some(id) = self.base.filter(|id| world.is_alive(*id) && !self.loaded.is_empty()) {
-            world.refresh(id, world.records[id].version == self.version);
+        if let Some(id) = self.base.filter(|_| !self.loaded.content.is_empty()) {
+            world.refresh(id, &self.loaded);
             if self.line == Line::Nothing && status != 304 {
                 self.line = Line::Maybe(id);
             }
@@ -177,67 +170,87 @@ impl Request {
             return self.lose(world);
         }
         let now = world.now;
-        let alive = self.base.filter(|id| world.is_alive(*id));
-        let (base, next) = match (self.base, alive) {
+        let alive = self.base.filter(|id| world.live(*id).is_some());
+        let base = match (self.base, alive) {
             (None, _) => {
-                let mut next = replay(&Content::new(now), &self.log)?;
-                next.created = login.unwrap_or(now);
-                let touched = if self.counts_from_a_call() { now } else { next.created };
-                let base = (!next.is_empty()).then(|| world.create(next.clone(), touched));
-                (base, next)
-            }
-            (Some(_), None) if login.is_none() => return self.lose(world),
-            (Some(_), alive) if self.rotates || login.is_some() => {
-                let fresh = Content::new(now);
-                let next = replay(alive.map_or(&fresh, |id| &world.records[id].content), &self.log)?;
-                if let Some(id) = alive {
-                    world.end(id);
+                let mut next = replay(&self.loaded.content, &self.log)?;
+                if login.is_none() {
+                    (next.created, next.touched) = (now, now);
                 }
+                self.loaded = Seen::of_nothing(next.clone());
+                (!next.is_empty()).then(|| world.create(next))
+            }
+            (Some(_), alive) if self.rotates || login.is_some() => {
+                if alive.is_none() && login.is_none() {
+                    return self.lose(world);
+                }
+                let fresh = Content::new(now);
+                let next = replay(alive.map_or(&fresh, |id| &world.records[id].seen.content), &self.log)?;
+                alive.into_iter().for_each(|id| world.end(id));
+                self.loaded = Seen::of_nothing(next.clone());
                 if next.is_empty() {
                     self.line = Line::Removal;
-                    (None, next)
+                    None
                 } else {
-                    (Some(world.create(next.clone(), now)), next)
+                    Some(world.create(Content { touched: now, ..next }))
                 }
             }
             (Some(id), _) => {
-                let next = replay(&world.records[id].content, &self.log)?;
-                self.in_place(world, id, &next);
-                (Some(id), next)
+                if !self.in_place(world, id)? {
+                    return self.lose(world);
+                }
+                Some(id)
             }
         };
         if let Some(id) = base.filter(|_| base != self.base) {
-            self.line = Line::Cookie(id);
+            (self.line, self.loaded) = (Line::Cookie(id), world.records[id].seen.clone());
         }
-        (self.superseded, self.rotates) = (false, false);
+        (self.superseded, self.rotates, self.base) = (false, false, base);
         self.log.clear();
-        self.goes_on_from(world, base, next);
+        self.view = self.loaded.content.clone();
         Ok(true)
     }
 
-    fn goes_on_from(&mut self, world: &World, base: Option<Id>, content: Content) {
-        self.version = base.map_or(0, |id| world.records[id].version);
-        self.base = base;
-        (self.loaded, self.view) = (content.clone(), content);
-    }
-
-    fn in_place(&mut self, world: &mut World, id: Id, next: &Content) {
-        let emptied = next.is_empty();
-        if world.records[id].content == *next {
-            world.refresh(id, true);
-            if emptied {
-                return;
+    /// Writes over the base, or over what others have written since; whether the session is there.
+    fn in_place(&mut self, world: &mut World, id: Id) -> Outcome<bool> {
+        let mut seen = self.loaded.clone();
+        loop {
+            let latest = world.is_latest(id, &seen);
+            if seen.deadline() <= world.now {
+                match world.live(id).filter(|_| !latest) {
+                    Some(refreshed) => seen = refreshed.clone(),
+                    None => return Ok(false),
+                }
+                continue;
             }
-        } else {
-            world.write(id, next.clone());
+            let mut next = replay(&seen.content, &self.log)?;
+            let due = seen.is_due(world.now);
+            let (emptied, same) = (next.is_empty(), next.same(&seen.content));
+            if !same || (due && !emptied) {
+                if !latest {
+                    // Only a write finds that others have written.
+                    match world.live(id) {
+                        Some(changed) => seen = changed.clone(),
+                        None => return Ok(false),
+                    }
+                    continue;
+                }
+                if due {
+                    next.touched = world.now;
+                }
+                world.write(id, next);
+                seen = world.records[id].seen.clone();
+            }
+            self.line = match self.line {
+                line if !self.tells || (same && emptied) => line,
+                _ if emptied => Line::Removal,
+                Line::Removal => Line::Cookie(id),
+                Line::Nothing => Line::Maybe(id),
+                line => line,
+            };
+            self.loaded = seen;
+            return Ok(true);
         }
-        self.line = match self.line {
-            _ if !self.tells => Line::Nothing,
-            _ if emptied => Line::Removal,
-            Line::Removal => Line::Cookie(id),
-            Line::Nothing => Line::Maybe(id),
-            line => line,
-        };
     }
 
     fn lose(&mut self, world: &World) -> Outcome<bool> {
@@ -250,26 +263,25 @@ impl Request {
     pub(super) fn reload(&mut self, world: &World) -> Outcome {
         self.writable()?;
         let Some(id) = self.base else { return Ok(()) };
-        if !world.is_alive(id) {
+        let Some(latest) = world.live(id) else {
             (self.gone, self.line) = (true, Line::Nothing);
             self.start_over(world.now);
             return Err(Refusal::Gone);
-        }
-        let view = replay(&world.records[id].content, &self.log)?;
-        self.goes_on_from(world, Some(id), world.records[id].content.clone());
-        self.view = view;
+        };
+        self.view = replay(&latest.content, &self.log)?;
+        self.loaded = latest.clone();
         Ok(())
     }
 
     /// Whether the flash that was loaded is for the eyes of who is logged in now.
     fn sees_flash(&self) -> bool {
-        let was = self.loaded.owner;
+        let was = self.loaded.content.owner;
         was.is_none_or(|was| self.view.owner.is_some_and(|is| is.name == was.name))
     }
 
     fn visible(&mut self) -> Vec<Item> {
         if self.flash.inbox.is_none() {
-            let theirs = self.loaded.messages().filter(|item| !self.flash.pushed.contains(&item.id));
+            let theirs = self.loaded.content.messages().filter(|item| !self.flash.pushed.contains(&item.id));
             let inbox = if self.sees_flash() { theirs.cloned().collect() } else { Vec::new() };
             self.flash.inbox = Some(inbox);
         }
@@ -322,7 +334,9 @@ impl Request {
         if let Some((.., id, value)) = self.flash.taken.iter().find(|(own, ..)| *own == slot).copied() {
             return self.consume(vec![id]).map(|()| Some(value));
         }
-        let Some((id, value)) = self.loaded.data(slot).filter(|_| self.sees_flash()) else { return Ok(None) };
+        let Some((id, value)) = self.loaded.content.data(slot).filter(|_| self.sees_flash()) else {
+            return Ok(None);
+        };
         let dropped = self.log.iter().any(|change| matches!(change, Change::Drop(ids) if ids.contains(&id)));
         if self.flash.pushed.contains(&id) || dropped {
             return Ok(None);
@@ -337,19 +351,18 @@ impl Request {
         let ids = waiting.iter().map(|item| item.id).filter(|id| !self.flash.claimed.contains(id));
         let ids: Vec<u64> = ids.collect();
         if !ids.is_empty() {
-            let there = |content: &Content| {
-                content.flash.iter().map(|item| item.id).filter(|id| ids.contains(id)).collect::<Vec<_>>()
-            };
             // What is there when the claim is applied is the caller's alone.
-            let alive = self.base.filter(|id| world.is_alive(*id));
-            let before = replay(alive.map_or(&self.loaded, |id| &world.records[id].content), &self.log);
+            let fresh = Seen::default();
+            let latest = self.base.map_or(&self.loaded, |id| world.live(id).unwrap_or(&fresh));
+            let before = replay(&latest.content, &self.log);
             self.change(Change::Claim(ids.clone()))?;
             if let Err(refusal) = self.commit(world) {
                 self.log.retain(|change| !matches!(change, Change::Claim(_)));
-                self.view = replay(&self.loaded, &self.log)?;
+                self.view = replay(&self.loaded.content, &self.log)?;
                 return Err(refusal);
             }
-            self.flash.claimed.extend(there(&before?));
+            let there = before?.flash.into_iter().map(|item| item.id);
+            self.flash.claimed.extend(there.filter(|id| ids.contains(id)));
         }
         let claimed: Vec<Item> =
             waiting.into_iter().filter(|item| self.flash.claimed.contains(&item.id)).collect();

@@ -2,11 +2,8 @@
 
 use super::content::Content;
 
-/// Seconds, as all times of the model.
-pub(super) const IDLE: u64 = 10_000;
-pub(super) const ABSOLUTE: u64 = 50_000;
 /// How long an emptied record and a tombstone are kept.
-pub(super) const MINUTE: u64 = 60;
+const MINUTE: u64 = 60;
 
 pub(super) type Id = usize;
 
@@ -19,14 +16,34 @@ pub(super) struct World {
 
 #[derive(Debug)]
 pub(super) struct Record {
-    pub(super) content: Content,
+    pub(super) seen: Seen,
     pub(super) state: State,
-    /// It certainly lives before the first and certainly not from the second on: a refresh is throttled.
-    pub(super) until: (u64, u64),
-    /// Counts the writes that may have happened.
-    pub(super) version: u64,
     /// `name=value`, once a browser was told.
     pub(super) cookie: Option<String>,
+}
+
+/// A record as a request saw it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) content: Content,
+    /// The deadline that it was written with.
+    until: u64,
+    /// Which of its writes this is.
+    version: u64,
+}
+
+impl Seen {
+    pub(super) fn of_nothing(content: Content) -> Self {
+        Self { content, ..Self::default() }
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        self.until.min(self.content.deadline())
+    }
+
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        self.content.is_due(self.until, now)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,9 +68,11 @@ impl World {
         self.serial
     }
 
-    pub(super) fn is_alive(&self, id: Id) -> bool {
+    /// A session that is alive.
+    pub(super) fn live(&self, id: Id) -> Option<&Seen> {
         let record = &self.records[id];
-        record.state == State::Live && self.now < record.until.0
+        let alive = record.state == State::Live && self.now < record.seen.deadline();
+        alive.then_some(&record.seen)
     }
 
     /// Whether the browser of this id was told something newer, and that is still known.
@@ -61,12 +80,30 @@ impl World {
         matches!(self.records[id].state, State::Ended { until } if self.now < until)
     }
 
+    /// Whether nobody wrote since.
+    pub(super) fn is_latest(&self, id: Id, seen: &Seen) -> bool {
+        self.records[id].state == State::Live && self.records[id].seen.version == seen.version
+    }
+
     /// A session that begins or goes on under a new id.
-    pub(super) fn create(&mut self, content: Content, touched: u64) -> Id {
-        let until = deadline(&content, touched);
-        let record = Record { content, state: State::Live, until: (until, until), version: 0, cookie: None };
-        self.records.push(record);
+    pub(super) fn create(&mut self, content: Content) -> Id {
+        let seen = Seen { until: content.deadline(), content, version: 0 };
+        self.records.push(Record { seen, state: State::Live, cookie: None });
         self.records.len() - 1
+    }
+
+    pub(super) fn write(&mut self, id: Id, content: Content) {
+        let until = if content.is_empty() { self.now + MINUTE } else { content.deadline() };
+        let version = self.records[id].seen.version + 1;
+        self.records[id].seen = Seen { content, until, version };
+    }
+
+    /// A read that moves the idle deadline, if that is due and nobody wrote since.
+    pub(super) fn refresh(&mut self, id: Id, seen: &Seen) {
+        let alive = self.now < seen.deadline() && self.is_latest(id, seen);
+        if alive && !seen.content.is_empty() && seen.is_due(self.now) {
+            self.write(id, Content { touched: self.now, ..seen.content.clone() });
+        }
     }
 
     pub(super) fn end(&mut self, id: Id) {
@@ -74,59 +111,4 @@ impl World {
             self.records[id].state = State::Ended { until: self.now + MINUTE };
         }
     }
-
-    /// A write in place, which moves the idle deadline if that is due.
-    pub(super) fn write(&mut self, id: Id, next: Content) {
-        let now = self.now;
-        let record = &mut self.records[id];
-        let before = record.content.clone();
-        let latest = deadline(&next, now);
-        let slack = idle(&before) / 10;
-        if next.is_empty() {
-            record.until = (latest.saturating_sub(slack).min(now + MINUTE), latest.min(now + MINUTE));
-        } else if (next.remember, next.forgotten) == (before.remember, before.forgotten) {
-            let (least, most) = record.until;
-            record.until = (least.max(latest.saturating_sub(slack)), most.max(latest));
-        } else {
-            record.until = (latest, latest);
-        }
-        record.version += 1;
-        record.content = next;
-    }
-
-    /// A read that moves the idle deadline if that is due; `surely` where nothing can be in its way.
-    pub(super) fn refresh(&mut self, id: Id, surely: bool) {
-        let now = self.now;
-        let record = &mut self.records[id];
-        if record.content.is_empty() {
-            return;
-        }
-        let latest = deadline(&record.content, now);
-        let slack = idle(&record.content) / 10;
-        if surely {
-            record.until.0 = record.until.0.max(latest.saturating_sub(slack));
-        }
-        record.until.1 = record.until.1.max(latest);
-        record.version += 1;
-    }
-
-    /// Moves the clock, and on to where it is known of every session whether it lives.
-    pub(super) fn advance(&mut self, seconds: u64) -> u64 {
-        let before = self.now;
-        self.now += seconds;
-        while let Some(record) = self.records.iter().find(|record| {
-            record.state == State::Live && (record.until.0..record.until.1).contains(&self.now)
-        }) {
-            self.now = record.until.1;
-        }
-        self.now - before
-    }
-}
-
-fn idle(content: &Content) -> u64 {
-    content.remember.unwrap_or(IDLE)
-}
-
-fn deadline(content: &Content, touched: u64) -> u64 {
-    (touched + idle(content)).min(content.created + ABSOLUTE)
 }
