@@ -129,3 +129,38 @@ macro_rules! on_engine {
         }
     };
 }
+
+/// A table over the engines that are one server behind one address, where a proxy can stand
+/// between. Their names have the versions that `cargo xtask services` starts.
+#[macro_export]
+macro_rules! on_each_server {
+    ($run:ident) => {
+        $crate::on_engine!(postgres_15, Engine::by_variable("MOCHA_TEST_POSTGRES_URL"), $run);
+        $crate::on_engine!(postgres_17, Engine::by_variable("MOCHA_TEST_POSTGRES_17_URL"), $run);
+        $crate::on_engine!(pgbouncer_1_24, Engine::by_variable("MOCHA_TEST_PGBOUNCER_URL"), $run);
+        $crate::on_engine!(mariadb_10_11, Engine::by_variable("MOCHA_TEST_MYSQL_URL"), $run);
+        $crate::on_engine!(mysql_9, Engine::by_variable("MOCHA_TEST_MYSQL_9_URL"), $run);
+        $crate::on_engine!(redis_7_0, Engine::by_variable("MOCHA_TEST_REDIS_URL"), $run);
+        $crate::on_engine!(valkey_8_1, Engine::by_variable("MOCHA_TEST_VALKEY_URL"), $run);
+        $crate::on_engine!(memcached_1_6, Engine::by_variable("MOCHA_TEST_MEMCACHE_URL"), $run);
+        $crate::on_engine!(s3_moto_5, Engine::by_variable("MOCHA_TEST_S3_URL"), $run);
+    };
+}
+
+/// A table over every engine with a store.
+#[macro_export]
+macro_rules! on_each_store {
+    ($run:ident) => {
+        $crate::on_each_server!($run);
+        $crate::on_engine!(memory, async { Some(Engine::by_url("memory:").await) }, $run);
+        $crate::on_engine!(sqlite_memory, async { Some(Engine::by_url("sqlite://").await) }, $run);
+        $crate::on_engine!(sqlite_file, async { Some(Engine::sqlite_file().await) }, $run);
+        $crate::on_engine!(redis_7_0_tls, Engine::redis_tls(), $run);
+        $crate::on_engine!(redis_7_0_cluster, Engine::by_variable("MOCHA_TEST_REDIS_CLUSTER_URL"), $run);
+        $crate::on_engine!(redis_7_0_sentinel, Engine::by_variable("MOCHA_TEST_REDIS_SENTINEL_URL"), $run);
+        $crate::on_engine!(memcached_1_6_three, Engine::by_variable("MOCHA_TEST_MEMCACHE_THREE_URL"), $run);
+        $crate::on_engine!(s3_moto_5_signed, Engine::by_variable("MOCHA_TEST_S3_SIGNED_URL"), $run);
+        $crate::on_engine!(gcs_double, Engine::gcs_official(), $run);
+        $crate::on_engine!(gcs_double_hmac, Engine::gcs_hmac(), $run);
+    };
+}

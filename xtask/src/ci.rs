@@ -51,6 +51,9 @@ fn cost() -> Result {
 
 /// The documentation as docs.rs builds it: all features, dependencies left out.
 pub(crate) fn docs() -> Result {
-    let args = ["doc", "--quiet", "--workspace", "--no-deps", "--all-features"];
+    // With an example among its targets cargo gives the dependencies the features that clippy's
+    // run has given them, and what that has checked is not checked again.
+    let args =
+        ["doc", "--quiet", "--workspace", "--no-deps", "--all-features", "--lib", "--bins", "--examples"];
     command::run(command::cargo(&args).env("RUSTDOCFLAGS", "-D warnings"))
 }

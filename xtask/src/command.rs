@@ -79,22 +79,40 @@ pub(crate) fn works(command: &mut Command) -> bool {
 /// Where a program is: on the path, or where Debian keeps servers, which no path leads to.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-    let mut postgresql: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    on_path.or_else(|| find_under(Path::new("/"), program))
+}
+
+/// Where a program is in a system whose root is this folder.
+pub(crate) fn find_under(root: &Path, program: &str) -> Option<PathBuf> {
+    let mut postgresql: Vec<(u32, PathBuf)> = std::fs::read_dir(root.join("usr/lib/postgresql"))
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     postgresql.sort();
-    folders.extend(postgresql.into_iter().rev().map(|(_, folder)| folder));
-    folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+    // Those first: what Debian has of them in usr/bin is a script that looks for them.
+    let newest_first = postgresql.into_iter().rev().map(|(_, folder)| folder);
+    let others = ["usr/local/sbin", "usr/sbin", "usr/bin"].map(|folder| root.join(folder));
+    newest_first.chain(others).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// A command for a program that was found, or the sentence that it wasn't.
 pub(crate) fn program(name: &str) -> Result<Command> {
     Ok(Command::new(find(name).ok_or_else(|| format!("{name} is not installed"))?))
+}
+
+/// The version that a program says it has.
+pub(crate) fn version(program: &mut Command) -> Result<String> {
+    let says = read(program.arg("--version"))?;
+    Ok(first_version(&says).ok_or_else(|| format!("no version in `{}`", says.trim()))?.to_owned())
+}
+
+/// The first number with a point in it.
+fn first_version(says: &str) -> Option<&str> {
+    let numbers = says.split(|sign: char| !sign.is_ascii_digit() && sign != '.');
+    numbers.map(|number| number.trim_matches('.')).find(|number| number.contains('.'))
 }
 
 /// The last lines of a text.
@@ -132,6 +150,20 @@ mod tests {
     fn what_is_not_installed_is_said_by_name() {
         assert!(find("sh").is_some());
         assert_eq!(program("no-such-program").unwrap_err().to_string(), "no-such-program is not installed");
+    }
+
+    #[test]
+    fn programs_say_their_version_in_many_words() {
+        for (says, is) in [
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", "7.0.15"),
+            ("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "15.14"),
+            ("/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))", "9.7.4"),
+            ("mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu", "10.11.14"),
+            ("valgrind-3.19.0", "3.19.0"),
+        ] {
+            assert_eq!(first_version(says), Some(is));
+        }
+        assert_eq!(first_version("no 1 version."), None);
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! `cargo deny`: licences, sources and advisories of the dependencies (rules in deny.toml).
 
-use crate::metadata::Workspace;
+use crate::install::CARGO_DENY;
 use crate::{Result, command};
-use std::path::PathBuf;
 use std::process::Command;
-
-/// What we install when no cargo-deny is on the path.
-const VERSION: &str = "0.20.2";
 
 /// Checks what needs no network, then advisories where their database can be fetched.
 pub(crate) fn run() -> Result {
-    let tool = tool()?;
+    let tool = command::find("cargo-deny").map_or_else(|| CARGO_DENY.program(), Ok)?;
     let deny = |words: &[&str]| {
         let mut command = Command::new(&tool);
         command.arg("--workspace").args(words).current_dir(command::root());
@@ -27,21 +23,4 @@ pub(crate) fn run() -> Result {
             Ok(())
         }
     }
-}
-
-/// cargo-deny from the path, or our own copy under target/, built once.
-fn tool() -> Result<PathBuf> {
-    if let Some(found) = command::find("cargo-deny") {
-        return Ok(found);
-    }
-    let folder = Workspace::read()?.target.join("tools");
-    let installed = folder.join("bin/cargo-deny");
-    if !installed.is_file() {
-        println!("cargo-deny is not on the path: building {VERSION} into {}", folder.display());
-        // Without optimisation it builds in a third of the time and checks this workspace in seconds all the same.
-        let args =
-            ["install", "cargo-deny", "--locked", "--debug", "--quiet", "--version", VERSION, "--root"];
-        command::run(command::cargo(&args).arg(&folder))?;
-    }
-    Ok(installed)
 }

@@ -27,6 +27,7 @@ const LAYERS: &[(&str, Layer)] = &[
     (CORE, Layer::Core),
     ("mocha-session-conformance", Layer::Testing),
     ("mocha-session-gcs-double", Layer::Testing),
+    ("mocha-session-core-mutants", Layer::Testing),
     ("mocha-session-memory", Layer::Backend),
     ("mocha-session-redis", Layer::Backend),
     ("mocha-session-memcache", Layer::Backend),
@@ -39,6 +40,8 @@ const LAYERS: &[(&str, Layer)] = &[
     ("mocha-session-bench", Layer::Top),
     ("mocha-session-fuzz-targets", Layer::Top),
     ("mocha-session-cli", Layer::Top),
+    ("mocha-session-simulator", Layer::Top),
+    ("mocha-session-simulator-planted", Layer::Top),
     ("mocha-session-tests", Layer::Top),
     ("xtask", Layer::Xtask),
 ];

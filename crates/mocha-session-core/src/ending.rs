@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Place;
+use crate::mutant;
 use crate::record::Kind;
 use crate::store::StorageKey;
 use crate::vault::{Attempt, Draft, Found, Vault, Version, pause};
@@ -68,11 +69,13 @@ pub(crate) async fn end(
             Kind::Ended | Kind::Revoked if found.header.commits.contains(&commit) => return Ok(End::Ours),
             Kind::Ended => return Ok(End::ByItself),
             Kind::Revoked => return Ok(End::ByOthers),
-            Kind::Moved(successor) if by == By::Itself => place.key = successor,
+            Kind::Moved(successor) if by == By::Itself && !mutant("a logout does not follow") => {
+                place.key = successor;
+            }
             Kind::Moved(_) => return Ok(End::ByItself),
             // An engine that is full takes no tombstone, but it deletes. A rotation under way cannot
             // finish there either, so nothing is overlooked that could go on.
-            Kind::Live | Kind::Index if full => {
+            Kind::Live | Kind::Index if full || mutant("an end leaves no tombstone") => {
                 vault.delete(&place.key).await?;
                 return Ok(End::Ours);
             }

@@ -1,4 +1,5 @@
-//! Flash: messages and data for the next page, consumed by the page that shows them and by nothing else.
+//! Flash: messages and data for the next page, consumed by the page that shows them and by nothing
+//! else.
 
 mod message;
 mod reading;
@@ -34,8 +35,8 @@ use crate::wire::Text;
 /// | [`claim`](Self::claim) | before: the call itself commits |
 /// | [`peek`](Self::peek) | never |
 ///
-/// Consuming removes what was read and nothing else, so a message pushed meanwhile by another request is shown next
-/// time. Reading twice in a request returns the same.
+/// Consuming removes what was read and nothing else, so a message pushed meanwhile by another
+/// request is shown next time. Reading twice in a request returns the same.
 ///
 /// ```
 /// # let session = mocha_session_core::Session::in_memory()?;
@@ -98,8 +99,8 @@ impl Flash {
         self.push(Message::new(Level::Error, text))
     }
 
-    /// Pushes a message. Below the configured minimum level it is ignored. Past the caps the oldest messages and data are
-    /// dropped (see [`dropped`](Self::dropped)).
+    /// Pushes a message. Below the configured minimum level it is ignored. Past the caps the oldest
+    /// messages and data are dropped (see [`dropped`](Self::dropped)).
     ///
     /// # Errors
     /// `TooLarge` when the message alone exceeds the cap; else as
@@ -138,7 +139,8 @@ impl Flash {
         self
     }
 
-    /// The messages that wait, oldest first, then those of [`now`](Self::now). Reading marks them as shown.
+    /// The messages that wait, oldest first, then those of [`now`](Self::now). Reading marks them
+    /// as shown.
     #[doc(alias = "get_flashed_messages")]
     pub fn messages(&self) -> Vec<Message> {
         let mut state = self.session.inner().state();
@@ -170,8 +172,8 @@ impl Flash {
         messages
     }
 
-    /// Reads the messages and commits their consumption before it returns: of several requests, tabs or prefetches that
-    /// claim at once each message goes to exactly one.
+    /// Reads the messages and commits their consumption before it returns: of several requests,
+    /// tabs or prefetches that claim at once each message goes to exactly one.
     ///
     /// # Errors
     /// `Unsupported` for client-side sessions, where nothing can be consumed exactly once; else as
@@ -197,8 +199,8 @@ impl Flash {
             (waiting, claims)
         };
         if claims && let Err(error) = self.session.commit().await {
-            // Nobody was given the messages, so another commit of this request must not consume them.
-            // A commit that may have been done is left to the next one, which finds out.
+            // Nobody was given the messages, so another commit of this request must not consume
+            // them. A commit that may have been done is left to the next one, which finds out.
             if !error.is_ambiguous() {
                 let ours =
                     |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
@@ -228,7 +230,8 @@ impl Flash {
         self
     }
 
-    /// Drops every message and all data that wait, also what this request pushed, whatever the response is.
+    /// Drops every message and all data that wait, also what this request pushed, whatever the
+    /// response is.
     ///
     /// # Errors
     /// As [`SessionData::insert`].
@@ -256,8 +259,8 @@ impl Flash {
         self.set_data_for("", data)
     }
 
-    /// Leaves data for the next request in a slot of its own. Data count as messages do: past the caps the oldest are
-    /// dropped (see [`dropped`](Self::dropped)).
+    /// Leaves data for the next request in a slot of its own. Data count as messages do: past the
+    /// caps the oldest are dropped (see [`dropped`](Self::dropped)).
     ///
     /// # Errors
     /// `InvalidInput` when it cannot be encoded; `TooLarge` over the cap; else as
@@ -270,7 +273,8 @@ impl Flash {
         self.add(Change::SetData(Text::from(slot), fastrand::u64(1..), data, caps), Some(slot))
     }
 
-    /// Takes the data that an earlier request left: Mocha's `get_flash_data`. They are consumed also by a redirect, and
+    /// Takes the data that an earlier request left: Mocha's `get_flash_data`. They are consumed
+    /// also by a redirect, and
     /// [`keep`](Self::keep) does not keep them.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ mod id;
 mod key;
 mod manager;
 mod migrating;
+#[cfg(mocha_mutants)]
+pub mod mutants;
 mod owners;
 mod policy;
 mod queue;
@@ -46,3 +48,12 @@ pub use storage::Storage;
 pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};
 pub use url::{Host, StoreUrl};
+
+#[cfg(mocha_mutants)]
+use mutants::mutant;
+
+/// Whether a bug is planted here: never, except in the simulator's own build of this crate.
+#[cfg(not(mocha_mutants))]
+pub(crate) const fn mutant(_name: &str) -> bool {
+    false
+}

@@ -159,11 +159,6 @@ impl SessionManager {
         Arc::ptr_eq(&self.shared, &session.inner().shared)
     }
 
-    /// Whether both managers have one cookie name, so that they cannot be in one response.
-    pub fn shares_cookie_with(&self, other: &Self) -> bool {
-        self.shared.cookie.name() == other.shared.cookie.name()
-    }
-
     /// What the engine can do, as it is configured.
     pub fn capabilities(&self) -> &Capabilities {
         &self.shared.capabilities

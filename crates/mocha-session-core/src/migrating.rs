@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutant;
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
@@ -111,6 +112,11 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
+        if mutant("a move does not freeze") {
+            let created = self.new.create(key, value, expiry).await?;
+            self.old.delete(key).await?;
+            return Ok(created.map(|revision| of(OF_NEW, &revision)));
+        }
         match self.old.update(key, &record::freeze(value), expiry, expected).await? {
             Some(frozen) => Ok(Some(self.thaw(key, value, expiry, &frozen).await)),
             None => Ok(None),
@@ -216,9 +222,9 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             return Ok(shown(OF_NEW, stored));
         }
         match self.old.load(key).await? {
-            Some(stored) => Ok(shown(OF_OLD, stored)),
-            // It may have moved between the two looks.
-            None => Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored))),
+            Some(stored) if !is_ours(&stored) => Ok(shown(OF_OLD, stored)),
+            // It may have moved between the two looks: a guard says that it has.
+            _ => Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored))),
         }
     }
 
@@ -315,12 +321,12 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             (Place::Old, cursor) => {
                 let report = self.old.sweep(now, cursor, limit).await?;
                 let next = report.next().map_or_else(|| ScanCursor::new(OF_NEW), |next| joined(OF_OLD, next));
-                Ok(SweepReport::new(report.examined(), report.removed(), Some(next)))
+                Ok(report.with_next(Some(next)))
             }
             (Place::New, cursor) => {
                 let report = self.new.sweep(now, cursor, limit).await?;
                 let next = report.next().map(|next| joined(OF_NEW, next));
-                Ok(SweepReport::new(report.examined(), report.removed(), next))
+                Ok(report.with_next(next))
             }
         }
     }

@@ -28,6 +28,9 @@ use crate::wire::Text;
 
 use shelf::Verdict;
 
+/// How many times an entry is looked for that moves between the places of several secrets.
+const PASSES: u32 = 8;
+
 /// What the owners' indexes need to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Owners {
@@ -96,9 +99,9 @@ impl Owners {
         Seen::read(vault, self.places(owner)).await
     }
 
-    /// The owner's sessions that nobody revoked.
+    /// The owner's sessions, each once, those among them that a revocation has marked and not ended yet.
     pub(crate) async fn list(&self, vault: &Vault, owner: &Text) -> Result<Vec<Entry>> {
-        Ok(self.find(vault, owner).await?.into_live())
+        Ok(self.find(vault, owner).await?.into_entries())
     }
 
     /// Enters a session that was just stored, unless the owner's sessions were revoked since the index was
@@ -112,9 +115,9 @@ impl Owners {
     ) -> Result<Entered> {
         let epoch = seen.epoch();
         let mut first = Some(seen.first().clone());
-        if arrival.from.is_some() && seen.is_elsewhere(arrival.handle) {
+        if arrival.from.is_some() && self.keys.len() > 1 {
             first = None;
-            if !self.pull(vault, owner, arrival.handle, seen).await? {
+            if !self.pull(vault, owner, arrival.handle).await? {
                 return Ok(Entered::Lost);
             }
         }
@@ -166,30 +169,36 @@ impl Owners {
         to: Location,
         label: Option<&Text>,
     ) -> Result<bool> {
-        let seen = self.find(vault, owner).await?;
-        let mut first = Some(seen.first().clone());
-        if seen.is_elsewhere(handle) {
-            first = None;
-            if !self.pull(vault, owner, handle, &seen).await? {
+        let now = vault.now();
+        for _ in 0..PASSES {
+            if self.keys.len() > 1 && !self.pull(vault, owner, handle).await? {
                 return Ok(false);
             }
+            let Some(place) = self.places(owner).next() else { return Ok(false) };
+            let followed = shelf::change(vault, place, None, |index| {
+                let Some(entry) = index.entries.iter_mut().find(|entry| entry.handle == handle) else {
+                    return Verdict::Keep(None);
+                };
+                let before = entry.clone();
+                if entry.revoked || !entry.extend(from, to.clone()) {
+                    *entry = before;
+                    return Verdict::Keep(Some(false));
+                }
+                entry.label = label.cloned();
+                if *entry == before {
+                    return Verdict::Keep(Some(true));
+                }
+                entry.used = entry.used.max(now);
+                Verdict::Write(Some(true))
+            });
+            match followed.await? {
+                Some(followed) => return Ok(followed),
+                // A process whose secrets are in another order has just brought it to its own first place.
+                None if self.keys.len() > 1 => {}
+                None => return Ok(false),
+            }
         }
-        let now = vault.now();
-        let place = seen.first().place.clone();
-        shelf::change(vault, place, first, |index| {
-            let Some(entry) = index.live_mut(handle) else { return Verdict::Keep(false) };
-            let before = entry.clone();
-            if !entry.extend(from, to.clone()) {
-                return Verdict::Keep(false);
-            }
-            entry.label = label.cloned();
-            if *entry == before {
-                return Verdict::Keep(true);
-            }
-            entry.used = entry.used.max(now);
-            Verdict::Write(true)
-        })
-        .await
+        Ok(false)
     }
 
     /// Sets what a session is called, after the session itself has the label.
@@ -293,22 +302,30 @@ impl Owners {
     }
 
     /// Brings an entry from another secret's place to the first one's: it is entered here before it is
-    /// removed there. `false` when it was revoked meanwhile.
-    async fn pull(&self, vault: &Vault, owner: &Text, handle: u64, seen: &Seen) -> Result<bool> {
-        let first = &seen.first().place;
-        let mut elsewhere = seen.elsewhere(handle).map(|(place, entry)| (place.clone(), entry.clone()));
-        while let Some((place, entry)) = elsewhere.take() {
+    /// removed there. `false` when it is nowhere, or was revoked.
+    async fn pull(&self, vault: &Vault, owner: &Text, handle: u64) -> Result<bool> {
+        for _ in 0..PASSES {
+            // Read again where it was found nowhere: it may have moved from a place that was read last to one
+            // that was read first.
+            let seen = self.find(vault, owner).await?;
+            let Some((place, entry)) = seen.elsewhere(handle) else {
+                if seen.is_first(handle) {
+                    return Ok(true);
+                }
+                continue;
+            };
+            let first = &seen.first().place;
             shelf::change(vault, first.clone(), None, |index| {
-                index.take_over(&entry);
+                index.take_over(entry);
                 Verdict::Write(())
             })
             .await?;
-            let alive = shelf::change(vault, place, None, |index| {
+            let alive = shelf::change(vault, place.clone(), None, |index| {
                 match index.entries.iter().position(|known| known.handle == handle) {
                     // Another process has brought it, or it was ended: then its records tell so.
                     None => Verdict::Keep(Some(true)),
                     Some(at) if index.entries[at].revoked => Verdict::Keep(Some(false)),
-                    Some(at) if index.entries[at] == entry => {
+                    Some(at) if index.entries[at] == *entry => {
                         index.entries.remove(at);
                         Verdict::Write(Some(true))
                     }
@@ -326,12 +343,9 @@ impl Owners {
                     .await?;
                     return Ok(false);
                 }
-                None => {
-                    let seen = self.find(vault, owner).await?;
-                    elsewhere = seen.elsewhere(handle).map(|(place, entry)| (place.clone(), entry.clone()));
-                }
+                None => {}
             }
         }
-        Ok(true)
+        Ok(false)
     }
 }

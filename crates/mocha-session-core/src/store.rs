@@ -2,7 +2,9 @@
 
 mod capabilities;
 mod failure;
+mod forward;
 mod key;
+pub mod objects;
 mod types;
 
 pub use async_trait::async_trait;
@@ -14,11 +16,9 @@ pub use key::{KeySpace, StorageKey};
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Result;
-use crate::registry::BoxFuture;
 
 /// A place that keeps opaque bytes under opaque keys, with compare-and-set.
 ///
@@ -163,6 +163,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// on what was examined: an entry refreshed between the look and the removal must survive. An engine that expires by
     /// itself returns [`SweepReport::native`]. Clock skew is the caller's business: `now` already has a margin.
     ///
+    /// One entry that cannot be removed does not end the batch: the report counts it
+    /// ([`SweepReport::with_failures`]).
+    ///
     /// # Errors
     /// When the batch could not be finished. What was removed stays removed.
     async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport>;
@@ -184,77 +187,4 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 
     /// What this engine can do, as configured. Constant for the life of the store; no I/O.
     fn capabilities(&self) -> Capabilities;
-}
-
-/// Forwards as `async_trait` would write it by hand: a call through an `Arc` is boxed once, and not once more.
-#[deny(clippy::missing_trait_methods)]
-impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    fn load<'s, 'k, 'f>(&'s self, key: &'k StorageKey) -> BoxFuture<'f, Result<Option<Stored>>>
-    where
-        's: 'f,
-        'k: 'f,
-    {
-        (**self).load(key)
-    }
-    fn create<'s, 'k, 'v, 'f>(
-        &'s self,
-        key: &'k StorageKey,
-        value: &'v [u8],
-        expiry: Expiry,
-    ) -> BoxFuture<'f, Result<Option<Revision>>>
-    where
-        's: 'f,
-        'k: 'f,
-        'v: 'f,
-    {
-        (**self).create(key, value, expiry)
-    }
-    fn update<'s, 'k, 'v, 'e, 'f>(
-        &'s self,
-        key: &'k StorageKey,
-        value: &'v [u8],
-        expiry: Expiry,
-        expected: &'e Revision,
-    ) -> BoxFuture<'f, Result<Option<Revision>>>
-    where
-        's: 'f,
-        'k: 'f,
-        'v: 'f,
-        'e: 'f,
-    {
-        (**self).update(key, value, expiry, expected)
-    }
-    fn delete<'s, 'k, 'f>(&'s self, key: &'k StorageKey) -> BoxFuture<'f, Result<bool>>
-    where
-        's: 'f,
-        'k: 'f,
-    {
-        (**self).delete(key)
-    }
-    fn sweep<'s, 'f>(
-        &'s self,
-        now: SystemTime,
-        cursor: Option<ScanCursor>,
-        limit: usize,
-    ) -> BoxFuture<'f, Result<SweepReport>>
-    where
-        's: 'f,
-    {
-        (**self).sweep(now, cursor, limit)
-    }
-    fn scan<'s, 'f>(&'s self, cursor: Option<ScanCursor>, limit: usize) -> BoxFuture<'f, Result<ScanPage>>
-    where
-        's: 'f,
-    {
-        (**self).scan(cursor, limit)
-    }
-    fn ping<'s, 'f>(&'s self) -> BoxFuture<'f, Result<()>>
-    where
-        's: 'f,
-    {
-        (**self).ping()
-    }
-    fn capabilities(&self) -> Capabilities {
-        (**self).capabilities()
-    }
 }

@@ -329,7 +329,7 @@ async fn a_new_secret_signs_anew_what_the_old_one_signed() {
     assert!(!browser.is_live(&under(NEW, false)).await);
     app.store.reset_calls();
     let (_, headers) = read(&mut browser, &both).await;
-    assert_eq!((max_age(&headers), app.store.calls().all()), (14 * 24 * 3600, 1), "no write for it");
+    assert_eq!((max_age(&headers), app.store.calls().all()), (14 * 24 * 3600, 2), "with a write");
     assert!(browser != signed && browser.is_live(&under(NEW, false)).await && signed.is_live(&both).await);
     assert_eq!(read(&mut browser, &both).await.1.set_cookie(), None, "once");
 }

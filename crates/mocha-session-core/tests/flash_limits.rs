@@ -175,3 +175,46 @@ async fn client_side_the_message_of_this_request_is_not_dropped_in_silence() {
     assert!(manager.finish(&lazy, 303).await.into_result().unwrap_err().is_too_large());
     assert!(browser.get::<String>(&manager, "large").await.is_some());
 }
+
+#[tokio::test]
+async fn flash_that_nobody_reads_does_not_fill_a_small_record() {
+    let app = App::with(|rules| rules.max_record_bytes(2_000));
+    let mut browser = Browser::new();
+    browser.request(&app.manager, |session| session.insert("kept", 1)).await.unwrap();
+    let mut dropped = 0;
+    for at in 0..60 {
+        let (lazy, session) = browser.start(&app.manager).await;
+        session.flash().info(format!("message {at} that nobody will read")).unwrap();
+        session.commit().await.unwrap();
+        dropped += session.flash().dropped();
+        browser.take(&app.manager.finish(&lazy, 303).await.into_result().unwrap());
+    }
+    let waiting = waiting(&app, &browser).await;
+    assert!(waiting.len() > 10 && waiting.len() + dropped == 60, "{} and {dropped}", waiting.len());
+    assert!(waiting.last().unwrap().starts_with("message 59 "));
+    assert_eq!(browser.get::<u8>(&app.manager, "kept").await, Some(1));
+    // Another request pushed meanwhile: what is left out is left out of the new base too.
+    let (lazy, session) = browser.start(&app.manager).await;
+    session.insert("large", "x".repeat(1_000)).unwrap();
+    browser
+        .clone()
+        .request(&app.other_process(), |session| session.flash().info("theirs").map(drop))
+        .await
+        .unwrap();
+    app.manager.finish(&lazy, 200).await.into_result().unwrap();
+    assert_eq!(browser.get::<String>(&app.manager, "large").await.unwrap().len(), 1_000);
+}
+
+#[tokio::test]
+async fn flash_is_not_dropped_for_a_value_that_would_not_fit_without_it() {
+    let app = App::with(|rules| rules.max_record_bytes(2_000));
+    let mut browser = filled(&app).await;
+    let (lazy, session) = browser.start(&app.manager).await;
+    session.insert("large", "x".repeat(3_000)).unwrap();
+    assert!(session.commit().await.unwrap_err().is_too_large());
+    session.remove("large").unwrap();
+    session.insert("small", 1).unwrap();
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
+    assert_eq!(waiting(&app, &browser).await, ["i", "e"]);
+    assert_eq!(browser.get::<u8>(&app.manager, "small").await, Some(1));
+}

@@ -276,8 +276,23 @@ async fn in_memory_is_for_tests_of_handlers() {
     session.commit().await.unwrap();
     session.reload().await.unwrap();
     assert_eq!((session.get::<u8>("a").unwrap(), session.owner().as_deref()), (Some(1), Some("alice")));
+    // What a handler may do beyond it, in a test as well: claim, go on detached, list and end a user's sessions.
+    session.flash().info("saved").unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(session.flash().claim().await.unwrap().len(), 1);
+    assert!(session.flash().peek().is_empty());
+    let detached = session.detached().load().await.unwrap().unwrap();
+    detached.insert("a", 2).unwrap();
+    detached.commit().await.unwrap();
+    session.reload().await.unwrap();
+    assert_eq!(session.get::<u8>("a").unwrap(), Some(2));
     session.destroy().unwrap();
     assert!(session.is_empty() && session.owner().is_none());
+    let manager = SessionManager::in_memory().unwrap();
+    let cookie = manager.seed(|session| session.login("alice")).await.unwrap();
+    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 1);
+    assert_eq!(manager.revoke_all("alice").await.unwrap(), 1);
+    assert!(manager.open(RequestInfo::new(cookie)).load_existing().await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Changing a value in one step: atomic, also where the change removes or refuses, and no write where nothing changed.
+//! Changing a value in one step: atomic, also where the change removes or refuses, and no write
+//! where nothing changed.
 
 #![allow(
     clippy::unwrap_used,

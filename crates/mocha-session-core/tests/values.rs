@@ -1,4 +1,5 @@
-//! Values of every shape: what JSON gives back a session gives back, and what would not come back is refused.
+//! Values of every shape: what JSON gives back a session gives back, and what would not come back
+//! is refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

@@ -1,23 +1,21 @@
-//! The lane of the official client: reads and writes over REST, deletes and lists over gRPC.
+//! A bucket through the official client: reads and writes over REST, deletes and lists over gRPC.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use google_cloud_gax::exponential_backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use google_cloud_gax::options::RequestOptionsBuilder;
-use google_cloud_gax::retry_policy::{NeverRetry, RetryPolicy, RetryPolicyExt};
+use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::{Storage, StorageControl};
-use google_cloud_storage::model::{Bucket, ListObjectsResponse};
-use google_cloud_storage::retry_policy::RetryableErrors;
-use mocha_session_core::store::{Bytes, Expiry, Revision, Stored};
+use google_cloud_storage::model::{Bucket as NewBucket, ListObjectsResponse, Object as GoogleObject};
+use mocha_session_core::store::objects::{
+    Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
+};
+use mocha_session_core::store::{Bytes, Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 
-use crate::failure::{Answer, Effect, google};
-use crate::lane::{
-    CACHE_CONTROL, CONTENT_TYPE, EXPIRES, Found, Lane, Listing, MAX_VALUE, Seen, custom_time, oversized,
-    within,
-};
-use crate::target::Creation;
+use crate::error::{Answer, google};
+use crate::store::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
+use crate::url::Creation;
 
 /// A bucket, reached with the official client's two halves.
 #[derive(Debug)]
@@ -25,12 +23,11 @@ pub(crate) struct Official {
     objects: Storage,
     control: StorageControl,
     bucket: String,
-    deadline: Duration,
 }
 
 impl Official {
-    pub(crate) fn new(objects: Storage, control: StorageControl, bucket: &str, deadline: Duration) -> Self {
-        Self { objects, control, bucket: format!("projects/_/buckets/{bucket}"), deadline }
+    pub(crate) fn new(objects: Storage, control: StorageControl, bucket: &str) -> Self {
+        Self { objects, control, bucket: format!("projects/_/buckets/{bucket}") }
     }
 
     async fn page(&self, prefix: &str, limit: usize, after: &str) -> Result<ListObjectsResponse, Answer> {
@@ -41,86 +38,68 @@ impl Official {
             .set_prefix(prefix)
             .set_page_size(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_page_token(after)
-            .with_retry_policy(patience())
-            .with_backoff_policy(backoff());
-        let page = within(self.deadline, call.send()).await.map_err(Answer::Failed)?;
-        page.map_err(|error| google(&error, Effect::Read))
-    }
-
-    /// Google's 404 without a known sentence may mean the object or the bucket: the bucket is asked for.
-    async fn is_only_the_object_missing(&self) -> Result<()> {
-        if self.bucket_exists().await? { Ok(()) } else { Err(Answer::NoBucket.into_error()) }
-    }
-
-    async fn absent<T>(&self, answer: Answer) -> Result<Option<T>> {
-        match answer {
-            Answer::Absent => Ok(None),
-            Answer::ObjectOrBucketMissing => self.is_only_the_object_missing().await.map(|()| None),
-            other => Err(other.into_error()),
-        }
+            .with_retry_policy(NeverRetry);
+        // The client's futures are up to 60 kB large.
+        Box::pin(call.send()).await.map_err(|error| google(&error, Effect::Read))
     }
 }
 
 #[async_trait]
-impl Lane for Official {
-    fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Stored>> {
+impl ObjectClient for Official {
+    async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
         let read = async {
-            let call = self
-                .objects
-                .read_object(&self.bucket, name)
-                .with_retry_policy(patience())
-                .with_backoff_policy(backoff());
+            let call = self.objects.read_object(&self.bucket, name).with_retry_policy(NeverRetry);
             let mut object = call.send().await?;
-            let mut value = Vec::new();
+            let (head, mut body) = (object.object(), Vec::new());
             while let Some(chunk) = object.next().await.transpose()? {
-                if value.len() + chunk.len() > MAX_VALUE {
-                    return Ok(Err(oversized()));
+                if body.len() + chunk.len() > most {
+                    return Ok(Err(too_large(most)));
                 }
-                value.extend_from_slice(&chunk);
+                body.extend_from_slice(&chunk);
             }
-            Ok(revision(object.object().generation).map(|revision| Stored::new(value, revision)))
+            let (size, deadline) = (body.len() as u64, expires(&head.metadata));
+            let head = revision(head.generation).map(|revision| Head { revision, size, deadline });
+            Ok(head.map(|head| Object { head, body: body.into() }))
         };
-        match within(self.deadline, read).await? {
-            Ok(stored) => stored.map(Some),
-            Err(error) => self.absent(google(&error, Effect::Read)).await,
-        }
-    }
-
-    async fn write(
-        &self,
-        name: &str,
-        value: &[u8],
-        expiry: Expiry,
-        generation: u64,
-    ) -> Result<Option<Revision>> {
-        let Ok(generation) = i64::try_from(generation) else { return Ok(None) };
-        // Left alone, the client takes a conditional write for repeatable, and answers "does not match" to its own
-        // repetition of a write whose answer was lost.
-        let call = self
-            .objects
-            .write_object(&self.bucket, name, Bytes::copy_from_slice(value))
-            .set_if_generation_match(generation)
-            .set_metadata([(EXPIRES, expiry.at_millis().to_string())])
-            .set_custom_time(custom_time(expiry))
-            .set_content_type(CONTENT_TYPE)
-            .set_cache_control(CACHE_CONTROL)
-            .with_idempotency(false)
-            .with_retry_policy(NeverRetry)
-            .with_resumable_upload_threshold(usize::MAX);
-        match within(self.deadline, call.send_unbuffered()).await? {
-            Ok(object) => revision(object.generation).map(Some),
-            Err(error) => match google(&error, Effect::Write) {
-                Answer::Mismatch | Answer::Absent => Ok(None),
+        match Box::pin(read).await {
+            Ok(object) => object.map(Some),
+            Err(error) => match google(&error, Effect::Read) {
+                Answer::Absent => Ok(None),
+                // Without a known sentence it may be the bucket that is missing.
+                Answer::ObjectOrBucketMissing if self.exists().await? => Ok(None),
                 other => Err(other.into_error()),
             },
         }
     }
 
-    async fn remove(&self, name: &str, generation: Option<u64>) -> Result<bool> {
+    async fn put(
+        &self,
+        name: &str,
+        body: Bytes,
+        deadline: u64,
+        when: Condition<'_>,
+    ) -> Result<Outcome<Revision>> {
+        let Some(generation) = generation(when) else { return Ok(Outcome::Unmet) };
+        // Left alone, the client takes a conditional write for repeatable, and answers "does not match" to its own
+        // repetition of a write whose answer was lost.
+        let call = self
+            .objects
+            .write_object(&self.bucket, name, body)
+            .set_if_generation_match(generation)
+            .set_metadata([(EXPIRES, deadline.to_string())])
+            .set_custom_time(custom_time(deadline))
+            .set_content_type(CONTENT_TYPE)
+            .set_cache_control(CACHE_CONTROL)
+            .with_idempotency(false)
+            .with_retry_policy(NeverRetry)
+            .with_resumable_upload_threshold(usize::MAX);
+        match Box::pin(call.send_unbuffered()).await {
+            Ok(object) => revision(object.generation).map(Outcome::Done),
+            Err(error) => google(&error, Effect::Write).of_write(true),
+        }
+    }
+
+    async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>> {
         let mut call = self
             .control
             .delete_object()
@@ -128,35 +107,33 @@ impl Lane for Official {
             .set_object(name)
             .with_idempotency(false)
             .with_retry_policy(NeverRetry);
-        if let Some(generation) = generation {
-            let Ok(generation) = i64::try_from(generation) else { return Ok(false) };
+        if let Some(expected) = expected {
+            let Some(generation) = generation(Condition::Is(expected)) else { return Ok(Outcome::Unmet) };
             call = call.set_if_generation_match(generation);
         }
-        match within(self.deadline, call.send()).await? {
-            Ok(()) => Ok(true),
+        match Box::pin(call.send()).await {
+            Ok(()) => Ok(Outcome::Done(())),
             Err(error) => match google(&error, Effect::Write) {
-                Answer::Mismatch if generation.is_some() => Ok(false),
-                other => Ok(self.absent::<()>(other).await?.is_some()),
+                Answer::ObjectOrBucketMissing if self.exists().await? => Ok(Outcome::Unmet),
+                other => other.of_write(expected.is_some()),
             },
         }
     }
 
-    async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Listing> {
+    async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page> {
         let page = self.page(prefix, limit, after.unwrap_or_default()).await.map_err(Answer::into_error)?;
-        let found = page.objects.into_iter().map(|object| {
-            let generation = u64::try_from(object.generation).unwrap_or_default();
-            let expires = object.metadata.get(EXPIRES).and_then(|text| text.parse().ok());
-            Found { name: object.name, seen: Some(Seen { generation, expires }) }
-        });
-        let next = Some(page.next_page_token).filter(|token| !token.is_empty());
-        Ok(Listing { found: found.collect(), next })
+        let objects = page.objects.into_iter().map(listed).collect::<Result<_>>()?;
+        Ok(Page { objects, next: Some(page.next_page_token).filter(|token| !token.is_empty()) })
     }
 
-    async fn examine(&self, found: &Found) -> Result<Option<Seen>> {
-        Ok(found.seen)
+    fn delete_tells(&self) -> bool {
+        true
     }
+}
 
-    async fn bucket_exists(&self) -> Result<bool> {
+#[async_trait]
+impl Bucket for Official {
+    async fn exists(&self) -> Result<bool> {
         match self.page("", 1, "").await {
             Ok(_) => Ok(true),
             Err(Answer::NoBucket | Answer::ObjectOrBucketMissing) => Ok(false),
@@ -164,8 +141,8 @@ impl Lane for Official {
         }
     }
 
-    async fn create_bucket(&self, creation: &Creation) -> Result<()> {
-        let bucket = Bucket::new()
+    async fn create(&self, creation: &Creation) -> Result<()> {
+        let bucket = NewBucket::new()
             .set_project(format!("projects/{}", creation.project))
             .set_location(creation.location.clone().unwrap_or_default());
         let call = self
@@ -176,7 +153,7 @@ impl Lane for Official {
             .set_bucket(bucket)
             .with_idempotency(false)
             .with_retry_policy(NeverRetry);
-        match within(self.deadline, call.send()).await? {
+        match Box::pin(call.send()).await {
             Ok(_) => Ok(()),
             Err(error) => match google(&error, Effect::Write) {
                 Answer::Taken => Ok(()),
@@ -186,21 +163,31 @@ impl Lane for Official {
     }
 }
 
+fn listed(object: GoogleObject) -> Result<Listed> {
+    let (size, deadline) = (u64::try_from(object.size).unwrap_or_default(), expires(&object.metadata));
+    let head = Head { revision: revision(object.generation)?, size, deadline };
+    // The time of the write is not asked for, because the deadline is there.
+    Ok(Listed { name: object.name, size, written: SystemTime::UNIX_EPOCH, head: Some(head) })
+}
+
+fn expires(metadata: &std::collections::HashMap<String, String>) -> Option<u64> {
+    metadata.get(EXPIRES).and_then(|text| text.parse().ok())
+}
+
+/// The generation of a condition; `None` for a revision that this store did not make.
+fn generation(when: Condition<'_>) -> Option<i64> {
+    match when {
+        Condition::Absent => Some(0),
+        // 0 would mean "where nothing is" to Google: an update never creates.
+        Condition::Is(expected) => {
+            i64::try_from(expected.as_u64()?).ok().filter(|generation| *generation > 0)
+        }
+    }
+}
+
 fn revision(generation: i64) -> Result<Revision> {
     match u64::try_from(generation) {
         Ok(generation) if generation > 0 => Ok(Revision::from(generation)),
         _ => Err(Error::new(ErrorKind::Internal, "an answer of Google Cloud Storage names no generation")),
     }
-}
-
-/// Reads are tried three times; the client's own default goes on for five minutes.
-fn patience() -> impl RetryPolicy {
-    RetryableErrors.with_attempt_limit(3)
-}
-
-fn backoff() -> ExponentialBackoff {
-    ExponentialBackoffBuilder::new()
-        .with_initial_delay(Duration::from_millis(100))
-        .with_maximum_delay(Duration::from_secs(1))
-        .clamp()
 }

@@ -1,24 +1,26 @@
-//! The lane of the XML API, for HMAC keys: the only API that takes them.
+//! A bucket through the XML API, the only API that takes HMAC keys.
 
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use google_cloud_wkt::Timestamp;
-use mocha_session_core::store::{Bytes, Expiry, Revision, Stored};
+use mocha_session_core::store::objects::{
+    Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
+};
+use mocha_session_core::store::{Bytes, Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
-use crate::failure::{self, Answer, Effect};
-use crate::lane::{
-    CACHE_CONTROL, CONTENT_TYPE, EXPIRES, Found, Lane, Listing, MAX_VALUE, Seen, custom_time, oversized,
-    within,
-};
+use crate::error::{self, Answer};
 use crate::markup::{each_text, error_code};
 use crate::signature::{HmacKey, Unsigned, path, query};
-use crate::target::Creation;
+use crate::store::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
+use crate::url::Creation;
 
 const IF_GENERATION: &str = "x-goog-if-generation-match";
+/// More than any listing or error takes.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 /// A bucket, reached with an HMAC key.
 #[derive(Debug)]
@@ -28,7 +30,6 @@ pub(crate) struct Xml {
     host: String,
     bucket: String,
     key: HmacKey,
-    deadline: Duration,
 }
 
 /// A request but for where it goes and the signature.
@@ -40,11 +41,14 @@ struct Request<'a> {
     headers: Vec<(&'static str, String)>,
     body: Bytes,
     effect: Effect,
+    /// The most bytes of an answer that are read.
+    most: usize,
 }
 
 impl<'a> Request<'a> {
     fn read(method: Method, name: Option<&'a str>) -> Self {
-        Self { method, name, query: &[], headers: Vec::new(), body: Bytes::new(), effect: Effect::Read }
+        let (headers, body) = (Vec::new(), Bytes::new());
+        Self { method, name, query: &[], headers, body, effect: Effect::Read, most: MAX_ANSWER }
     }
 
     fn write(method: Method, name: Option<&'a str>) -> Self {
@@ -53,14 +57,14 @@ impl<'a> Request<'a> {
 }
 
 impl Xml {
-    pub(crate) fn new(endpoint: &str, bucket: &str, key: HmacKey, deadline: Duration) -> Result<Self> {
+    pub(crate) fn new(endpoint: &str, bucket: &str, key: HmacKey, connect: Duration) -> Result<Self> {
         let built = Client::builder()
             .user_agent(concat!("mocha-session-gcs/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             // A dropped call closes its connection: on one shared by many, a peer gone silent would hold up all.
             .http1_only()
             .retry(reqwest::retry::never())
-            .connect_timeout(deadline)
+            .connect_timeout(connect)
             .build();
         let http = built.map_err(|error| {
             Error::new(ErrorKind::Internal, "the HTTP client could not be built").with_source(error)
@@ -73,28 +77,13 @@ impl Xml {
             (host, None) => host.to_owned(),
         };
         let endpoint = format!("{}://{host}", url.scheme());
-        Ok(Self { http, endpoint, host, bucket: bucket.to_owned(), key, deadline })
+        Ok(Self { http, endpoint, host, bucket: bucket.to_owned(), key })
     }
 
-    /// Sends a request and reads its answer. What only reads is tried three times, as the official client does here.
+    /// Sends a request and reads its answer.
     async fn send(&self, request: Request<'_>) -> Result<(HeaderMap, Bytes), Answer> {
-        let tries = async {
-            for pause in [100, 300] {
-                match self.exchange(&request).await {
-                    Err(Answer::Failed(error))
-                        if request.effect == Effect::Read && error.kind() == ErrorKind::Unavailable => {}
-                    answer => return answer,
-                }
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
-            self.exchange(&request).await
-        };
-        within(self.deadline, tries).await.map_err(Answer::Failed)?
-    }
-
-    async fn exchange(&self, request: &Request<'_>) -> Result<(HeaderMap, Bytes), Answer> {
         let effect = request.effect;
-        let failed = |error: reqwest::Error| Answer::Failed(failure::transport(&error, effect));
+        let failed = |error: reqwest::Error| Answer::Failed(error::transport(&error, effect));
         let (path, query) = (path(&self.bucket, request.name), query(request.query));
         let unsigned = Unsigned {
             method: request.method.as_str(),
@@ -114,106 +103,92 @@ impl Xml {
         let mut response = call.send().await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_VALUE {
-                return Err(Answer::Failed(oversized()));
+            if body.len() + chunk.len() > request.most {
+                return Err(Answer::Failed(too_large(request.most)));
             }
             body.extend_from_slice(&chunk);
         }
         if response.status().is_success() {
             return Ok((std::mem::take(response.headers_mut()), Bytes::from(body)));
         }
-        Err(failure::status(response.status().as_u16(), &error_code(&body), effect))
+        Err(error::status(response.status().as_u16(), &error_code(&body), effect))
+    }
+}
+
+#[async_trait]
+impl ObjectClient for Xml {
+    async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
+        match self.send(Request { most, ..Request::read(Method::GET, Some(name)) }).await {
+            Ok((headers, body)) => Ok(Some(Object { head: head(&headers, body.len() as u64)?, body })),
+            Err(Answer::Absent) => Ok(None),
+            Err(other) => Err(other.into_error()),
+        }
     }
 
-    async fn look(&self, name: &str) -> Result<Option<Seen>> {
+    async fn head(&self, name: &str) -> Result<Option<Head>> {
         match self.send(Request::read(Method::HEAD, Some(name))).await {
             Ok((headers, _)) => {
-                let expires = header(&headers, &format!("x-goog-meta-{EXPIRES}"));
-                Ok(Some(Seen { generation: generation(&headers)?, expires }))
+                let size = header(&headers, "content-length").unwrap_or_default();
+                head(&headers, size).map(Some)
             }
             // An answer to HEAD has no body to say what is missing; that the bucket is there, the listing has shown.
             Err(Answer::Absent | Answer::ObjectOrBucketMissing) => Ok(None),
             Err(other) => Err(other.into_error()),
         }
     }
-}
 
-#[async_trait]
-impl Lane for Xml {
-    fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
-    }
-
-    async fn read(&self, name: &str) -> Result<Option<Stored>> {
-        match self.send(Request::read(Method::GET, Some(name))).await {
-            Ok((headers, body)) => Ok(Some(Stored::new(body, Revision::from(generation(&headers)?)))),
-            Err(Answer::Absent) => Ok(None),
-            Err(other) => Err(other.into_error()),
-        }
-    }
-
-    async fn write(
+    async fn put(
         &self,
         name: &str,
-        value: &[u8],
-        expiry: Expiry,
-        expected: u64,
-    ) -> Result<Option<Revision>> {
+        body: Bytes,
+        deadline: u64,
+        when: Condition<'_>,
+    ) -> Result<Outcome<Revision>> {
+        let Some(generation) = condition(when) else { return Ok(Outcome::Unmet) };
         let headers = vec![
-            (IF_GENERATION, expected.to_string()),
-            ("x-goog-custom-time", String::from(custom_time(expiry))),
-            ("x-goog-meta-mocha-expires", expiry.at_millis().to_string()),
+            (IF_GENERATION, generation),
+            ("x-goog-custom-time", String::from(custom_time(deadline))),
+            ("x-goog-meta-mocha-expires", deadline.to_string()),
             ("cache-control", CACHE_CONTROL.to_owned()),
             ("content-type", CONTENT_TYPE.to_owned()),
         ];
-        let request = Request {
-            headers,
-            body: Bytes::copy_from_slice(value),
-            ..Request::write(Method::PUT, Some(name))
-        };
-        match self.send(request).await {
-            Ok((headers, _)) => generation(&headers).map(|generation| Some(Revision::from(generation))),
-            Err(Answer::Mismatch | Answer::Absent) => Ok(None),
-            Err(other) => Err(other.into_error()),
+        match self.send(Request { headers, body, ..Request::write(Method::PUT, Some(name)) }).await {
+            Ok((headers, _)) => revision(&headers).map(Outcome::Done),
+            Err(answer) => answer.of_write(true),
         }
     }
 
-    async fn remove(&self, name: &str, generation: Option<u64>) -> Result<bool> {
-        let headers = generation.map(|generation| (IF_GENERATION, generation.to_string()));
-        let request =
-            Request { headers: headers.into_iter().collect(), ..Request::write(Method::DELETE, Some(name)) };
+    async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>> {
+        let mut request = Request::write(Method::DELETE, Some(name));
+        if let Some(expected) = expected {
+            let Some(generation) = condition(Condition::Is(expected)) else { return Ok(Outcome::Unmet) };
+            request.headers.push((IF_GENERATION, generation));
+        }
         match self.send(request).await {
-            Ok(_) => Ok(true),
-            Err(Answer::Absent) => Ok(false),
-            Err(Answer::Mismatch) if generation.is_some() => Ok(false),
-            Err(other) => Err(other.into_error()),
+            Ok(_) => Ok(Outcome::Done(())),
+            Err(answer) => answer.of_write(expected.is_some()),
         }
     }
 
-    async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Listing> {
+    async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page> {
         let limit = limit.to_string();
         let mut query = Vec::with_capacity(4);
         query.extend(after.map(|after| ("continuation-token", after)));
         query.extend([("list-type", "2"), ("max-keys", &limit), ("prefix", prefix)]);
         let request = Request { query: &query, ..Request::read(Method::GET, None) };
         let (_, body) = self.send(request).await.map_err(Answer::into_error)?;
-        let mut listing = Listing::default();
-        let read = each_text(&body, |element, text| match element {
-            "Key" => listing.found.push(Found { name: text.to_owned(), seen: None }),
-            "NextContinuationToken" => listing.next = Some(text.to_owned()),
-            _ => {}
-        });
-        match read {
-            Some(()) => Ok(listing),
-            None => Err(Error::new(ErrorKind::Internal, "a listing of the bucket cannot be read as XML")),
-        }
+        listing(&body)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a listing of the bucket cannot be read as XML"))
     }
 
-    async fn examine(&self, found: &Found) -> Result<Option<Seen>> {
-        self.look(&found.name).await
+    fn delete_tells(&self) -> bool {
+        true
     }
+}
 
-    async fn bucket_exists(&self) -> Result<bool> {
+#[async_trait]
+impl Bucket for Xml {
+    async fn exists(&self) -> Result<bool> {
         let query = [("list-type", "2"), ("max-keys", "1")];
         match self.send(Request { query: &query, ..Request::read(Method::GET, None) }).await {
             Ok(_) => Ok(true),
@@ -222,7 +197,7 @@ impl Lane for Xml {
         }
     }
 
-    async fn create_bucket(&self, creation: &Creation) -> Result<()> {
+    async fn create(&self, creation: &Creation) -> Result<()> {
         let body = creation.location.as_deref().map_or_else(String::new, |location| {
             let location = quick_xml::escape::escape(location);
             format!(
@@ -242,19 +217,65 @@ impl Lane for Xml {
     }
 }
 
+/// The generation of a condition; `None` for a revision that this store did not make.
+fn condition(when: Condition<'_>) -> Option<String> {
+    match when {
+        Condition::Absent => Some("0".to_owned()),
+        // 0 would mean "where nothing is" to Google: an update never creates.
+        Condition::Is(expected) => expected.as_u64().filter(|it| *it > 0).map(|it| it.to_string()),
+    }
+}
+
+fn head(headers: &HeaderMap, size: u64) -> Result<Head> {
+    let deadline = header(headers, &format!("x-goog-meta-{EXPIRES}"));
+    Ok(Head { revision: revision(headers)?, size, deadline })
+}
+
 fn header(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
-fn generation(headers: &HeaderMap) -> Result<u64> {
-    header(headers, "x-goog-generation").filter(|generation| *generation > 0).ok_or_else(|| {
+fn revision(headers: &HeaderMap) -> Result<Revision> {
+    let generation = header(headers, "x-goog-generation").filter(|generation| *generation > 0);
+    generation.map(Revision::from).ok_or_else(|| {
         Error::new(ErrorKind::Internal, "an answer of Google Cloud Storage names no generation")
     })
+}
+
+/// A listing shows the size and the time of the last write, and not the deadline.
+fn listing(xml: &[u8]) -> Option<Page> {
+    let mut page = Page::default();
+    each_text(xml, |element, text| match (element, page.objects.last_mut()) {
+        ("Key", _) => {
+            let (name, written) = (text.to_owned(), SystemTime::UNIX_EPOCH);
+            page.objects.push(Listed { name, size: 0, written, head: None });
+        }
+        ("Size", Some(object)) => object.size = text.parse().unwrap_or_default(),
+        ("LastModified", Some(object)) => {
+            let written = Timestamp::try_from(text).ok().and_then(|at| SystemTime::try_from(at).ok());
+            object.written = written.unwrap_or(SystemTime::UNIX_EPOCH);
+        }
+        ("NextContinuationToken", _) => page.next = Some(text.to_owned()),
+        _ => {}
+    })?;
+    Some(page)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_shows_when_each_object_was_written() {
+        let xml =
+            b"<ListBucketResult><Contents><Key>a</Key><LastModified>2019-03-01T19:08:59.5Z</LastModified>\
+            <Size>17</Size></Contents><Contents><Key>b</Key></Contents></ListBucketResult>";
+        let page = listing(xml).unwrap();
+        let [one, other] = page.objects.as_slice() else { panic!("{page:?}") };
+        assert_eq!((one.name.as_str(), one.size), ("a", 17));
+        assert_eq!(one.written, SystemTime::UNIX_EPOCH + Duration::from_millis(1_551_467_339_500));
+        assert_eq!((other.name.as_str(), other.written), ("b", SystemTime::UNIX_EPOCH));
+    }
 
     #[test]
     fn the_host_is_signed_as_it_is_sent() {
@@ -264,8 +285,8 @@ mod tests {
             ("http://127.0.0.1:80", "127.0.0.1"),
             ("http://[::1]:8080", "[::1]:8080"),
         ] {
-            let lane = Xml::new(endpoint, "b", HmacKey::new("a", "s"), Duration::from_secs(1)).unwrap();
-            assert_eq!(lane.host, host);
+            let xml = Xml::new(endpoint, "b", HmacKey::new("a", "s"), Duration::from_secs(1)).unwrap();
+            assert_eq!(xml.host, host);
         }
     }
 }

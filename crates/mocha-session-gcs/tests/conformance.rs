@@ -1,4 +1,4 @@
-//! The contract, on both lanes, against the test double.
+//! The contract, by both APIs, against the test double.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -14,5 +14,5 @@ async fn hmac() -> Option<GcsStore> {
     Some(common::open(&common::shared().await.hmac_url()).await.unwrap())
 }
 
-mocha_session_conformance::suite!(official_lane, official);
-mocha_session_conformance::suite!(hmac_lane, hmac);
+mocha_session_conformance::suite!(by_official_client, official);
+mocha_session_conformance::suite!(by_hmac_key, hmac);

@@ -42,6 +42,11 @@ async fn sentinel() -> Option<Arc<dyn SessionStore>> {
     open(&engine_url("MOCHA_TEST_REDIS_SENTINEL_URL")?).await
 }
 
+async fn valkey() -> Option<Arc<dyn SessionStore>> {
+    open(&engine_url("MOCHA_TEST_VALKEY_URL")?).await
+}
+
+suite!(valkey_8_1, valkey);
 suite!(redis_plain, plain);
 suite!(redis_unix, unix);
 suite!(redis_tls_acl, tls);

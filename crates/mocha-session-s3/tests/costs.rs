@@ -131,34 +131,6 @@ async fn what_is_refreshed_between_the_look_and_the_removal_survives() {
     }
 }
 
-/// A sweep that stopped after it had dug a grave: nothing is there for anyone, and the next sweep but one fills it.
-#[tokio::test]
-async fn a_grave_is_nothing_and_goes() {
-    let Some(url) = engine_url("MOCHA_TEST_S3_URL") else { return };
-    support::open(&url).await.unwrap();
-    let double =
-        Double::start(port(&url), |it| if it.kind() == "DELETE" { Reply::Cut } else { Reply::Pass }).await;
-    let space = KeySpace::new(&some_prefix()).unwrap();
-    let (cut_off, bucket) = client(&url, Some(&format!("http://127.0.0.1:{}", double.port)));
-    let sweeper = S3Store::new(cut_off, bucket.clone(), space.clone());
-    let store = S3Store::new(client(&url, None).0, bucket, space);
-    let key = some_key();
-    let old = store.create(&key, b"old", within(0)).await.unwrap().unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(sweeper.sweep(SystemTime::now(), None, 100).await.unwrap_err().is_ambiguous());
-
-    assert!(store.load(&key).await.unwrap().is_none());
-    assert!(store.update(&key, b"late", within(60), &old).await.unwrap().is_none());
-    assert!(store.create(&key, b"early", within(60)).await.unwrap().is_none());
-    assert!(store.scan(None, 10).await.unwrap().entries().is_empty());
-    assert_eq!(store.sweep(SystemTime::now(), None, 100).await.unwrap().removed(), 0);
-    assert_eq!(
-        store.sweep(SystemTime::now() + Duration::from_hours(2), None, 100).await.unwrap().removed(),
-        1
-    );
-    assert!(store.create(&key, b"new", within(60)).await.unwrap().is_some());
-}
-
 #[tokio::test]
 async fn two_prefixes_are_two_stores() {
     let Some(url) = engine_url("MOCHA_TEST_S3_URL") else { return };

@@ -111,6 +111,26 @@ mod default_credentials {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn keys_come_from_the_process_that_a_profile_names() {
+        let Some(with_keys) = engine_url("MOCHA_TEST_S3_SIGNED_URL") else { return };
+        support::open(&with_keys).await.unwrap();
+        let parsed = StoreUrl::parse(&with_keys).unwrap();
+        let port = support::port(&with_keys);
+        let url = format!("s3://{}/process?endpoint=http://127.0.0.1:{port}", parsed.split_path().0);
+        let folder = std::env::temp_dir().join(support::some_prefix());
+        std::fs::create_dir_all(&folder).unwrap();
+        let (config, keys) = (folder.join("config"), folder.join("keys.json"));
+        let (key, secret) = (parsed.username().unwrap(), parsed.password().unwrap());
+        let json = format!(r#"{{"Version":1,"AccessKeyId":"{key}","SecretAccessKey":"{secret}"}}"#);
+        std::fs::write(&keys, json).unwrap();
+        let profile = format!("[default]\ncredential_process = /bin/cat {}\n", keys.display());
+        std::fs::write(&config, profile).unwrap();
+        let said = said(&open_in(&[(URL, &*url), ("AWS_CONFIG_FILE", config.to_str().unwrap())]).await);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn no_credentials_is_an_error_that_says_so() {
         let said = said(&open_in(&[(URL, "s3://bucket/folder?endpoint=http://127.0.0.1:9")]).await);
         assert!(said.contains("Denied: s3: open") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");

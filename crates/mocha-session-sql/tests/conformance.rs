@@ -31,5 +31,15 @@ async fn mariadb() -> Option<SqlStore> {
 
 suite!(on_sqlite_memory, sqlite_memory);
 suite!(on_sqlite_file, sqlite_file);
-suite!(on_postgresql, postgresql);
-suite!(on_mariadb, mariadb);
+suite!(on_postgresql_15, postgresql);
+suite!(on_mariadb_10_11, mariadb);
+
+/// A server of today, by its URL.
+async fn newer(variable: &str) -> Option<std::sync::Arc<dyn mocha_session_core::store::SessionStore>> {
+    let registry = mocha_session_core::Registry::new().register(mocha_session_sql::DRIVER);
+    registry.open(&engine_url(variable)?).await.unwrap().store().cloned()
+}
+
+suite!(on_postgresql_17, || newer("MOCHA_TEST_POSTGRES_17_URL"));
+suite!(on_pgbouncer_1_24, || newer("MOCHA_TEST_PGBOUNCER_URL"));
+suite!(on_mysql_9, || newer("MOCHA_TEST_MYSQL_9_URL"));

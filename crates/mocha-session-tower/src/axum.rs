@@ -4,7 +4,6 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
@@ -15,9 +14,9 @@ use crate::sessions::{Entry, Sessions};
 
 /// The request's session, loaded.
 ///
-/// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request (503); with
-/// `Option<Session>` the handler gets `None` where the client has no live session, and an engine that is down rejects all
-/// the same, for unknown is not absent.
+/// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
+/// (503); with `Option<Session>` the handler gets `None` where the client has no live session, and
+/// an engine that is down rejects all the same, for unknown is not absent.
 ///
 /// ```
 /// use mocha_session_tower::{Error, Session};
@@ -62,10 +61,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy.load().await {
-            Ok(session) => Ok(Self(session, PhantomData)),
-            Err(error) => Err(Error::of_layer(error, Arc::clone(&scoped.shared))),
-        }
+        Ok(Self(scoped.lazy.load().await?, PhantomData))
     }
 }
 
@@ -74,10 +70,8 @@ impl<S: 'static, T: Sync> OptionalFromRequestParts<T> for Session<S> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Option<Self>, Error> {
         let scoped = scoped::<S>(parts)?;
-        match scoped.lazy.load_existing().await {
-            Ok(session) => Ok(session.map(|session| Self(session, PhantomData))),
-            Err(error) => Err(Error::of_layer(error, Arc::clone(&scoped.shared))),
-        }
+        let session = scoped.lazy.load_existing().await?;
+        Ok(session.map(|session| Self(session, PhantomData)))
     }
 }
 
@@ -191,8 +185,8 @@ fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
     sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
         let scope = std::any::type_name::<S>();
         let why = format!(
-            "this route has no session of scope `{scope}`; call `Router::layer` with a `SessionLayer<{scope}>`, after \
-             the route was added"
+            "this route has no session of scope `{scope}`; call `Router::layer` with a \
+             `SessionLayer<{scope}>`, after the route was added"
         );
         Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
     })

@@ -8,17 +8,19 @@ use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
 use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use mocha_session_core::{Finish, HeaderChanges, LazySession};
+use mocha_session_core::{Finish, Finished, LazySession};
 use pin_project_lite::pin_project;
 
-use crate::error::Failed;
+use crate::error::{Error, Failed};
 use crate::headers::Sink;
 use crate::layer::Shared;
 
-/// What a handler that failed because of its session counts as, whatever status its response has: nothing is committed.
+/// What a handler that failed because of its session counts as, whatever status its response has:
+/// nothing is committed.
 const FAILED: u16 = 500;
 
 /// The session of a request that is under way.
@@ -76,42 +78,37 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProj::Handling { future } => {
-                    let response = ready!(future.poll(cx))?.map(Body::new);
-                    let Some(open) = this.open else { return Poll::Ready(Ok(response)) };
-                    let failed = response.extensions().get::<Failed>().is_some();
-                    let status = if failed { FAILED } else { response.status().as_u16() };
-                    let finish = open.shared.manager.finish(&open.lazy, status);
-                    this.state.set(State::Finishing { finish, response: Some(response) });
+        match this.state.as_mut().project() {
+            StateProj::Handling { future } => {
+                let response = ready!(future.poll(cx))?.map(Body::new);
+                let Some(open) = this.open else { return Poll::Ready(Ok(response)) };
+                let failed = response.extensions().get::<Failed>().is_some();
+                let status = if failed { FAILED } else { response.status().as_u16() };
+                let mut finish = open.shared.manager.finish(&open.lazy, status);
+                if let Poll::Ready(finished) = Pin::new(&mut finish).poll(cx) {
+                    return Poll::Ready(Ok(open.respond(response, finished)));
                 }
-                StateProj::Finishing { finish, response } => {
-                    let (changes, error) = ready!(Pin::new(finish).poll(cx)).into_parts();
-                    // Polled again after it was ready: futures may do anything then but must not be unsound.
-                    let (Some(open), Some(response)) = (this.open.take(), response.take()) else {
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(Ok(match error {
-                        None => open.respond(response, changes),
-                        Some(error) => {
-                            tracing::error!(
-                                ?error,
-                                "a response was replaced because its session could not be committed"
-                            );
-                            apply(changes, open.shared.respond(&error, open.request.as_deref()))
-                        }
-                    }));
-                }
-                StateProj::Refused { response } => {
-                    return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
-                }
+                this.state.set(State::Finishing { finish, response: Some(response) });
+                Poll::Pending
+            }
+            StateProj::Finishing { finish, response } => {
+                let finished = ready!(Pin::new(finish).poll(cx));
+                // Polled again after it was ready: futures may do anything then but must not be
+                // unsound.
+                let (Some(open), Some(response)) = (this.open, response.take()) else {
+                    return Poll::Pending;
+                };
+                Poll::Ready(Ok(open.respond(response, finished)))
+            }
+            StateProj::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
         }
     }
 }
 
-/// A handler that is given up before it answers has its changes dropped: their closures may hold the session.
+/// A handler that is given up before it answers has its changes dropped: their closures may hold
+/// the session.
 impl Drop for Open {
     fn drop(&mut self) {
         self.lazy.close();
@@ -119,20 +116,14 @@ impl Drop for Open {
 }
 
 impl Open {
-    /// The response with what the session changes in its headers. An error of the handler is shaped.
-    fn respond(&self, response: Response<Body>, changes: HeaderChanges) -> Response<Body> {
-        let failed = response.extensions().get::<Failed>();
-        let ours = failed.filter(|failed| failed.is_of(&self.shared));
-        let shaped = ours.and_then(|failed| self.shared.shape(&failed.error, self.request.as_deref()));
-        apply(changes, shaped.unwrap_or(response))
+    /// The response, or the one that replaces it, with what the session changes in its headers.
+    fn respond(&self, response: Response<Body>, finished: Finished) -> Response<Body> {
+        let (headers, error) = finished.into_parts();
+        let response = error.map_or(response, |error| Error::from(error).into_response());
+        let mut response = self.shared.shape(response, self.request.as_deref());
+        headers.apply(&mut Sink(response.headers_mut()));
+        response
     }
-}
-
-fn apply(changes: HeaderChanges, mut response: Response<Body>) -> Response<Body> {
-    if !changes.is_none() {
-        changes.apply(&mut Sink(response.headers_mut()));
-    }
-    response
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {

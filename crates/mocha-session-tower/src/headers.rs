@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use mocha_session_core::{CookieHeaders, HeaderSink, RequestInfo};
 
-/// A request's `Cookie` headers: HTTP/1 has one, HTTP/2 may have several. Cloned by reference count.
+/// A request's `Cookie` headers: HTTP/1 has one, HTTP/2 may have several. Cloned by reference
+/// count.
 pub(crate) struct Cookies {
     first: Option<HeaderValue>,
     more: Vec<HeaderValue>,
@@ -31,8 +32,8 @@ pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<Cookies> {
     info
 }
 
-/// Where browsers say that they only prefetch: the standard's header, and what older ones send. Made when this is compiled,
-/// for parsing a name costs more than looking it up.
+/// Where browsers say that they only prefetch: the standard's header, and what older ones send.
+/// Made when this is compiled, for parsing a name costs more than looking it up.
 const PURPOSES: [HeaderName; 3] = [
     HeaderName::from_static("sec-purpose"),
     HeaderName::from_static("purpose"),
@@ -76,7 +77,8 @@ fn header_value(value: Cow<'static, str>) -> Option<HeaderValue> {
         Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
         Cow::Owned(line) => {
             let mut value = HeaderValue::try_from(line).ok()?;
-            // A cookie: HTTP/2 and HTTP/3 keep the session id out of their compression tables (RFC 7541 §7.1.3).
+            // A cookie: HTTP/2 and HTTP/3 keep the session id out of their compression tables (RFC
+            // 7541 §7.1.3).
             value.set_sensitive(true);
             Some(value)
         }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use axum_core::BoxError;
 use axum_core::body::Body;
+use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
@@ -15,7 +16,7 @@ use mocha_session_core::{Error, ErrorKind, SessionManager};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::error::plain;
+use crate::error::Failed;
 use crate::future::{Open, ResponseFuture};
 use crate::headers::request_info;
 use crate::sessions::{Entry, Sessions};
@@ -29,14 +30,17 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 impl Shared {
-    /// The response to an error. `parts` is there where the layer has `on_error`.
-    pub(crate) fn respond(&self, error: &Error, parts: Option<&Parts>) -> Response<Body> {
-        self.shape(error, parts).unwrap_or_else(|| plain(error))
-    }
-
-    /// The response that the application makes of an error, if it does.
-    pub(crate) fn shape(&self, error: &Error, parts: Option<&Parts>) -> Option<Response<Body>> {
-        Some(self.on_error.as_ref()?(error, parts?).map(Body::from))
+    /// The response that goes out: one that is an error is shaped, if the layer has `on_error`, for
+    /// which `parts` is there, and no layer within has shaped it.
+    pub(crate) fn shape(&self, response: Response<Body>, parts: Option<&Parts>) -> Response<Body> {
+        let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped);
+        let (Some(failed), Some(on_error), Some(parts)) = (failed, &self.on_error, parts) else {
+            return response;
+        };
+        let mut shaped = on_error(&failed.error, parts).map(Body::from);
+        let failed = Failed { error: Arc::clone(&failed.error), shaped: true };
+        shaped.extensions_mut().insert(failed);
+        shaped
     }
 }
 
@@ -70,20 +74,23 @@ impl SessionLayer {
 }
 
 impl<S> SessionLayer<S> {
-    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public, two cookies.
+    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public,
+    /// two cookies.
     ///
-    /// Two layers around one service need managers with different cookie names. A request that passes two managers with
-    /// the same name is answered with an error, and the log says what to change.
+    /// Two layers around one service need managers with different cookie names. A request that
+    /// passes two managers with the same name is answered with an error, and the log says what to
+    /// change.
     pub fn scoped(manager: SessionManager) -> Self {
         Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
     }
 
-    /// Shapes the response to a request that failed because of its session: it could not be loaded or committed, an
-    /// extractor rejected the request, or a handler returned this crate's [`Error`](crate::Error).
+    /// Shapes the response to a request that failed because of its session: it could not be loaded
+    /// or committed, an extractor rejected the request, or a handler returned this crate's
+    /// [`Error`](crate::Error).
     ///
-    /// The closure receives the error and the request's head. The default is plain text of [`Error::http_status`] that
-    /// names nothing but the status. Do not show the error itself to users. Of several layers the innermost that has an
-    /// `on_error` shapes the error of a handler.
+    /// The closure receives the error and the request's head. The default is plain text of
+    /// [`Error::http_status`] that names nothing but the status. Do not show the error itself to
+    /// users. Of several layers the innermost that has an `on_error` shapes the error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -162,8 +169,8 @@ where
     ResBody: http_body::Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    /// The inner service's body as axum's, which replaces it where the session cannot be committed. Axum's own passes as
-    /// it is; another is boxed.
+    /// The inner service's body as axum's, which replaces it where the session cannot be committed.
+    /// Axum's own passes as it is; another is boxed.
     type Response = Response<Body>;
     type Error = I::Error;
     type Future = ResponseFuture<I::Future>;
@@ -191,9 +198,8 @@ where
             request = Request::from_parts(parts, body);
         }
         if refused {
-            let error = same_cookie();
-            tracing::error!(?error, "a request was refused");
-            return ResponseFuture::refused(shared.respond(&error, seen.as_deref()));
+            let response = crate::Error::from(same_cookie()).into_response();
+            return ResponseFuture::refused(shared.shape(response, seen.as_deref()));
         }
         let lazy = shared.manager.open(request_info(&request));
         let entry = Entry { scope, lazy: lazy.clone(), shared: Arc::clone(shared) };
@@ -206,7 +212,7 @@ where
 fn same_cookie() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
-        "this route has two session layers whose managers have the same cookie name; give one of them another name \
-         (`CookiePolicy::named`), or both layers the same manager",
+        "this route has two session layers whose managers have the same cookie name; give one of \
+         them another name (`CookiePolicy::named`), or both layers the same manager",
     )
 }

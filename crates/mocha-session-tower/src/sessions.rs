@@ -37,7 +37,8 @@ pub(crate) struct Entry {
 }
 
 impl Sessions {
-    /// The session of scope `S`, not loaded yet. Of several layers of one scope it is the innermost's.
+    /// The session of scope `S`, not loaded yet. Of several layers of one scope it is the
+    /// innermost's.
     pub fn get<S: 'static>(&self) -> Option<&LazySession> {
         self.entry(TypeId::of::<S>()).map(|entry| &entry.lazy)
     }
@@ -53,7 +54,7 @@ impl Sessions {
 
     /// Whether a session is kept under the cookie name of this manager.
     pub(crate) fn has_cookie_of(&self, manager: &SessionManager) -> bool {
-        self.entries().any(|entry| manager.shares_cookie_with(&entry.shared.manager))
+        self.entries().any(|entry| entry.shared.manager.cookie_name() == manager.cookie_name())
     }
 
     pub(crate) fn add(extensions: &mut Extensions, entry: Entry) {

@@ -122,7 +122,7 @@ fn failing() -> Router {
 }
 
 fn small() -> SessionManager {
-    let builder = SessionManager::builder(MemoryStore::new()).max_record_bytes(1_000);
+    let builder = SessionManager::builder(MemoryStore::new()).max_record_bytes(1_024);
     builder.cookie(CookiePolicy::named("s")).build().unwrap()
 }
 

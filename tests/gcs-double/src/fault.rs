@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Operation {
     /// Reading an object.
     Read,
-    /// Asking for an object's metadata (`HEAD`, in the HMAC lane).
+    /// Asking for an object's metadata (`HEAD`, with an HMAC key).
     Look,
     /// Writing an object.
     Write,

@@ -77,12 +77,12 @@ impl Double {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The URL of the bucket for the official client's lane.
+    /// The URL of the bucket for the official client.
     pub fn gs_url(&self) -> String {
         format!("gs://{BUCKET}?endpoint={}&anonymous=true", self.endpoint())
     }
 
-    /// The URL of the bucket for the HMAC lane, with the right key.
+    /// The URL of the bucket with the right HMAC key.
     pub fn hmac_url(&self) -> String {
         let secret = percent_encoding::utf8_percent_encode(SECRET, percent_encoding::NON_ALPHANUMERIC);
         format!(

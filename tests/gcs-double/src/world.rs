@@ -17,6 +17,7 @@ pub(crate) struct Object {
     pub(crate) generation: i64,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) custom_time: Option<String>,
+    pub(crate) written: SystemTime,
 }
 
 /// A call, read from one of the dialects.
@@ -200,6 +201,7 @@ impl Inner {
     fn put(&mut self, bucket: &str, mut object: Object) -> Result<Object, Refusal> {
         self.last_generation += 1;
         object.generation = self.last_generation;
+        object.written = SystemTime::now();
         self.bucket(bucket)?.insert(object.name.clone(), object.clone());
         Ok(object)
     }
@@ -208,6 +210,13 @@ impl Inner {
 impl Object {
     /// An object that has no generation yet.
     pub(crate) fn new(name: &str, value: Bytes) -> Self {
-        Self { name: name.to_owned(), value, generation: 0, metadata: BTreeMap::new(), custom_time: None }
+        Self {
+            name: name.to_owned(),
+            value,
+            generation: 0,
+            metadata: BTreeMap::new(),
+            custom_time: None,
+            written: SystemTime::UNIX_EPOCH,
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use google_cloud_wkt::Timestamp;
 use hyper::Method;
 use hyper::http::request::Parts;
 
@@ -80,9 +81,11 @@ fn page(objects: &[Object], next: Option<&str>) -> String {
     );
     for object in objects {
         let (name, generation, size) = (escape(&object.name), object.generation, object.value.len());
+        let written = String::from(Timestamp::try_from(object.written).expect("before the year 10000"));
         let _ = write!(
             out,
-            "<Contents><Key>{name}</Key><Generation>{generation}</Generation><Size>{size}</Size></Contents>"
+            "<Contents><Key>{name}</Key><Generation>{generation}</Generation>\
+             <LastModified>{written}</LastModified><Size>{size}</Size></Contents>"
         );
     }
     let _ = write!(out, "<IsTruncated>{}</IsTruncated>", next.is_some());

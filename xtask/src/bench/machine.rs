@@ -23,13 +23,12 @@ pub(crate) fn facts(with_peers: bool, servers: &[&'static str]) -> Vec<(String, 
         ("rustc".to_owned(), rustc().unwrap_or_else(|_| "unknown".to_owned())),
         ("glibc".to_owned(), glibc().unwrap_or_else(|_| "unknown".to_owned())),
     ];
-    let version =
-        |program: &str| -> Result<String> { command::read(command::program(program)?.arg("--version")) };
     for (server, program) in [("redis", "redis-server"), ("postgres", "postgres")] {
         if servers.contains(&server)
-            && let Ok(says) = version(program)
+            && let Ok(version) =
+                command::program(program).and_then(|mut program| command::version(&mut program))
         {
-            facts.push((server.to_owned(), first_version(&says).unwrap_or(says.trim()).to_owned()));
+            facts.push((server.to_owned(), version));
         }
     }
     if !servers.is_empty() {
@@ -48,11 +47,10 @@ pub(crate) fn facts(with_peers: bool, servers: &[&'static str]) -> Vec<(String, 
 
 /// What the counts depend on: another of these may count differently.
 pub(crate) fn tools() -> Result<BTreeMap<String, String>> {
-    let valgrind = command::read(command::program("valgrind")?.arg("--version"))?;
     Ok(BTreeMap::from([
         ("rustc".to_owned(), rustc()?),
         ("glibc".to_owned(), glibc()?),
-        ("valgrind".to_owned(), valgrind.trim().trim_start_matches("valgrind-").to_owned()),
+        ("valgrind".to_owned(), command::version(&mut command::program("valgrind")?)?),
     ]))
 }
 
@@ -99,12 +97,6 @@ fn versions<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
     found
 }
 
-/// The first word that is a version: `v=7.0.15`, `15.14`.
-fn first_version(says: &str) -> Option<&str> {
-    let words = says.split_whitespace().map(|word| word.trim_start_matches("v="));
-    words.into_iter().find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,15 +107,5 @@ mod tests {
                     [[package]]\nname = \"a\"\nversion = \"2.0.0\"\n";
         assert_eq!(versions(lock, "a"), ["1.2.3", "2.0.0"]);
         assert_eq!(versions(lock, "b"), Vec::<&str>::new());
-    }
-
-    #[test]
-    fn servers_say_their_version_in_many_words() {
-        assert_eq!(
-            first_version("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0"),
-            Some("7.0.15")
-        );
-        assert_eq!(first_version("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some("15.14"));
-        assert_eq!(first_version("nothing"), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Where a service lives: its folder, its ports, its processes and how one waits for them.
 
-use super::record::{Entry, Process, Record, Signal};
-use crate::{Result, command};
+use super::record::{DATA_PREFIX, Entry, Process, Record, Signal};
+use super::tree;
+use crate::{Result, command, install};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -18,18 +19,26 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
-    /// Where tools of our own are installed.
-    pub(crate) tools: PathBuf,
     /// Whether we are root: some servers refuse to run so and get a user of their own.
     pub(crate) root: bool,
+    /// The root that the service's programs see, where they are not the machine's own.
+    tree: Option<PathBuf>,
     record: Record,
 }
 
 impl Place {
-    pub(crate) fn new(data: &Path, name: &str, tools: &Path, record: &Record, root: bool) -> Result<Self> {
-        let folder = data.join(name);
+    pub(crate) fn new(data: &Path, name: &str, record: &Record, tree: Option<PathBuf>) -> Result<Self> {
+        let folder = match &tree {
+            None => data.join(name),
+            // What a program in a tree shall see must be in the tree.
+            Some(tree) => {
+                let folder = tree.join("tmp").join(format!("{DATA_PREFIX}{}-{name}", Process::fresh_name()?));
+                record.add(&Entry::Data(folder.clone()))?;
+                folder
+            }
+        };
         make_folder(&folder)?;
-        Ok(Self { folder, tools: tools.to_path_buf(), root, record: record.clone() })
+        Ok(Self { folder, root: install::is_root(), tree, record: record.clone() })
     }
 
     pub(crate) fn subfolder(&self, name: &str) -> Result<PathBuf> {
@@ -38,27 +47,39 @@ impl Place {
         Ok(folder)
     }
 
+    /// The name by which the service's programs know a file or folder of ours.
+    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
+        let within = self.tree.as_ref().and_then(|tree| path.strip_prefix(tree).ok());
+        within.map_or_else(|| path.to_path_buf(), |path| Path::new("/").join(path))
+    }
+
     /// Hands a file or folder of ours to the user that a server will run as.
     pub(crate) fn give_to(&self, user: &str, path: &Path) -> Result {
         if self.root {
+            let user = if self.tree.is_some() { tree::USER } else { user };
             command::read(Command::new("chown").arg(user).arg(path))?;
         }
         Ok(())
     }
 
+    /// A program of the service, as we are; within a tree, as its only user.
+    pub(crate) fn program(&self, program: &str) -> Result<Command> {
+        match &self.tree {
+            None => command::program(program),
+            Some(tree) => tree::program(tree, program),
+        }
+    }
+
     /// A program as this user when we are root, and as ourselves otherwise.
     pub(crate) fn as_user(&self, user: &str, program: &str) -> Result<Command> {
-        let mut found = command::program(program)?;
-        if self.root {
-            let program = found.get_program().to_owned();
-            found = Command::new("setpriv");
-            found
-                .arg(format!("--reuid={user}"))
-                .arg(format!("--regid={user}"))
-                .arg("--init-groups")
-                .arg(program);
+        let found = self.program(program)?;
+        if !self.root || self.tree.is_some() {
+            return Ok(found);
         }
-        Ok(found)
+        let mut switch = Command::new("setpriv");
+        switch.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--init-groups");
+        switch.arg(found.get_program());
+        Ok(switch)
     }
 
     /// Starts a server that ends on SIGTERM.

@@ -14,10 +14,16 @@ const SLOTS: usize = 16_384;
 /// One server over TCP and a Unix socket, without a password.
 pub(crate) fn plain(place: &Place) -> Result<Vec<String>> {
     let socket = place.folder.join("redis.sock");
-    let mut redis = server(place, "redis")?;
+    let mut redis = server(place, "redis-server", "redis")?;
     redis.arg("--unixsocket").arg(&socket).args(["--unixsocketperm", "700"]);
     let (port, _) = start(place, "redis", redis)?;
     Ok(vec![format!("redis://127.0.0.1:{port}"), socket.display().to_string()])
+}
+
+/// Valkey, over TCP without a password.
+pub(crate) fn valkey(place: &Place) -> Result<Vec<String>> {
+    let (port, _) = start(place, "valkey", server(place, "valkey-server", "valkey")?)?;
+    Ok(vec![format!("valkey://127.0.0.1:{port}")])
 }
 
 /// TLS with a certificate authority of our own and one user, `app`; a second server that insists on a client certificate.
@@ -27,7 +33,7 @@ pub(crate) fn tls(place: &Place) -> Result<Vec<String>> {
     // "optional": a client may come without a certificate, but not with a wrong one.
     for (name, clients) in [("redis-tls", "optional"), ("redis-mtls", "yes")] {
         let port = free_port()?;
-        let mut redis = server(place, name)?;
+        let mut redis = server(place, "redis-server", name)?;
         redis.args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", clients]);
         redis.arg("--tls-ca-cert-file").arg(&certificates.authority);
         redis.arg("--tls-cert-file").arg(&certificates.server.certificate);
@@ -78,7 +84,7 @@ pub(crate) fn cluster(place: &Place) -> Result<Vec<String>> {
     for number in 1..=3 {
         let name = format!("node-{number}");
         let bus = free_port()?;
-        let mut redis = server(place, &name)?;
+        let mut redis = server(place, "redis-server", &name)?;
         redis.args(["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]);
         redis.args(["--cluster-node-timeout", "2000", "--cluster-port", &bus.to_string()]);
         let (port, node) = start(place, &name, redis)?;
@@ -107,11 +113,11 @@ pub(crate) fn cluster(place: &Place) -> Result<Vec<String>> {
 
 /// A master, its replica and three sentinels who notice within a second that the master is gone.
 pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
-    let mut master = server(place, "master")?;
+    let mut master = server(place, "redis-server", "master")?;
     // A replica that asks for a copy is served at once, not after waiting for others.
     master.args(["--repl-diskless-sync-delay", "0"]);
     let (master, _) = start(place, "master", master)?;
-    let mut replica = server(place, "replica")?;
+    let mut replica = server(place, "redis-server", "replica")?;
     replica.args(["--replicaof", "127.0.0.1", &master.to_string(), "--repl-diskless-sync-delay", "0"]);
     let (replica, mut process) = start(place, "replica", replica)?;
     // A sentinel that looks before the replica is there looks again ten seconds later.
@@ -146,12 +152,12 @@ pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
 }
 
 /// A server with a folder of its own that keeps nothing on disk; the port is the caller's business.
-fn server(place: &Place, name: &str) -> Result<Command> {
+fn server(place: &Place, program: &str, name: &str) -> Result<Command> {
     let folder = place.subfolder(name)?;
-    let mut redis = command::program("redis-server")?;
+    let mut redis = place.program(program)?;
     redis.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     // DEBUG SLEEP is how a test makes a server hang.
-    redis.args(["--enable-debug-command", "local", "--dir"]).arg(folder);
+    redis.args(["--enable-debug-command", "local", "--dir"]).arg(place.seen(&folder));
     Ok(redis)
 }
 

@@ -3,6 +3,7 @@
 use super::place::{Place, free_port};
 use super::wire;
 use crate::{Result, install};
+use std::process::Command;
 
 const REGION: &str = "us-east-1";
 const BUCKET: &str = "mocha-session-test";
@@ -27,8 +28,11 @@ pub(crate) fn signed(place: &Place) -> Result<Vec<String>> {
 
 fn start(place: &Place, environment: &[(&str, &str)]) -> Result<u16> {
     let port = free_port()?;
-    let mut moto = install::moto(&place.tools)?;
-    moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).envs(environment.iter().copied());
+    // Not bin/moto_server, which has the path of its folder written into it; and as atomic as S3, which moto
+    // alone is not.
+    let mut moto = Command::new(install::MOTO.program()?);
+    moto.args(["-c", include_str!("moto.py"), "-H", "127.0.0.1", "-p", &port.to_string()])
+        .envs(environment.iter().copied());
     place.spawn("moto", &moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
     Ok(port)
 }

@@ -22,15 +22,15 @@ pub(crate) async fn roundtrip_of_every_size(it: &Subject) -> Verdict {
 
 pub(crate) async fn roundtrip_of_every_byte(it: &Subject) -> Verdict {
     let (key, all) = (it.key(), (0..=255).collect::<Vec<u8>>());
-    let revision = it.create(&key, &all).await?;
+    let mut revision = it.create(&key, &all).await?;
     it.holds(&key, &all, &revision).await?;
-    // Each byte alone, first and last: what a terminator, an escape or a trimmed space would eat.
-    for byte in 0..=255 {
-        let (key, one, ends) = (it.key(), [byte], [byte, b'x', byte]);
-        let revision = it.create(&key, &one).await?;
-        it.holds(&key, &one, &revision).await?;
-        let revision = it.update(&key, &ends, &revision).await?;
-        it.holds(&key, &ends, &revision).await?;
+    // Each byte first and last, and the suspicious ones alone: what a terminator, an escape or a
+    // trimmed space would eat. One entry, so that the case is cheap where every call is a request.
+    let ends = (0..=255).map(|byte| vec![byte, b'x', byte]);
+    let alone = b"\0\t\n\r\x1a \"'%\\\x7f\x80\xff".iter().map(|byte| vec![*byte]);
+    for value in ends.chain(alone) {
+        revision = it.update(&key, &value, &revision).await?;
+        it.holds(&key, &value, &revision).await?;
     }
     Ok(())
 }
@@ -48,9 +48,10 @@ pub(crate) async fn load_of_an_unknown_key_is_none_and_creates_nothing(it: &Subj
 pub(crate) async fn keys_that_differ_in_one_bit_do_not_mix(it: &Subject) -> Verdict {
     let base: [u8; StorageKey::BYTES] = std::array::from_fn(|_| fastrand::u8(..));
     let mut keys = vec![it.own(base)];
-    for bit in 0..StorageKey::BYTES * 8 {
+    // One bit of each digit, and each bit of a byte in turn: every key is a request, or several.
+    for digit in 0..StorageKey::TEXT {
         let mut bytes = base;
-        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes[digit / 2] ^= 1 << (digit % 2 * 4 + digit / 2 % 4);
         keys.push(it.own(bytes));
     }
     do_not_mix(it, &keys).await

@@ -3,7 +3,7 @@
 use super::message::{FlashId, Level, Message};
 use super::waiting::Waiting;
 use crate::error::Result;
-use crate::session::change::Change;
+use crate::session::change::{self, Change};
 use crate::session::state::State;
 use crate::values::Encoded;
 
@@ -37,6 +37,11 @@ impl Reading {
     /// Notes what a commit of this request has pushed.
     pub(crate) fn pushed(&mut self, ids: Vec<FlashId>) {
         self.pushed.extend(ids);
+    }
+
+    /// Notes how much a commit of this request has dropped.
+    pub(crate) fn dropped(&mut self, count: usize) {
+        self.dropped += count;
     }
 
     /// Whether anything was read that a response may consume.
@@ -103,7 +108,8 @@ impl State {
         Ok(())
     }
 
-    /// The flash as it was before this request's changes; nothing if the session is another owner's by now.
+    /// The flash as it was before this request's changes; nothing if the session is another owner's
+    /// by now.
     fn shown_flash(&self) -> Option<&Waiting> {
         let before = self.before();
         let owner_changed = before
@@ -114,6 +120,6 @@ impl State {
     }
 
     fn is_dropped(&self, id: FlashId) -> bool {
-        self.log.iter().any(|change| matches!(change, Change::Drop(ids) if ids.contains(&id)))
+        change::dropped_ids(&self.log).contains(&id)
     }
 }

@@ -61,13 +61,15 @@ impl Waiting {
         })
     }
 
-    /// Adds a message. Drops the oldest items past the caps and returns how many. The newest always stays.
+    /// Adds a message. Drops the oldest items past the caps and returns how many. The newest always
+    /// stays.
     pub(crate) fn push(&mut self, message: Message, caps: Caps) -> usize {
         self.items.push(Item::Message(message));
         self.cap(caps)
     }
 
-    /// Puts data into a slot, over what was there. Drops the oldest items past the caps and returns how many.
+    /// Puts data into a slot, over what was there. Drops the oldest items past the caps and returns
+    /// how many.
     pub(crate) fn set_data(&mut self, slot: &Text, id: FlashId, value: Encoded, caps: Caps) -> usize {
         self.items.retain(|item| !matches!(item, Item::Data { slot: own, .. } if own == slot));
         self.items.push(Item::Data { id, slot: slot.clone(), value });
@@ -85,15 +87,6 @@ impl Waiting {
         }
         self.items.drain(..dropped);
         dropped
-    }
-
-    /// Drops the oldest item, unless it is `keep`; whether there was one to drop.
-    pub(crate) fn drop_oldest(&mut self, keep: Option<FlashId>) -> bool {
-        let drops = self.items.first().is_some_and(|oldest| Some(oldest.id()) != keep);
-        if drops {
-            self.items.remove(0);
-        }
-        drops
     }
 
     pub(crate) fn data(&self, slot: &str) -> Option<(FlashId, &Encoded)> {
@@ -191,7 +184,7 @@ mod tests {
         assert_eq!(set(&mut waiting, "third", 5), 1);
         assert_eq!(waiting.ids().collect::<Vec<_>>(), [3, 4, 5]);
         assert_eq!(waiting.set_data(&"long".into(), 6, vec![0; 980].into(), three), 3);
-        assert!(!waiting.drop_oldest(Some(6)) && waiting.drop_oldest(None) && waiting.is_empty());
+        assert_eq!(waiting.ids().collect::<Vec<_>>(), [6]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::{Backend, SessionManager};
 use crate::ending::end_all;
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutant;
 use crate::owners::Entry;
 use crate::record::Kind;
 use crate::session::{SessionData, task};
@@ -193,7 +194,10 @@ impl SessionManager {
             let (vault, owners) = (manager.indexed()?, &manager.shared.owners);
             let marked = owners.mark(vault, &owner, everyone, which).await?;
             let keys = marked.iter().flat_map(|entry| &entry.locations).map(|location| location.key);
-            let keys: Vec<_> = keys.collect();
+            let mut keys: Vec<_> = keys.collect();
+            if mutant("a revocation ends the newest id alone") {
+                keys.drain(..keys.len().saturating_sub(1));
+            }
             // A record that could not be read was deleted. All others are ended before that is reported.
             let ended = end_all(vault, &keys, manager.shared.policy.tombstone).await;
             if ended.as_ref().is_err_and(|error| !error.is_corrupt()) {

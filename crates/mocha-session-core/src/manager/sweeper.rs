@@ -25,6 +25,7 @@ pub struct SweepTotal {
     examined: u64,
     removed: u64,
     native: bool,
+    failed: u64,
 }
 
 impl SweepTotal {
@@ -41,6 +42,12 @@ impl SweepTotal {
     /// Whether the engine removes what expired by itself, so that there was nothing to do.
     pub fn is_native(&self) -> bool {
         self.native
+    }
+
+    /// How many expired entries could not be removed. The trace has the first reason of each batch,
+    /// and the next sweep tries them again.
+    pub fn failed(&self) -> u64 {
+        self.failed
     }
 }
 
@@ -111,6 +118,11 @@ async fn sweep(vault: &Vault) -> Result<SweepTotal> {
                 total.examined += report.examined();
                 total.removed += report.removed();
                 total.native |= report.is_native();
+                total.failed += report.failed();
+                if let Some(why) = report.failure() {
+                    let (engine, failed) = (vault.store.capabilities().engine(), report.failed());
+                    tracing::warn!(engine, failed, why, "expired sessions could not be removed");
+                }
                 match report.next() {
                     Some(next) => cursor = Some(next.clone()),
                     None => return Ok(total),

@@ -1,6 +1,7 @@
 //! What an owner's index holds: an entry per session, and the keys that each may be alive under.
 
 use crate::error::Result;
+use crate::mutant;
 use crate::record::Payload;
 use crate::store::StorageKey;
 use crate::wire::{self, Reader, Text};
@@ -157,6 +158,9 @@ impl Entry {
             return false;
         }
         let mut alive = vec![from];
+        if mutant("a rotation drops the key it comes from") {
+            self.locations.clear();
+        }
         self.locations.retain(|known| {
             let kept = known.key == from || known.from.is_some_and(|from| alive.contains(&from));
             if kept {

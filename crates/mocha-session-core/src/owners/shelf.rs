@@ -69,12 +69,12 @@ impl Seen {
         let Some(first) = places.next() else {
             return Err(Error::new(ErrorKind::Internal, "there is no key to hash owners under"));
         };
-        let first = Shelf::read(vault, first).await?;
         let mut others = Vec::new();
         for place in places {
             others.push(Shelf::read(vault, place).await?);
         }
-        Ok(Self { first, others })
+        // Last, because entries move to it: what has left the others has arrived here.
+        Ok(Self { first: Shelf::read(vault, first).await?, others })
     }
 
     pub(super) fn first(&self) -> &Shelf {
@@ -93,21 +93,22 @@ impl Seen {
         })
     }
 
-    pub(super) fn is_elsewhere(&self, handle: u64) -> bool {
-        self.elsewhere(handle).is_some()
+    pub(super) fn is_first(&self, handle: u64) -> bool {
+        self.first.index.entries.iter().any(|entry| entry.handle == handle)
     }
 
-    /// The sessions that nobody revoked, each once.
-    pub(super) fn into_live(self) -> Vec<Entry> {
-        let mut live: Vec<Entry> = Vec::new();
+    /// All entries, each once. Revoked counts, wherever it is said.
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        let mut all: Vec<Entry> = Vec::new();
         for shelf in std::iter::once(self.first).chain(self.others) {
-            for entry in shelf.index.entries.into_iter().filter(|entry| !entry.revoked) {
-                if !live.iter().any(|known| known.handle == entry.handle) {
-                    live.push(entry);
+            for entry in shelf.index.entries {
+                match all.iter_mut().find(|known| known.handle == entry.handle) {
+                    Some(known) => known.revoked |= entry.revoked,
+                    None => all.push(entry),
                 }
             }
         }
-        live
+        all
     }
 }
 

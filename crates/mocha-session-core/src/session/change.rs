@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::content::{Content, Owner, Persistence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flash::{FlashId, Message};
+use crate::mutant;
 use crate::values::Encoded;
 use crate::wire::Text;
 
@@ -67,6 +68,7 @@ impl Change {
             },
             Self::Take(key, taken) => match content.values.get(key.as_str()) {
                 Some(value) if *value == **taken => content.values.remove(key),
+                _ if mutant("a take is not compared") => {}
                 _ => {
                     let why =
                         format!("another request took or changed the session value `{}` first", key.as_str());
@@ -97,10 +99,12 @@ impl Change {
             Self::SetData(slot, id, value, caps) => {
                 content.flash.set_data(slot, *id, value.clone(), *caps);
             }
+            Self::Drop(_) if mutant("showing consumes everything") => content.flash.keep_ids(&[]),
             Self::Drop(ids) => content.flash.drop_ids(ids),
             Self::Claim(ids, got) => {
                 let here: Vec<_> = content.flash.ids().filter(|id| ids.contains(id)).collect();
                 content.flash.drop_ids(&here);
+                let here = if mutant("a claim gets what it asked for") { ids.clone() } else { here };
                 *got.lock().unwrap_or_else(PoisonError::into_inner) = here;
             }
         }
@@ -148,6 +152,15 @@ pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
         .collect()
 }
 
+/// The identities of what this log dropped.
+pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
+    let dropped = log.iter().filter_map(|change| match change {
+        Change::Drop(ids) => Some(ids),
+        _ => None,
+    });
+    dropped.flatten().copied().collect()
+}
+
 /// Whether the log logs somebody in.
 pub(crate) fn logs_in(log: &[Change]) -> bool {
     log.iter().any(|change| matches!(change, Change::Login { .. }))
@@ -156,5 +169,8 @@ pub(crate) fn logs_in(log: &[Change]) -> bool {
 /// Whether the log hands something out that must not be lost in silence: a value that was taken, messages
 /// that were claimed, a login that the user was told of.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
+    if mutant("what is dropped is dropped in silence") {
+        return false;
+    }
     log.iter().any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
 }

@@ -7,11 +7,11 @@ use super::doubt::Doubt;
 use super::identity;
 use super::load::reopen;
 use super::state::{Base, Doomed, Line, Stored, gone};
-use crate::client::ClientSide;
 use crate::content::Content;
 use crate::ending::End;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manager::{Backend, Shared};
+use crate::mutant;
 use crate::owners::Location;
 use crate::policy::EMPTIED;
 use crate::queue::Turn;
@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) superseded: bool,
     /// Whether a response can tell the client what this commit makes known.
     pub(crate) tells: bool,
+    /// Whether the client's cookie is to be written anew: signed at all, or with the first secret.
+    pub(crate) renews: bool,
     /// An earlier try of the first changes that was neither done nor refused.
     pub(crate) doubt: Option<Box<Doubt>>,
     /// What the steps so far want the client to be told.
@@ -75,6 +77,7 @@ pub(super) struct Edit<'e> {
     /// closure of an update run, a second time.
     pub(super) view: Option<Arc<Content>>,
     pub(super) tells: bool,
+    pub(super) renews: bool,
     pub(super) rounds: u32,
 }
 
@@ -90,6 +93,7 @@ impl Job {
             rotate,
             superseded: false,
             tells: true,
+            renews: false,
             doubt: None,
             line: None,
             starts: 0,
@@ -99,6 +103,20 @@ impl Job {
     /// Whether it takes more than one write, so that it must not be left half-way.
     pub(crate) fn has_steps(&self) -> bool {
         !self.doomed.is_empty() || self.is_rotation() || self.doubt.is_some()
+    }
+
+    /// Leaves out the oldest flash that waits, so that the rest may fit; `false` when there is none but what
+    /// this request pushed last.
+    pub(crate) fn drop_oldest_flash(&mut self) -> bool {
+        let pushed = change::pushed_ids(&self.log);
+        let dropped = change::dropped_ids(&self.log);
+        let mut waiting = self.loaded.flash.ids().chain(pushed.iter().copied());
+        let Some(oldest) = waiting.find(|id| Some(id) != pushed.last() && !dropped.contains(id)) else {
+            return false;
+        };
+        self.log.push(Change::Drop(vec![oldest]));
+        self.view = None;
+        true
     }
 
     fn is_rotation(&self) -> bool {
@@ -153,7 +171,8 @@ async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> 
         None => identity::begin(shared, vault, &job.log, view, &mut job.doubt).await?,
         Some(Base::Stored(stored)) => {
             let (loaded, log) = (&job.loaded, &job.log[..]);
-            let edit = Edit { loaded, log, view, tells: job.tells, rounds: ROUNDS };
+            let (tells, renews) = (job.tells, job.renews);
+            let edit = Edit { loaded, log, view, tells, renews, rounds: ROUNDS };
             if job.rotate || login {
                 // Boxed, so that the rare path does not enlarge the common future.
                 Box::pin(identity::rotate(shared, vault, stored, edit, &mut job.doubt)).await?
@@ -253,15 +272,25 @@ async fn write(
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
         let now = vault.now();
         // Checked before each write: what expired meanwhile is not revived.
-        if shared.policy.effective(base, version.header.deadline) <= now {
-            return over(open.is_some());
+        let expired = shared.policy.effective(base, version.header.deadline) <= now;
+        if expired && !mutant("a commit revives what expired") {
+            // Unless another request has kept it alive since it was loaded.
+            match vault.look(&stored.place.key).await?.live()? {
+                Some((later, record)) if later.revision != version.revision => {
+                    reloaded = Some(reopen(vault, &stored.place, &record)?);
+                    (version, *open) = (later, None);
+                    continue;
+                }
+                _ => return over(open.is_some()),
+            }
         }
         let mut next = match edit.view.take().filter(|_| reloaded.is_none()) {
             Some(view) => view,
-            None if edit.log.is_empty() => Arc::clone(base),
+            None if edit.log.is_empty() || mutant("a conflict drops the changes") => Arc::clone(base),
             None => Arc::new(change::replay(base, edit.log)?),
         };
-        let refresh = shared.policy.wants_refresh(base, version.header.deadline, now);
+        let refresh = shared.policy.wants_refresh(base, version.header.deadline, now)
+            || (edit.renews && edit.log.is_empty());
         if next.same(base) && (base.is_empty() || !refresh) {
             let until = version.header.deadline;
             let told = shared.policy.told(base, until);
@@ -275,7 +304,7 @@ async fn write(
         }
         let deadline = if emptied { now + EMPTIED } else { shared.policy.deadline(&next) };
         let told = if emptied { 0 } else { shared.policy.told(&next, deadline) };
-        let tell = edit.tells && told != base.told;
+        let tell = edit.tells && (told != base.told || (edit.renews && !emptied));
         if tell {
             Arc::make_mut(&mut next).told = told;
         }
@@ -295,11 +324,13 @@ async fn write(
         match attempt {
             Attempt::Done(done, record) => {
                 *open = None;
+                let mut told = told;
                 if let Sealed::Found(record) = &record
                     && done.header.kind == Kind::Live
-                    && done.header.commits[0] != commit
                 {
+                    // As an earlier try has written it, or as it is after later commits.
                     next = reopen(vault, &stored.place, record)?;
+                    told = shared.policy.told(&next, done.header.deadline);
                 }
                 relabel(shared, vault, base, &next).await;
                 if done.header.kind != Kind::Live {
@@ -379,6 +410,9 @@ async fn keep_listed(
     deadline: u64,
 ) -> Result<bool> {
     let Some(owner) = base.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
+    if mutant("a refresh is not listed") {
+        return Ok(true);
+    }
     let key = stored.place.key;
     let to = Location { key, from: None, until: deadline };
     let label = base.label.as_ref();
@@ -434,40 +468,8 @@ fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     }
     let deadline = shared.policy.deadline(&next);
     let told = shared.policy.told(&next, deadline);
-    let line = Line::Sealed(seal_fitting(client, &mut next, &job.log, deadline, now)?, told);
+    let line = Line::Sealed(client.seal(&next, deadline, now)?, told);
     unchanged(Some(Base::Client { deadline }), next, Some(line))
-}
-
-/// Seals a client-side session. Where the cookie would be too large, the oldest flash is dropped until it fits: a visitor
-/// who never sees a page that shows it must not be locked out by it. What this request pushed last stays.
-fn seal_fitting(
-    client: &ClientSide,
-    next: &mut Arc<Content>,
-    log: &[Change],
-    deadline: u64,
-    now: u64,
-) -> Result<String> {
-    let newest = change::pushed_ids(log).last().copied();
-    let mut dropped = 0_usize;
-    loop {
-        match client.seal(next, deadline, now) {
-            Err(error) if error.is_too_large() => {
-                if !Arc::make_mut(next).flash.drop_oldest(newest) {
-                    return Err(error);
-                }
-                dropped += 1;
-            }
-            sealed => {
-                if dropped > 0 {
-                    tracing::warn!(
-                        dropped,
-                        "the cookie has no room for all flash that waits; the oldest was dropped"
-                    );
-                }
-                return sealed;
-            }
-        }
-    }
 }
 
 /// A session begins at its first write, unless a login says when.

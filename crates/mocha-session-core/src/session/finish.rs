@@ -15,6 +15,7 @@ use crate::content::{Content, UNTIL_CLOSED};
 use crate::error::{Error, Result};
 use crate::headers::{HeaderChanges, HeaderSink};
 use crate::manager::{Backend, Shared};
+use crate::mutant;
 use crate::registry::BoxFuture;
 
 /// The end of a request's session: a future that commits what the response confirms.
@@ -186,12 +187,17 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
 /// Whether a response of this status says that its handler did its work. 408 is what a layer answers that
 /// has cut the handler off.
 fn commits(shared: &Shared, status: u16) -> bool {
-    (status < 500 && status != 408) || shared.policy.commit_on_server_error
+    (status < 500 && (status != 408 || mutant("a response that timed out commits")))
+        || shared.policy.commit_on_server_error
 }
 
 /// Whether the user who gets a response of this status sees what it says.
 fn shows_messages(status: u16) -> bool {
-    !(matches!(status, 204 | 205 | 408) || status < 200 || (300..400).contains(&status) || status >= 500)
+    !(matches!(status, 204 | 205 | 408) || status < 200 || is_redirect(status) || status >= 500)
+}
+
+fn is_redirect(status: u16) -> bool {
+    (300..400).contains(&status) && !mutant("a redirect shows")
 }
 
 /// Commits now. Runs to its end even when the caller goes away.
@@ -232,6 +238,7 @@ fn take_job(inner: &Inner) -> Box<Job> {
         rotate: std::mem::take(&mut state.rotate),
         superseded: !matches!(state.standing, Standing::Ordinary),
         tells: inner.tells,
+        renews: state.stale_cookie && inner.tells,
         doubt: state.doubt.take(),
         line: None,
         starts: state.starts,
@@ -288,7 +295,7 @@ fn note_steps(state: &mut State, job: &mut Job) {
 /// Runs a job and takes its outcome over; whether the session is still there. What could not be committed is as it was.
 async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
     let mut unsettled = Unsettled { inner, job, settled: false };
-    let outcome = commit::run(&inner.shared, unsettled.job).await?;
+    let outcome = run_fitting(inner, unsettled.job).await?;
     unsettled.settled = true;
     let job = &mut *unsettled.job;
     match outcome {
@@ -340,6 +347,27 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
     }
 }
 
+/// Runs a job. Where its session would be too large, the oldest flash is left out until it fits: a visitor who never
+/// sees a page that shows it must not be locked out by it.
+async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
+    let changes = job.log.len();
+    let done = loop {
+        match commit::run(&inner.shared, job).await {
+            Err(error) if error.is_too_large() && job.drop_oldest_flash() => {}
+            done => break done,
+        }
+    };
+    let dropped = job.log.len().saturating_sub(changes);
+    if dropped > 0 && done.is_ok() {
+        inner.state().flash.dropped(dropped);
+        tracing::warn!(dropped, "a session has no room for all flash that waits; the oldest was dropped");
+    } else if job.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
+        // Nothing was written, so that nothing is to be dropped either.
+        job.log.truncate(changes);
+    }
+    done
+}
+
 /// Moves the idle deadline of a session that was only read, if that is due, and leaves what the client is to be told of
 /// it. It never turns a good response into an error, and never waits for a commit that is under way.
 async fn refresh(inner: &Inner, status: u16) -> Result<()> {
@@ -353,11 +381,13 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
         (base, Arc::clone(&state.view), state.stale_cookie)
     };
     // A cached response is not the place for a mere refresh: its client is told by another one.
-    let tells = inner.tells && status != 304;
+    let tells = inner.tells && (status != 304 || mutant("a 304 tells"));
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, queues }, Base::Stored(stored)) => {
             let Some(turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
-            let edit = Edit { loaded: &content, log: &[], view: None, tells, rounds: 1 };
+            // A cookie is written anew only with a write, which tells that the session is still under its id.
+            let renews = stale && tells;
+            let edit = Edit { loaded: &content, log: &[], view: None, tells, renews, rounds: 1 };
             commit::in_place(shared, vault, turn, stored, edit, &mut None).await
         }
         _ => {
@@ -366,12 +396,9 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
         }
     };
     match outcome {
-        Ok(Outcome::Committed(Committed { base, content, line, .. })) => {
-            let resigned = stored(base.as_ref()).filter(|_| stale).map(|stored| {
-                Line::Id(stored.id.clone(), shared.policy.told(&content, stored.version.header.deadline))
-            });
+        Ok(Outcome::Committed(Committed { base, line, .. })) => {
             let mut state = inner.state();
-            if tells && let Some(line) = line.or(resigned) {
+            if tells && let Some(line) = line {
                 state.line = Some(line);
             }
             if let Some(base) = base.filter(|_| state.base.is_some()) {

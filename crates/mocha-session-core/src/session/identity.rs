@@ -13,6 +13,7 @@ use crate::ending::{By, End, end, end_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
+use crate::mutant;
 use crate::owners::{Arrival, Entered, Location, Seen};
 use crate::queue::Turn;
 use crate::record::{CommitId, Header, Kind};
@@ -140,6 +141,8 @@ async fn rotate_to(
     let mut turn = Some(shared.turn(vault, &old.place.key).await?);
     let mut version = Some(old.version.clone());
     let mut reloaded: Option<Arc<Content>> = None;
+    // Whether a login starts fresh although the old record is alive: its owner's index says that it is over.
+    let mut disowned = false;
     let latest = turn.as_mut().and_then(Turn::latest);
     if let Some((latest, record)) = latest.filter(|(latest, _)| latest.revision != old.version.revision) {
         if latest.header.kind == Kind::Live {
@@ -156,10 +159,22 @@ async fn rotate_to(
     for round in 0..ROUNDS {
         let now = vault.now();
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
-        // Expired meanwhile is as good as gone.
-        version = version.filter(|version| shared.policy.effective(base, version.header.deadline) > now);
+        if let Some(known) = &version
+            && shared.policy.effective(base, known.header.deadline) <= now
+        {
+            // Expired meanwhile is as good as gone, unless another request has kept it alive.
+            match vault.look(&old.place.key).await?.live()? {
+                Some((later, record)) if later.revision != known.revision => {
+                    reloaded = Some(reopen(vault, &old.place, &record)?);
+                    version = Some(later);
+                    continue;
+                }
+                _ => version = None,
+            }
+        }
+        let base = reloaded.as_ref().unwrap_or(edit.loaded);
         let fresh;
-        let base = match (&version, login) {
+        let base = match (version.as_ref().filter(|_| !disowned), login) {
             (Some(_), _) => base,
             (None, true) => {
                 fresh = Arc::new(Content::new(now));
@@ -183,18 +198,21 @@ async fn rotate_to(
                 return Ok(Rotated::Lost);
             }
             let Some(written) = new.as_ref() else { return Ok(Rotated::Lost) };
-            let from = version.as_ref().map(|_| (old, base));
+            let from = version.as_ref().filter(|_| !disowned).map(|_| (old, base));
             match enter(shared, vault, written, from, prepared.as_deref()).await? {
                 Entered::Listed => {}
                 Entered::Refused => return Ok(Rotated::Lost),
-                Entered::Lost => {
-                    version = None;
+                Entered::Lost if login => {
+                    disowned = true;
                     continue;
                 }
+                Entered::Lost => return Ok(Rotated::Lost),
             }
             Draft::tombstone(Kind::Moved(written.0.place.key), now, tombstone)
         };
-        let Some(expected) = &version else { return Ok(Rotated::Won) };
+        let Some(expected) = version.as_ref().filter(|_| !mutant("the old id stays")) else {
+            return Ok(Rotated::Won);
+        };
         match vault.replace(&old.place, expected, commit, draft).await {
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
@@ -378,6 +396,7 @@ async fn enter(
     login: Option<&Login>,
 ) -> Result<Entered> {
     match new.1.owner.as_ref().filter(|owner| owner.handle != 0) {
+        Some(_) if mutant("a new id is not listed") => Ok(Entered::Listed),
         Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, login)).await,
         None => Ok(Entered::Listed),
     }
@@ -416,6 +435,10 @@ async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
     let known = Some(stored.version.clone());
     let ended = end(vault, stored.place.key, known, By::Others, shared.policy.tombstone).await;
     let dropped = match (ended, content.owner.as_ref().filter(|owner| owner.handle != 0)) {
+        (Ok(_), Some(owner)) if mutant("a lost rotation drops its entry") => {
+            forget(shared, vault, owner).await;
+            Ok(())
+        }
         (Ok(_), Some(owner)) => Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await,
         (ended, _) => ended.map(drop),
     };

@@ -14,10 +14,12 @@ use crate::values::{self, Encoded};
 use crate::wire::Text;
 
 impl SessionData {
-    /// Changes a value atomically: `f` receives the current value and returns the new one, which is returned.
+    /// Changes a value atomically: `f` receives the current value and returns the new one, which is
+    /// returned.
     ///
-    /// `f` may run several times, on other values, when other requests change the session at the same time; it must have
-    /// no side effects. What `update` returns is provisional until the commit. An equal value writes nothing.
+    /// `f` may run several times, on other values, when other requests change the session at the
+    /// same time; it must have no side effects. What `update` returns is provisional until the
+    /// commit. An equal value writes nothing.
     ///
     /// ```
     /// # let session = mocha_session_core::Session::in_memory()?;
@@ -40,12 +42,13 @@ impl SessionData {
         Ok(value)
     }
 
-    /// Changes a value atomically, as [`update`](Self::update) does, where `f` may also remove or refuse: it returns the
-    /// new value, `Ok(None)` for none, or an error, which leaves everything as it was and is returned.
+    /// Changes a value atomically, as [`update`](Self::update) does, where `f` may also remove or
+    /// refuse: it returns the new value, `Ok(None)` for none, or an error, which leaves everything
+    /// as it was and is returned.
     ///
-    /// `f` runs again at the commit when another request changed the value first. If it refuses the value that is there
-    /// then, the commit fails with [`Conflict`](crate::ErrorKind::Conflict), and nothing of it is written. `E` is the
-    /// application's own error, or [`Error`].
+    /// `f` runs again at the commit when another request changed the value first. If it refuses the
+    /// value that is there then, the commit fails with [`Conflict`](crate::ErrorKind::Conflict),
+    /// and nothing of it is written. `E` is the application's own error, or [`Error`].
     ///
     /// ```
     /// # use mocha_session_core::Error;
@@ -88,8 +91,8 @@ impl SessionData {
         self.apply(key::text(&key)?, change)?
     }
 
-    /// Changes a value in place, atomically, as [`update`](Self::update) does; whether there was one. An `f` that changes
-    /// nothing writes nothing.
+    /// Changes a value in place, atomically, as [`update`](Self::update) does; whether there was
+    /// one. An `f` that changes nothing writes nothing.
     ///
     /// ```
     /// # let session = mocha_session_core::Session::in_memory()?;
@@ -136,10 +139,11 @@ impl SessionData {
         values::decode(name.as_str(), view.values.get(name.as_str()).unwrap_or_default())
     }
 
-    /// Logs an update. It runs outside the lock, so that it may use the session, and again if the value changed meanwhile.
+    /// Logs an update. It runs outside the lock, so that it may use the session, and again if the
+    /// value changed meanwhile.
     ///
-    /// `change` makes of the current value the encoded new one (`None` removes it), and what the caller is told. What it
-    /// refuses logs nothing; refused at the commit it is a conflict.
+    /// `change` makes of the current value the encoded new one (`None` removes it), and what the
+    /// caller is told. What it refuses logs nothing; refused at the commit it is a conflict.
     fn apply<T: Serialize + DeserializeOwned, A, E>(
         &self,
         name: Text,
@@ -148,8 +152,8 @@ impl SessionData {
         let of = name.clone();
         let compute = move |stored: Option<&[u8]>| -> Result<Changed<A, E>> {
             let before: Option<T> = stored.map(|stored| values::decode(of.as_str(), stored)).transpose()?;
-            // The same value is encoded before and after, because the items of a `HashMap` that was read do not have the
-            // order in which they were written.
+            // The same value is encoded before and after, because the items of a `HashMap` that was
+            // read do not have the order in which they were written.
             let unchanged = before.as_ref().and_then(|before| values::encode(before).ok());
             let changed = change(before)?;
             Ok(changed.map(|(after, told)| {
@@ -186,8 +190,8 @@ type Changed<A, E> = Result<(Option<Encoded>, A), E>;
 
 fn refused(name: &Text) -> Error {
     let why = format!(
-        "another request changed the session value `{}` first, and `try_update` refuses the value that is there now; \
-         nothing of this commit was written",
+        "another request changed the session value `{}` first, and `try_update` refuses the \
+         value that is there now; nothing of this commit was written",
         name.as_str()
     );
     Error::new(ErrorKind::Conflict, why).during("commit")

@@ -111,12 +111,16 @@ impl KeySpace {
     /// A key space with this prefix: at most 128 of ASCII letters, digits and `: / _ . - { }`.
     ///
     /// # Errors
-    /// `InvalidConfig` for anything else; a wildcard or a control character would mean something to some engine.
+    /// `InvalidConfig` for anything else: a wildcard or a control character means something to some
+    /// engine, and an HTTP client removes the segments `.` and `..` from a path.
     pub fn new(prefix: &str) -> Result<Self> {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b":/_.-{}".contains(&c);
-        if prefix.len() > Self::MAX_PREFIX || !prefix.bytes().all(allowed) {
+        let (folders, _) = prefix.rsplit_once('/').unwrap_or_default();
+        let relative = folders.split('/').any(|folder| matches!(folder, "." | ".."));
+        if prefix.len() > Self::MAX_PREFIX || !prefix.bytes().all(allowed) || relative {
             return Err(Error::invalid_config(format!(
-                "the option `prefix` must be at most {} of ASCII letters, digits and : / _ . - {{ }}",
+                "the option `prefix` must be at most {} of ASCII letters, digits and : / _ . - {{ }}, \
+                 without the segments . and ..",
                 Self::MAX_PREFIX
             )));
         }
@@ -160,6 +164,12 @@ mod tests {
         for bad in ["a b", "a*", "a?", "a[", "a\\", "a\r\n", "é", "a\0", &"x".repeat(129)] {
             assert!(KeySpace::new(bad).is_err(), "{bad:?}");
         }
-        assert!(KeySpace::new("").is_ok());
+        for relative in ["../", "./", "a/../", "a/./b", "/../a/", "a/.."] {
+            let last = relative.ends_with("..");
+            assert_eq!(KeySpace::new(relative).is_ok(), last, "{relative:?}");
+        }
+        for good in ["", "a..b/", ".a/", "...:"] {
+            assert!(KeySpace::new(good).is_ok(), "{good:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::StorageKey;
+use crate::error::Error;
 use crate::time::{from_millis, to_millis};
 
 /// Which write of an entry this is: opaque, comparable, and never used twice for one key.
@@ -248,12 +249,30 @@ pub struct SweepReport {
     removed: u64,
     next: Option<ScanCursor>,
     native: bool,
+    failed: u64,
+    failure: Option<String>,
 }
 
 impl SweepReport {
     /// How many entries were looked at, how many removed, and where to go on; `None` when the sweep is complete.
     pub fn new(examined: u64, removed: u64, next: Option<ScanCursor>) -> Self {
-        Self { examined, removed, next, native: false }
+        Self { examined, removed, next, ..Self::default() }
+    }
+
+    /// Counts entries that have expired and could not be removed, with the first reason. The sweep
+    /// goes on after them.
+    #[must_use]
+    pub fn with_failures(mut self, failed: u64, first: Option<&Error>) -> Self {
+        self.failed = failed;
+        self.failure = first.map(ToString::to_string);
+        self
+    }
+
+    /// The same report, going on elsewhere: for a store that sweeps others.
+    #[must_use]
+    pub fn with_next(mut self, next: Option<ScanCursor>) -> Self {
+        self.next = next;
+        self
     }
 
     /// The engine removes what expired by itself: there is nothing to do.
@@ -279,6 +298,16 @@ impl SweepReport {
     /// Whether the engine expires by itself.
     pub fn is_native(&self) -> bool {
         self.native
+    }
+
+    /// How many expired entries could not be removed.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Why the first of them could not be removed.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 }
 

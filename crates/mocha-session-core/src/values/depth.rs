@@ -7,8 +7,8 @@ pub(super) fn exceeds(bytes: &[u8], most: usize) -> bool {
     if bytes.len() <= most {
         return false;
     }
-    // Each level has a marker, so that few values have to be walked through. Counted in bytes, which the compiler does
-    // many at a time.
+    // Each level has a marker, so that few values have to be walked through. Counted in bytes,
+    // which the compiler does many at a time.
     let opens = |byte: &u8| u8::from(matches!(byte, 0x80..=0x9f | 0xdc..=0xdf));
     let count = |chunk: &[u8]| usize::from(chunk.iter().map(opens).sum::<u8>());
     let markers: usize = bytes.chunks(255).map(count).sum();

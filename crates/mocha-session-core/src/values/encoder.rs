@@ -1,7 +1,8 @@
-//! Encodes a value as MessagePack in the shape that it has in JSON, and refuses what would not come back.
+//! Encodes a value as MessagePack in the shape that it has in JSON, and refuses what would not come
+//! back.
 //!
-//! `rmp-serde` reads what this writes. Its own encoder bounds no depth, and writes unit structs and bytes in shapes that
-//! serde's untagged, tagged and flattened types cannot read.
+//! `rmp-serde` reads what this writes. Its own encoder bounds no depth, and writes unit structs and
+//! bytes in shapes that serde's untagged, tagged and flattened types cannot read.
 
 use std::fmt;
 use std::ops::Range;
@@ -81,8 +82,8 @@ impl fmt::Display for Refusal {
         match self {
             Self::Deep => write!(f, "it is nested deeper than {MAX_DEPTH} levels; store it flatter"),
             Self::Lost => f.write_str(
-                "it holds a `Some` of nothing (`Some(None)`, `Some(())`), which would be read as `None`; \
-                 use an enum of your own",
+                "it holds a `Some` of nothing (`Some(None)`, `Some(())`), which would be read as \
+                 `None`; use an enum of your own",
             ),
             Self::Unreadable => f.write_str(
                 "it holds a type that only another format can read, such as `RawValue`; \
@@ -153,7 +154,8 @@ impl Items<'_, '_> {
         if self.count == self.declared { Ok(()) } else { self.correct() }
     }
 
-    /// Writes the header anew. Serde does not know how long a flattened struct is, and a `Serialize` may be wrong.
+    /// Writes the header anew. Serde does not know how long a flattened struct is, and a
+    /// `Serialize` may be wrong.
     #[cold]
     fn correct(self) -> Result<(), Refusal> {
         let mut header = Vec::new();

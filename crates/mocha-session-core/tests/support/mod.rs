@@ -15,8 +15,10 @@
 )]
 
 mod store;
+mod trace;
 
-pub use store::{Calls, Fault, ScriptedStore};
+pub use store::{Calls, Fault, Gatekeeper, ScriptedStore};
+pub use trace::{Trace, traced};
 
 use mocha_session_core::{
     HeaderChanges, LazySession, ManualClock, RequestInfo, Result, Session, SessionManager,
@@ -130,6 +132,23 @@ impl Browser {
         let session = lazy.load().await.unwrap();
         (lazy, session)
     }
+}
+
+/// A user who logs in with a browser of their own.
+pub async fn logged_in(manager: &SessionManager, owner: &str) -> Browser {
+    let mut browser = Browser::new();
+    browser.request(manager, |session| session.login(owner)).await.unwrap();
+    browser
+}
+
+/// How many sessions a user has, as their list says.
+pub async fn listed(manager: &SessionManager, owner: &str) -> usize {
+    manager.sessions_of(owner).await.unwrap().len()
+}
+
+/// Seconds that the cookie line gives; `None` for a cookie that ends with the browser.
+pub fn max_age(line: &str) -> Option<u64> {
+    line.split("; ").find_map(|part| part.strip_prefix("Max-Age=")).map(|seconds| seconds.parse().unwrap())
 }
 
 /// Finishes a request in a task of its own.

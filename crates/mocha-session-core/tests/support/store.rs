@@ -24,6 +24,8 @@ pub enum Fault {
     LoseAnswer,
     /// Never answer.
     Hang,
+    /// Do it, wait at the gate, and do it again, as a client library that repeats a write: the second answer counts.
+    Repeat(Gate),
 }
 
 pub struct Gate {
@@ -89,6 +91,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     capabilities: Mutex<Capabilities>,
     keeps_expired: AtomicBool,
+    shuffles: AtomicBool,
 }
 
 /// The store. Clones are the same store: the same engine, seen by several processes.
@@ -114,6 +117,7 @@ impl ScriptedStore {
             clock: Arc::new(clock),
             capabilities: Mutex::new(Capabilities::new("scripted").with_listing(true)),
             keeps_expired: AtomicBool::new(false),
+            shuffles: AtomicBool::new(false),
         }))
     }
 
@@ -124,6 +128,12 @@ impl ScriptedStore {
     /// What expired stays until it is swept: it is returned by `load` and in the way of `create`, as on object stores.
     pub fn keep_expired(&self) {
         self.0.keeps_expired.store(true, Ordering::SeqCst);
+    }
+
+    /// From here on every call gives way to other tasks a few times first, as `fastrand` says: on a runtime of one thread
+    /// each seed is another order of the calls of all requests.
+    pub fn shuffle(&self) {
+        self.0.shuffles.store(true, Ordering::SeqCst);
     }
 
     fn is_there(&self, entry: &Entry, now: SystemTime) -> bool {
@@ -147,6 +157,20 @@ impl ScriptedStore {
         let (gate, keeper) = gate();
         self.on(operation, nth, Fault::WaitAfter(gate));
         keeper
+    }
+
+    /// The `nth` call of this operation is done, waits at the gate, and is done again.
+    pub fn repeat(&self, operation: &'static str, nth: usize) -> Gatekeeper {
+        let (gate, keeper) = gate();
+        self.on(operation, nth, Fault::Repeat(gate));
+        keeper
+    }
+
+    /// The next calls of this operation fail.
+    pub fn fail(&self, operation: &'static str, times: usize, kind: ErrorKind) {
+        for _ in 0..times {
+            self.on(operation, 0, Fault::Fail(kind));
+        }
     }
 
     /// Forgets all faults that were not met.
@@ -248,8 +272,13 @@ impl ScriptedStore {
     async fn run<T>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&mut HashMap<StorageKey, Entry>) -> T,
+        mut work: impl FnMut(&mut HashMap<StorageKey, Entry>) -> T,
     ) -> Result<T> {
+        if self.0.shuffles.load(Ordering::SeqCst) {
+            for _ in 0..fastrand::usize(0..4) {
+                tokio::task::yield_now().await;
+            }
+        }
         let lost = || Error::new(ErrorKind::Ambiguous, "the answer was lost");
         let fault = self.fault(operation);
         match fault {
@@ -271,6 +300,12 @@ impl ScriptedStore {
                 Err(lost())
             }
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Repeat(gate)) => {
+                work(&mut self.0.entries.lock().unwrap());
+                let _ = gate.arrived.send(());
+                let _ = gate.released.await;
+                Ok(work(&mut self.0.entries.lock().unwrap()))
+            }
         }
     }
 }
@@ -322,7 +357,7 @@ impl SessionStore for ScriptedStore {
 
     async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
         self.run("sweep", |entries| {
-            let (keys, next) = page(entries, cursor, limit);
+            let (keys, next) = page(entries, cursor.clone(), limit);
             let before = entries.len();
             entries.retain(|key, entry| entry.until > now || !keys.contains(key));
             SweepReport::new(keys.len() as u64, (before - entries.len()) as u64, next)
@@ -332,7 +367,7 @@ impl SessionStore for ScriptedStore {
 
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         self.run("scan", |entries| {
-            let (keys, next) = page(entries, cursor, limit);
+            let (keys, next) = page(entries, cursor.clone(), limit);
             let stored = |entry: &Entry| Stored::new(entry.value.clone(), Revision::from(entry.revision));
             ScanPage::new(keys.into_iter().map(|key| (key, stored(&entries[&key]))).collect(), next)
         })

@@ -16,8 +16,8 @@ pub(crate) async fn shared() -> &'static Double {
     SHARED.get_or_init(Double::start).await
 }
 
-/// The two lanes of a double, by name.
-pub(crate) fn lanes(double: &Double) -> [(&'static str, String); 2] {
+/// The two APIs of a double, by name.
+pub(crate) fn apis(double: &Double) -> [(&'static str, String); 2] {
     [("official", double.gs_url()), ("hmac", double.hmac_url())]
 }
 

@@ -40,6 +40,12 @@ pub(crate) fn client(url: &str, endpoint: Option<&str>) -> (Client, String) {
     (Client::from_conf(config), url.split_path().0.to_owned())
 }
 
+/// The URL of the bucket of the tests' server that ignores these conditions.
+pub(crate) fn ignoring(conditions: &str, url: &str) -> String {
+    let bucket = StoreUrl::parse(url).unwrap().split_path().0.to_owned();
+    url.replacen(&format!("/{bucket}"), &format!("/ignores-{conditions}"), 1)
+}
+
 /// The same URL with its requests sent to another server, and perhaps another bucket, prefix or secret.
 pub(crate) fn through(url: &str, port: u16, bucket: Option<&str>) -> String {
     let url = StoreUrl::parse(url).unwrap();

@@ -1,19 +1,13 @@
-//! Turns what went wrong at Google into this library's errors, and says what is absent and what is unknown.
+//! Turns Google's errors into this library's: what is absent, what a call can have done, what to do.
 
 use std::error::Error as StdError;
-use std::io;
 
 use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_storage::Error as GoogleError;
-use mocha_session_core::{Error, ErrorKind};
-
-/// Whether the call that failed may have changed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Read,
-    Write,
-}
+use mocha_session_core::store::objects::Outcome;
+use mocha_session_core::store::{Effect, Failure};
+use mocha_session_core::{Error, ErrorKind, Result};
 
 /// What an answer that isn't a success says.
 #[derive(Debug)]
@@ -28,50 +22,49 @@ pub(crate) enum Answer {
     Taken,
     /// The object or the bucket is missing: the answer does not say which.
     ObjectOrBucketMissing,
+    /// Refused for now, and nothing was done.
+    Busy(Error),
     /// Neither: an error.
     Failed(Error),
 }
 
 /// Reads an HTTP status and the word or sentence that came with it.
 pub(crate) fn status(status: u16, says: &str, effect: Effect) -> Answer {
-    let fail = |kind, why: String| Answer::Failed(Error::new(kind, why));
+    use ErrorKind::{Denied, Internal, TooLarge, Unavailable};
     // Google's sentences hold the object's name, which holds the key: only known words of them are repeated.
     let code = word(says);
-    match status {
-        404 if says.contains("No such object") || says == "NoSuchKey" => Answer::Absent,
-        404 if says.contains("bucket does not exist") || says == "NoSuchBucket" => Answer::NoBucket,
-        404 => Answer::ObjectOrBucketMissing,
-        409 if says.starts_with("BucketAlready") => Answer::Taken,
-        412 => Answer::Mismatch,
-        401 => fail(
-            ErrorKind::Denied,
+    let (failure, why) = match status {
+        404 if says.contains("No such object") || says == "NoSuchKey" => return Answer::Absent,
+        404 if says.contains("bucket does not exist") || says == "NoSuchBucket" => return Answer::NoBucket,
+        404 => return Answer::ObjectOrBucketMissing,
+        409 if says.starts_with("BucketAlready") => return Answer::Taken,
+        412 => return Answer::Mismatch,
+        401 => (
+            Failure::Refused(Denied),
             format!(
                 "the credentials were not accepted (401{code}); are they this project's, and not revoked?"
             ),
         ),
-        403 => fail(
-            ErrorKind::Denied,
+        403 => (
+            Failure::Refused(Denied),
             format!(
                 "the credentials may not do this (403{code}): they need the role roles/storage.objectUser on the \
                  bucket; a wrong HMAC secret or a clock that is wrong ends here, too"
             ),
         ),
-        408 | 429 => fail(
-            ErrorKind::Unavailable,
-            format!(
+        408 | 429 => {
+            let why = format!(
                 "refused for now ({status}{code}): Google limits how often one object is written, and requests \
-                     in all"
-            ),
-        ),
-        413 => fail(ErrorKind::TooLarge, "refused as too large (413)".to_owned()),
+                 in all"
+            );
+            return Answer::Busy(Failure::Refused(Unavailable).error(effect, why));
+        }
+        413 => (Failure::Refused(TooLarge), "refused as too large (413)".to_owned()),
         // A front end may say so after the write was done behind it.
-        500.. if effect == Effect::Write => fail(
-            ErrorKind::Ambiguous,
-            format!("a write failed at Google's side ({status}{code}) and may be done"),
-        ),
-        500.. => fail(ErrorKind::Unavailable, format!("Google's side failed ({status}{code}); try later")),
-        _ => fail(ErrorKind::Internal, format!("an answer that was not expected ({status}{code})")),
-    }
+        500.. => (Failure::Unanswered, format!("Google's side failed ({status}{code}); try later")),
+        _ => (Failure::Refused(Internal), format!("an answer that was not expected ({status}{code})")),
+    };
+    Answer::Failed(failure.error(effect, why))
 }
 
 /// What the official client's error says.
@@ -96,33 +89,38 @@ pub(crate) fn google(error: &GoogleError, effect: Effect) -> Answer {
 
 /// What it means that there was no answer.
 pub(crate) fn transport(error: &(dyn StdError + 'static), effect: Effect) -> Error {
-    if let Some(cause) = find::<CredentialsError>(error) {
-        return if cause.is_transient() {
-            Error::new(
-                ErrorKind::Unavailable,
-                "no access token could be had; where no service account is attached to the machine, set \
-                 GOOGLE_APPLICATION_CREDENTIALS or name a key file with ?credentials=",
-            )
+    let (failure, why) = if let Some(cause) = find::<CredentialsError>(error) {
+        if cause.is_transient() {
+            let why = "no access token could be had; where no service account is attached to the machine, set \
+                       GOOGLE_APPLICATION_CREDENTIALS or name a key file with ?credentials=";
+            (Failure::NotSent, why.to_owned())
         } else {
-            Error::new(
-                ErrorKind::Denied,
-                "no access token could be had for these credentials; are they still valid?",
-            )
-        };
-    }
-    let why = cause(error);
-    if effect == Effect::Read || never_sent(error) {
-        Error::new(ErrorKind::Unavailable, format!("Google Cloud Storage was not reached{why}"))
+            let why = "no access token could be had for these credentials; are they still valid?";
+            (Failure::Refused(ErrorKind::Denied), why.to_owned())
+        }
+    } else if never_sent(error) {
+        (Failure::NotSent, format!("Google Cloud Storage cannot be reached{}", cause(error)))
     } else {
-        Error::new(ErrorKind::Ambiguous, format!("the connection failed before a write was confirmed{why}"))
-    }
+        (Failure::Unanswered, format!("the connection broke before the answer came{}", cause(error)))
+    };
+    failure.error(effect, why)
 }
 
 impl Answer {
+    /// How a write ended that was not done, or may not have been.
+    pub(crate) fn of_write<T>(self, conditional: bool) -> Result<Outcome<T>> {
+        match self {
+            Self::Absent => Ok(Outcome::Unmet),
+            Self::Mismatch if conditional => Ok(Outcome::Unmet),
+            Self::Busy(error) => Ok(Outcome::Busy(error)),
+            other => Err(other.into_error()),
+        }
+    }
+
     /// The error that it is where neither absence nor a mismatch was to be expected.
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Failed(error) => error,
+            Self::Failed(error) | Self::Busy(error) => error,
             Self::NoBucket | Self::ObjectOrBucketMissing => Error::new(
                 ErrorKind::Unavailable,
                 "the bucket does not exist; create it (gcloud storage buckets create gs://NAME), or let the URL do it \
@@ -171,12 +169,9 @@ fn cause(error: &(dyn StdError + 'static)) -> String {
     if shows_more { String::new() } else { format!(": {text}") }
 }
 
-/// Whether the request cannot have left: nobody took the connection.
+/// Whether the request cannot have left: name, connection and TLS come before it.
 fn never_sent(error: &(dyn StdError + 'static)) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let refused =
-        |kind| matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable);
-    find::<io::Error>(error).is_some_and(|cause| refused(cause.kind()))
+    find::<tonic::ConnectError>(error).is_some()
         || find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_connect)
 }
 
@@ -194,7 +189,7 @@ mod tests {
 
     fn failed(answer: Answer) -> Error {
         match answer {
-            Answer::Failed(error) => error,
+            Answer::Failed(error) | Answer::Busy(error) => error,
             other => panic!("{other:?}"),
         }
     }
@@ -229,6 +224,7 @@ mod tests {
             assert_eq!(failed(status(code, "", effect)).kind(), kind, "{code} {effect:?}");
         }
         assert!(matches!(status(412, "", Effect::Write), Answer::Mismatch));
+        assert!(matches!(status(429, "", Effect::Write), Answer::Busy(_)));
     }
 
     #[test]

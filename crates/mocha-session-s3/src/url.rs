@@ -1,46 +1,63 @@
-//! What a URL says: which bucket, where it is, whose keys, and how the objects are named.
+//! What a URL says: the bucket, its endpoint, the credentials, and the names of the objects.
 
-use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
 use aws_sdk_s3::{Client, Config};
-use mocha_session_core::store::KeySpace;
-use mocha_session_core::{Result, StoreUrl};
+use mocha_session_core::store::objects::ObjectStore;
+use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::{Driver, Error, ErrorKind, Result, StoreUrl};
 
 use crate::S3Store;
 
-const DEFAULT_REGION: &str = "us-east-1";
-const DEFAULT_PREFIX: &str = "sessions/";
-/// How long an operation may take, with all its attempts. The manager's deadline (5 s, unless it was set) comes first.
-pub(crate) const WHOLE: Duration = Duration::from_secs(8);
+/// Opens `s3://` URLs. The crate's front page has their forms and options.
+///
+/// ```no_run
+/// # async fn doc() -> mocha_session_core::Result<()> {
+/// let registry = mocha_session_core::Registry::new().register(mocha_session_s3::DRIVER);
+/// let storage = registry.open("s3://username:password@s3.aws.amazon.com/my-bucket?region=eu-central-1").await?;
+/// # Ok(()) }
+/// ```
+pub const DRIVER: Driver = Driver::new(&["s3"], |url| {
+    let opening = S3Store::from_url(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+});
 
-/// A URL, read and found right. Nothing has been asked of any server.
-pub(crate) struct Address {
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// A URL, read and found right. Nothing has been sent to any server.
+pub(crate) struct Target {
     bucket: String,
     space: KeySpace,
     /// `None` is Amazon's own.
-    endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     region: Option<String>,
-    keys: Option<(String, String)>,
-    create: bool,
+    credentials: Option<Credentials>,
+    pub(crate) create: bool,
+    pub(crate) deadline: Duration,
 }
 
-impl Address {
+impl Target {
     /// Reads a URL, and takes the options from it.
     pub(crate) fn read(url: &mut StoreUrl) -> Result<Self> {
         let instead = url.take("endpoint").map(|text| checked_endpoint(url, &text)).transpose()?;
         let region = url.take("region");
+        let token = url.take("session_token");
         let tls = url.take_bool("tls")?;
         let create = url.take_bool("create")?.unwrap_or(true);
-        let keys = match (url.username(), url.password()) {
-            (Some(key), Some(secret)) if !secret.is_empty() => Some((key.to_owned(), secret.to_owned())),
-            (None, None) => None,
+        let credentials = match (url.username(), url.password()) {
+            (Some(key), Some(secret)) if !secret.is_empty() => {
+                Some(Credentials::new(key, secret, token, None, "session URL"))
+            }
+            (None, None) if token.is_none() => None,
+            (None, None) => {
+                return Err(url.refuse_option("session_token", "belongs to an access key and its secret"));
+            }
             _ => {
                 return Err(
                     url.refuse("an access key and its secret belong together: s3://key:secret@host/bucket")
@@ -53,7 +70,7 @@ impl Address {
         let host = url.single_host()?.clone();
         let amazon = is_amazon(host.name());
         // With keys, as Mocha has it, the host is the endpoint and the path begins with the bucket.
-        let host_is_bucket = keys.is_none() && !amazon;
+        let host_is_bucket = credentials.is_none() && !amazon;
         let (bucket, folder) =
             if host_is_bucket { (host.name(), url.path().trim_start_matches('/')) } else { url.split_path() };
         if !is_bucket(bucket) || (host_is_bucket && host.port().is_some()) {
@@ -79,26 +96,23 @@ impl Address {
                 Some(format!("{scheme}://{}", host.authority(port)))
             }
         };
-        let folder = folder.trim_end_matches('/');
-        let (bucket, folder) =
-            (bucket.to_owned(), if folder.is_empty() { String::new() } else { format!("{folder}/") });
-        let inner = url.take_key_space(if folder.is_empty() { DEFAULT_PREFIX } else { "" })?;
-        let space = KeySpace::new(&(folder + inner.prefix()))?;
-        if keys.is_none() && cfg!(not(feature = "default-credentials")) {
+        let (bucket, folder) = (bucket.to_owned(), folder.to_owned());
+        let space = ObjectStore::space_of(url, &folder)?;
+        if credentials.is_none() && cfg!(not(feature = "default-credentials")) {
             return Err(url.refuse(
                 "it has no keys; write s3://key:secret@…, or enable the cargo feature `default-credentials` of mocha-session-s3",
             ));
         }
         let region = region.or_else(|| amazon_region(host.name()).map(str::to_owned));
-        Ok(Self { bucket, space, endpoint, region, keys, create })
+        Ok(Self { bucket, space, endpoint, region, credentials, create, deadline: url.deadline() })
     }
 
-    /// Connects, prepares and proves what is there.
-    pub(crate) async fn open(self) -> Result<S3Store> {
-        let mut config = match self.keys {
-            Some((key, secret)) => Config::builder()
-                .credentials_provider(Credentials::new(key, secret, None, None, "session URL"))
-                .region(Region::new(DEFAULT_REGION)),
+    /// The client, the bucket's name, and the names of the objects in it.
+    pub(crate) async fn connect(self) -> Result<(Client, String, KeySpace)> {
+        let mut config = match self.credentials {
+            Some(credentials) => {
+                Config::builder().credentials_provider(credentials).region(Region::new(DEFAULT_REGION))
+            }
             None => default_chain(self.region.is_none()).await?,
         };
         if let Some(region) = self.region {
@@ -107,43 +121,23 @@ impl Address {
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(endpoint).force_path_style(true);
         }
-        let client = Client::from_conf(with_our_defaults(config).build());
-        let store = S3Store::new(client, self.bucket, self.space);
-        let store = if self.endpoint.is_none() { store.on_aws() } else { store };
-        store.prepare(self.create).await
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.deadline / 4)
+            .operation_timeout(self.deadline)
+            .build();
+        // No checksums, because other endpoints refuse them.
+        let config = config
+            .behavior_version(BehaviorVersion::latest())
+            .timeout_config(timeouts)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        Ok((Client::from_conf(config.build()), self.bucket, self.space))
     }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Address")
-            .field("bucket", &self.bucket)
-            .field("prefix", &self.space.prefix())
-            .field("endpoint", &self.endpoint)
-            .field("region", &self.region)
-            .field("create", &self.create)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Deadlines shorter than a session's own, so that a read can be tried again; no checksums that other endpoints refuse.
-fn with_our_defaults(config: Builder) -> Builder {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(WHOLE);
-    config
-        .behavior_version(BehaviorVersion::latest())
-        .timeout_config(timeouts.build())
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
 }
 
 #[cfg(feature = "default-credentials")]
 async fn default_chain(find_region: bool) -> Result<Builder> {
     use aws_sdk_s3::config::ProvideCredentials;
-    use mocha_session_core::{Error, ErrorKind};
 
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if !find_region {
@@ -168,7 +162,6 @@ async fn default_chain(find_region: bool) -> Result<Builder> {
 #[cfg(not(feature = "default-credentials"))]
 #[allow(clippy::unused_async, reason = "the other one asks the environment")]
 async fn default_chain(_find_region: bool) -> Result<Builder> {
-    use mocha_session_core::{Error, ErrorKind};
     Err(Error::new(ErrorKind::InvalidConfig, "no keys, and the cargo feature `default-credentials` is off"))
 }
 
@@ -221,9 +214,9 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Address> {
+    fn read(text: &str) -> Result<Target> {
         let mut url = StoreUrl::parse(text)?;
-        let address = Address::read(&mut url)?;
+        let address = Target::read(&mut url)?;
         url.finish()?;
         Ok(address)
     }
@@ -299,7 +292,7 @@ mod tests {
             assert_eq!(address.space.prefix(), prefix, "{text}");
             assert_eq!(address.endpoint.as_deref(), endpoint, "{text}");
             assert_eq!(address.region.as_deref(), region, "{text}");
-            assert!(address.keys.is_some() && address.create, "{text}");
+            assert!(address.credentials.is_some() && address.create, "{text}");
         }
         assert!(!read("s3://k:s@s3.aws.amazon.com/bucket?create=false").unwrap().create);
     }
@@ -327,10 +320,12 @@ mod tests {
             ("s3://k:hunter2@minio/bucket?endpoint=http://u:hunter2@minio", "`endpoint`"),
             ("s3://k:hunter2@minio/bucket?endpoint=http://a,b", "`endpoint`"),
             ("s3://k:hunter2@h/bucket?prefix=a*", "`prefix`"),
+            ("s3://k:hunter2@h/bucket?prefix=../a", "`prefix`"),
+            ("s3://k:hunter2@h/bucket/a/./b", "`prefix`"),
             ("s3://k:hunter2@h/bucket?regoin=eu-west-1", "`regoin`"),
             ("s3://k:hunter2/x@h/bucket", "%2F"),
         ] {
-            let error = read(text).unwrap_err();
+            let error = read(text).err().unwrap();
             assert!(error.is_invalid_config(), "{text}");
             assert!(error.to_string().contains(word), "{text}: {error}");
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{error}");
@@ -343,25 +338,24 @@ mod tests {
         if cfg!(feature = "default-credentials") {
             let address = address.unwrap();
             assert_eq!((address.bucket.as_str(), address.space.prefix()), ("bucket", "shop/"));
-            assert!(address.keys.is_none() && address.endpoint.is_none());
-            assert!(read("s3://12345/x").unwrap_err().to_string().contains("names no bucket"));
-            assert!(read("s3://bucket:9000/x").unwrap_err().to_string().contains("names no bucket"));
+            assert!(address.credentials.is_none() && address.endpoint.is_none());
+            assert!(read("s3://12345/x").err().unwrap().to_string().contains("names no bucket"));
+            assert!(read("s3://bucket:9000/x").err().unwrap().to_string().contains("names no bucket"));
             let address = read("s3://bucket?endpoint=http://m:9000").unwrap();
             assert_eq!(
                 (address.bucket.as_str(), address.endpoint.as_deref()),
                 ("bucket", Some("http://m:9000"))
             );
         } else {
-            assert!(address.unwrap_err().to_string().contains("cargo feature `default-credentials`"));
+            assert!(address.err().unwrap().to_string().contains("cargo feature `default-credentials`"));
         }
     }
 
     #[test]
-    fn debug_shows_no_keys() {
-        let shown = format!("{:?}", read("s3://AKIAKEY:hunter2@h/bucket").unwrap());
-        assert!(
-            shown.contains("bucket") && !shown.contains("hunter2") && !shown.contains("AKIAKEY"),
-            "{shown}"
-        );
+    fn a_session_token_belongs_to_a_key() {
+        let target = read("s3://k:s@h/bucket?session_token=a%2Bb%2F%3D").unwrap();
+        assert_eq!(target.credentials.unwrap().session_token(), Some("a+b/="));
+        let error = read("s3://bucket?session_token=hunter2").err().unwrap();
+        assert!(error.to_string().contains("`session_token`") && !error.to_string().contains("hunter2"));
     }
 }

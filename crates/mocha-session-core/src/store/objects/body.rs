@@ -1,28 +1,35 @@
-//! What an object's body looks like: the value, behind a few bytes that make every write unlike every other and let a
-//! listing tell how long the entry lives.
+//! The content of an object: the value, behind bytes that make every write unlike every other and
+//! let a listing show how long the entry lives.
 //!
-//! A body is a nonce of eight random bytes, one byte that counts the zeros after it, those zeros, and the value. S3's
-//! `ETag` follows the content, so the nonce is what keeps a revision from coming back when the same value is written
-//! again. The zeros make the body's size, modulo 256, say which class of lifetime the entry was written for: a sweep
-//! sees the size and the time of the last write in the listing and need not ask for entries that cannot have expired.
+//! A body is a nonce of eight random bytes, one byte that counts the zeros after it, those zeros, and
+//! the value. An `ETag` follows the content, so the nonce keeps a revision from coming back when the
+//! same value is written again. The zeros make the size of the body, modulo 256, name a class of
+//! lifetimes: a listing shows the size and the time of the last write, so a sweep need not examine
+//! entries that cannot have expired.
 //!
-//! A body of a nonce alone is a grave: nothing is there, and the object is about to go.
+//! A body of a nonce alone is a grave: there is no entry, and the object is about to be removed.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use mocha_session_core::store::{Bytes, Expiry};
+use bytes::Bytes;
+
+use crate::store::Expiry;
 
 const NONCE: usize = 8;
 const OVERHEAD: usize = NONCE + 1;
+/// The most bytes that a body has beside its value.
+pub(super) const MAX_OVERHEAD: usize = OVERHEAD + u8::MAX as usize;
+/// What to do about objects that are not of this store.
+pub(super) const FOREIGN: &str = "give the sessions a prefix of their own";
 
-/// Lifetimes up to this many seconds are of class 0: they may have expired whenever one looks.
+/// Lifetimes up to this many seconds are of class 0, which may have expired at any time.
 const SHORTEST: u64 = 64;
-/// How far the clocks of those who write, those who sweep and the endpoint may be apart before a sweep comes later.
-const SKEW: i64 = 60;
+/// How far the clocks of writers, sweepers and the service may be apart before a sweep comes later.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// The body of an entry.
-pub(crate) fn wrap(value: &[u8], expiry: Expiry) -> Vec<u8> {
-    // The smaller of two: a clock that was set by hand must not make an entry look younger than it is.
+pub(super) fn wrap(value: &[u8], expiry: Expiry) -> Bytes {
+    // The smaller of two: a clock that was set by hand must not make an entry look younger.
     let left = expiry.at().duration_since(SystemTime::now()).unwrap_or_default().min(expiry.ttl());
     let padding = class(left.as_secs()).wrapping_sub(residue((OVERHEAD + value.len()) as u64));
     let mut body = Vec::with_capacity(OVERHEAD + usize::from(padding) + value.len());
@@ -30,21 +37,21 @@ pub(crate) fn wrap(value: &[u8], expiry: Expiry) -> Vec<u8> {
     body.push(padding);
     body.resize(OVERHEAD + usize::from(padding), 0);
     body.extend_from_slice(value);
-    body
+    body.into()
 }
 
-/// The body of an entry that is no more.
-pub(crate) fn grave() -> [u8; NONCE] {
-    fastrand::u64(..).to_be_bytes()
+/// The body of a grave.
+pub(super) fn grave() -> Bytes {
+    Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes())
 }
 
 /// Whether a body of this size is a grave.
-pub(crate) fn is_grave(size: i64) -> bool {
+pub(super) fn is_grave(size: u64) -> bool {
     usize::try_from(size) == Ok(NONCE)
 }
 
 /// The value in a body, `None` for a grave; `Err` for what is no body of ours.
-pub(crate) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
+pub(super) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
     if body.len() == NONCE {
         return Ok(None);
     }
@@ -57,13 +64,12 @@ pub(crate) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
 
 /// The object holds something that this store has not written.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotOurs;
+pub(super) struct NotOurs;
 
-/// Whether an entry of this size, last written at this second since 1970, cannot have expired before `now`.
-pub(crate) fn is_fresh(size: i64, written: i64, now: SystemTime) -> bool {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let lives = shortest(residue(u64::try_from(size).unwrap_or_default()));
-    written.saturating_add_unsigned(lives).saturating_sub(SKEW) > i64::try_from(now).unwrap_or(i64::MAX)
+/// Whether an entry of this size, last written at this instant, cannot have expired before `now`.
+pub(super) fn is_fresh(size: u64, written: SystemTime, now: SystemTime) -> bool {
+    let lives = Duration::from_secs(shortest(residue(size)));
+    written.checked_add(lives).is_none_or(|until| until > now + SKEW)
 }
 
 fn residue(size: u64) -> u8 {
@@ -92,12 +98,10 @@ fn shortest(class: u8) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::time::Duration;
-
     use super::*;
 
     fn body(value: &[u8], ttl: Duration) -> Bytes {
-        wrap(value, Expiry::after(ttl, SystemTime::now())).into()
+        wrap(value, Expiry::after(ttl, SystemTime::now()))
     }
 
     #[test]
@@ -143,15 +147,15 @@ mod tests {
     #[test]
     fn a_fresh_entry_is_told_by_its_size() {
         let now = SystemTime::now();
-        let second = i64::try_from(now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let hour = i64::try_from(body(b"value", Duration::from_hours(1)).len()).unwrap();
-        assert!(is_fresh(hour, second, now));
-        assert!(is_fresh(hour, second, now + Duration::from_secs(2_900)));
-        assert!(!is_fresh(hour, second, now + Duration::from_hours(1)));
-        let short = i64::try_from(body(b"value", Duration::from_secs(30)).len()).unwrap();
-        assert!(!is_fresh(short, second, now));
+        let hour = body(b"value", Duration::from_secs(3_600)).len() as u64;
+        assert!(is_fresh(hour, now, now));
+        assert!(is_fresh(hour, now, now + Duration::from_secs(2_900)));
+        assert!(!is_fresh(hour, now, now + Duration::from_secs(3_600)));
+        let short = body(b"value", Duration::from_secs(30)).len() as u64;
+        assert!(!is_fresh(short, now, now));
         // An entry that had expired when it was written, whatever its lifetime says.
-        let late = wrap(b"value", Expiry::after(Duration::from_hours(1), now - Duration::from_hours(2)));
-        assert!(!is_fresh(i64::try_from(late.len()).unwrap(), second, now));
+        let past = now - Duration::from_secs(7_200);
+        let late = wrap(b"value", Expiry::after(Duration::from_secs(3_600), past));
+        assert!(!is_fresh(late.len() as u64, now, now));
     }
 }

@@ -1,15 +1,33 @@
-//! Reads the URL: which bucket, which key space, which credentials, which endpoint. No I/O.
+//! What a URL says: the bucket, its endpoint, the credentials, and the names of the objects. No I/O.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use mocha_session_core::store::KeySpace;
-use mocha_session_core::{Result, StoreUrl};
+use mocha_session_core::store::objects::ObjectStore;
+use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::{Driver, Result, StoreUrl};
 
+use crate::GcsStore;
 use crate::signature::HmacKey;
+
+/// Opens `gs://` and `google_storage://` URLs.
+///
+/// ```
+/// use mocha_session_core::Registry;
+///
+/// let registry = Registry::new().register(mocha_session_gcs::DRIVER);
+/// registry.check("gs://bucket/sessions").unwrap();
+/// registry.check("google_storage://GOOG1ACCESS:secret@cloud.google.com/bucket").unwrap();
+/// assert!(registry.check("gs://bucket?projcet=typo").is_err());
+/// ```
+pub const DRIVER: Driver = Driver::new(&["gs", "google_storage"], |url| {
+    let opening = GcsStore::from_url(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+});
 
 /// Where both APIs live.
 pub(crate) const GOOGLE: &str = "https://storage.googleapis.com";
-const DEFAULT_PREFIX: &str = "sessions/";
 
 /// What a URL says.
 #[derive(Debug)]
@@ -21,6 +39,7 @@ pub(crate) struct Target {
     pub(crate) endpoint: Option<String>,
     /// What it takes to create the bucket, if that is wanted.
     pub(crate) creation: Option<Creation>,
+    pub(crate) deadline: Duration,
 }
 
 /// Who calls.
@@ -60,28 +79,21 @@ impl Target {
         let creation = project.filter(|_| create).map(|project| Creation { project, location });
         let endpoint = take_endpoint(url)?;
         let (bucket, folder, credentials, endpoint) = if url.scheme() == "gs" {
-            let (bucket, folder) = default_lane(url)?;
+            let (bucket, folder) = by_default(url)?;
             let credentials = take_credentials(url, endpoint.as_deref())?;
             (bucket, folder, credentials, endpoint)
         } else {
-            let (bucket, folder, key, host) = hmac_lane(url)?;
+            let (bucket, folder, key, host) = by_hmac(url)?;
             (bucket, folder, Credentials::Hmac(key), endpoint.or(host))
         };
         check_bucket(url, &bucket)?;
-        let space = if folder.is_empty() {
-            url.take_key_space(DEFAULT_PREFIX)?
-        } else {
-            if url.take("prefix").is_some() {
-                return Err(url.refuse_option("prefix", "and a path after the bucket say the same: keep one"));
-            }
-            KeySpace::new(&format!("{}/", folder.trim_end_matches('/')))?
-        };
-        Ok(Self { bucket, space, credentials, endpoint, creation })
+        let space = ObjectStore::space_of(url, &folder)?;
+        Ok(Self { bucket, space, credentials, endpoint, creation, deadline: url.deadline() })
     }
 }
 
 /// `gs://bucket/prefix`, or `gs:///bucket/prefix` for a bucket whose name is no host name.
-fn default_lane(url: &StoreUrl) -> Result<(String, String)> {
+fn by_default(url: &StoreUrl) -> Result<(String, String)> {
     if url.username().is_some() || url.password().is_some() {
         return Err(url.refuse(
             "it takes no user name and password; for HMAC keys write google_storage://ACCESS_ID:SECRET@cloud.google.com/bucket",
@@ -104,7 +116,7 @@ fn default_lane(url: &StoreUrl) -> Result<(String, String)> {
 }
 
 /// `google_storage://username:password@cloud.google.com/bucket/prefix`.
-fn hmac_lane(url: &StoreUrl) -> Result<(String, String, HmacKey, Option<String>)> {
+fn by_hmac(url: &StoreUrl) -> Result<(String, String, HmacKey, Option<String>)> {
     let (Some(access_id), Some(secret)) = (url.username(), url.password().filter(|word| !word.is_empty()))
     else {
         return Err(url.refuse(
@@ -207,6 +219,7 @@ mod tests {
             ("gs://bucket/", "bucket", "sessions/", None),
             ("gs://my_bucket.example/app/prod/", "my_bucket.example", "app/prod/", None),
             ("gs://bucket?prefix=a:", "bucket", "a:", None),
+            ("gs://bucket/a/b/?prefix=s-", "bucket", "a/b/s-", None),
             ("gs:///12345/x", "12345", "x/", None),
             ("gs://bucket?credentials=/k.json&endpoint=https://h", "bucket", "sessions/", Some("https://h")),
             ("gs://b-1?endpoint=http://[::1]:9/&anonymous=true", "b-1", "sessions/", Some("http://[::1]:9")),
@@ -244,7 +257,9 @@ mod tests {
             ("gs://bucket:80", "?endpoint="),
             ("gs://cloud.google.com/bucket", "gs://bucket/prefix"),
             ("gs://GOOG1:hunter2@bucket", "google_storage://"),
-            ("gs://bucket/a?prefix=b", "keep one"),
+            ("gs://bucket/a/../b", "`prefix`"),
+            ("google_storage://u:hunter2@cloud.google.com/bucket?prefix=./", "`prefix`"),
+            ("google_storage://u:hunter2@cloud.google.com/bucket/..", "`prefix`"),
             ("gs://bucket/a%20b", "prefix"),
             ("gs://bucket?anonymous=true", "`endpoint`"),
             ("gs://bucket?anonymous=true&credentials=a&endpoint=https://h", "contradict"),

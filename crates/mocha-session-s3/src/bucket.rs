@@ -1,0 +1,182 @@
+//! The requests: one object each, or one page of a listing.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use mocha_session_core::store::objects::{
+    Condition, Head, Listed, Object, ObjectClient, ObjectStore, Outcome, Page, too_large,
+};
+use mocha_session_core::store::{
+    Bytes, Effect, Failure, KeySpace, Revision, SessionStore, StorageKey, async_trait,
+};
+use mocha_session_core::{Error, ErrorKind, Result};
+
+use crate::error;
+
+/// In an object's metadata: when its entry expires, in milliseconds since 1970.
+const DEADLINE: &str = "session-deadline";
+/// A bucket that another process is making answers after so many looks at the latest.
+const LOOKS: u32 = 25;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// A bucket and its client.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    client: Client,
+    name: String,
+    /// An object's name that no session has: that there is no such object is the answer of a bucket
+    /// in order.
+    unused: String,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the client: its configuration holds credentials.
+        f.debug_struct("Bucket").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Bucket {
+    /// The SDK repeats a write whose answer was lost, and reports its own first write as another
+    /// writer's: its retries are switched off.
+    pub(crate) fn new(client: &Client, name: String, space: &KeySpace) -> Self {
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+        let unused = space.name(&StorageKey::from_bytes([0; StorageKey::BYTES]));
+        Self { client: Client::from_conf(config), name, unused }
+    }
+
+    /// Makes the bucket if there is none and `create` allows it.
+    pub(crate) async fn ensure(&self, objects: &ObjectStore, create: bool) -> Result<()> {
+        for _ in 0..LOOKS {
+            match self.client.get_object().bucket(&self.name).key(&self.unused).send().await {
+                Ok(_) => return Ok(()),
+                Err(failure) if error::is_absent(&failure) => return Ok(()),
+                Err(failure) if create && error::is_without_bucket(&failure) => {}
+                Err(failure) if error::is_without_bucket(&failure) => {
+                    return Err(error::explain(Effect::Read, &failure));
+                }
+                // Tried again, and explained, as any read.
+                Err(_) => return objects.ping().await,
+            }
+            let region = self.client.config().region().map(AsRef::as_ref);
+            let place = match region {
+                None | Some("us-east-1" | "auto") => None,
+                Some(region) => Some(
+                    CreateBucketConfiguration::builder()
+                        .location_constraint(BucketLocationConstraint::from(region))
+                        .build(),
+                ),
+            };
+            let request =
+                self.client.create_bucket().bucket(&self.name).set_create_bucket_configuration(place);
+            match request.send().await {
+                Ok(_) => {}
+                Err(failure) => match aws_sdk_s3::error::ProvideErrorMetadata::code(&failure) {
+                    // Another process was faster, or is about to be.
+                    Some("BucketAlreadyOwnedByYou") => {}
+                    Some("OperationAborted") => tokio::time::sleep(BETWEEN_LOOKS).await,
+                    _ => return Err(error::explain(Effect::Read, &failure).during("create the bucket")),
+                },
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the bucket was made, and still does not answer; try again"))
+    }
+}
+
+#[async_trait]
+impl ObjectClient for Bucket {
+    async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
+        let object = match self.client.get_object().bucket(&self.name).key(name).send().await {
+            Ok(object) => object,
+            Err(failure) if error::is_absent(&failure) => return Ok(None),
+            Err(failure) => return Err(error::explain(Effect::Read, &failure)),
+        };
+        let size = object.content_length.and_then(|length| usize::try_from(length).ok());
+        if size.is_some_and(|size| size > most) {
+            return Err(too_large(most));
+        }
+        let (mut stream, mut body) = (object.body, Vec::with_capacity(size.unwrap_or_default()));
+        while let Some(chunk) = stream.next().await {
+            let broken = "the connection broke in the middle of the object";
+            let chunk = chunk.map_err(|_| Failure::Unanswered.error(Effect::Read, broken))?;
+            if body.len() + chunk.len() > most {
+                return Err(too_large(most));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let deadline = object.metadata.and_then(|all| all.get(DEADLINE)?.parse().ok());
+        let head = Head { revision: revision(object.e_tag)?, size: body.len() as u64, deadline };
+        Ok(Some(Object { head, body: body.into() }))
+    }
+
+    async fn head(&self, name: &str) -> Result<Option<Head>> {
+        let head = match self.client.head_object().bucket(&self.name).key(name).send().await {
+            Ok(head) => head,
+            // The answer to a HEAD has no body that could say more.
+            Err(failure) if error::status(&failure) == Some(404) => return Ok(None),
+            Err(failure) => return Err(error::explain(Effect::Read, &failure)),
+        };
+        let deadline = head.metadata.and_then(|all| all.get(DEADLINE)?.parse().ok());
+        let size = head.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+        Ok(Some(Head { revision: revision(head.e_tag)?, size, deadline }))
+    }
+
+    async fn put(
+        &self,
+        name: &str,
+        body: Bytes,
+        deadline: u64,
+        when: Condition<'_>,
+    ) -> Result<Outcome<Revision>> {
+        let request = self.client.put_object().bucket(&self.name).key(name);
+        let request = request.metadata(DEADLINE, deadline.to_string()).body(ByteStream::from(body));
+        let request = match when {
+            Condition::Absent => request.if_none_match("*"),
+            Condition::Is(expected) => request.if_match(expected.as_str()),
+        };
+        match request.send().await {
+            Ok(written) => revision(written.e_tag).map(Outcome::Done),
+            Err(failure) if error::is_condition(&failure) => Ok(Outcome::Unmet),
+            Err(failure) => error::of_write(&failure),
+        }
+    }
+
+    async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>> {
+        let request = self.client.delete_object().bucket(&self.name).key(name);
+        match request.set_if_match(expected.map(|it| it.as_str().into_owned())).send().await {
+            Ok(_) => Ok(Outcome::Done(())),
+            Err(failure) if error::is_absent(&failure) => Ok(Outcome::Unmet),
+            Err(failure) if expected.is_some() && error::is_condition(&failure) => Ok(Outcome::Unmet),
+            Err(failure) => error::of_write(&failure),
+        }
+    }
+
+    async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page> {
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).max_keys(limit);
+        let page = request.set_continuation_token(after.map(str::to_owned)).send().await;
+        let page = page.map_err(|failure| error::explain(Effect::Read, &failure))?;
+        let listed = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+            let size = object.size.and_then(|size| u64::try_from(size).ok())?;
+            let written = object.last_modified.as_ref().map_or(0, DateTime::secs);
+            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(written).unwrap_or(0));
+            Some(Listed { name: object.key?, size, written, head: None })
+        });
+        Ok(Page { objects: listed.collect(), next: page.next_continuation_token })
+    }
+
+    fn delete_tells(&self) -> bool {
+        false
+    }
+}
+
+fn revision(etag: Option<String>) -> Result<Revision> {
+    etag.map(Revision::from).ok_or_else(|| {
+        let why = "the endpoint's answer has no ETag, so nothing can be written on condition";
+        Error::new(ErrorKind::Unsupported, why)
+    })
+}

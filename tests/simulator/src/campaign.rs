@@ -1,0 +1,97 @@
+//! Many runs: every pair, or chance for so long or so often, on several threads.
+
+use std::time::Instant;
+
+use crate::explore::{Tally, chance, every};
+use crate::ops::{Mode, Setup};
+use crate::plan;
+use crate::store::Flaw;
+use crate::world::Pool;
+
+/// How many threads run schedules. Schedules have nothing in common.
+const THREADS: u64 = 2;
+/// How many schedules of one case chance tries before it takes another case.
+const OF_ONE_CASE: u64 = 8;
+
+/// How long chance is tried.
+#[derive(Clone, Copy, Debug)]
+pub enum Budget {
+    /// Until then.
+    Until(Instant),
+    /// This many schedules, the same ones each time.
+    Schedules(u64),
+}
+
+/// Which pairs are tried.
+const PAIRS: &[(Setup, [Mode; 2])] = &[
+    (Setup::Anonymous, [Mode::Plain, Mode::Plain]),
+    (Setup::User, [Mode::Plain, Mode::Plain]),
+    (Setup::Devices, [Mode::Plain, Mode::Plain]),
+    (Setup::Empty, [Mode::Plain, Mode::Plain]),
+    (Setup::User, [Mode::New, Mode::New]),
+    (Setup::User, [Mode::Prepare, Mode::New]),
+    (Setup::User, [Mode::New, Mode::Prepare]),
+];
+
+/// Every schedule of every pair with so many faults, but for at most `limit` schedules of each.
+pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
+    let cases: Vec<_> = PAIRS.iter().flat_map(|(setup, modes)| plan::pairs(*setup, modes)).collect();
+    let cases = &cases;
+    together(move |thread| {
+        let (mut pool, mut tally) = (Pool::default(), Tally::default());
+        for case in cases.iter().skip(usize::try_from(thread).unwrap_or(0)).step_by(2) {
+            every(case, flaw, faults, limit, &mut pool, &mut tally);
+        }
+        tally
+    })
+}
+
+/// Schedules by chance, from a seed.
+pub fn random(flaw: Flaw, seed: u64, budget: Budget) -> Tally {
+    together(move |thread| {
+        let mut tally = Tally::default();
+        one(flaw, seed.wrapping_mul(THREADS) + thread, share(budget), &mut tally, &|_| false);
+        tally
+    })
+}
+
+fn share(budget: Budget) -> Budget {
+    match budget {
+        Budget::Schedules(all) => Budget::Schedules(all / THREADS),
+        until @ Budget::Until(_) => until,
+    }
+}
+
+/// Schedules by chance in this thread, until the tally is enough.
+pub fn one(flaw: Flaw, seed: u64, budget: Budget, tally: &mut Tally, enough: &dyn Fn(&Tally) -> bool) {
+    let mut pool = Pool::default();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    loop {
+        let (case, jumps) = plan::by_chance(&mut rng);
+        let faults = [0, 0, 1, 3][rng.usize(..4)];
+        for _ in 0..OF_ONE_CASE {
+            tally.note(&chance(&case, flaw, rng.u64(..), faults, jumps, &mut pool));
+        }
+        let over = match budget {
+            Budget::Until(end) => Instant::now() >= end,
+            Budget::Schedules(all) => tally.runs >= all,
+        };
+        if over || enough(tally) {
+            return;
+        }
+    }
+}
+
+fn together(work: impl Fn(u64) -> Tally + Copy + Send) -> Tally {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
+        let mut all = Tally::default();
+        for thread in threads {
+            match thread.join() {
+                Ok(tally) => all.join(tally),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    })
+}

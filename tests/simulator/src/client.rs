@@ -1,0 +1,440 @@
+//! The one place that uses the core: builds managers, serves requests, looks at sessions from outside.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use mocha_session_core::{
+    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, Secrets, SessionManager, Storage,
+};
+
+use crate::gate::{Call, GatedStore, Shared};
+use crate::ops::{Kind, Mode, Op};
+
+/// What cookies are signed with.
+pub type Secret = [u8; 32];
+
+/// How long a session lives without being used.
+pub const IDLE: u64 = 12 * 60 * 60;
+/// How often its deadline is moved.
+pub const REFRESH: u64 = 10 * 60;
+/// How long a call of the store may take.
+pub const DEADLINE: u64 = 5;
+
+/// The clock of a simulation.
+pub type Clock = ManualClock;
+/// The kind of a failure.
+pub type Failure = ErrorKind;
+
+/// A clock that shows the present.
+pub fn clock() -> Clock {
+    ManualClock::new()
+}
+
+/// A clock of its own that shows the same.
+pub fn copy(clock: &Clock) -> Clock {
+    ManualClock::starting_at(mocha_session_core::Clock::now(clock))
+}
+
+/// What a clock shows, in milliseconds.
+pub fn now(clock: &Clock) -> u64 {
+    millis(mocha_session_core::Clock::now(clock))
+}
+
+fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether two cookies hold the same id. What follows the id in a cookie signs it.
+pub fn same(one: &str, other: &str) -> bool {
+    const ID: usize = 43;
+    one.get(..ID).unwrap_or(one) == other.get(..ID).unwrap_or(other)
+}
+
+/// A failure of the engine: nothing was done.
+pub fn refused() -> Error {
+    Error::new(ErrorKind::Unavailable, "the simulation refused the call")
+}
+
+/// A failure of the engine: the answer was lost.
+pub fn lost() -> Error {
+    Error::new(ErrorKind::Ambiguous, "the simulation lost the answer")
+}
+
+/// A failure of the engine: it has no room, and nothing was done.
+pub fn full() -> Error {
+    Error::new(ErrorKind::Full, "the simulation has no room")
+}
+
+/// A process's use of the core.
+#[derive(Clone, Debug)]
+pub struct Client {
+    manager: SessionManager,
+}
+
+/// A session as it looks from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether there is one.
+    pub live: bool,
+    /// Whose it is.
+    pub owner: Option<String>,
+    /// Which of its owner's.
+    pub handle: Option<String>,
+    /// What it holds, as JSON.
+    pub values: BTreeMap<String, String>,
+    /// The messages that wait.
+    pub flash: Vec<String>,
+    /// When it expires.
+    pub expires: u64,
+}
+
+/// A cookie line of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The cookie, and for how many seconds it was told to live.
+    Set(String, Option<u64>),
+    /// The cookie goes.
+    Remove,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it wanted to be answered.
+    Answered,
+    /// With an error.
+    Failed(ErrorKind),
+}
+
+/// What an operation has met with so far.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What the request saw when it loaded its session.
+    pub loaded: Option<Seen>,
+    /// Whether it was given the token.
+    pub took: bool,
+    /// The messages that it was shown.
+    pub shown: Vec<String>,
+    /// The messages that it claimed.
+    pub claimed: Vec<String>,
+    /// What its own commit said.
+    pub committed: Option<std::result::Result<(), ErrorKind>>,
+    /// Whether its last commit is known to have been dropped because the session is gone.
+    pub gone: bool,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What its response says of the cookie.
+    pub line: Option<Line>,
+}
+
+/// A report that an operation writes while others read it.
+pub type Reporting = Arc<Mutex<Report>>;
+
+/// What an operation needs.
+#[derive(Debug)]
+pub struct Request {
+    /// Which one it is.
+    pub number: u8,
+    /// What it does.
+    pub op: Op,
+    /// Its `Cookie` header.
+    pub cookies: String,
+    /// The handle of the first session of u.
+    pub first: Option<String>,
+    /// Where it writes what it met with.
+    pub report: Reporting,
+    /// Where its handler waits.
+    pub gates: Shared,
+}
+
+impl Request {
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    /// A manager for a process, or one of nobody's that does not wait.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub fn new(
+        gates: &Shared,
+        process: Option<u8>,
+        mode: Mode,
+        secrets: &[Secret],
+        clock: &Clock,
+    ) -> Result<Self> {
+        let store = |engine| GatedStore::new(gates, process, engine);
+        let (old, new) = (store(0), store(1));
+        let storage = match mode {
+            Mode::Plain => Storage::from(old),
+            Mode::Prepare => Storage::from(Migrating::prepare(old, new)),
+            Mode::New => Storage::from(Migrating::new(old, new)),
+        };
+        let mut builder = SessionManager::builder(storage)
+            .clock(clock.clone())
+            .idle_timeout(Duration::from_secs(IDLE))
+            .refresh_interval(Duration::from_secs(REFRESH))
+            .store_timeout(Duration::from_secs(DEADLINE))
+            .accept_unsigned(true);
+        if !secrets.is_empty() {
+            builder = builder.secrets(Secrets::new(secrets)?);
+        }
+        Ok(Self { manager: builder.build()? })
+    }
+
+    /// A `Cookie` header of these cookies.
+    pub fn header(&self, cookies: &[&str]) -> String {
+        let name = self.manager.cookie_name();
+        let pairs: Vec<_> = cookies.iter().map(|value| format!("{name}={value}")).collect();
+        pairs.join("; ")
+    }
+
+    /// Stores a session for the setup and returns its cookie.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn seed(&self, mark: &str, owner: Option<&str>) -> Result<String> {
+        let cookie = self
+            .manager
+            .seed(|session| {
+                if let Some(owner) = owner {
+                    session.login(owner)?;
+                }
+                session.insert("mark", mark)?;
+                session.insert("n", 0)?;
+                session.insert("l", Vec::<u8>::new())?;
+                session.insert("tok", "T")?;
+                session.flash().info(format!("m{mark}"))?;
+                Ok(())
+            })
+            .await?;
+        Ok(cookie.split_once('=').map(|(_, value)| value.to_owned()).unwrap_or_default())
+    }
+
+    /// What a session looks like, changing nothing.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn look(&self, cookies: &[&str]) -> Result<Seen> {
+        let lazy = self.manager.open(RequestInfo::new(self.header(cookies)));
+        see(&lazy.load().await?, true)
+    }
+
+    /// A plain page of a browser with this cookie: what it says of the cookie.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn visit(&self, cookie: &str) -> Result<(Seen, Option<Line>)> {
+        let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
+        let seen = see(&lazy.load().await?, true)?;
+        let headers = self.manager.finish(&lazy, 200).await.into_result()?;
+        Ok((seen, headers.set_cookie().map(read_line)))
+    }
+
+    /// Ends the session of this cookie.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn end(&self, cookie: &str) -> Result<()> {
+        let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
+        let session = lazy.load().await?;
+        session.destroy()?;
+        self.manager.finish(&lazy, 200).await.into_result().map(drop)
+    }
+
+    /// Gives the session of this cookie a new id.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn rotate(&self, cookie: &str) -> Result<Option<Line>> {
+        let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
+        lazy.load().await?.rotate()?;
+        let headers = self.manager.finish(&lazy, 200).await.into_result()?;
+        Ok(headers.set_cookie().map(read_line))
+    }
+
+    /// The handles of an owner's sessions.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn listed(&self, owner: &str) -> Result<Vec<String>> {
+        let sessions = self.manager.sessions_of(owner).await?;
+        Ok(sessions.iter().map(|session| session.handle().to_string()).collect())
+    }
+
+    /// Ends an owner's sessions.
+    ///
+    /// # Errors
+    /// Those of the core.
+    pub async fn revoke_all(&self, owner: &str) -> Result<()> {
+        self.manager.revoke_all(owner).await.map(drop)
+    }
+
+    /// Serves an operation and writes down what it met with.
+    pub async fn serve(&self, request: Request) {
+        let outcome = if request.op.kind.is_admin() {
+            match self.administer(&request).await {
+                Ok(()) => (Outcome::Answered, None),
+                Err(error) => (Outcome::Failed(error.kind()), None),
+            }
+        } else {
+            self.respond(&request).await
+        };
+        {
+            let mut report = request.report();
+            (report.outcome, report.line) = (Some(outcome.0), outcome.1);
+        }
+        request.gates.stir();
+    }
+
+    async fn administer(&self, request: &Request) -> Result<()> {
+        match request.op.kind {
+            Kind::All => self.manager.revoke_all("u").await.map(drop),
+            Kind::Revoke => {
+                let Some(first) = &request.first else { return Ok(()) };
+                self.manager.revoke("u", first.parse()?).await.map(drop)
+            }
+            _ => self.manager.sweep().await.map(drop),
+        }
+    }
+
+    async fn respond(&self, request: &Request) -> (Outcome, Option<Line>) {
+        let lazy = self.manager.open(RequestInfo::new(request.cookies.clone()));
+        let session = match lazy.load().await {
+            Ok(session) => session,
+            Err(error) => return (Outcome::Failed(error.kind()), None),
+        };
+        match see(&session, false) {
+            Ok(seen) => request.report().loaded = Some(seen),
+            Err(error) => return (Outcome::Failed(error.kind()), None),
+        }
+        if request.op.slow {
+            let _ = request.gates.call(Some(request.op.process), 0, Call::Handler(request.number)).await;
+        }
+        let handled = self.handle(request, &session).await;
+        let status = handled.as_ref().map_or_else(Error::http_status, |()| request.op.status);
+        let finished = self.manager.finish(&lazy, status).await;
+        let line = finished.set_cookie().map(read_line);
+        let failed = handled.err().map(|error| error.kind());
+        match failed.or_else(|| finished.error().map(Error::kind)) {
+            Some(kind) => (Outcome::Failed(kind), line),
+            None => (Outcome::Answered, line),
+        }
+    }
+
+    async fn handle(&self, request: &Request, session: &mocha_session_core::Session) -> Result<()> {
+        let number = request.number;
+        let own = format!("k{number}");
+        let message = format!("p{number}");
+        match request.op.kind {
+            Kind::Write => session.insert(&own, number)?,
+            Kind::Commit => {
+                session.insert(&own, number)?;
+                let done = session.commit().await;
+                request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
+                done?;
+            }
+            Kind::Update => drop(session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?),
+            Kind::Count => {
+                session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
+                let done = session.commit().await;
+                request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
+                done?;
+            }
+            Kind::Modify => drop(session.modify("l", move |list: &mut Vec<u8>| list.push(number))?),
+            Kind::Take | Kind::TakeCommit => {
+                let took = session.take::<String>("tok")?.is_some();
+                request.report().took = took;
+                if request.op.kind == Kind::TakeCommit {
+                    let done = session.commit().await;
+                    request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
+                    done?;
+                }
+            }
+            Kind::Read => drop(session.get::<u64>("n")?),
+            Kind::Clear => session.clear()?,
+            Kind::Rotate => session.rotate()?,
+            Kind::Login | Kind::LoginOther => {
+                session.login(if request.op.kind == Kind::Login { "u" } else { "v" })?;
+                session.insert("by", number)?;
+            }
+            Kind::Destroy => session.destroy()?,
+            Kind::Bye => {
+                session.destroy()?;
+                session.flash().info(message)?;
+            }
+            Kind::Others => {
+                if session.owner().is_some() {
+                    self.manager.revoke_others(session).await?;
+                }
+            }
+            Kind::AllBye => {
+                if let Some(owner) = session.owner() {
+                    self.manager.revoke_all(&owner).await?;
+                }
+                session.destroy()?;
+                session.flash().info(message)?;
+            }
+            Kind::Push => drop(session.flash().info(message)?),
+            Kind::Show => {
+                let shown = texts(&session.flash().messages());
+                request.report().shown = shown;
+            }
+            Kind::Claim => {
+                let claimed = texts(&session.flash().claim().await?);
+                request.report().claimed = claimed;
+            }
+            Kind::Remember => session.remember_for(Duration::from_secs(4 * IDLE))?,
+            Kind::Forget => session.forget_on_close()?,
+            // Without a session there is nothing that outlives the request.
+            Kind::Detach | Kind::Touch if session.is_new() => {}
+            Kind::Touch => drop(session.detached().touch().await?),
+            Kind::Label => session.set_label(format!("L{number}"))?,
+            Kind::Detach => {
+                if let Some(detached) = session.detached().load().await? {
+                    detached.insert(&own, number)?;
+                    let done = detached.commit().await;
+                    request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
+                    done?;
+                }
+            }
+            Kind::Revoke | Kind::All | Kind::Sweep => {}
+        }
+        Ok(())
+    }
+}
+
+fn texts(messages: &[mocha_session_core::Message]) -> Vec<String> {
+    messages
+        .iter()
+        .filter(|message| message.level() == Level::Info)
+        .map(|message| message.text().to_owned())
+        .collect()
+}
+
+/// Reading the flash early would tell the session which messages the request has seen, so a request leaves it.
+fn see(session: &mocha_session_core::Session, flash: bool) -> Result<Seen> {
+    Ok(Seen {
+        live: !session.is_new(),
+        owner: session.owner(),
+        handle: session.handle().map(|handle| handle.to_string()),
+        values: session.entries()?.into_iter().map(|(name, value)| (name, value.to_string())).collect(),
+        flash: if flash { texts(&session.flash().peek()) } else { Vec::new() },
+        expires: millis(session.expires_at()),
+    })
+}
+
+/// Reads a `Set-Cookie` line as a browser does.
+fn read_line(line: &str) -> Line {
+    let mut parts = line.split(';').map(str::trim);
+    let value = parts.next().and_then(|pair| pair.split_once('=')).map(|(_, value)| value);
+    let age = parts.find_map(|part| part.strip_prefix("Max-Age=")).and_then(|age| age.parse().ok());
+    match value {
+        Some(value) if !value.is_empty() && age != Some(0) => Line::Set(value.to_owned(), age),
+        _ => Line::Remove,
+    }
+}
