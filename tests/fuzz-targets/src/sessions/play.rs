@@ -338,7 +338,12 @@ impl Play {
             (Line::Removal, Some(line)) if line.contains("Max-Age=0;") => self.cookies[at] = None,
             (Line::Maybe(id) | Line::Cookie(id), Some(line)) => {
                 assert!(!line.contains("Max-Age=0;"), "a cookie, and not its removal");
-                assert_eq!(line.contains("Max-Age="), !model.loaded.content.forgotten);
+                if model.base == Some(id) && self.world.is_latest(id, &model.loaded) {
+                    let left = model.loaded.deadline().saturating_sub(self.world.now).max(1);
+                    let age = line.split("; Max-Age=").nth(1).and_then(|rest| rest.split(';').next());
+                    let expected = (!model.loaded.content.forgotten).then(|| left.to_string());
+                    assert_eq!(age, expected.as_deref(), "the cookie agrees with the record");
+                }
                 let known = self.world.records.iter().position(|record| record.cookie == pair);
                 assert_eq!(known.unwrap_or(id), id, "the id of another session");
                 let record = &mut self.world.records[id];

@@ -240,6 +240,9 @@ impl Request {
                 }
                 world.write(id, next);
                 seen = world.records[id].seen.clone();
+            } else {
+                // A lifetime that counts from now counts with the next write.
+                seen.content = next;
             }
             self.line = match self.line {
                 line if !self.tells || (same && emptied) => line,
