@@ -474,7 +474,7 @@ fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
 
 /// A session begins at its first write, unless a login says when.
 pub(super) fn begun(content: &mut Arc<Content>, log: &[Change], now: u64) {
-    if content.touched != now && !change::logs_in(log) {
+    if (content.created, content.touched) != (now, now) && !change::logs_in(log) {
         let content = Arc::make_mut(content);
         (content.created, content.touched) = (now, now);
     }
