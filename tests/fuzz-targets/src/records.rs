@@ -116,7 +116,7 @@ async fn session(manager: &SessionManager, sealed: bool, migrates: bool) {
     if session.is_new() {
         return;
     }
-    looked_at(&session);
+    let took = looked_at(&session);
     let mut names: BTreeSet<String> = session.keys().into_iter().collect();
     let flash = session.flash().peek().len();
     session.insert("zz", 7).unwrap();
@@ -136,7 +136,8 @@ async fn session(manager: &SessionManager, sealed: bool, migrates: bool) {
     if !owned && !migrates {
         assert_eq!(again.keys().into_iter().collect::<BTreeSet<_>>(), names);
         assert_eq!(again.get::<u8>("zz").unwrap(), Some(7));
-        assert_eq!(again.flash().peek().len(), flash);
+        // Data may have the identity of a message, where nobody drew it.
+        assert!(took || again.flash().peek().len() == flash);
     }
     let _ = again.rotate();
     let _ = again.flash().claim().await;
@@ -144,8 +145,8 @@ async fn session(manager: &SessionManager, sealed: bool, migrates: bool) {
     let _ = manager.finish(&lazy, 200).await;
 }
 
-/// Everything that a handler can read.
-fn looked_at(session: &Session) {
+/// Everything that a handler can read; whether it took data.
+fn looked_at(session: &Session) -> bool {
     for name in session.keys() {
         assert!(session.contains(&name) || name.starts_with("__") || name.is_empty());
     }
@@ -157,8 +158,8 @@ fn looked_at(session: &Session) {
     for message in flash.peek().iter().chain(&flash.messages()) {
         let _ = (message.level(), message.text().len(), message.tags().len(), message.data::<Value>());
     }
-    let _ = flash.take_data::<Value>();
     assert!(!format!("{session:?}").contains("zz"));
+    flash.take_data::<Value>().is_ok_and(|data| data.is_some())
 }
 
 /// The way out: the record that cannot be read is ended, and the browser gets a session that works.

@@ -1,4 +1,5 @@
 //! What CI runs of the simulation: a fixed number of schedules, the same ones each time.
+#![allow(clippy::print_stdout, reason = "tests: how many schedules ran")]
 
 use mocha_session_simulator::campaign::{Budget, pairs, random};
 use mocha_session_simulator::explore::Tally;

@@ -16,7 +16,10 @@ impl Check<'_> {
                     }
                     // Where writes may be repeated it is not always known which were done.
                     Failure::Ambiguous => history.case.repeats,
-                    Failure::Conflict => matches!(kind, Kind::Take | Kind::TakeCommit),
+                    Failure::Conflict => matches!(kind, Kind::Take | Kind::TakeCommit | Kind::TryUpdate),
+                    Failure::InvalidInput if kind == Kind::TryUpdate => {
+                        history.records.iter().filter(|other| other.op.kind == kind).count() > 1
+                    }
                     // A user who is nobody any more has no others.
                     Failure::InvalidInput => kind == Kind::Others,
                     _ => false,
