@@ -1,4 +1,5 @@
 //! Schedules that broke a promise once: each stays as a test, named after what happened.
+#![allow(clippy::unwrap_used, reason = "tests: the texts are right, and said here")]
 
 use mocha_session_simulator::check::check;
 use mocha_session_simulator::explore::replay;

@@ -1,5 +1,9 @@
 //! What CI runs of the simulation: a fixed number of schedules, the same ones each time.
-#![allow(clippy::print_stdout, reason = "tests: how many schedules ran")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests: how many schedules ran; texts said here"
+)]
 
 use mocha_session_simulator::campaign::{Budget, pairs, random};
 use mocha_session_simulator::explore::Tally;
