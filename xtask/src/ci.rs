@@ -33,9 +33,11 @@ pub(crate) fn run() -> Result {
 fn fmt() -> Result {
     // The names of the files, not every line: `cargo fmt` will mend them.
     command::run(&mut command::cargo(&["fmt", "--all", "--", "--check", "-l"]))?;
-    // A workspace of its own, which nothing else here looks at.
-    let peers = ["fmt", "--manifest-path", "tests/bench-peers/Cargo.toml", "--", "--check", "-l"];
-    command::run(&mut command::cargo(&peers))
+    // Workspaces of their own, which nothing else here looks at.
+    for manifest in ["tests/bench-peers/Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        command::run(&mut command::cargo(&["fmt", "--manifest-path", manifest, "--", "--check", "-l"]))?;
+    }
+    Ok(())
 }
 
 fn clippy() -> Result {

@@ -13,6 +13,7 @@ mod ci;
 mod command;
 mod deny;
 mod features;
+mod fuzz;
 mod house;
 mod install;
 mod metadata;
@@ -44,6 +45,9 @@ cargo xtask COMMAND
   prove [--minutes N] [--seed S]
                          the core under every schedule: all pairs of operations without faults and with one fault at
                          every point, then chance for N minutes (1); prints the shortest schedule of what breaks
+  fuzz [TARGET] [--minutes N]
+                         what comes from outside (cookies, records, values, URLs, XML) and sequences of operations
+                         under libFuzzer, N minutes (1) per target; installs cargo-fuzz where it is missing
   deny                   licences and sources of the dependencies, advisories where they can be fetched
   docs                   the documentation as docs.rs builds it, warnings being errors
 
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["features"] => features::run(),
         ["prove", rest @ ..] => prove::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
         ["docs"] => ci::docs(),

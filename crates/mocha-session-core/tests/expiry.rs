@@ -170,6 +170,20 @@ async fn remember_for_sticks_up_to_the_ceiling() {
 }
 
 #[tokio::test]
+async fn a_session_begins_at_its_first_write_also_where_it_is_remembered_at_that_moment() {
+    let app = App::with(|rules| rules.absolute_timeout(DAY));
+    let mut browser = Browser::new();
+    let (lazy, session) = browser.start(&app.manager).await;
+    app.clock.advance(HOUR);
+    session.remember_for(2 * DAY).unwrap();
+    session.insert("a", 1).unwrap();
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
+    assert_eq!(session.created_at(), app.clock.now());
+    app.clock.advance(DAY - MINUTE);
+    assert!(browser.is_live(&app.manager).await, "a whole day");
+}
+
+#[tokio::test]
 async fn of_100_requests_within_the_refresh_interval_at_most_one_refreshes() {
     let app = App::with(|rules| rules.idle_timeout(10 * HOUR));
     let mut browser = with_values(&app.manager).await;

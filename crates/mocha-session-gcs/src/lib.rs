@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+mod markup;
 mod official;
 mod signature;
 mod store;

@@ -249,6 +249,7 @@ pub(super) async fn in_place(
 }
 
 /// The rounds of an in-place write. `open` is left with the base of a try that may still arrive.
+#[allow(clippy::too_many_lines, reason = "one round of compare-and-set: it is read in one piece")]
 async fn write(
     shared: &Shared,
     vault: &Vault,
@@ -474,7 +475,7 @@ fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
 
 /// A session begins at its first write, unless a login says when.
 pub(super) fn begun(content: &mut Arc<Content>, log: &[Change], now: u64) {
-    if content.touched != now && !change::logs_in(log) {
+    if (content.created, content.touched) != (now, now) && !change::logs_in(log) {
         let content = Arc::make_mut(content);
         (content.created, content.touched) = (now, now);
     }

@@ -1,0 +1,4 @@
+//! The target `values` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mocha_session_fuzz_targets::run("values", bytes));
