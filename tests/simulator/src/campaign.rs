@@ -22,8 +22,8 @@ pub enum Budget {
     Schedules(u64),
 }
 
-/// Which pairs are tried.
-const PAIRS: &[(Setup, [Mode; 2])] = &[
+/// Which pairs are tried: in these setups, by processes of these modes.
+pub const PAIRS: &[(Setup, [Mode; 2])] = &[
     (Setup::Anonymous, [Mode::Plain, Mode::Plain]),
     (Setup::User, [Mode::Plain, Mode::Plain]),
     (Setup::Devices, [Mode::Plain, Mode::Plain]),
@@ -44,6 +44,21 @@ pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
         }
         tally
     })
+}
+
+/// Some schedules of every pair of one line of [`PAIRS`], in this thread: the first `limit` without faults in order, and
+/// as many with a fault by chance.
+pub fn some_pairs(line: usize, limit: u64) -> Tally {
+    let (mut pool, mut tally) = (Pool::default(), Tally::default());
+    let mut rng = fastrand::Rng::with_seed(1);
+    let (setup, modes) = PAIRS[line];
+    for case in plan::pairs(setup, &modes) {
+        every(&case, Flaw::None, 0, limit, &mut pool, &mut tally);
+        for _ in 0..limit {
+            tally.note(&chance(&case, Flaw::None, rng.u64(..), 1, false, &mut pool));
+        }
+    }
+    tally
 }
 
 /// Schedules by chance, from a seed.
@@ -68,7 +83,7 @@ pub fn one(flaw: Flaw, seed: u64, budget: Budget, tally: &mut Tally, enough: &dy
     let mut rng = fastrand::Rng::with_seed(seed);
     loop {
         let (case, jumps) = plan::by_chance(&mut rng);
-        let faults = [0, 0, 1, 3][rng.usize(..4)];
+        let faults = [0, 1, 1, 3][rng.usize(..4)];
         for _ in 0..OF_ONE_CASE {
             tally.note(&chance(&case, flaw, rng.u64(..), faults, jumps, &mut pool));
         }

@@ -61,7 +61,7 @@ impl Chance {
         let mut rng = fastrand::Rng::with_seed(seed);
         let sticky = if rng.bool() { None } else { Some(0.5 + rng.f32() * 0.5) };
         let split = rng.u8(..4) == 0;
-        let rate = 0.02 + rng.f32() * 0.1;
+        let rate = 0.03 + rng.f32() * 0.17;
         Self {
             left: if most == 0 { 0 } else { rng.u32(1..=most) },
             rate,

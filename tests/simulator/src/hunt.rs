@@ -2,7 +2,7 @@
 
 use crate::campaign::{Budget, one};
 use crate::explore::{Found, Tally, every};
-use crate::ops::{Case, Mode, Setup};
+use crate::ops::{Mode, Setup};
 use crate::plan;
 use crate::shrink::shrink;
 use crate::store::Flaw;
@@ -10,23 +10,24 @@ use crate::world::Pool;
 
 /// How many schedules by chance CI spends on one planted bug.
 const SCHEDULES: u64 = 40_000;
+/// How many come before the pairs: most bugs are found by these.
+const FIRST: u64 = 3_000;
 /// How many schedules of one pair CI tries.
 const OF_A_PAIR: u64 = 200;
 
-/// Looks for the first broken promise, all in this thread: pairs of operations first, then chance.
+/// Looks for the first broken promise, all in this thread: a little chance, pairs of operations, then chance.
 pub fn hunt(flaw: Flaw) -> Option<Found> {
     let mut pool = Pool::default();
     let mut tally = Tally::default();
-    let plain = [Mode::Plain, Mode::Plain];
-    let cases: Vec<Case> = plan::pairs(Setup::User, &plain);
-    for case in cases.iter().filter(|case| case.ops.iter().any(|op| op.kind.moves() || op.kind.ends())) {
-        every(case, flaw, 0, OF_A_PAIR, &mut pool, &mut tally);
-        if !tally.found.is_empty() {
-            break;
+    let enough = |tally: &Tally| !tally.found.is_empty();
+    one(flaw, 7, Budget::Schedules(FIRST), &mut tally, &enough);
+    for case in plan::pairs(Setup::User, &[Mode::Plain, Mode::Plain]) {
+        if tally.found.is_empty() && case.ops.iter().any(|op| op.kind.moves() || op.kind.ends()) {
+            every(&case, flaw, 0, OF_A_PAIR, &mut pool, &mut tally);
         }
     }
     if tally.found.is_empty() {
-        one(flaw, 7, Budget::Schedules(tally.runs + SCHEDULES), &mut tally, &|tally| !tally.found.is_empty());
+        one(flaw, 8, Budget::Schedules(tally.runs + SCHEDULES), &mut tally, &enough);
     }
     tally.found.first().map(|found| shrink(found, flaw, &mut pool))
 }

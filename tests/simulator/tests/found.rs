@@ -1,4 +1,5 @@
 //! Schedules that broke a promise once: each stays as a test, named after what happened.
+#![allow(clippy::unwrap_used, reason = "tests: the texts are right, and said here")]
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

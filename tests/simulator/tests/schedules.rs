@@ -1,7 +1,11 @@
 //! What CI runs of the simulation: a fixed number of schedules, the same ones each time.
-#![allow(clippy::print_stdout, reason = "tests: how many schedules ran")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests: how many schedules ran; texts said here"
+)]
 
-use mocha_session_simulator::campaign::{Budget, pairs, random};
+use mocha_session_simulator::campaign::{Budget, PAIRS, one, some_pairs};
 use mocha_session_simulator::explore::Tally;
 use mocha_session_simulator::shrink::shortest;
 use mocha_session_simulator::store::Flaw;
@@ -18,19 +22,48 @@ fn silent(tally: Tally) {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-#[test]
-fn every_pair_without_faults_keeps_the_promises() {
-    silent(pairs(Flaw::None, 0, 60));
+/// How many schedules of each pair CI tries, without faults and with one.
+const OF_A_PAIR: u64 = 12;
+/// How many schedules of more requests each of the tests by chance tries.
+const BY_CHANCE: u64 = 4_000;
+
+macro_rules! pairs {
+    ($($name:ident $line:literal,)*) => {
+        #[test]
+        fn every_line_of_pairs_has_a_test() {
+            assert_eq!(PAIRS.len(), [$($line,)*].len());
+        }
+        $(#[test] fn $name() { silent(some_pairs($line, OF_A_PAIR)); })*
+    };
 }
 
-#[test]
-fn every_pair_with_one_fault_keeps_the_promises() {
-    silent(pairs(Flaw::None, 1, 12));
+pairs! {
+    pairs_of_an_anonymous_session 0,
+    pairs_of_a_user 1,
+    pairs_of_two_devices 2,
+    pairs_of_strangers 3,
+    pairs_in_a_migration 4,
+    pairs_while_a_migration_begins 5,
+    pairs_while_a_migration_is_rolled_back 6,
 }
 
-#[test]
-fn more_requests_with_more_faults_keep_the_promises() {
-    silent(random(Flaw::None, 1, Budget::Schedules(60_000)));
+fn by_chance(seed: u64) {
+    let mut tally = Tally::default();
+    one(Flaw::None, seed, Budget::Schedules(BY_CHANCE), &mut tally, &|_| false);
+    silent(tally);
+}
+
+macro_rules! chance {
+    ($($name:ident $seed:literal,)*) => { $(#[test] fn $name() { by_chance($seed); })* };
+}
+
+chance! {
+    more_requests_from_seed_1 1,
+    more_requests_from_seed_2 2,
+    more_requests_from_seed_3 3,
+    more_requests_from_seed_4 4,
+    more_requests_from_seed_5 5,
+    more_requests_from_seed_6 6,
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl Check<'_> {
                 // Of a session that was revoked its browser knows nothing.
                 let revoked = history.records.iter().any(|other| other.op.kind.revokes());
                 let ends = other.op.kind.ends() && other.was_live() && !revoked;
-                let moves = other.op.kind.moves() && other.was_live() && other.new_cookie().is_some();
+                let moves =
+                    other.op.kind.moves() && other.was_live() && other.new_cookie().is_some() && !revoked;
                 done && (ends || moves) && other.cookies.iter().any(|own| record.brought(own))
             });
             let login = matches!(kind, Kind::Login | Kind::LoginOther);

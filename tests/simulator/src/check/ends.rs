@@ -190,7 +190,10 @@ impl Check<'_> {
                 continue;
             }
             let Some(new) = new else {
-                let fine = self.quiet() && !self.history.jumped && !self.any_empties();
+                // What another request may have emptied is not worth an id.
+                let holds = record.report.loaded.as_ref();
+                let holds = holds.is_some_and(|seen| seen.owner.is_some() || !seen.values.is_empty());
+                let fine = self.quiet() && !self.history.jumped && !self.any_empties() && holds;
                 if record.was_live() && fine && !self.disturbed(number) {
                     let seen = format!("operation {} brought no cookie", number + 1);
                     self.break_("a rotation that nobody disturbs is done", seen);
