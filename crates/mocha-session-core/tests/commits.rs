@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"
 )]
@@ -138,7 +139,7 @@ async fn a_closure_that_holds_its_session_is_freed_with_the_request_whatever_the
         let own = session.clone();
         session
             .update("n", move |n: Option<u32>| {
-                let _keeps = &held;
+                assert_eq!(Arc::strong_count(&held), 1);
                 n.unwrap_or(0) + own.get::<u32>("a").unwrap().unwrap()
             })
             .unwrap();
