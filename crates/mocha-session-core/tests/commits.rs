@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::no_effect_underscore_binding,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"
 )]
@@ -140,7 +141,7 @@ async fn a_closure_that_holds_its_session_is_freed_with_the_request_whatever_the
         let own = session.clone();
         session
             .update("n", move |n: Option<u32>| {
-                let _keeps = &held;
+                assert_eq!(Arc::strong_count(&held), 1);
                 n.unwrap_or(0) + own.get::<u32>("a").unwrap().unwrap()
             })
             .unwrap();

@@ -16,6 +16,8 @@ use mocha_session_core::{Error, ErrorKind, LazySession, Session, SessionManager}
 use support::{App, Browser, Fault, listed, logged_in};
 use tokio::time::Instant;
 
+type Change = (&'static str, fn(&Session));
+
 /// How a test tries again after an error that it ignores.
 const AGAIN: [&str; 2] = ["commit", "finish"];
 
@@ -140,7 +142,7 @@ async fn a_new_session_whose_answer_was_lost_is_not_stored_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_or_login_whose_last_answer_was_lost_lives_on_in_its_successor() {
-    let ends: [(&str, fn(&Session)); 2] = [
+    let ends: [Change; 2] = [
         ("rotate", |session| session.rotate().unwrap()),
         ("login", |session| session.login("alice").unwrap()),
     ];

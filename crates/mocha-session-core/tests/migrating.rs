@@ -238,12 +238,15 @@ const ENDS: [End; 3] = [
     ("empty", |session| session.clear().unwrap()),
 ];
 
+/// A call of one of the two engines, what befalls it, and whether the write is done all the same.
+type Point<'f> = (&'static str, fn(&Two) -> &ScriptedStore, &'f dyn Fn() -> Fault, bool);
+
 #[tokio::test]
 async fn a_carry_cut_short_is_done_once_and_the_session_does_not_come_back_after_its_end() {
     // The first step is where the write counts: before it nothing has happened, after it everything has.
     let lost = || Fault::LoseAnswer;
     let refused = || Fault::Fail(ErrorKind::Unavailable);
-    let points: [(&str, fn(&Two) -> &ScriptedStore, &dyn Fn() -> Fault, bool); 6] = [
+    let points: [Point<'_>; 6] = [
         ("update", |two| &two.old, &refused, false),
         ("update", |two| &two.old, &lost, true),
         ("create", |two| &two.new, &refused, true),
