@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use mocha_session::{Registry, Secrets, SessionManager, SessionManagerBuilder, Storage};
-use mocha_session_conformance::engine_url;
+use mocha_session_conformance::{Proxy, engine_url};
 use mocha_session_gcs_double::Double;
-
-use crate::proxy::Proxy;
 
 /// A secret for the engines' tests.
 const SECRET: &str = "for tests alone: gQ3kXz7RwVbN1mLp9sTjYd2HfUcAe5Ko";
@@ -69,7 +67,7 @@ impl Engine {
         let server =
             self.url.split("://").nth(1).unwrap().split('/').next().unwrap().split('?').next().unwrap();
         let server = server.rsplit('@').next().unwrap();
-        let proxy = Proxy::to(server).await;
+        let proxy = Proxy::to(server).await.unwrap();
         let url = self.url.replace(server, &proxy.address().to_string());
         (Self::by_url(&url).await, proxy)
     }

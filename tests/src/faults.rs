@@ -1,4 +1,5 @@
-//! What every engine behind a connection must survive, and how the application sees it. One function, one fault.
+//! How a session fares when its engine fails: what the application and its client see. One function, one fault. What the
+//! store itself must do is in the conformance crate's `faults!`.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,7 @@ pub async fn down_and_back(direct: Engine) {
     let (observer, manager) = (direct.manager().await, impatient(&engine).await);
     let cookie = observer.seed(|session| session.insert("n", 0)).await.unwrap();
     recovers(&manager, &cookie).await;
-    proxy.refuse();
+    proxy.down();
     tokio::time::sleep(Duration::from_millis(50)).await;
     for _ in 0..3 {
         let error = count(&manager, &cookie).await.unwrap_err();
@@ -76,7 +77,7 @@ pub async fn down_and_back(direct: Engine) {
     let before = counted(&observer, &cookie).await;
     let lazy = manager.open(RequestInfo::new(cookie.clone()));
     lazy.load().await.unwrap().insert("late", true).unwrap();
-    proxy.refuse();
+    proxy.down();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let finished = manager.finish(&lazy, 200).await;
     assert!(finished.error().unwrap().is_unavailable());
@@ -93,7 +94,7 @@ pub async fn hanging(direct: Engine) {
     let (observer, manager) = (direct.manager().await, impatient(&engine).await);
     let cookie = observer.seed(|session| session.insert("n", 0)).await.unwrap();
     recovers(&manager, &cookie).await;
-    proxy.hold();
+    proxy.hang();
     let begun = Instant::now();
     let error = count(&manager, &cookie).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");

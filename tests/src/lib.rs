@@ -2,8 +2,7 @@
 //!
 //! [`engines`] says which engines there are and how to open them, [`frameworks`] serves one application under each web
 //! framework, [`http`] holds what every pair of them must do, [`sessions`] what every engine must do without a framework,
-//! [`faults`] what every
-//! engine must survive, [`proxy`] a connection that can be cut. The tables in `tests/` multiply them.
+//! [`faults`] how a session fares when its engine fails. The tables in `tests/` multiply them.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,5 +19,4 @@ pub mod engines;
 pub mod faults;
 pub mod frameworks;
 pub mod http;
-pub mod proxy;
 pub mod sessions;

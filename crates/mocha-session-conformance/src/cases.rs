@@ -16,10 +16,10 @@ use mocha_session_core::BoxFuture;
 
 use crate::subject::{Subject, Verdict};
 
-/// One thing that a store must do.
-pub(crate) struct Case {
+/// One thing that a store must do, and what it is tried with.
+pub(crate) struct Case<T> {
     pub(crate) name: &'static str,
-    pub(crate) run: fn(Arc<Subject>) -> BoxFuture<'static, Verdict>,
+    pub(crate) run: fn(Arc<T>) -> BoxFuture<'static, Verdict>,
 }
 
 /// The one list of all cases: hands it to the macro `$then`, after `$context`.
@@ -89,7 +89,7 @@ macro_rules! __with_cases {
 #[macro_export]
 macro_rules! __table {
     ({} $($group:ident::$case:ident)*) => {
-        pub(crate) const CASES: &[Case] = &[$(Case {
+        pub(crate) const CASES: &[Case<Subject>] = &[$(Case {
             name: stringify!($case),
             run: |subject| Box::pin(async move { $group::$case(&subject).await }),
         }),*];

@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 use mocha_session_core::store::SessionStore;
 
 use crate::cases::{CASES, Case};
+use crate::faults::{FAULTS, Trial};
 use crate::report::{Finding, Outcome, Report};
 use crate::subject::{Opener, Stop, Subject};
 
-/// No case needs a tenth of it on an engine that works; a call that never returns is a failure and not a hung test run.
+/// No case needs a tenth of it on an engine that works; a call that never returns is a failure and
+/// not a hung test run.
 const LONGEST_CASE: Duration = Duration::from_mins(2);
 
 /// Runs every case on `store`, one after the other, and reports.
 ///
-/// For tests of your own making and for tools; [`suite!`](crate::suite) is more convenient under `cargo test`. It must be
-/// called on a Tokio runtime, and races are real only on a multi-threaded one. The cases use fresh random keys and
-/// remove them, so other data in the engine is safe (a sweep removes what has expired, whoever wrote it).
+/// For tests of your own making and for tools; [`suite!`](crate::suite) is more convenient under
+/// `cargo test`. It must be called on a Tokio runtime, and races are real only on a multi-threaded
+/// one. The cases use fresh random keys and remove them, so other data in the engine is safe (a
+/// sweep removes what has expired, whoever wrote it).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -34,7 +37,7 @@ pub async fn run<S: SessionStore + ?Sized>(store: &Arc<S>) -> Report {
     let mut findings = Vec::with_capacity(CASES.len());
     for case in CASES {
         let start = Instant::now();
-        let outcome = judge(case, Subject::new(Arc::clone(&store), None)).await;
+        let outcome = judge_store(case, Subject::new(Arc::clone(&store), None)).await;
         findings.push(Finding::new(case.name, outcome, start.elapsed()));
     }
     Report::new(store.capabilities().engine(), findings)
@@ -56,9 +59,48 @@ where
         Box::pin(async move { opening.await.map(|store| Arc::new(store) as Arc<dyn SessionStore>) })
     });
     match open().await {
-        Some(store) => judge(case, Subject::new(store, Some(Arc::clone(&open)))).await,
-        None => Outcome::Skipped("the engine is not available here".to_owned()),
+        Some(store) => judge_store(case, Subject::new(store, Some(Arc::clone(&open)))).await,
+        None => not_available(),
     }
+}
+
+/// How one fault ends on an engine at the address that `server` gives, opened by `open`.
+#[doc(hidden)]
+pub async fn fault_outcome<V, VF, O, OF, S>(name: &str, server: V, open: O) -> Outcome
+where
+    V: Fn() -> VF,
+    VF: Future<Output = Option<String>>,
+    O: Fn(String) -> OF,
+    OF: Future<Output = S> + Send + 'static,
+    S: SessionStore,
+{
+    let Some(case) = FAULTS.iter().find(|case| case.name == name) else {
+        return Outcome::Failed(format!("there is no fault `{name}`"));
+    };
+    let Some(server) = server().await else { return not_available() };
+    match Trial::open(server, |address| Box::pin(open(address))).await {
+        Ok(trial) => {
+            let trial = Arc::new(trial);
+            let outcome = judge(case, Arc::clone(&trial)).await;
+            trial.clean_up().await;
+            outcome
+        }
+        Err(Stop::Fail(why)) => Outcome::Failed(why),
+        Err(Stop::Skip(why)) => Outcome::Skipped(why),
+    }
+}
+
+fn not_available() -> Outcome {
+    Outcome::Skipped("the engine is not available here".to_owned())
+}
+
+/// The names of all cases of [`faults!`](crate::faults).
+///
+/// ```
+/// assert!(mocha_session_conformance::fault_names().any(|name| name == "silent_connections_are_left"));
+/// ```
+pub fn fault_names() -> impl Iterator<Item = &'static str> {
+    FAULTS.iter().map(|case| case.name)
 }
 
 /// The names of all cases, in the order in which they run.
@@ -70,19 +112,38 @@ pub fn case_names() -> impl Iterator<Item = &'static str> {
     CASES.iter().map(|case| case.name)
 }
 
-/// Runs one case on a runtime of its own and panics when it fails: the body of each test that `suite!` makes.
+/// Runs one case on a runtime of its own and panics when it fails: the body of each test that
+/// `suite!` makes.
 #[doc(hidden)]
-#[allow(clippy::panic, reason = "this is how a test fails")]
 pub fn prove<O, F, S>(module: &str, name: &str, open: O)
 where
     O: Fn() -> F + Send + Sync + 'static,
     F: Future<Output = Option<S>> + Send + 'static,
     S: SessionStore,
 {
+    conclude(module, name, outcome(name, open));
+}
+
+/// Runs one fault on a runtime of its own and panics when it fails: the body of each test that
+/// `faults!` makes.
+#[doc(hidden)]
+pub fn prove_fault<V, VF, O, OF, S>(module: &str, name: &str, server: V, open: O)
+where
+    V: Fn() -> VF,
+    VF: Future<Output = Option<String>>,
+    O: Fn(String) -> OF,
+    OF: Future<Output = S> + Send + 'static,
+    S: SessionStore,
+{
+    conclude(module, name, fault_outcome(name, server, open));
+}
+
+#[allow(clippy::panic, reason = "this is how a test fails")]
+fn conclude(module: &str, name: &str, case: impl Future<Output = Outcome>) {
     // Four workers even on one core: what races must be able to interleave.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime for the test: {error}"));
-    let outcome = runtime.block_on(outcome(name, open));
+    let outcome = runtime.block_on(case);
     // A client's thread that never ends must not hang the test.
     runtime.shutdown_timeout(Duration::from_secs(5));
     let module = module.split_once("::").map_or(module, |(_, module)| module);
@@ -97,10 +158,16 @@ where
     }
 }
 
-async fn judge(case: &Case, subject: Subject) -> Outcome {
+async fn judge_store(case: &Case<Subject>, subject: Subject) -> Outcome {
     let subject = Arc::new(subject);
-    let mut task = tokio::spawn((case.run)(Arc::clone(&subject)));
-    let outcome = match tokio::time::timeout(LONGEST_CASE, &mut task).await {
+    let outcome = judge(case, Arc::clone(&subject)).await;
+    subject.clean_up().await;
+    outcome
+}
+
+async fn judge<T>(case: &Case<T>, subject: Arc<T>) -> Outcome {
+    let mut task = tokio::spawn((case.run)(subject));
+    match tokio::time::timeout(LONGEST_CASE, &mut task).await {
         Ok(Ok(Ok(()))) => Outcome::Passed,
         Ok(Ok(Err(Stop::Skip(why)))) => Outcome::Skipped(why),
         Ok(Ok(Err(Stop::Fail(why)))) => Outcome::Failed(why),
@@ -112,9 +179,7 @@ async fn judge(case: &Case, subject: Subject) -> Outcome {
             task.abort();
             Outcome::Failed(format!("no end after {} s: a call hangs", LONGEST_CASE.as_secs()))
         }
-    };
-    subject.clean_up().await;
-    outcome
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
@@ -122,7 +187,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and processes.
+/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and
+/// processes.
 fn log(line: &str) {
     let Some(path) = std::env::var_os("MOCHA_CONFORMANCE_LOG").filter(|path| !path.is_empty()) else {
         return;

@@ -67,12 +67,11 @@ pub(crate) async fn end(
         };
         match found.header.kind {
             Kind::Ended | Kind::Revoked if found.header.commits.contains(&commit) => return Ok(End::Ours),
-            Kind::Ended => return Ok(End::ByItself),
             Kind::Revoked => return Ok(End::ByOthers),
             Kind::Moved(successor) if by == By::Itself && !mutant("a logout does not follow") => {
                 place.key = successor;
             }
-            Kind::Moved(_) => return Ok(End::ByItself),
+            Kind::Ended | Kind::Moved(_) => return Ok(End::ByItself),
             // An engine that is full takes no tombstone, but it deletes. A rotation under way cannot
             // finish there either, so nothing is overlooked that could go on.
             Kind::Live | Kind::Index if full || mutant("an end leaves no tombstone") => {

@@ -180,6 +180,13 @@ impl Error {
         }
     }
 
+    /// The same error for another caller, without its cause.
+    pub(crate) fn repeated(&self) -> Self {
+        let Inner { kind, message, engine, operation, source: _ } = &*self.0;
+        let (message, source) = (message.clone(), None);
+        Self(Box::new(Inner { kind: *kind, message, engine: *engine, operation: *operation, source }))
+    }
+
     pub(crate) fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfig, message)
     }

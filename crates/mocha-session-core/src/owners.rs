@@ -28,9 +28,6 @@ use crate::wire::Text;
 
 use shelf::Verdict;
 
-/// How many times an entry is looked for that moves between the places of several secrets.
-const PASSES: u32 = 8;
-
 /// What the owners' indexes need to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Owners {
@@ -101,7 +98,7 @@ impl Owners {
 
     /// The owner's sessions, each once, those among them that a revocation has marked and not ended yet.
     pub(crate) async fn list(&self, vault: &Vault, owner: &Text) -> Result<Vec<Entry>> {
-        Ok(self.find(vault, owner).await?.into_entries())
+        Ok(self.find(vault, owner).await?.entries())
     }
 
     /// Enters a session that was just stored, unless the owner's sessions were revoked since the index was
@@ -115,9 +112,10 @@ impl Owners {
     ) -> Result<Entered> {
         let epoch = seen.epoch();
         let mut first = Some(seen.first().clone());
-        if arrival.from.is_some() && self.keys.len() > 1 {
+        if let Some(from) = arrival.from.filter(|_| self.keys.len() > 1) {
             first = None;
-            if !self.pull(vault, owner, arrival.handle).await? {
+            let to = Location { key: arrival.key, from: Some(from), until: arrival.until };
+            if !self.extend(vault, owner, arrival.handle, from, to, |_| {}).await? {
                 return Ok(Entered::Lost);
             }
         }
@@ -170,35 +168,58 @@ impl Owners {
         label: Option<&Text>,
     ) -> Result<bool> {
         let now = vault.now();
-        for _ in 0..PASSES {
-            if self.keys.len() > 1 && !self.pull(vault, owner, handle).await? {
+        let used = move |entry: &mut Entry| {
+            entry.label = label.cloned();
+            entry.used = entry.used.max(now);
+        };
+        self.extend(vault, owner, handle, from, to, used).await
+    }
+
+    /// Adds a location to a session's entry wherever the entry is, and at the first secret's place. A
+    /// revocation marks every place: it either finds the key that is added here first, or is found here.
+    async fn extend(
+        &self,
+        vault: &Vault,
+        owner: &Text,
+        handle: u64,
+        from: StorageKey,
+        to: Location,
+        touch: impl Fn(&mut Entry) + Send + Sync,
+    ) -> Result<bool> {
+        let mut seen = self.find(vault, owner).await?;
+        let Some(mut whole) = seen.entry(handle).filter(|entry| !entry.revoked) else { return Ok(false) };
+        if !whole.extend(from, to.clone()) {
+            return Ok(false);
+        }
+        touch(&mut whole);
+        for shelf in seen.take_with_first_last(handle) {
+            let had = shelf.has(handle);
+            let alive = shelf::change(vault, shelf.place.clone(), Some(shelf), |index| {
+                let Some(entry) = index.entries.iter_mut().find(|entry| entry.handle == handle) else {
+                    // Forgotten since it was read: the session was ended.
+                    if had {
+                        return Verdict::Keep(false);
+                    }
+                    index.entries.push(whole.clone());
+                    return Verdict::Write(true);
+                };
+                if entry.revoked {
+                    return Verdict::Keep(false);
+                }
+                let before = entry.clone();
+                whole.locations.iter().for_each(|location| entry.cover(location.clone()));
+                if !entry.extend(from, to.clone()) {
+                    return Verdict::Keep(false);
+                }
+                let moved = *entry != before || entry.label != whole.label;
+                touch(entry);
+                if moved { Verdict::Write(true) } else { Verdict::Keep(true) }
+            });
+            if !alive.await? {
                 return Ok(false);
             }
-            let Some(place) = self.places(owner).next() else { return Ok(false) };
-            let followed = shelf::change(vault, place, None, |index| {
-                let Some(entry) = index.entries.iter_mut().find(|entry| entry.handle == handle) else {
-                    return Verdict::Keep(None);
-                };
-                let before = entry.clone();
-                if entry.revoked || !entry.extend(from, to.clone()) {
-                    *entry = before;
-                    return Verdict::Keep(Some(false));
-                }
-                entry.label = label.cloned();
-                if *entry == before {
-                    return Verdict::Keep(Some(true));
-                }
-                entry.used = entry.used.max(now);
-                Verdict::Write(Some(true))
-            });
-            match followed.await? {
-                Some(followed) => return Ok(followed),
-                // A process whose secrets are in another order has just brought it to its own first place.
-                None if self.keys.len() > 1 => {}
-                None => return Ok(false),
-            }
         }
-        Ok(false)
+        Ok(true)
     }
 
     /// Sets what a session is called, after the session itself has the label.
@@ -229,36 +250,21 @@ impl Owners {
         which: impl Fn(&Entry) -> bool + Send + Sync,
     ) -> Result<Vec<Entry>> {
         let mut marked: Vec<Entry> = Vec::new();
-        let mut epoch = everyone.then(|| fastrand::u64(1..));
-        loop {
-            let mut found = false;
-            for place in self.places(owner) {
-                let here = shelf::change(vault, place, None, |index| {
-                    // What an earlier revocation marked and did not finish is finished now.
-                    let fresh = index.mark(&which);
-                    let revoked = index.entries.iter().filter(|entry| entry.revoked).cloned().collect();
-                    let drawn = epoch.is_some_and(|epoch| index.epoch != epoch);
-                    index.epoch = epoch.unwrap_or(index.epoch);
-                    // Written even where there was no index: a login that read "none" must find it changed.
-                    if fresh || drawn {
-                        Verdict::Write((fresh, revoked))
-                    } else {
-                        Verdict::Keep((false, revoked))
-                    }
-                });
-                let (fresh, revoked): (bool, Vec<Entry>) = here.await?;
-                found |= fresh;
-                let known = |entry: &Entry| marked.iter().any(|known| known == entry);
-                let new: Vec<_> = revoked.into_iter().filter(|entry| !known(entry)).collect();
-                marked.extend(new);
-            }
-            // Between two secrets' places an entry may have moved from one not visited yet to one that
-            // was: a round over all of them that marks nothing has seen every entry.
-            if self.keys.len() == 1 || !found {
-                return Ok(marked);
-            }
-            epoch = None;
+        let epoch = everyone.then(|| fastrand::u64(1..));
+        for place in self.places(owner) {
+            let here = shelf::change(vault, place, None, |index| {
+                // What an earlier revocation marked and did not finish is finished now.
+                let fresh = index.mark(&which);
+                let revoked = index.entries.iter().filter(|entry| entry.revoked).cloned().collect();
+                let drawn = epoch.is_some_and(|epoch| index.epoch != epoch);
+                index.epoch = epoch.unwrap_or(index.epoch);
+                // Written even where there was no index: a login that read "none" must find it changed.
+                if fresh || drawn { Verdict::Write(revoked) } else { Verdict::Keep(revoked) }
+            });
+            let revoked: Vec<Entry> = here.await?;
+            marked.extend(revoked);
         }
+        Ok(marked)
     }
 
     /// Forgets entries whose sessions are all known dead.
@@ -299,53 +305,5 @@ impl Owners {
             shelf::change(vault, place, None, &change).await?;
         }
         Ok(())
-    }
-
-    /// Brings an entry from another secret's place to the first one's: it is entered here before it is
-    /// removed there. `false` when it is nowhere, or was revoked.
-    async fn pull(&self, vault: &Vault, owner: &Text, handle: u64) -> Result<bool> {
-        for _ in 0..PASSES {
-            // Read again where it was found nowhere: it may have moved from a place that was read last to one
-            // that was read first.
-            let seen = self.find(vault, owner).await?;
-            let Some((place, entry)) = seen.elsewhere(handle) else {
-                if seen.is_first(handle) {
-                    return Ok(true);
-                }
-                continue;
-            };
-            let first = &seen.first().place;
-            shelf::change(vault, first.clone(), None, |index| {
-                index.take_over(entry);
-                Verdict::Write(())
-            })
-            .await?;
-            let alive = shelf::change(vault, place.clone(), None, |index| {
-                match index.entries.iter().position(|known| known.handle == handle) {
-                    // Another process has brought it, or it was ended: then its records tell so.
-                    None => Verdict::Keep(Some(true)),
-                    Some(at) if index.entries[at].revoked => Verdict::Keep(Some(false)),
-                    Some(at) if index.entries[at] == *entry => {
-                        index.entries.remove(at);
-                        Verdict::Write(Some(true))
-                    }
-                    // A key was added since it was copied.
-                    Some(_) => Verdict::Keep(None),
-                }
-            });
-            match alive.await? {
-                Some(true) => return Ok(true),
-                Some(false) => {
-                    shelf::change(vault, first.clone(), None, |index| {
-                        index.entries.retain(|known| known.handle != handle);
-                        Verdict::Write(())
-                    })
-                    .await?;
-                    return Ok(false);
-                }
-                None => {}
-            }
-        }
-        Ok(false)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::storage::Storage;
@@ -123,7 +124,10 @@ impl Registry {
     /// # Errors
     /// `InvalidConfig` saying what is wrong with the URL.
     pub fn check(&self, url: &str) -> Result<()> {
-        self.prepare(url).map(drop)
+        if names_none(url) {
+            return Ok(());
+        }
+        self.prepare(StoreUrl::parse(url)?).map(drop)
     }
 
     /// Opens the store that `url` names; an empty URL or `None` means client-side sessions.
@@ -131,7 +135,19 @@ impl Registry {
     /// # Errors
     /// `InvalidConfig` for a URL that is wrong; else whatever keeps the engine from being reached or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
-        let Some((opening, timeout)) = self.prepare(url)? else { return Ok(Storage::client_side()) };
+        if names_none(url) {
+            return Ok(Storage::client_side());
+        }
+        self.open_url(StoreUrl::parse(url)?).await
+    }
+
+    /// Opens the store that a parsed URL names: for one
+    /// [whose credentials rotate](StoreUrl::with_credentials).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_url(&self, url: StoreUrl) -> Result<Storage> {
+        let (opening, timeout) = self.prepare(url)?;
         let storage = Storage::from_arc(opening.await?);
         Ok(match timeout {
             Some(timeout) => storage.with_timeout(timeout),
@@ -139,19 +155,14 @@ impl Registry {
         })
     }
 
-    #[allow(clippy::type_complexity, reason = "private, and used twice just above")]
-    fn prepare(&self, text: &str) -> Result<Option<(Opening, Option<std::time::Duration>)>> {
-        if matches!(text.trim(), "" | "None") {
-            return Ok(None);
-        }
-        let mut url = StoreUrl::parse(text)?;
+    fn prepare(&self, mut url: StoreUrl) -> Result<(Opening, Option<Duration>)> {
         let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme())) else {
             return Err(self.unknown(&url));
         };
         let timeout = url.take_deadline()?;
         let opening = (driver.prepare)(&mut url)?;
         url.finish()?;
-        Ok(Some((opening, timeout)))
+        Ok((opening, timeout))
     }
 
     fn unknown(&self, url: &StoreUrl) -> Error {
@@ -170,10 +181,42 @@ impl Registry {
     }
 }
 
+/// Whether the text is how an environment says that there is no URL.
+fn names_none(text: &str) -> bool {
+    matches!(text.trim(), "" | "None")
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use crate::ErrorKind;
+
+    const LOGIN: Driver = Driver::new(&["login"], |url| {
+        let credentials = url.credentials();
+        Ok(Box::pin(async move {
+            let shown = format!("{:?} {:?}", credentials, credentials.ask().await?);
+            let (one, two) = (credentials.ask().await?, credentials.ask().await?);
+            let said = format!("{:?} {:?} {shown}", one.password(), two.password());
+            Err(Error::new(ErrorKind::Denied, said))
+        }))
+    });
+
+    #[tokio::test]
+    async fn credentials_of_a_callback_stand_in_for_the_urls_and_are_asked_for_each_time() {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let url = StoreUrl::parse("login://user:fixed@h").unwrap();
+        let registry = Registry::new().register(LOGIN);
+        let fixed = registry.open_url(url.clone()).await.unwrap_err().to_string();
+        assert_eq!(fixed, r#"Some("fixed") Some("fixed") CredentialSource(fixed) Credentials(***)"#);
+        let url = url.with_credentials(move || {
+            let time = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move { Ok(crate::store::Credentials::new("app", format!("token {time}"))) }
+        });
+        let rotating = registry.open_url(url).await.unwrap_err().to_string();
+        assert_eq!(rotating, r#"Some("token 1") Some("token 2") CredentialSource(asked) Credentials(***)"#);
+    }
 
     const NOTHING: Driver = Driver::new(&["nothing", "my+*"], |url| {
         url.take("prefix");

@@ -1,18 +1,26 @@
 //! The store contract: what an engine must do so that the session above it keeps its promises.
 
 mod capabilities;
+mod credentials;
+mod dial;
 mod failure;
 mod forward;
 mod key;
 pub mod objects;
+mod pulse;
+mod runtimes;
 mod types;
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use capabilities::{Capabilities, Durability};
+pub use credentials::{CredentialSource, Credentials};
+pub use dial::{Attempt, Dialer, Era, Role};
 pub use failure::{Effect, Failure};
 pub use key::{KeySpace, StorageKey};
+pub use pulse::{Call, Pulse};
+pub use runtimes::PerRuntime;
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 
 use std::fmt;

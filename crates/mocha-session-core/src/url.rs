@@ -9,7 +9,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
-use crate::store::KeySpace;
+use crate::store::{CredentialSource, Credentials, KeySpace};
 
 /// The time that one store call may take where nothing else is configured.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -78,6 +78,7 @@ pub struct StoreUrl {
     options: Vec<(String, String)>,
     known: Vec<&'static str>,
     deadline: Duration,
+    credentials: Option<CredentialSource>,
 }
 
 impl StoreUrl {
@@ -133,6 +134,7 @@ impl StoreUrl {
             options: parse_options(query)?,
             known: Vec::new(),
             deadline: DEFAULT_DEADLINE,
+            credentials: None,
         })
     }
 
@@ -170,6 +172,34 @@ impl StoreUrl {
     /// The password, decoded. Keep it out of logs and errors.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
+    }
+
+    /// Asks `ask` for the credentials of each new connection, in place of those that the URL names: for
+    /// passwords that rotate. Open it with [`Registry::open_url`](crate::Registry::open_url).
+    ///
+    /// ```
+    /// use mocha_session_core::{StoreUrl, store::Credentials};
+    ///
+    /// let url = StoreUrl::parse("postgresql://db.example/shop?sslmode=verify-full")?
+    ///     .with_credentials(|| async { Ok(Credentials::new("app", "the token of this hour")) });
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_credentials<F, A>(mut self, ask: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Credentials>> + Send + 'static,
+    {
+        self.credentials = Some(CredentialSource::asking(ask));
+        self
+    }
+
+    /// Where a driver gets the credentials for each new connection: the callback of
+    /// [`with_credentials`](Self::with_credentials), or the URL itself.
+    pub fn credentials(&self) -> CredentialSource {
+        self.credentials.clone().unwrap_or_else(|| {
+            CredentialSource::fixed(Credentials::from_parts(self.username(), self.password()))
+        })
     }
 
     /// The hosts, in the order written; none for `memory:` or `s3://` forms that have only a path.

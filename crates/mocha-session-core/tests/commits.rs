@@ -1,6 +1,8 @@
 //! Commits on engines that hang, are full or hold what cannot be read, and next to handles that go on working.
 
 #![allow(
+    clippy::expect_used,
+    clippy::no_effect_underscore_binding,
     clippy::unwrap_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"

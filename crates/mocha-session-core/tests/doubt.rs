@@ -1,6 +1,7 @@
 //! Commits whose answer was lost: applied once, recognised by whoever tries again, and never called undone.
 
 #![allow(
+    clippy::type_complexity,
     clippy::unwrap_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"

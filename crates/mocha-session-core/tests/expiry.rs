@@ -1,6 +1,7 @@
 //! How long a session lives, under a clock that the test moves.
 
 #![allow(
+    clippy::unchecked_time_subtraction,
     clippy::unwrap_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"

@@ -8,7 +8,7 @@
 
 mod support;
 
-use mocha_session_core::{ErrorKind, Level, Message, Session};
+use mocha_session_core::{ErrorKind, Level, Message};
 use support::{App, Browser, Fault};
 
 async fn pushed(app: &App, texts: &[&str]) -> Browser {

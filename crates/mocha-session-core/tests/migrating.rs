@@ -1,6 +1,7 @@
 //! Changing the engine under sessions that are in use: nobody is logged out, and who logged out stays out.
 
 #![allow(
+    clippy::type_complexity,
     clippy::unwrap_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"

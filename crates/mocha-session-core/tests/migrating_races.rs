@@ -1,6 +1,7 @@
 //! Changing the engine while several processes, of one stage or of two, work on the same sessions at once.
 
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"

@@ -210,6 +210,12 @@ async fn a_session_whose_owner_changed_and_that_ended_then_is_listed_under_neith
     assert_eq!((listed(&app.manager, "alice").await, listed(&app.manager, "bob").await), (0, 1));
     browser.request(&app.manager, |session| session.destroy()).await.unwrap();
     assert_eq!((listed(&app.manager, "alice").await, listed(&app.manager, "bob").await), (0, 0));
+    // The first owner's index has no entry left that a revocation would count or follow.
+    let mut browser = logged_in(&app.manager, "alice").await;
+    browser.request(&app.manager, |session| session.login("bob")).await.unwrap();
+    assert_eq!(app.manager.revoke_all("alice").await.unwrap(), 0);
+    assert!(browser.is_live(&app.manager).await);
+    browser.request(&app.manager, |session| session.destroy()).await.unwrap();
     // In one request, too.
     let mut browser = logged_in(&app.manager, "alice").await;
     browser

@@ -1,49 +1,54 @@
-//! What a fresh connection learns about the memcached process at its other end, before the first command.
+//! What a fresh connection learns about the memcached process at its other end, before the first
+//! command.
 
 use std::time::Instant;
 
-use mocha_session_core::store::{Expiry, Revision};
+use mocha_session_core::store::{Credentials, Expiry, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::server::Server;
+use crate::error::{unfit, unsent};
 
-/// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and 1.6.45), rounded up.
+/// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and
+/// 1.6.45), rounded up.
 const ITEM_OVERHEAD: usize = 64;
-/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no line this short.
+/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no
+/// line this short.
 const NO_OP: &str = "mn    ";
 /// A longer relative lifetime is read as an instant.
 const LONGEST_RELATIVE: u64 = 30 * 24 * 60 * 60;
 /// A later instant (in 2038) counts as past (1.6.18) or is refused (1.6.45).
 const LATEST_INSTANT: u64 = i32::MAX as u64;
 
+/// How many digits mark a run.
+const MARKER: usize = 16;
+
 /// A run of a memcached server.
 pub(crate) struct Peer {
-    /// Tells this run from every other. Compare-and-set tokens start again with each run, so that a token alone could
-    /// come back after a restart.
+    /// Tells this run from every other. Compare-and-set tokens start again with each run, so that a
+    /// token alone could come back after a restart.
     run: String,
     item_limit: usize,
     /// The server's clock, and when it was read.
     clock: (u64, Instant),
 }
 
-impl Peer {
+/// A connection before its first command.
+pub(crate) struct Greeting<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) stream: BufReader<TcpStream>,
+}
+
+impl Greeting<'_> {
     /// Logs in where that is asked for, and asks what there is to know.
-    pub(crate) async fn greet(server: &Server, stream: &mut BufReader<TcpStream>) -> Result<Self> {
-        if let Some(login) = server.login() {
-            // Asked first: a server that wants no login would store the password as a value.
-            if ask(server, stream, NO_OP).await? != "CLIENT_ERROR unauthenticated" {
-                let why = "asks for no login (-Y); take the user name and password out of the session URL";
-                return Err(server.error(ErrorKind::InvalidConfig, why));
-            }
-            let command = format!("set login 0 0 {}\r\n{login}", login.len());
-            if ask(server, stream, &command).await? != "STORED" {
-                return Err(server.error(ErrorKind::Denied, "refused the user name or the password"));
-            }
+    pub(crate) async fn exchange(&mut self, login: &Credentials, marker: &str) -> Result<Peer> {
+        if let (Some(username), Some(password)) = (login.username(), login.password()) {
+            self.log_in(username, password).await?;
         }
-        let mut line = ask(server, stream, &format!("stats settings\r\nstats\r\n{NO_OP}")).await?;
-        let (mut pid, mut time, mut uptime, mut limit, mut cas) = (None, None, None, None, None);
+        let (mut pid, mut time, mut uptime, mut limit, mut cas, mut run) =
+            (None, None, None, None, None, None);
+        let mut line = self.ask(&format!("stats settings\r\nstats\r\nmg {marker} v\r\n{NO_OP}")).await?;
         while line != "MN" {
             let number = |text: &str| text.parse::<u64>().ok();
             match line.split(' ').collect::<Vec<_>>()[..] {
@@ -52,28 +57,126 @@ impl Peer {
                 ["STAT", "uptime", value] => uptime = number(value),
                 ["STAT", "item_size_max", value] => limit = number(value),
                 ["STAT", "cas_enabled", value] => cas = Some(value == "yes"),
-                ["STAT", "version", value] if is_too_old(value) => return Err(too_old(server)),
-                ["STAT", ..] | ["END"] => {}
-                _ => return Err(unexpected(server, &line)),
+                ["STAT", "version", value] if is_too_old(value) => return Err(self.too_old()),
+                ["VA", size] => run = self.value(size).await?,
+                ["STAT", ..] | ["END" | "EN"] => {}
+                _ => return Err(self.unexpected(&line)),
             }
-            line = read_line(server, stream).await?;
+            line = self.read_line().await?;
         }
         let (Some(pid), Some(time), Some(uptime), Some(limit), Some(cas)) = (pid, time, uptime, limit, cas)
         else {
             let why = "does not say what memcached says (`stats`, `stats settings`); name the servers themselves, \
                        not a proxy before them";
-            return Err(server.error(ErrorKind::Unsupported, why));
+            return Err(self.unfit(ErrorKind::Unsupported, why));
         };
         if !cas {
             let why = "runs without compare-and-set; start memcached without -C";
-            return Err(server.error(ErrorKind::Unsupported, why));
+            return Err(self.unfit(ErrorKind::Unsupported, why));
         }
-        Ok(Self {
-            // The difference is the second in which the process started; it stays the same for its whole life.
-            run: format!("{pid}.{}", time.saturating_sub(uptime)),
+        if run.is_none() {
+            run = self.mark(marker).await?;
+        }
+        Ok(Peer {
+            // A server that is full and may not evict takes no mark. Then the difference, which is
+            // the second in which it started, and its process stand for this run.
+            run: run.unwrap_or_else(|| format!("{pid}.{}", time.saturating_sub(uptime))),
             item_limit: limit.try_into().unwrap_or(usize::MAX),
             clock: (time, Instant::now()),
         })
+    }
+
+    async fn log_in(&mut self, username: &str, password: &str) -> Result<()> {
+        if username.contains(char::is_whitespace) || password.contains(char::is_whitespace) {
+            let why = "reads no spaces in a user name or password, and there is one";
+            return Err(self.unfit(ErrorKind::InvalidConfig, why));
+        }
+        // Asked first: a server that wants no login would store the password as a value.
+        if self.ask(NO_OP).await? != "CLIENT_ERROR unauthenticated" {
+            let why = "asks for no login (-Y); take the user name and password out of the session URL";
+            return Err(self.unfit(ErrorKind::InvalidConfig, why));
+        }
+        let login = format!("{username} {password}");
+        if self.ask(&format!("set login 0 0 {}\r\n{login}", login.len())).await? != "STORED" {
+            return Err(self.unfit(ErrorKind::Denied, "refused the user name or the password"));
+        }
+        Ok(())
+    }
+
+    /// Marks this run with an item that lives as long as the server does. What others have marked
+    /// it with stays. One that was evicted is made anew, and then counts as another run: revisions
+    /// of before fit nothing.
+    async fn mark(&mut self, marker: &str) -> Result<Option<String>> {
+        let fresh = format!("{:016x}", Revision::random().as_u64().unwrap_or_default());
+        let stored = self.ask(&format!("ms {marker} {MARKER} T0 ME\r\n{fresh}")).await?;
+        if !matches!(stored.as_str(), "HD" | "NS") {
+            return Ok(None);
+        }
+        match self.ask(&format!("mg {marker} v")).await?.strip_prefix("VA ") {
+            Some(size) => self.value(size).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The mark, which follows its size. Something else under its key is no mark.
+    async fn value(&mut self, size: &str) -> Result<Option<String>> {
+        let Ok(size) = size.parse::<u8>() else {
+            let why = "has something other than the mark of its run under that key; give the sessions a `prefix` of \
+                       their own";
+            return Err(self.unfit(ErrorKind::InvalidConfig, why));
+        };
+        let mut value = Vec::new();
+        let read = (&mut self.stream).take(u64::from(size) + 2).read_to_end(&mut value).await;
+        read.map_err(|cause| self.broken().with_source(cause))?;
+        value.truncate(value.len().saturating_sub(2));
+        let mark = String::from_utf8(value).ok();
+        Ok(mark.filter(|mark| mark.len() == MARKER && mark.bytes().all(|byte| byte.is_ascii_hexdigit())))
+    }
+
+    async fn ask(&mut self, command: &str) -> Result<String> {
+        let sent = self.stream.write_all(format!("{command}\r\n").as_bytes()).await;
+        sent.map_err(|cause| self.broken().with_source(cause))?;
+        self.read_line().await
+    }
+
+    async fn read_line(&mut self) -> Result<String> {
+        let mut line = Vec::new();
+        let read = self.stream.read_until(b'\n', &mut line).await;
+        read.map_err(|cause| self.broken().with_source(cause))?;
+        let Some(text) = line.strip_suffix(b"\r\n") else {
+            let why = "closed a new connection; a server that wants TLS (-Z) or SASL (-S) does that, and neither is \
+                       supported";
+            return Err(unsent(self.address, why));
+        };
+        Ok(String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn unexpected(&self, line: &str) -> Error {
+        if line.contains("unauthenticated") {
+            self.unfit(ErrorKind::Denied, "wants a login: memcache://username:password@…")
+        } else if line.contains("Too many open connections") {
+            unsent(self.address, "has no connection left; raise its limit (-c) or lower `max_connections`")
+        } else {
+            self.too_old()
+        }
+    }
+
+    fn too_old(&self) -> Error {
+        self.unfit(ErrorKind::Unsupported, "does not know these meta commands; memcached 1.6.10 is needed")
+    }
+
+    fn broken(&self) -> Error {
+        unsent(self.address, "broke a new connection; was it restarted?")
+    }
+
+    fn unfit(&self, kind: ErrorKind, why: &str) -> Error {
+        unfit(self.address, kind, why)
+    }
+}
+
+impl Peer {
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 
     /// The revision that a compare-and-set token of this run stands for.
@@ -86,8 +189,9 @@ impl Peer {
         revision.as_str().strip_prefix(&self.run)?.strip_prefix('.')?.parse().ok()
     }
 
-    /// A lifetime as memcached counts it. Its clock ticks once a second, so one second more than asked for; a long one
-    /// as an instant of the server's own clock; one that ends after 2038 as endless, for the core knows the deadline.
+    /// A lifetime as memcached counts it. Its clock ticks once a second, so one second more than
+    /// asked for; a long one as an instant of the server's own clock; one that ends after 2038 as
+    /// endless, because the core knows the deadline.
     pub(crate) fn lifetime(&self, expiry: Expiry) -> u64 {
         let seconds = expiry.ttl_secs().saturating_add(1);
         if seconds <= LONGEST_RELATIVE {
@@ -104,41 +208,9 @@ impl Peer {
     }
 }
 
-async fn ask(server: &Server, stream: &mut BufReader<TcpStream>, command: &str) -> Result<String> {
-    let sent = stream.write_all(format!("{command}\r\n").as_bytes()).await;
-    sent.map_err(|source| server.broken(false).with_source(source))?;
-    read_line(server, stream).await
-}
-
-async fn read_line(server: &Server, stream: &mut BufReader<TcpStream>) -> Result<String> {
-    let mut line = Vec::new();
-    let read = stream.read_until(b'\n', &mut line).await;
-    read.map_err(|source| server.broken(false).with_source(source))?;
-    let Some(text) = line.strip_suffix(b"\r\n") else {
-        let why = "closed a new connection; a server that wants TLS (-Z) or SASL (-S) does that, and neither is \
-                   supported";
-        return Err(server.error(ErrorKind::Unavailable, why));
-    };
-    Ok(String::from_utf8_lossy(text).into_owned())
-}
-
-fn unexpected(server: &Server, line: &str) -> Error {
-    if line.contains("unauthenticated") {
-        server.error(ErrorKind::Denied, "wants a login: memcache://username:password@…")
-    } else if line.contains("Too many open connections") {
-        let why = "has no connection left; raise its limit (-c) or lower `max_connections`";
-        server.error(ErrorKind::Unavailable, why)
-    } else {
-        too_old(server)
-    }
-}
-
-fn too_old(server: &Server) -> Error {
-    server.error(ErrorKind::Unsupported, "does not know these meta commands; memcached 1.6.10 is needed")
-}
-
-/// Whether this version would read a value as commands, for until 1.6.10 its length was written in another way. What
-/// doesn't begin like a version is somebody's own build, and believed to be newer.
+/// Whether this version would read a value as commands: until 1.6.10 its length was written in
+/// another way. What doesn't begin like a version is somebody's own build, and believed to be
+/// newer.
 fn is_too_old(version: &str) -> bool {
     let leading = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     let numbers: Vec<u32> = version.split('.').map_while(leading).collect();

@@ -1,158 +1,167 @@
-//! One memcached server: its connections, each for one command at a time, and what a failed command means.
+//! One memcached server: its connections, each for one command at a time.
 
 use std::fmt;
+use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use memcache::exp::{
     AsyncMetaConnection, Error as ClientError, MetaCommand, MetaCommandResult, parse_meta_result,
 };
+use mocha_session_core::store::{CredentialSource, Dialer, Effect, Era, Failure, PerRuntime, Pulse};
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-use crate::peer::Peer;
+use crate::address::Address;
+use crate::error::{of_command, of_server, unsent};
+use crate::peer::{Greeting, Peer};
 
-/// How long making a connection may take, name lookup and greeting included.
-const CONNECT: Duration = Duration::from_secs(2);
-/// An idle connection older than this is not used again: firewalls forget it without telling anyone.
+/// An idle connection older than this is not used again: firewalls forget it without telling
+/// anyone.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// A server and its connections, at most so many at a time.
+/// How long to wait for a connection, name lookup and greeting included, and for an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Timeouts {
+    connect: Duration,
+    response: Duration,
+}
+
+impl Timeouts {
+    /// Less than the deadline together, so that what hangs is noticed here, and left.
+    pub(crate) fn within(deadline: Duration) -> Self {
+        Self { connect: deadline / 4, response: deadline / 2 }
+    }
+}
+
+/// What it takes to connect to a server of the store.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) credentials: CredentialSource,
+    /// The most connections that a runtime has to a server.
+    pub(crate) connections: usize,
+    pub(crate) timeouts: Timeouts,
+    /// The key under which a run of a server is marked.
+    pub(crate) marker: String,
+}
+
+/// A server and its connections.
 pub(crate) struct Server {
-    address: String,
-    login: Option<String>,
-    slots: Semaphore,
+    address: Address,
+    access: Access,
+    dialer: Dialer,
+    pulse: Pulse,
+    /// The run that the last new connection led to.
+    run: Mutex<Option<String>>,
+    pools: PerRuntime<Pool>,
+}
+
+/// The connections of one runtime.
+#[derive(Default)]
+struct Pool {
+    slots: OnceLock<Arc<Semaphore>>,
     idle: Mutex<Vec<Connection>>,
 }
 
 struct Connection {
     wire: AsyncMetaConnection,
     peer: Arc<Peer>,
+    era: Era,
     last_used: Instant,
 }
 
 impl Server {
-    pub(crate) fn new(address: String, login: Option<String>, connections: usize) -> Self {
-        Self { address, login, slots: Semaphore::new(connections), idle: Mutex::default() }
+    pub(crate) fn new(address: Address, access: Access) -> Self {
+        let (dialer, pulse) = (Dialer::new(), Pulse::new());
+        Self { address, access, dialer, pulse, run: Mutex::default(), pools: PerRuntime::new() }
     }
 
     /// The address as it was written: what keys are routed by.
     pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// `username password`, if the server wants it.
-    pub(crate) fn login(&self) -> Option<&str> {
-        self.login.as_deref()
+        self.address.as_str()
     }
 
     /// A connection for one command: an idle one that is still good, else a new one.
     pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
-        let slot = self.slots.acquire().await;
-        let slot = slot.map_err(|_| Error::new(ErrorKind::Internal, "the connections were closed"))?;
-        let (connection, used_before) = match self.idle_connection() {
+        let pool = self.pools.here()?;
+        let slots = pool.slots.get_or_init(|| Arc::new(Semaphore::new(self.access.connections)));
+        let Ok(Ok(slot)) = timeout(self.access.timeouts.connect, Arc::clone(slots).acquire_owned()).await
+        else {
+            return Err(unsent(self.address(), "has all its connections in use; raise `max_connections`"));
+        };
+        let (connection, used_before) = match self.idle_connection(&pool) {
             Some(connection) => (connection, true),
             None => (self.connect().await?, false),
         };
-        Ok(Lease {
-            server: self,
-            peer: connection.peer.clone(),
-            connection: Some(connection),
-            used_before,
-            _slot: slot,
-        })
+        let peer = Arc::clone(&connection.peer);
+        Ok(Lease { server: self, pool, peer, connection: Some(connection), used_before, _slot: slot })
     }
 
-    /// One reading command. It changes nothing, so where a connection proves dead only now it is asked again on a new one.
+    /// One reading command. It changes nothing, so where a connection proves dead only now it is
+    /// asked again on a new one.
     pub(crate) async fn read(&self, command: &MetaCommand) -> Result<(Lease<'_>, MetaCommandResult)> {
         let mut lease = self.lease().await?;
-        let answer = lease.exchange(command, Intent::Read).await;
-        if answer.is_err() && lease.used_before {
+        let answer = lease.exchange(command, Effect::Read).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) && lease.used_before {
             drop(lease);
             lease = self.lease().await?;
-            let answer = lease.exchange(command, Intent::Read).await?;
+            let answer = lease.exchange(command, Effect::Read).await?;
             return Ok((lease, answer));
         }
         Ok((lease, answer?))
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn idle_connection(&self) -> Option<Connection> {
+    fn idle_connection(&self, pool: &Pool) -> Option<Connection> {
         loop {
-            let mut connection = self.idle().pop()?;
-            if connection.last_used.elapsed() < IDLE && connection.is_quiet() {
+            let mut connection = pool.idle().pop()?;
+            if self.dialer.is_current(connection.era)
+                && connection.last_used.elapsed() < IDLE
+                && connection.is_quiet()
+            {
                 return Some(connection);
             }
         }
     }
 
     async fn connect(&self) -> Result<Connection> {
-        let connecting = async {
-            let stream = TcpStream::connect(&self.address).await.map_err(|source| {
-                self.error(ErrorKind::Unavailable, "cannot be reached; is memcached running there?")
-                    .with_source(source)
-            })?;
-            // Without it every answer would wait for the acknowledgement of the one before.
-            let _ = stream.set_nodelay(true);
-            let mut stream = BufReader::new(stream);
-            let peer = Arc::new(Peer::greet(self, &mut stream).await?);
-            let wire = AsyncMetaConnection::from_stream(stream.into_inner());
-            Ok(Connection { wire, peer, last_used: Instant::now() })
-        };
-        tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|_| {
-            Err(self.error(ErrorKind::Unavailable, "did not answer a new connection within two seconds"))
-        })
-    }
-
-    /// An error that names the server. What the client library prints is never part of it: some of its messages repeat
-    /// keys and answers.
-    pub(crate) fn error(&self, kind: ErrorKind, why: &str) -> Error {
-        Error::new(kind, format!("{} {why}", self.address))
-    }
-
-    /// The connection broke; what was asked of it may have been done or not.
-    pub(crate) fn broken(&self, maybe_done: bool) -> Error {
-        if maybe_done {
-            self.error(
-                ErrorKind::Ambiguous,
-                "broke the connection before it answered; the write may have been done",
-            )
-        } else {
-            self.error(ErrorKind::Unavailable, "broke the connection; was it restarted?")
+        let attempt = self.dialer.attempt(Instant::now())?;
+        let late = || unsent(self.address(), "did not answer a new connection in time");
+        let dialled =
+            timeout(self.access.timeouts.connect, self.dial()).await.unwrap_or_else(|_| Err(late()));
+        match dialled {
+            Ok((wire, peer)) => {
+                let era = attempt.succeeded();
+                self.meet(&peer, era);
+                Ok(Connection { wire, peer: Arc::new(peer), era, last_used: Instant::now() })
+            }
+            Err(error) => Err(attempt.failed(Instant::now(), error)),
         }
     }
 
-    /// Why a command that was sent has no answer that could be used.
-    fn failed(&self, error: ClientError, intent: Intent) -> Error {
-        let maybe_done = intent == Intent::Write;
-        match error {
-            ClientError::Io(source) => self.broken(maybe_done).with_source(source),
-            ClientError::Server(text) if text.to_ascii_lowercase().contains("out of memory") => self.error(
-                ErrorKind::Full,
-                "has no memory left and evicts nothing (-M); it drops what was stored under the key",
-            ),
-            ClientError::Server(text) if text.contains("too large") => {
-                self.error(ErrorKind::TooLarge, "refused the value and dropped what was stored under the key")
-            }
-            ClientError::Rejected(text) if text.contains("unauthenticated") => {
-                self.error(ErrorKind::Denied, "wants a login: memcache://username:password@…")
-            }
-            ClientError::Rejected(_) | ClientError::Usage(_) => {
-                self.error(ErrorKind::Internal, "does not accept the command")
-            }
-            // A proxy's `SERVER_ERROR` says nothing about what the servers behind it did.
-            _ if maybe_done => {
-                self.error(ErrorKind::Ambiguous, "gave no proper answer; the write may have been done")
-            }
-            _ => self.error(ErrorKind::Unavailable, "gave no proper answer; is it memcached?"),
+    async fn dial(&self) -> Result<(AsyncMetaConnection, Peer)> {
+        let addresses = self.address.find().await?;
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause: io::Error| {
+            unsent(self.address(), "cannot be reached; is memcached running there?").with_source(cause)
+        })?;
+        // Without it every answer would wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let mut greeting = Greeting { address: self.address(), stream: BufReader::new(stream) };
+        let peer = greeting.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
+        Ok((AsyncMetaConnection::from_stream(greeting.stream.into_inner()), peer))
+    }
+
+    /// Leaves the connections to another run of the server, whose revisions mean something else.
+    fn meet(&self, peer: &Peer, era: Era) {
+        let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_deref().is_some_and(|known| known != peer.run()) {
+            self.dialer.leave(era);
         }
+        *known = Some(peer.run().to_owned());
     }
 }
 
@@ -162,73 +171,127 @@ impl fmt::Debug for Server {
     }
 }
 
+impl Pool {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Connection {
-    /// Whether nothing has arrived since the last answer: an end of file would mean that the server is gone, anything
-    /// else that the next answer would not be ours.
+    /// Whether nothing has arrived since the last answer: an end of file would mean that the server
+    /// is gone, anything else that the next answer would not be ours.
     fn is_quiet(&mut self) -> bool {
         pin!(self.wire.receive()).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 
-/// What a command may do to the server: how a lost answer is to be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Intent {
-    Read,
-    Write,
-}
-
-/// A connection while it is used for one command. Goes back to the idle ones when dropped, unless its command was cut
-/// short: then the answer may still arrive, and the next command would take it for its own.
+/// A connection while it is used for one command. Goes back to the idle ones when dropped, unless
+/// its command was cut short: then the answer may still arrive, and the next command would take it
+/// for its own.
 pub(crate) struct Lease<'a> {
     server: &'a Server,
+    pool: Arc<Pool>,
     pub(crate) peer: Arc<Peer>,
     /// None while a command is under way, so that dropping its future closes the connection.
     connection: Option<Connection>,
     used_before: bool,
-    _slot: SemaphorePermit<'a>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Lease<'_> {
     pub(crate) async fn exchange(
         &mut self,
         command: &MetaCommand,
-        intent: Intent,
+        effect: Effect,
     ) -> Result<MetaCommandResult> {
         let Some(mut connection) = self.connection.take() else {
             return Err(Error::new(ErrorKind::Internal, "a connection was used for a second command"));
         };
-        let (answer, intent) = match connection.wire.send(command).await {
-            Ok(()) => (connection.wire.receive().await, intent),
-            // The server has seen a part of it at most, and does nothing before it has seen the whole.
-            Err(error) => (Err(error), Intent::Read),
+        let server = self.server;
+        let call = server.pulse.call(&server.dialer, connection.era);
+        let mut sent = false;
+        let talk = async {
+            connection.wire.send(command).await?;
+            sent = true;
+            connection.wire.receive().await.and_then(parse_meta_result)
         };
-        match answer.and_then(parse_meta_result) {
+        let Ok(answer) = timeout(server.access.timeouts.response, talk).await else {
+            // `call` ends without an answer: if nothing else was heard, the other connections are
+            // silent too.
+            let why = "did not answer in time; is it overloaded?";
+            return Err(of_server(server.address(), Failure::TimedOut, effect, why));
+        };
+        call.answered();
+        match answer {
             Ok(answer) => {
                 connection.last_used = Instant::now();
                 self.connection = Some(connection);
                 Ok(answer)
             }
-            Err(error) => {
-                if matches!(error, ClientError::Io(_)) {
+            Err(cause) => {
+                if matches!(cause, ClientError::Io(_)) {
                     // Where one connection died the idle ones have too.
-                    self.server.idle().clear();
+                    server.dialer.leave(connection.era);
                 }
-                Err(self.server.failed(error, intent))
+                // Of a command that was not sent whole the server does nothing.
+                let effect = if sent { effect } else { Effect::Read };
+                Err(of_command(server.address(), cause, effect))
             }
         }
     }
 
-    /// The error for an answer that does not belong to the command. The connection is not used again.
-    pub(crate) fn misunderstood(&mut self, intent: Intent) -> Error {
+    /// The error for an answer that does not belong to the command. The connection is not used
+    /// again.
+    pub(crate) fn misunderstood(&mut self, effect: Effect) -> Error {
         self.connection = None;
-        self.server.failed(ClientError::Conflict, intent)
+        of_command(self.server.address(), ClientError::Conflict, effect)
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.server.idle().push(connection);
+            self.pool.idle().push(connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use mocha_session_core::store::Credentials;
+
+    use super::*;
+    use crate::support::Memcached;
+
+    #[tokio::test]
+    async fn name_that_leads_to_several_servers_is_refused_when_it_begins_to() {
+        let Some(one) = Memcached::start(&[]) else { return };
+        let other = Memcached::start(&[]).unwrap();
+        let (first, second) = (one.address(), other.address());
+        let before = other.count("total_connections");
+        let several = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&several);
+        let address = Address::new("cache.internal:11211".to_owned()).resolving_to(move || {
+            if flag.load(Ordering::SeqCst) { vec![first, second] } else { vec![first] }
+        });
+        let access = Access {
+            credentials: CredentialSource::fixed(Credentials::default()),
+            connections: 1,
+            timeouts: Timeouts::within(Duration::from_secs(5)),
+            marker: "session:run".to_owned(),
+        };
+        let server = Server::new(address, access);
+        let lease = server.lease().await.unwrap();
+        several.store(true, Ordering::SeqCst);
+        server.dialer.leave(lease.connection.as_ref().unwrap().era);
+        drop(lease);
+        let error = server.lease().await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains("cache.internal:11211 leads to several servers"), "{error}");
+        assert_eq!(other.count("total_connections"), before + 1, "asked by this test alone");
     }
 }

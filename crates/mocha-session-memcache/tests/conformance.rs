@@ -1,6 +1,6 @@
-//! The store contract on one memcached server and on three.
+//! The published contract on one memcached server and on three, and the published faults.
 
-use mocha_session_conformance::{engine_url, suite};
+use mocha_session_conformance::{engine_url, faults, suite};
 use mocha_session_memcache::MemcacheStore;
 
 async fn one() -> Option<MemcacheStore> {
@@ -19,3 +19,15 @@ async fn open(variable: &str) -> Option<MemcacheStore> {
 
 suite!(on_one_server, one);
 suite!(on_three_servers, three);
+
+async fn server() -> Option<String> {
+    Some(engine_url("MOCHA_TEST_MEMCACHE_URL")?.replace("memcache://", ""))
+}
+
+#[allow(clippy::panic, reason = "tests")]
+async fn at(address: String) -> MemcacheStore {
+    let opened = MemcacheStore::connect(&format!("memcache://{address}")).await;
+    opened.unwrap_or_else(|error| panic!("{address}: {error}"))
+}
+
+faults!(under_faults, server, at);

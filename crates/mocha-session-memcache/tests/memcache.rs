@@ -4,13 +4,14 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mocha_session_core::store::{Durability, SessionStore};
+use mocha_session_core::store::{Credentials, Durability, KeySpace, SessionStore};
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_memcache::{DRIVER, MemcacheStore};
-use support::{Memcached, Proxy, an_hour, assert_hidden, impostor, key, name, open, value, within};
+use support::{Memcached, an_hour, assert_hidden, impostor, key, name, open, through_proxy, value, within};
 
 #[tokio::test]
 async fn ttl_is_neither_short_nor_forgotten_over_30_days_and_after_2038() {
@@ -126,6 +127,19 @@ async fn credentials_are_used_or_refused_and_never_stored_or_shown() {
     }
     assert!(!format!("{store:?}").contains("hunter2"));
 
+    // A password that is asked for, at each dial.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let space = KeySpace::new("session:").unwrap();
+    let owned = MemcacheStore::with_credentials([server.address().to_string()], space, move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Ok(Credentials::new("app", "hunter2:@x")) }
+    });
+    let owned = owned.unwrap().detect().await.unwrap();
+    assert_eq!(value(&owned.clone(), &key(1)).await.unwrap(), &b"x"[..]);
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "once for each connection");
+    assert!(!format!("{owned:?}").contains("hunter2"));
+
     // A server without logins takes the command that logs in for a value to keep.
     let server = Memcached::start(&[]).unwrap();
     let error = MemcacheStore::connect(&server.url().replace("//", "//app:hunter2@")).await.unwrap_err();
@@ -190,7 +204,7 @@ async fn what_is_no_fit_memcached_is_refused_at_open() {
 #[tokio::test]
 async fn one_command_for_each_call_and_connections_are_kept() {
     let Some(server) = Memcached::start(&[]) else { return };
-    let (proxy, url) = Proxy::start(server.address()).await;
+    let (proxy, url) = through_proxy(&server).await;
     let store = open(&url).await;
     let commands = || {
         let names = ["cmd_get", "cmd_set", "delete_hits", "delete_misses", "cmd_touch", "cmd_meta"];
@@ -205,7 +219,24 @@ async fn one_command_for_each_call_and_connections_are_kept() {
     assert_eq!(commands() - start, 3);
     store.delete(&key(1)).await.unwrap();
     assert_eq!(commands() - start, 4);
-    assert_eq!(proxy.connections.load(Ordering::Relaxed), 1);
+    assert_eq!(proxy.dials(), 1);
+}
+
+#[tokio::test]
+async fn store_on_a_list_of_servers_is_the_store_of_their_url() {
+    let Some(server) = Memcached::start(&["-I", "512k"]) else { return };
+    let space = KeySpace::new("session:").unwrap();
+    let before = server.count("total_connections");
+    let store = MemcacheStore::new([server.address().to_string()], space).unwrap();
+    assert_eq!(server.count("total_connections"), before + 1, "no I/O: it is the test that counts");
+    store.create(&key(1), b"one", an_hour()).await.unwrap().unwrap();
+    assert_eq!(value(&open(&server.url()).await, &key(1)).await.unwrap(), &b"one"[..]);
+    assert!(store.capabilities().max_value().unwrap() > 512 * 1024, "not asked yet");
+    assert!(store.detect().await.unwrap().capabilities().max_value().unwrap() < 512 * 1024);
+    for bad in [&[][..], &["a b"], &["a:0"], &["a/b"], &["a?prefix=x"]] {
+        let space = KeySpace::new("session:").unwrap();
+        assert!(MemcacheStore::new(bad, space).unwrap_err().is_invalid_config(), "{bad:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,21 +1,21 @@
-//! What a cluster needs beyond the client: redirects of commands that must not be repeated blindly, and its list of
-//! nodes.
+//! What a cluster needs beyond the client: redirects of commands that must not be repeated blindly,
+//! and its list of nodes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mocha_session_core::store::Effect;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 
-use crate::connect::tcp_settings;
-use crate::error::{Effect, code};
-use crate::link::{Timeouts, dial};
+use crate::dial::{Timeouts, dial, tcp_settings};
+use crate::error::code;
 use crate::tls::Certificates;
 
-/// How many milliseconds to wait before each further try at a command that was not done: the client renews its map of
-/// the slots meanwhile, and a failover has a moment to happen.
+/// How many milliseconds to wait before each further try at a command that was not done: the client
+/// renews its map of the slots meanwhile, and a failover has a moment to happen.
 const PAUSES: [u64; 4] = [10, 50, 150, 400];
 
 /// The number of hash slots, which every cluster shares out among its nodes.
@@ -28,8 +28,8 @@ pub(crate) async fn connect(
     timeouts: Timeouts,
 ) -> RedisResult<ClusterConnection> {
     let config = timeouts.into();
-    // The client of the cluster logs why it cannot connect; what it would say of a server that has no HELLO quotes the
-    // password. So the language is found out first, and a wrong password too.
+    // The client of the cluster logs why it cannot connect; what it would say of a server that has
+    // no HELLO quotes the password. So the language is found out first, and a wrong password too.
     let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
     for seed in &seeds {
         found = dial(seed, &config, std::sync::Arc::default()).await;
@@ -39,8 +39,8 @@ pub(crate) async fn connect(
     }
     let (_, protocol) = found?;
     let mut builder = ClusterClientBuilder::new(seeds)
-        // The client would repeat a write whose answer was lost, and hand the error of a failed look at the slots to
-        // commands that are under way.
+        // The client would repeat a write whose answer was lost, and hand the error of a failed
+        // look at the slots to commands that are under way.
         .retries(0)
         .use_protocol(protocol)
         .connection_timeout(timeouts.connect)
@@ -52,8 +52,8 @@ pub(crate) async fn connect(
     builder.build()?.get_async_connection().await
 }
 
-/// Sends a command to the node that serves its key, follows redirects, and repeats it only after an answer that says
-/// it was not done; a read also when the connection broke.
+/// Sends a command to the node that serves its key, follows redirects, and repeats it only after an
+/// answer that says it was not done; a read also when the connection broke.
 pub(crate) async fn query(
     mut cluster: ClusterConnection,
     command: &Cmd,
@@ -83,8 +83,8 @@ fn is_redirect(cause: &RedisError) -> bool {
     matches!(code(cause), Some("MOVED" | "ASK" | "TRYAGAIN" | "READONLY"))
 }
 
-/// Whether an answer is surely this command's. What the client's own look at the slots failed with, which opens
-/// connections, it hands to every command under way.
+/// Whether an answer is surely this command's. What the client's own look at the slots failed with,
+/// which opens connections, it hands to every command under way.
 pub(crate) fn is_own(cause: &RedisError) -> bool {
     let refused = ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
     is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))

@@ -1,5 +1,6 @@
 //! What a failed command means: the one place that turns the client's errors into ours.
 
+use mocha_session_core::store::{Effect, Failure, Role};
 use mocha_session_core::{Error, ErrorKind};
 use redis::{ErrorKind as Cause, ParsingError, RedisError};
 
@@ -10,59 +11,90 @@ pub(crate) const ENGINE: &str = "redis";
 pub(crate) const FOREIGN: &str =
     "something other than a session lies under a session's key; give the sessions a `prefix` of their own";
 
-/// What a command does on the server: whether repeating it is harmless, and whether losing its answer matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Read,
-    Write,
-}
-
-/// A command that failed, and whether it can have reached the server.
+/// Why a command has no answer that can be used.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// There was no connection, so nothing was sent.
-    NotSent(RedisError),
-    /// It was sent, or may have been: an answer that is an error, or no answer.
-    Sent(RedisError),
-    /// The same, and the cause may be somebody else's: an answer in it says nothing about this command.
-    Lost(RedisError),
+pub(crate) enum Failed {
+    /// There was no connection; this is what dialling found.
+    Undialled(Error),
+    /// The server says that it is a replica.
+    Replica,
+    /// The client's error, and what the command can have done where the error itself does not tell.
+    Client(RedisError, Option<Failure>),
 }
 
-impl From<RedisError> for Failure {
+impl From<RedisError> for Failed {
     fn from(cause: RedisError) -> Self {
-        Self::Sent(cause)
+        Self::Client(cause, None)
     }
 }
 
-impl From<ParsingError> for Failure {
+impl From<ParsingError> for Failed {
     fn from(cause: ParsingError) -> Self {
-        Self::Sent(cause.into())
+        Self::Client(cause.into(), None)
     }
 }
 
-impl Failure {
-    /// The server's own word for what is wrong (`READONLY`, `OOM`), when it answered.
+impl Failed {
+    /// The server's own word for what is wrong (`NOSCRIPT`, `OOM`), when it answered.
     pub(crate) fn code(&self) -> Option<&str> {
-        let (Self::NotSent(cause) | Self::Sent(cause) | Self::Lost(cause)) = self;
-        code(cause)
+        match self {
+            Self::Client(cause, _) => code(cause),
+            _ => None,
+        }
+    }
+
+    /// Whether a read may succeed on another connection.
+    pub(crate) fn needs_another_connection(&self) -> bool {
+        match self {
+            Self::Client(cause, known) => known.is_none() && cause.is_connection_dropped(),
+            Self::Replica => true,
+            Self::Undialled(_) => false,
+        }
     }
 
     /// The error that the store returns.
     ///
-    /// The server's sentence is not repeated: "unknown command" quotes the arguments, which can be a key or, when
-    /// the connection is being set up, the password. Nor are the client's complaints about an answer, which quote it.
-    pub(crate) fn into_error(self, operation: &'static str, effect: Effect) -> Error {
-        let error = match self {
-            Self::NotSent(cause) => not_connected(cause),
-            Self::Lost(cause) if effect == Effect::Write => unanswered(cause, effect),
-            Self::Sent(cause) | Self::Lost(cause) => match code(&cause) {
-                Some(code) => refused(code),
-                None => unanswered(cause, effect),
-            },
+    /// The server's sentence is not repeated: "unknown command" quotes the arguments, which can be
+    /// a key or, when the connection is being set up, the password. Nor are the client's complaints
+    /// about an answer, which quote it.
+    pub(crate) fn into_error(self, effect: Effect) -> Error {
+        let (cause, known) = match self {
+            Self::Undialled(error) => return error,
+            Self::Replica => {
+                return Failure::Refused(ErrorKind::Unavailable).error(effect, Role::READ_ONLY);
+            }
+            Self::Client(cause, known) => (cause, known),
         };
-        error.on(ENGINE).during(operation)
+        let (failure, why) = match (known, code(&cause)) {
+            (Some(Failure::NotSent), Some("ERR")) => (
+                Failure::Refused(ErrorKind::InvalidConfig),
+                "the server refused the database number or the way of logging in that the session URL asks for",
+            ),
+            (Some(Failure::Unanswered), _) if effect == Effect::Write => unanswered(&cause, effect),
+            (_, Some(code)) => match refused(code) {
+                Some((kind, why)) => (Failure::Refused(kind), why),
+                None => {
+                    let why = format!("the server refused with {code}; is it Redis 6 or later?");
+                    return Failure::Refused(ErrorKind::Internal).error(effect, why);
+                }
+            },
+            (Some(Failure::NotSent), None) => not_connected(&cause),
+            (_, None) => unanswered(&cause, effect),
+        };
+        // Every other kind may quote what was sent or answered.
+        let safe = [Cause::Io, Cause::InvalidClientConfig, Cause::Client, Cause::ClusterConnectionNotFound];
+        let safe = safe.contains(&cause.kind()) && code(&cause).is_none();
+        let told = match (failure, why) {
+            (Failure::NotSent, CANNOT_CONNECT) => {
+                failure.error(effect, format!("cannot connect ({cause}); is the server running there?"))
+            }
+            _ => failure.error(effect, why),
+        };
+        if safe { told.with_source(cause) } else { told }
     }
 }
+
+const CANNOT_CONNECT: &str = "cannot connect";
 
 /// The first word of the server's answer, or what stands behind a mere `ERR`.
 pub(crate) fn code(cause: &RedisError) -> Option<&str> {
@@ -87,9 +119,9 @@ pub(crate) fn code(cause: &RedisError) -> Option<&str> {
 }
 
 /// An answer that is an error: the command had no effect.
-fn refused(code: &str) -> Error {
+fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
     use ErrorKind::{Corrupt, Denied, Full, Unavailable};
-    let (kind, why) = match code {
+    Some(match code {
         "OOM" => {
             (Full, "the server has reached its `maxmemory` and refuses writes; raise it, or let it evict")
         }
@@ -103,7 +135,7 @@ fn refused(code: &str) -> Error {
             (Denied, "the server is in protected mode and serves its own machine only; set a password")
         }
         "WRONGTYPE" => (Corrupt, FOREIGN),
-        "READONLY" | "MASTERDOWN" => (Unavailable, "the server is a replica; sessions need the primary"),
+        "READONLY" | "MASTERDOWN" => (Unavailable, Role::READ_ONLY),
         "LOADING" => (Unavailable, "the server is still loading its data; try again in a moment"),
         "CLUSTERDOWN" | "TRYAGAIN" => {
             (Unavailable, "the cluster is incomplete or moving slots; try again in a moment")
@@ -115,66 +147,50 @@ fn refused(code: &str) -> Error {
         "NOREPLICAS" => {
             (Unavailable, "the server has lost its replicas and refuses writes (min-replicas-to-write)")
         }
-        "BUSY" => (Unavailable, "the server is busy with somebody's script"),
+        "BUSY" => (Unavailable, "the server is busy with a script"),
         "MAXCLIENTS" => (Unavailable, "the server has as many connections as its `maxclients` allows"),
-        other => {
-            let why = format!("the server refused with {other}; is it Redis 6 or later?");
-            return Error::new(ErrorKind::Internal, why);
-        }
-    };
-    Error::new(kind, why)
+        _ => return None,
+    })
 }
 
 /// No connection: the command was never sent.
-fn not_connected(cause: RedisError) -> Error {
-    match (code(&cause), cause.kind()) {
-        (Some("ERR"), _) => Error::new(
-            ErrorKind::InvalidConfig,
-            "the server refused the database number or the way of logging in that the session URL asks for",
-        ),
-        (Some(code), _) => refused(code),
-        (None, Cause::AuthenticationFailed) => refused("WRONGPASS"),
-        (None, Cause::InvalidClientConfig | Cause::Client) => {
-            Error::new(ErrorKind::InvalidConfig, "the address or the TLS files cannot be used")
-                .with_source(cause)
+fn not_connected(cause: &RedisError) -> (Failure, &'static str) {
+    let why = match cause.kind() {
+        Cause::AuthenticationFailed => {
+            return (Failure::Refused(ErrorKind::Denied), "the server refused the user name or password");
         }
-        (None, Cause::MasterNameNotFoundBySentinel) => Error::new(
-            ErrorKind::Unavailable,
-            "no sentinel knows a primary of that name that is up; is the name in the session URL right?",
-        ),
-        (None, Cause::Parse | Cause::UnexpectedReturnType) => {
-            Error::new(ErrorKind::Unavailable, "what answers there does not speak the Redis protocol")
+        Cause::InvalidClientConfig | Cause::Client => {
+            let why = "the address or the TLS files cannot be used";
+            return (Failure::Refused(ErrorKind::InvalidConfig), why);
         }
-        (None, _) if cause.is_timeout() => Error::new(
-            ErrorKind::Unavailable,
-            "no connection in time (`connect_timeout`); are the host and the port right, and open in the firewall?",
-        ),
-        (None, _) => Error::new(
-            ErrorKind::Unavailable,
-            format!("cannot connect ({cause}); is the server running there?"),
-        )
-        .with_source(cause),
-    }
+        Cause::MasterNameNotFoundBySentinel => {
+            "no sentinel knows a primary of that name that is up; is the name in the session URL right?"
+        }
+        Cause::Parse | Cause::UnexpectedReturnType => "what answers there does not speak the Redis protocol",
+        _ if cause.is_timeout() => {
+            "no connection in time (`connect_timeout`); are the host and the port right, and open in the firewall?"
+        }
+        _ => CANNOT_CONNECT,
+    };
+    (Failure::NotSent, why)
 }
 
 /// Sent, and then no answer that can be understood.
-fn unanswered(cause: RedisError, effect: Effect) -> Error {
-    let (read, why) = match cause.kind() {
+fn unanswered(cause: &RedisError, effect: Effect) -> (Failure, &'static str) {
+    match cause.kind() {
+        // A read that is answered with something else is a fault, and not an outage.
+        Cause::Parse | Cause::UnexpectedReturnType if effect == Effect::Read => {
+            (Failure::Refused(ErrorKind::Internal), "the server's answer is not what Redis gives")
+        }
         Cause::Parse | Cause::UnexpectedReturnType => {
-            // The text quotes the answer, which is a session.
-            return Error::new(
-                if effect == Effect::Write { ErrorKind::Ambiguous } else { ErrorKind::Internal },
-                "the server's answer is not what Redis gives",
-            );
+            (Failure::Unanswered, "the server's answer is not what Redis gives")
         }
-        _ if cause.is_timeout() => (ErrorKind::Timeout, "no answer in time (`response_timeout`)"),
+        _ if cause.is_timeout() => (Failure::TimedOut, "no answer in time (`response_timeout`)"),
         Cause::ClusterConnectionNotFound => {
-            (ErrorKind::Unavailable, "no node of the cluster that serves the key can be reached")
+            (Failure::Unanswered, "no node of the cluster that serves the key can be reached")
         }
-        _ => (ErrorKind::Unavailable, "the connection broke before the answer came"),
-    };
-    let error = Error::new(if effect == Effect::Write { ErrorKind::Ambiguous } else { read }, why);
-    if code(&cause).is_none() { error.with_source(cause) } else { error }
+        _ => (Failure::Unanswered, "the connection broke before the answer came"),
+    }
 }
 
 #[cfg(test)]
@@ -211,7 +227,7 @@ mod tests {
             ("ERR unknown command", ErrorKind::Internal),
         ] {
             for effect in [Effect::Read, Effect::Write] {
-                let error = Failure::Sent(answer(text)).into_error("update", effect);
+                let error = Failed::from(answer(text)).into_error(effect);
                 assert_eq!((error.kind(), error.is_ambiguous()), (kind, false), "{text}");
             }
         }
@@ -221,27 +237,31 @@ mod tests {
             (io::ErrorKind::TimedOut, ErrorKind::Timeout),
         ] {
             let failure = || RedisError::from(io::Error::from(cause));
-            assert_eq!(Failure::Sent(failure()).into_error("load", Effect::Read).kind(), read);
-            assert!(Failure::Sent(failure()).into_error("update", Effect::Write).is_ambiguous());
-            let unsent = Failure::NotSent(failure()).into_error("update", Effect::Write);
+            assert_eq!(Failed::from(failure()).into_error(Effect::Read).kind(), read);
+            assert!(Failed::from(failure()).into_error(Effect::Write).is_ambiguous());
+            let unsent = Failed::Client(failure(), Some(Failure::NotSent)).into_error(Effect::Write);
             assert_eq!(unsent.kind(), ErrorKind::Unavailable);
         }
-        let foreign = || Failure::Lost(answer("LOADING Redis is loading the dataset in memory"));
-        assert!(foreign().into_error("update", Effect::Write).is_ambiguous());
-        assert_eq!(foreign().into_error("load", Effect::Read).kind(), ErrorKind::Unavailable);
+        let loading = || answer("LOADING Redis is loading the dataset in memory");
+        let foreign = || Failed::Client(loading(), Some(Failure::Unanswered));
+        assert!(foreign().into_error(Effect::Write).is_ambiguous());
+        assert_eq!(foreign().into_error(Effect::Read).kind(), ErrorKind::Unavailable);
     }
 
     #[test]
     fn nothing_that_the_server_or_the_client_quotes_is_repeated() {
         let quoting = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ";
         for failure in [
-            Failure::Sent(answer(quoting)),
-            Failure::Lost(answer(quoting)),
-            Failure::NotSent(answer(quoting)),
-            Failure::Sent(redis::ParsingError::from("(value was bulk-string(hunter2))").into()),
-            Failure::NotSent(redis::ParsingError::from("(value was bulk-string(hunter2))").into()),
+            Failed::from(answer(quoting)),
+            Failed::Client(answer(quoting), Some(Failure::Unanswered)),
+            Failed::Client(answer(quoting), Some(Failure::NotSent)),
+            Failed::from(redis::ParsingError::from("(value was bulk-string(hunter2))")),
+            Failed::Client(
+                redis::ParsingError::from("(value was bulk-string(hunter2))").into(),
+                Some(Failure::NotSent),
+            ),
         ] {
-            let error = failure.into_error("update", Effect::Write);
+            let error = failure.into_error(Effect::Write);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
     }

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod cluster;
-mod connect;
 mod connection;
+mod dial;
 mod error;
 mod link;
+mod session;
 mod store;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
+mod url;
 
-pub use connect::DRIVER;
 pub use connection::Connection;
+pub use redis;
 pub use store::RedisStore;
+pub use url::DRIVER;

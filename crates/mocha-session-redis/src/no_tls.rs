@@ -12,8 +12,8 @@ impl Files {
     }
 
     #[allow(clippy::unused_async, reason = "as with the feature")]
-    pub(crate) async fn read(self) -> Result<Certificates> {
-        match self {}
+    pub(crate) async fn read(&self) -> Result<Certificates> {
+        match *self {}
     }
 }
 

@@ -1,29 +1,24 @@
 //! The store: sessions as Redis strings, each with the revision of its last write in front.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use mocha_session_core::store::{
-    Bytes, Capabilities, Durability, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
+    Bytes, Capabilities, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
     StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
-use redis::{Cmd, FromRedisValue, Script, Value, cmd};
+use redis::{Cmd, Value, cmd};
 
-use crate::connect;
 use crate::connection::Connection;
-use crate::error::{ENGINE, Effect, FOREIGN, Failure};
-
-/// Compare and set: a revision in front of a value costs no second key, so it works in clusters and expires with it.
-/// The numbers are text, for turning numbers of Lua into text takes the server an eighth of the script's time.
-const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],'0','7')~=ARGV[1] then return 0 end \
-                      redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
-
-static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_hash().to_owned());
+use crate::error::{ENGINE, FOREIGN};
+use crate::url;
 
 /// The bytes that a revision takes at the start of a value.
 const REVISION: usize = size_of::<u64>();
+
+/// The most names that one page of a scan asks for: the server does nothing else meanwhile.
+const LARGEST_PAGE: usize = 1_000;
 
 /// The longest value: what a Redis string can hold.
 const MAX_VALUE: usize = 512 * 1024 * 1024 - REVISION;
@@ -50,10 +45,11 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// A store on a client or connection that you own, with its keys under the prefix of `space`. Does no I/O.
+    /// A store on a client or connection that you own, with its keys under the prefix of `space`.
+    /// Does no I/O.
     ///
-    /// Until [`detect`](Self::detect) has asked the server, the least is assumed: that it evicts, and that a write
-    /// does not survive its restart.
+    /// Until [`detect`](Self::detect) has asked the server, the least is assumed: that it evicts,
+    /// and that a write does not survive its restart.
     pub fn new(connection: impl Into<Connection>, space: KeySpace) -> Self {
         let capabilities = Capabilities::new(ENGINE)
             .with_listing(true)
@@ -64,8 +60,8 @@ impl RedisStore {
         Self { connection: connection.into(), space, capabilities }
     }
 
-    /// Reads a URL at once, and returns what will connect: the same as [`DRIVER`](crate::DRIVER) does, with the type
-    /// of this store.
+    /// Reads a URL at once, and returns what will connect: the same as [`DRIVER`](crate::DRIVER)
+    /// does, with the type of this store.
     ///
     /// ```no_run
     /// use mocha_session_core::StoreUrl;
@@ -81,22 +77,25 @@ impl RedisStore {
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong; from the future, whatever keeps the server from answering.
+    /// `InvalidConfig` for a URL that is wrong; from the future, whatever keeps the server from
+    /// answering.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
-        connect::prepare(url)
+        url::prepare(url)
     }
 
-    /// Says whether the server may drop live sessions to make room: for a server that may not be asked.
+    /// Says whether the server may drop live sessions to make room: for a server that may not be
+    /// asked.
     #[must_use]
     pub fn with_eviction(mut self, evicts: bool) -> Self {
         self.capabilities = self.capabilities.with_eviction(evicts);
         self
     }
 
-    /// Asks the server what it keeps and what it evicts, for [`capabilities`](SessionStore::capabilities).
+    /// Asks the server what it keeps and what it evicts, for
+    /// [`capabilities`](SessionStore::capabilities).
     ///
-    /// With `INFO`, and `CONFIG GET` for what that doesn't tell; what an ACL or a hosting service forbids to ask stays
-    /// as it was assumed. Of the nodes of a cluster, the weakest counts.
+    /// With `INFO`, and `CONFIG GET` for what that doesn't tell; what an ACL or a hosting service
+    /// forbids to ask stays as it was assumed. Of the nodes of a cluster, the weakest counts.
     pub async fn detect(mut self) -> Self {
         if let Some(memory) = self.ask(cmd("INFO").arg("memory")).await {
             let evicts = memory.iter().any(|memory| {
@@ -116,20 +115,6 @@ impl RedisStore {
         self
     }
 
-    /// `PING`, on behalf of an operation.
-    pub(crate) async fn answers(&self, operation: &'static str) -> Result<()> {
-        self.query::<Value>(&cmd("PING"), operation, Effect::Read).await.map(drop)
-    }
-
-    async fn query<T: FromRedisValue>(
-        &self,
-        command: &Cmd,
-        operation: &'static str,
-        effect: Effect,
-    ) -> Result<T> {
-        self.connection.query(command, effect).await.map_err(|failure| failure.into_error(operation, effect))
-    }
-
     /// What the server, or each primary of the cluster, answers; `None` when one doesn't.
     async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
         let answers = self.connection.everywhere(command).await.ok()?;
@@ -141,14 +126,6 @@ impl RedisStore {
     fn key(&self, name: &[u8]) -> Option<StorageKey> {
         self.space.parse(std::str::from_utf8(name).ok()?)
     }
-
-    fn check_size(value: &[u8], operation: &'static str) -> Result<()> {
-        if value.len() <= MAX_VALUE {
-            return Ok(());
-        }
-        let why = "the session is larger than a Redis string can be (512 MiB)";
-        Err(Error::new(ErrorKind::TooLarge, why).on(ENGINE).during(operation))
-    }
 }
 
 #[async_trait]
@@ -156,19 +133,18 @@ impl RedisStore {
 impl SessionStore for RedisStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let command = cmd("GET").arg(self.space.name(key)).take();
-        let Some(found) = self.query::<Option<Vec<u8>>>(&command, "load", Effect::Read).await? else {
+        let Some(found) = self.connection.query::<Option<Vec<u8>>>(&command, Effect::Read).await? else {
             return Ok(None);
         };
-        let corrupt = || Error::new(ErrorKind::Corrupt, FOREIGN).on(ENGINE).during("load");
-        split(found).map(Some).ok_or_else(corrupt)
+        split(found).map(Some).ok_or_else(|| Error::new(ErrorKind::Corrupt, FOREIGN))
     }
 
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
-        Self::check_size(value, "create")?;
+        self.capabilities.check_size(value)?;
         let (revision, framed) = frame(value);
         let mut command = cmd("SET");
         command.arg(self.space.name(key)).arg(framed).arg("NX").arg("PX").arg(expiry.ttl_millis());
-        let stored: Option<Value> = self.query(&command, "create", Effect::Write).await?;
+        let stored: Option<Value> = self.connection.query(&command, Effect::Write).await?;
         Ok(stored.map(|_| revision))
     }
 
@@ -179,27 +155,22 @@ impl SessionStore for RedisStore {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
-        Self::check_size(value, "update")?;
-        // A revision that is no number is another engine's: nothing here has it.
+        self.capabilities.check_size(value)?;
+        // A non-numeric revision was not made by this store, so it matches nothing.
         let Some(expected) = expected.as_u64() else { return Ok(None) };
         let (revision, framed) = frame(value);
-        let call = |verb, script: &str| {
+        let call = |verb: &str, script: &str| {
             let mut command = cmd(verb);
             command.arg(script).arg(1).arg(self.space.name(key)).arg(&expected.to_be_bytes()[..]);
             command.arg(&framed).arg(expiry.ttl_millis()).take()
         };
-        let mut answer = self.connection.query::<bool>(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
-        if answer.as_ref().is_err_and(|failure| failure.code() == Some("NOSCRIPT")) {
-            // Once after each start of a server. EVAL runs it and keeps it, on the node that serves the key.
-            answer = Box::pin(self.connection.query(&call("EVAL", UPDATE), Effect::Write)).await;
-        }
-        let replaced = answer.map_err(|failure| failure.into_error("update", Effect::Write))?;
+        let replaced = self.connection.update(call).await?;
         Ok(replaced.then_some(revision))
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
         let command = cmd("UNLINK").arg(self.space.name(key)).take();
-        self.query(&command, "delete", Effect::Write).await
+        self.connection.query(&command, Effect::Write).await
     }
 
     async fn sweep(
@@ -212,32 +183,30 @@ impl SessionStore for RedisStore {
     }
 
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
-        let failed = |failure: Failure| failure.into_error("scan", Effect::Read);
-        let wrong = |kind, why: &'static str| Error::new(kind, why).on(ENGINE).during("scan");
-        let nodes = self.connection.nodes().await.map_err(failed)?;
+        let nodes = self.connection.nodes().await?;
         // The cursor is the node's name, a space, and the node's own cursor.
         let (at, position) = match &cursor {
             None => (0, 0),
             Some(cursor) => {
                 let parts = cursor.as_str().rsplit_once(' ');
                 let parsed = parts.and_then(|(node, position)| Some((node, position.parse::<u64>().ok()?)));
-                let (node, position) = parsed
-                    .ok_or_else(|| wrong(ErrorKind::InvalidInput, "the cursor is not one of this store's"))?;
+                let (node, position) = parsed.ok_or_else(|| {
+                    Error::new(ErrorKind::InvalidInput, "the cursor is not one of this store's")
+                })?;
                 let at = nodes.iter().position(|known| known == node);
                 let changed = "the cluster's primaries have changed since the scan began; begin again";
-                (at.ok_or_else(|| wrong(ErrorKind::Unavailable, changed))?, position)
+                (at.ok_or_else(|| Error::new(ErrorKind::Unavailable, changed))?, position)
             }
         };
         let Some(node) = nodes.get(at) else { return Ok(ScanPage::new(Vec::new(), None)) };
         // No character of a prefix means anything in a pattern: `KeySpace` sees to that.
         let pattern = format!("{}*", self.space.prefix());
         let mut command = cmd("SCAN");
-        command.arg(position).arg("MATCH").arg(pattern).arg("COUNT").arg(limit.max(1));
+        command.arg(position).arg("MATCH").arg(pattern).arg("COUNT").arg(limit.clamp(1, LARGEST_PAGE));
         command.arg("TYPE").arg("string");
-        let (next, mut names): (u64, Vec<Vec<u8>>) =
-            self.connection.query_at(node, &command).await.map_err(failed)?;
+        let (next, mut names): (u64, Vec<Vec<u8>>) = self.connection.query_at(node, &command).await?;
         names.retain(|name| self.key(name).is_some());
-        let values = self.connection.get_all(node, &names).await.map_err(failed)?;
+        let values = self.connection.get_all(node, &names).await?;
         // What is gone again since, or was never a session, is left out.
         let entry = |(name, value): (&Vec<u8>, Option<Vec<u8>>)| Some((self.key(name)?, split(value?)?));
         let entries = names.iter().zip(values).filter_map(entry).collect();
@@ -249,7 +218,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.answers("ping").await
+        self.connection.query::<Value>(&cmd("PING"), Effect::Read).await.map(drop)
     }
 
     fn capabilities(&self) -> Capabilities {

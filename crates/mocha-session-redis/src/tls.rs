@@ -22,12 +22,12 @@ impl Files {
         Ok(Self { authority: url.take("ca"), client })
     }
 
-    pub(crate) async fn read(self) -> Result<Certificates> {
-        let root_cert = match self.authority {
+    pub(crate) async fn read(&self) -> Result<Certificates> {
+        let root_cert = match self.authority.clone() {
             Some(path) => Some(read("ca", path).await?),
             None => None,
         };
-        let client_tls = match self.client {
+        let client_tls = match self.client.clone() {
             Some((certificate, key)) => Some(ClientTlsConfig {
                 client_cert: read("cert", certificate).await?,
                 client_key: read("key", key).await?,
@@ -68,7 +68,8 @@ impl Certificates {
     }
 }
 
-/// The client asks rustls for the process's provider and panics where there is none, or two to choose from.
+/// The client asks rustls for the process's provider and panics where there is none, or two to
+/// choose from.
 pub(crate) fn provide() {
     if CryptoProvider::get_default().is_none() {
         // Somebody else may be faster: then there is one, and that is all that is wanted.

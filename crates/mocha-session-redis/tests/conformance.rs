@@ -1,9 +1,10 @@
-//! The published contract, on every form of Redis that the test servers offer.
+//! The published contract on every form of Redis that the test servers offer, and the published
+//! faults.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 
-use mocha_session_conformance::{engine_url, suite};
+use mocha_session_conformance::{engine_url, faults, suite};
 use mocha_session_core::Registry;
 use mocha_session_core::store::SessionStore;
 
@@ -53,3 +54,13 @@ suite!(redis_tls_acl, tls);
 suite!(redis_mtls, mtls);
 suite!(redis_cluster, cluster);
 suite!(redis_sentinel, sentinel);
+
+async fn server() -> Option<String> {
+    Some(engine_url("MOCHA_TEST_REDIS_URL")?.replace("redis://", ""))
+}
+
+async fn at(address: String) -> Arc<dyn SessionStore> {
+    open(&format!("redis://{address}")).await.unwrap()
+}
+
+faults!(redis_under_faults, server, at);

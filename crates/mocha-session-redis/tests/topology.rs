@@ -1,14 +1,15 @@
-//! Several servers: a cluster whose slots move and whose nodes die, and sentinels that choose another primary.
+//! Several servers: a cluster whose slots move and whose nodes die, and sentinels that choose
+//! another primary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Answers, Proxy, Server, Store, eventually, free_port, hour, key, open};
-use mocha_session_conformance::engine_url;
-use mocha_session_core::store::{KeySpace, StorageKey};
-use mocha_session_core::{Error, ErrorKind};
+use common::{Server, Store, eventually, free_port, hour, key, open};
+use mocha_session_conformance::{Proxy, engine_url};
+use mocha_session_core::store::{Credentials, KeySpace, SessionStore, StorageKey};
+use mocha_session_core::{Error, ErrorKind, StoreUrl};
 use mocha_session_redis::RedisStore;
 
 /// Nodes of a cluster that share the slots evenly; those after `serving` have none.
@@ -100,7 +101,8 @@ async fn cluster_redirects_are_followed_while_slots_move() {
         assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "not moved yet");
         from.run::<()>(&format!("MIGRATE 127.0.0.1 {} session:{key} 0 1000", to.port)).await;
         if to.port == fresh.port {
-            // The client cannot ask a node that it has never heard of: an error for as long as the slot moves.
+            // The client cannot ask a node that it has never heard of: an error for as long as the
+            // slot moves.
             assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
         } else {
             assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "moved: ASK");
@@ -142,18 +144,19 @@ async fn cluster_connection_cut_between_command_and_answer_is_said_and_nothing_i
     let other = free_port();
     let Some(nodes) = cluster(&[(behind, port), (other, other)], 2).await else { return };
     // The first node says that it is where the proxy listens.
-    let proxy = Proxy::at(port, behind).await;
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let proxy = Proxy::at(listen, format!("127.0.0.1:{behind}")).await.unwrap();
     let store = open(&url(&nodes[1..])).await.unwrap();
     let (key, _) = key_on(&nodes[0], "session:").await;
     let revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
     let revision = store.update(&key, b"two", hour(), &revision).await.unwrap().unwrap();
     nodes[0].run::<()>("CONFIG RESETSTAT").await;
-    proxy.set(Answers::CutOnce);
+    proxy.lose_next_answers(1);
     let error = store.update(&key, b"three", hour(), &revision).await.unwrap_err();
     assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Ambiguous, true), "{error}");
     assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], b"three");
     assert_eq!(nodes[0].calls("evalsha").await, 1);
-    proxy.set(Answers::CutOnce);
+    proxy.lose_next_answers(1);
     assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], b"three");
 }
 
@@ -185,6 +188,34 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     open(&url(&nodes).replace("://", "://:hunter2@")).await.unwrap();
+}
+
+#[tokio::test]
+async fn cluster_whose_password_rotates_is_logged_in_to_again() {
+    let Some(nodes) = cluster(&ports::<2>(), 2).await else { return };
+    let password = std::sync::Arc::new(std::sync::Mutex::new("first".to_owned()));
+    let rotate = async |old: &str, new: &str| {
+        new.clone_into(&mut password.lock().unwrap());
+        for node in &nodes {
+            let mut connection = authorized(node, old).await;
+            let mut set = redis::cmd("CONFIG");
+            set.arg("SET").arg("requirepass").arg(new).exec_async(&mut connection).await.unwrap();
+            let mut kill = redis::cmd("CLIENT");
+            drop(kill.arg("KILL").arg("TYPE").arg("normal").exec_async(&mut connection).await);
+        }
+    };
+    rotate("", "first").await;
+    let current = std::sync::Arc::clone(&password);
+    let mut url = StoreUrl::parse(&url(&nodes)).unwrap().with_credentials(move || {
+        let password = current.lock().unwrap().clone();
+        async move { Ok(Credentials::new("default", password)) }
+    });
+    let store = RedisStore::from_url(&mut url).unwrap().await.unwrap();
+    let key = key();
+    store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    rotate("first", "second").await;
+    let found = eventually("logged in again", async || store.load(&key).await.ok()).await;
+    assert_eq!(&found.expect("it is there").value()[..], b"one");
 }
 
 #[tokio::test]
@@ -337,6 +368,7 @@ async fn replication(server: &Server) -> String {
 }
 
 async fn authorized(server: &Server, password: &str) -> redis::aio::MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://:{password}@127.0.0.1:{}", server.port)).unwrap();
+    let login = if password.is_empty() { String::new() } else { format!(":{password}@") };
+    let client = redis::Client::open(format!("redis://{login}127.0.0.1:{}", server.port)).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }

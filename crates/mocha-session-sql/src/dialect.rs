@@ -7,12 +7,12 @@
 //! and a sweep in the table's physical order costs 1 µs (PostgreSQL) to 5 µs per row without one. The README has the
 //! figures.
 
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg(feature = "_engine")]
 mod statements;
 
 use mocha_session_core::{Error, ErrorKind, Result};
 
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg(feature = "_engine")]
 pub(crate) use statements::{ByBlock, SWEEP_WIDTH, Statements};
 
 /// One of the three kinds of SQL this crate speaks.

@@ -1,36 +1,38 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "_engine")]
+mod clocks;
+#[cfg(feature = "_engine")]
+mod connections;
 mod dialect;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-mod driver;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg(feature = "_engine")]
+mod engine;
+#[cfg(feature = "_engine")]
 mod error;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-mod lane;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg(feature = "_engine")]
 mod loan;
 #[cfg(feature = "mysql")]
-pub mod mysql;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-mod opening;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-mod options;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod mysql;
+#[cfg(feature = "_engine")]
+mod open;
+#[cfg(feature = "_engine")]
 mod pool;
 #[cfg(feature = "postgres")]
-pub mod postgres;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-mod server;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod postgres;
+#[cfg(feature = "_sqlite")]
+mod sqlite;
+#[cfg(feature = "_engine")]
 mod store;
+#[cfg(feature = "_engine")]
+mod url;
 
 /// The client library, so that a pool of your own is of the version this crate was built with.
 pub use sqlx;
 
 pub use dialect::{Dialect, Table, schema_sql};
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-pub use driver::DRIVER;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-pub use store::{SqlOptions, SqlStore};
+#[cfg(feature = "_engine")]
+pub use open::{SqlOptions, SqlPool};
+#[cfg(feature = "_engine")]
+pub use store::SqlStore;
+#[cfg(feature = "_engine")]
+pub use url::DRIVER;

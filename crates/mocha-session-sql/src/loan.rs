@@ -1,119 +1,138 @@
 //! A connection on loan to one call, which comes back whatever happens to the call.
 //!
-//! A call that is dropped half-way leaves an answer on its way. It is waited for, but not without end: a server that fell
-//! silent would otherwise take one connection for every call that gave up on it, until none is left.
+//! A call that is dropped half-way leaves an answer on its way. It is waited for, but not without end: a server
+//! that fell silent would otherwise take one connection for every call that gave up on it, until none is left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, Database};
 use tokio::time::timeout;
 
-use crate::error::Failure;
-use crate::lane::{Lane, PATIENCE, Taken};
+use crate::clocks::Clocks;
+use crate::connections::{Connections, Live, goodbye};
+use crate::engine::Engine;
+use crate::error::{Failed, Sign, Stage};
 
-/// Where connections come from: the store's own lane, or a pool that the application has for other things too.
-pub(crate) enum Source<DB: Database> {
-    Lane(Arc<Lane<DB>>),
-    Pool(sqlx::Pool<DB>),
-    /// A pool whose connections live in this process: they do not go stale, and one to memory must not be lost.
-    #[cfg(feature = "sqlite")]
-    Local(sqlx::Pool<DB>),
+/// Where connections come from: the store's own, or a pool that the application has for other things too.
+pub(crate) enum Source<DB: Engine> {
+    Own(Arc<Connections<DB>>),
+    Pool(sqlx::Pool<DB>, Clocks),
 }
 
-pub(crate) struct Loan<DB: Database>(Option<Held<DB>>);
+pub(crate) struct Loan<DB: Engine>(Option<Held<DB>>);
 
-enum Held<DB: Database> {
-    Lane(Taken<DB>, Arc<Lane<DB>>),
-    Pool(PoolConnection<DB>),
-    #[cfg(feature = "sqlite")]
-    Local(PoolConnection<DB>),
+enum Held<DB: Engine> {
+    Own(Live<DB>, Arc<Connections<DB>>),
+    Pool(PoolConnection<DB>, sqlx::Pool<DB>, Clocks),
 }
 
-impl<DB: Database> Source<DB> {
-    pub(crate) async fn lend(&self) -> Result<Loan<DB>, Failure> {
-        let held = match self {
-            Self::Lane(lane) => lane.take().await.map(|taken| Held::Lane(taken, Arc::clone(lane))),
-            Self::Pool(pool) => pool.acquire().await.map(Held::Pool),
-            #[cfg(feature = "sqlite")]
-            Self::Local(pool) => pool.acquire().await.map(Held::Local),
-        };
-        held.map(|held| Loan(Some(held))).map_err(Failure::unsent)
+impl<DB: Engine> Source<DB> {
+    /// A connection for a call, if there is one in time.
+    pub(crate) async fn lend(&self) -> Result<Loan<DB>, Failed> {
+        self.lend_within(self.clocks().wait).await
     }
-}
 
-impl<DB: Database> Clone for Source<DB> {
-    fn clone(&self) -> Self {
+    pub(crate) async fn lend_within(&self, wait: Duration) -> Result<Loan<DB>, Failed> {
+        let held = match self {
+            Self::Own(own) => Held::Own(own.take(wait).await?, Arc::clone(own)),
+            Self::Pool(pool, clocks) => {
+                let acquired = timeout(wait, pool.acquire()).await;
+                let connection = acquired
+                    .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+                    .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;
+                Held::Pool(connection, pool.clone(), *clocks)
+            }
+        };
+        let mut loan = Loan(Some(held));
+        if let Some(Held::Pool(connection, _, clocks)) = &mut loan.0 {
+            DB::limit(connection, clocks)
+                .await
+                .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;
+        }
+        Ok(loan)
+    }
+
+    pub(crate) fn clocks(&self) -> Clocks {
         match self {
-            Self::Lane(lane) => Self::Lane(Arc::clone(lane)),
-            Self::Pool(pool) => Self::Pool(pool.clone()),
-            #[cfg(feature = "sqlite")]
-            Self::Local(pool) => Self::Local(pool.clone()),
+            Self::Own(own) => own.clocks,
+            Self::Pool(_, clocks) => *clocks,
         }
     }
 }
 
-impl<DB: Database> Loan<DB> {
-    pub(crate) fn connection(&mut self) -> Result<&mut DB::Connection, Failure> {
+impl<DB: Engine> Clone for Source<DB> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own(own) => Self::Own(Arc::clone(own)),
+            Self::Pool(pool, clocks) => Self::Pool(pool.clone(), *clocks),
+        }
+    }
+}
+
+impl<DB: Engine> Loan<DB> {
+    pub(crate) fn connection(&mut self) -> Result<&mut DB::Connection, Failed> {
         // It is there until the loan is settled, which takes the loan.
-        self.0.as_mut().map(Held::connection).ok_or_else(|| Failure::unsent(sqlx::Error::PoolClosed))
+        let gone = || Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT);
+        self.0.as_mut().map(Held::connection).ok_or_else(gone)
     }
 
-    /// The call is finished: the connection goes back, or away if it broke.
-    pub(crate) fn settle<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, Failure> {
-        let result = result.map_err(Failure::sent);
+    /// The call is finished: the connection goes back, or is left.
+    pub(crate) fn settle<T>(mut self, result: sqlx::Result<T>) -> Result<T, Failed> {
+        let result = result.map_err(|error| Failed::of(error, Stage::Sent, DB::DIALECT));
         if let Some(held) = self.0.take() {
-            held.give_back(!result.as_ref().is_err_and(Failure::broken));
+            held.give_back(!matches!(&result, Err(failed) if failed.sign == Sign::Leave));
         }
         result
     }
 }
 
-impl<DB: Database> Drop for Loan<DB> {
+impl<DB: Engine> Drop for Loan<DB> {
     fn drop(&mut self) {
         let Some(mut held) = self.0.take() else { return };
-        if held.is_local() {
-            // Its pool takes it back as it is.
+        if DB::LOCAL {
+            // Its thread finishes the statement before it takes the next.
             return held.give_back(true);
         }
-        // Outside a runtime there is nobody who could wait.
+        // Outside a runtime nobody can wait.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return held.give_back(false) };
         runtime.spawn(async move {
-            let answered = timeout(PATIENCE, held.connection().ping()).await;
+            let ping = held.clocks().ping;
+            let answered = timeout(ping, held.connection().ping()).await;
             held.give_back(answered.is_ok_and(|answer| answer.is_ok()));
         });
     }
 }
 
-impl<DB: Database> Held<DB> {
+impl<DB: Engine> Held<DB> {
     fn connection(&mut self) -> &mut DB::Connection {
         match self {
-            Self::Lane(taken, _) => &mut taken.connection,
-            Self::Pool(connection) => connection,
-            #[cfg(feature = "sqlite")]
-            Self::Local(connection) => connection,
+            Self::Own(live, _) => &mut live.connection,
+            Self::Pool(connection, ..) => connection,
         }
     }
 
-    fn is_local(&self) -> bool {
+    fn clocks(&self) -> Clocks {
         match self {
-            #[cfg(feature = "sqlite")]
-            Self::Local(_) => true,
-            _ => false,
+            Self::Own(_, own) => own.clocks,
+            Self::Pool(.., clocks) => *clocks,
         }
     }
 
-    fn give_back(self, alive: bool) {
+    fn give_back(self, good: bool) {
         match self {
-            Self::Lane(taken, lane) if alive => lane.park(taken),
-            Self::Lane(taken, lane) => {
-                drop(taken);
-                lane.clear();
+            Self::Own(live, own) if good => own.park(live),
+            Self::Own(live, own) => own.leave(live),
+            Self::Pool(connection, ..) if good || DB::LOCAL => drop(connection),
+            Self::Pool(connection, pool, _) => {
+                goodbye::<DB>(connection.detach());
+                // The server was restarted or demoted: the pool's idle connections are no better.
+                for _ in 0..pool.num_idle() {
+                    let Some(idle) = pool.try_acquire() else { break };
+                    goodbye::<DB>(idle.detach());
+                }
             }
-            #[cfg(feature = "sqlite")]
-            Self::Local(connection) => drop(connection),
-            Self::Pool(connection) if alive => drop(connection),
-            Self::Pool(connection) => drop(connection.detach()),
         }
     }
 }

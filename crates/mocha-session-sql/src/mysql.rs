@@ -1,119 +1,133 @@
-//! MySQL and MariaDB: from a URL, or on a pool of your own.
-//!
-//! Works with MySQL 8 and MariaDB 10.6 or later.
+//! MySQL 8 and MariaDB 10.6, or later: their options, and what is asked of a connection.
 
 use std::sync::Arc;
 
-use mocha_session_core::store::Durability;
+use mocha_session_core::store::{Credentials, Durability};
 use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, MySql, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, MySql, MySqlConnection, Row as _, SqlSafeStr};
 
-use crate::dialect::{Dialect, Statements};
-use crate::error::Failure;
-use crate::lane::Lane;
+use crate::clocks::Clocks;
+use crate::connections::{Connections, Target, goodbye};
+use crate::dialect::Dialect;
+use crate::engine::{Engine, Facts, primary};
 use crate::loan::Source;
-use crate::opening::{explain, prepare_table};
+use crate::open::open;
 use crate::pool::Pool;
-use crate::server::{ServerUrl, TlsMode, in_time};
-use crate::store::{Facts, SqlOptions, SqlStore};
+use crate::store::SqlStore;
+use crate::url::server::{ServerUrl, TlsMode, ignore};
 
 /// What a statement's other parameters and the protocol add to the value's own bytes, amply.
 const PACKET_OVERHEAD: usize = 1024;
 
-/// Reads the URL at once, and connects when the future is awaited.
-///
-/// ```
-/// use mocha_session_core::StoreUrl;
-///
-/// let mut url = StoreUrl::parse("mysql+pymysql://app:secret@db.example:3306/shop?table=web_sessions")?;
-/// let opening = mocha_session_sql::mysql::from_url(&mut url)?;
-/// url.finish()?; // nothing misspelt
-/// # drop(opening);
-/// # Ok::<(), mocha_session_core::Error>(())
-/// ```
-///
-/// # Errors
-/// `InvalidConfig` when the URL is wrong. The future: whatever keeps the server from being reached or the table from
-/// being created.
-pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {
-    let server = ServerUrl::take(url)?;
-    let connect = connect_options(url, &server)?;
-    Ok(Box::pin(in_time(Dialect::MySql, async move {
-        let connected = connect.connect().await.map_err(Failure::unsent);
-        let mut connection =
-            connected.map_err(|failure| explain(failure, Dialect::MySql, &server.options))?;
-        let lane = Lane::new(connect, server.max_connections);
-        let store = open(&mut connection, Source::Lane(Arc::new(lane)), server.options).await;
-        // The store is open whether or not the connection ends politely.
-        let _ = connection.close().await;
-        store
-    })))
-}
+impl Engine for MySql {
+    const DIALECT: Dialect = Dialect::MySql;
+    const LOCAL: bool = false;
 
-impl SqlStore {
-    /// A store on a MySQL or MariaDB pool of your own.
-    ///
-    /// Set `test_before_acquire(false)` on the pool to save a round trip per call, a read that meets a dead connection is
-    /// tried again; and an `acquire_timeout` below the manager's deadline, which is five seconds by default.
-    ///
-    /// # Errors
-    /// When the server is not reached, or the table is missing and cannot be created.
-    pub async fn mysql(pool: MySqlPool, options: SqlOptions) -> Result<Self> {
-        let connected = pool.acquire().await.map_err(Failure::unsent);
-        let mut connection = connected.map_err(|failure| explain(failure, Dialect::MySql, &options))?;
-        open(&mut connection, Source::Pool(pool), options).await
+    fn login(mut options: MySqlConnectOptions, credentials: &Credentials) -> MySqlConnectOptions {
+        if let Some(username) = credentials.username() {
+            options = options.username(username);
+        }
+        match credentials.password() {
+            Some(password) => options.password(password),
+            None => options,
+        }
+    }
+
+    async fn connect(options: &MySqlConnectOptions, clocks: &Clocks) -> sqlx::Result<MySqlConnection> {
+        let mut connection = options.connect().await?;
+        // One text, one round trip. A value that does not fit must be an error, and each statement a transaction.
+        // What is within the comment is for MariaDB alone.
+        let greeting = format!(
+            "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+             innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0} /*M! , max_statement_time = {1} */; {2}",
+            clocks.statement_seconds(),
+            clocks.statement.as_secs_f64(),
+            read_only(),
+        );
+        match ask(&mut connection, AssertSqlSafe(greeting)).await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                goodbye::<Self>(connection);
+                Err(error)
+            }
+        }
+    }
+
+    async fn require_primary(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+        ask(connection, AssertSqlSafe(read_only())).await
+    }
+
+    async fn inspect(connection: &mut MySqlConnection) -> sqlx::Result<Facts> {
+        let (packet, flush, autocommit): (i64, i64, i64) = sqlx::query_as(
+            "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), \
+             CAST(@@autocommit AS SIGNED)",
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Facts {
+            durability: if flush == 1 { Durability::Disk } else { Durability::Delayed },
+            max_value: Some(usize::try_from(packet).unwrap_or_default().saturating_sub(PACKET_OVERHEAD)),
+            autocommit: autocommit == 1,
+            by_block: false,
+        })
+    }
+
+    fn pool(source: Source<Self>) -> Pool {
+        Pool::MySql(source)
     }
 }
 
-async fn open(
-    connection: &mut MySqlConnection,
-    source: Source<MySql>,
-    options: SqlOptions,
-) -> Result<SqlStore> {
-    let (packet, flush): (i64, i64) = sqlx::query_as(
-        "SELECT CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(|error| explain(Failure::unsent(error), Dialect::MySql, &options))?;
-    let sql = Statements::new(Dialect::MySql, &options.table);
-    prepare_table::<MySql>(connection, Dialect::MySql, &sql, &options).await?;
-    let facts = Facts {
-        durability: if flush == 1 { Durability::Disk } else { Durability::Delayed },
-        max_value: Some(usize::try_from(packet).unwrap_or_default().saturating_sub(PACKET_OVERHEAD)),
-    };
-    let pool = Pool::MySql(source);
-    SqlStore::on(pool.clone(), pool, sql, options, facts)
+fn read_only() -> String {
+    format!("SELECT {}", Dialect::MySql.read_only())
+}
+
+async fn ask(connection: &mut MySqlConnection, question: impl SqlSafeStr) -> sqlx::Result<()> {
+    let row = sqlx::raw_sql(question).fetch_one(connection).await?;
+    primary(row.try_get(0)?)
+}
+
+pub(crate) fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {
+    let server = ServerUrl::take(url)?;
+    // Ids are ASCII and the rest is bytes and numbers; a statement is its own transaction, whatever is said.
+    ignore(url, &["autocommit", "charset", "collation", "use_unicode"]);
+    let clocks = server.clocks();
+    let common = connect_options(url, &server)?;
+    let hosts = server.hosts.iter().map(|(host, port)| {
+        let mut options = common.clone();
+        if let Some(host) = host {
+            options = options.host(host);
+        }
+        if let Some(port) = port {
+            options = options.port(*port);
+        }
+        Target { options, bare: None }
+    });
+    let own = Connections::new(hosts.collect(), url.credentials(), clocks, server.max_connections);
+    let source = Source::<MySql>::Own(Arc::new(own));
+    Ok(Box::pin(open(source.clone(), source, server.options)))
 }
 
 fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<MySqlConnectOptions> {
-    let mut options = MySqlConnectOptions::new();
-    if let Some(host) = &server.host {
-        options = options.host(host);
-    }
-    if let Some(port) = server.port {
-        options = options.port(port);
-    }
+    // The store sets what it needs by itself.
+    let mut options = MySqlConnectOptions::new()
+        .set_names(false)
+        .timezone(None)
+        .pipes_as_concat(false)
+        .no_engine_substitution(false);
     if let Some(socket) = url.take("unix_socket") {
         options = options.socket(socket);
-    }
-    if let Some(username) = url.username() {
-        options = options.username(username);
-    }
-    if let Some(password) = url.password() {
-        options = options.password(password);
     }
     match &server.database {
         Some(database) => options = options.database(database),
         None => return Err(url.refuse("it names no database: …@host/name")),
     }
     options = options.ssl_mode(match server.tls.mode {
-        TlsMode::Disable => MySqlSslMode::Disabled,
-        TlsMode::Prefer => MySqlSslMode::Preferred,
-        TlsMode::Require => MySqlSslMode::Required,
-        TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
-        TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+        Some(TlsMode::Disable) => MySqlSslMode::Disabled,
+        Some(TlsMode::Prefer) | None => MySqlSslMode::Preferred,
+        Some(TlsMode::Require) => MySqlSslMode::Required,
+        Some(TlsMode::VerifyCa) => MySqlSslMode::VerifyCa,
+        Some(TlsMode::VerifyFull) => MySqlSslMode::VerifyIdentity,
     });
     if let Some(root) = &server.tls.root {
         options = options.ssl_ca(root);

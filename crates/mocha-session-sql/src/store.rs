@@ -4,77 +4,28 @@ use std::fmt;
 use std::time::SystemTime;
 
 use mocha_session_core::store::{
-    Capabilities, Durability, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
-    Stored, SweepReport, async_trait,
+    Capabilities, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
+    SweepReport, async_trait,
 };
-use mocha_session_core::{Error, ErrorKind, Result};
+use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::SqlStr;
 
 use crate::dialect::{ByBlock, SWEEP_WIDTH, Statements, Table};
-use crate::error::{Failure, Intent};
+use crate::engine::Facts;
+use crate::error::{Failed, Sign};
+use crate::open::{SqlOptions, SqlPool};
 use crate::pool::{Arg, Pool};
-
-/// Which table a [`SqlStore`] uses, and whether it may create it.
-///
-/// ```
-/// use mocha_session_sql::{SqlOptions, Table};
-///
-/// let options = SqlOptions::new().with_table(Table::new("web_sessions")?).with_create(false);
-/// # let _ = options;
-/// # Ok::<(), mocha_session_core::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct SqlOptions {
-    pub(crate) table: Table,
-    space: Option<KeySpace>,
-    pub(crate) create: bool,
-}
-
-impl SqlOptions {
-    /// The table `mocha_sessions`, created if it is missing, and no prefix.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Uses this table.
-    #[must_use]
-    pub fn with_table(mut self, table: Table) -> Self {
-        self.table = table;
-        self
-    }
-
-    /// Puts this prefix before every id, so that several applications can share a table.
-    #[must_use]
-    pub fn with_key_space(mut self, space: KeySpace) -> Self {
-        self.space = Some(space);
-        self
-    }
-
-    /// Whether a missing table is created. If not, [`schema_sql`](crate::schema_sql) says what to run.
-    #[must_use]
-    pub fn with_create(mut self, create: bool) -> Self {
-        self.create = create;
-        self
-    }
-}
-
-impl Default for SqlOptions {
-    fn default() -> Self {
-        Self { table: Table::default(), space: None, create: true }
-    }
-}
 
 /// Sessions in a table of PostgreSQL, MySQL, MariaDB or SQLite.
 ///
-/// Made from a pool of your own by `SqlStore::postgres`, `mysql` or `sqlite`, or from a URL by the module of that name;
-/// each is there with its cargo feature.
+/// Made [from a URL](Self::from_url) or on [a pool of your own](Self::new). Clones share their connections.
 ///
 /// ```no_run
-/// # #[cfg(feature = "sqlite")] async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[cfg(feature = "_sqlite")] async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use mocha_session_sql::{SqlOptions, SqlStore, sqlx};
 ///
 /// let pool = sqlx::SqlitePool::connect("sqlite://app.db").await?;
-/// let store = SqlStore::sqlite(pool, SqlOptions::new()).await?;
+/// let store = SqlStore::new(pool, SqlOptions::new()).await?;
 /// # let _ = store;
 /// # Ok(())
 /// # }
@@ -94,10 +45,11 @@ impl SqlStore {
     pub(crate) fn on(
         writers: Pool,
         readers: Pool,
-        sql: Statements<SqlStr>,
+        mut sql: Statements<SqlStr>,
         options: SqlOptions,
         facts: Facts,
     ) -> Result<Self> {
+        sql.by_block = sql.by_block.filter(|_| facts.by_block);
         let engine = writers.dialect().name();
         let capabilities = Capabilities::new(engine).with_listing(true).with_durability(facts.durability);
         Ok(Self {
@@ -113,47 +65,64 @@ impl SqlStore {
         })
     }
 
-    /// One look, and another on a fresh connection when the first found a dead one.
-    async fn read<T, F>(&self, operation: &'static str, look: impl Fn() -> F) -> Result<T>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let mut seen = look().await;
-        if seen.as_ref().is_err_and(Failure::broken) {
-            seen = look().await;
-        }
-        seen.map_err(|failure| self.explain(operation, Intent::Read, failure))
+    /// Reads the URL at once, and connects when the future is awaited.
+    ///
+    /// ```
+    /// use mocha_session_core::StoreUrl;
+    /// use mocha_session_sql::SqlStore;
+    ///
+    /// # #[cfg(feature = "mysql")] {
+    /// let mut url = StoreUrl::parse("mysql+pymysql://app:secret@db.example/shop?table=web_sessions")?;
+    /// let opening = SqlStore::from_url(&mut url)?;
+    /// url.finish()?; // nothing misspelt
+    /// # drop(opening); }
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the URL is wrong. The future: whatever keeps the server from being reached, the file from
+    /// being opened, or the table from being used.
+    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        crate::url::open(url)
     }
 
-    /// One statement. It is sent again only when the server says that it rolled it back because of others.
-    async fn write(&self, operation: &'static str, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64> {
-        let mut done = self.writers.execute(sql, args).await;
-        for _ in 0..ROLLED_BACK_RETRIES {
-            match &done {
-                Err(failure) if failure.rolled_back(self.writers.dialect()) => {
-                    done = self.writers.execute(sql, args).await;
-                }
-                _ => break,
+    /// A store on a pool of your own: a `PgPool`, a `MySqlPool`, a `SqlitePool`, or two of SQLite, the first for
+    /// writing and the second for reading.
+    ///
+    /// Set `test_before_acquire(false)` on a server's pool to save a round trip per call; the store leaves dead
+    /// connections by itself. A MySQL pool must have `autocommit` on.
+    ///
+    /// # Errors
+    /// When the server is not reached or is no primary, or the table is missing and cannot be created, or is not as
+    /// the store needs it.
+    pub async fn new(pool: impl Into<SqlPool>, options: SqlOptions) -> Result<Self> {
+        pool.into().open(options).await
+    }
+
+    /// Makes a call. It is made again where the server rolled it back because of others, and once more on another
+    /// connection where the first was to blame and nothing can have been done twice.
+    async fn call<T, F>(&self, effect: Effect, run: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let (mut rolled_back, mut moved) = (0, false);
+        loop {
+            let failed = match run().await {
+                Ok(done) => return Ok(done),
+                Err(failed) => failed,
+            };
+            if failed.sign == Sign::RolledBack && rolled_back < ROLLED_BACK_RETRIES {
+                rolled_back += 1;
+            } else if !moved && failed.may_move(effect) {
+                moved = true;
+            } else {
+                return Err(failed.error(effect, Some(&self.table)));
             }
         }
-        done.map_err(|failure| self.explain(operation, Intent::Write, failure))
     }
 
-    fn explain(&self, operation: &'static str, intent: Intent, failure: Failure) -> Error {
-        let dialect = self.writers.dialect();
-        failure.explain(dialect, &self.table, intent).on(dialect.name()).during(operation)
-    }
-
-    fn check_size(&self, operation: &'static str, value: &[u8]) -> Result<()> {
-        match self.capabilities.max_value() {
-            Some(most) if value.len() > most => Err(Error::new(
-                ErrorKind::TooLarge,
-                format!("{} bytes; the server takes {most} (max_allowed_packet)", value.len()),
-            )
-            .on(self.capabilities.engine())
-            .during(operation)),
-            _ => Ok(()),
-        }
+    async fn write(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64> {
+        self.call(Effect::Write, || self.writers.execute(sql, args)).await
     }
 
     /// The ids that can be this store's: its prefix and a hexadecimal digit. What else lies between is sorted out by
@@ -175,7 +144,8 @@ impl SqlStore {
             if from < end {
                 let to = from.saturating_add((rows / ROWS_PER_BLOCK).max(1)).min(end);
                 let args = [Arg::Number(from), Arg::Number(to)];
-                let rows = self.read("sweep", || self.readers.numbers(&by_block.expiries, &args)).await?;
+                let rows =
+                    self.call(Effect::Read, || self.readers.numbers(&by_block.expiries, &args)).await?;
                 let next = (to < end).then(|| ScanCursor::new(format!("{BLOCKS}{to}/{end}")));
                 return Ok((rows, next));
             }
@@ -183,7 +153,7 @@ impl SqlStore {
         let (after, before) = self.bounds(cursor);
         let limit = rows;
         let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
-        let rows = self.read("sweep", || self.readers.numbers(&self.sql.expiries, &args)).await?;
+        let rows = self.call(Effect::Read, || self.readers.numbers(&self.sql.expiries, &args)).await?;
         let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
         Ok((rows, next))
     }
@@ -198,7 +168,7 @@ impl SqlStore {
     ) -> Result<(i64, i64)> {
         match cursor {
             None if rows < 2 * ROWS_PER_BLOCK => Ok((0, 0)),
-            None => Ok((0, self.read("sweep", || self.readers.number(&by_block.count)).await?)),
+            None => Ok((0, self.call(Effect::Read, || self.readers.number(&by_block.count)).await?)),
             Some(cursor) => {
                 let at = cursor.as_str().strip_prefix(BLOCKS).and_then(|at| at.split_once('/'));
                 let at = at.and_then(|(from, end)| Some((from.parse().ok()?, end.parse().ok()?)));
@@ -213,15 +183,15 @@ impl SessionStore for SqlStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let id = self.space.name(key);
         let args = [Arg::Text(&id)];
-        let row = self.read("load", || self.readers.row(&self.sql.load, &args)).await?;
+        let row = self.call(Effect::Read, || self.readers.load(&self.sql.load, &args)).await?;
         Ok(row.map(|(revision, data)| Stored::new(data, revision_of(revision))))
     }
 
     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
-        self.check_size("create", value)?;
+        self.capabilities.check_size(value)?;
         let (id, revision) = (self.space.name(key), fresh_revision());
         let args = [Arg::Text(&id), Arg::Number(revision), Arg::Number(expiry.at_millis()), Arg::Blob(value)];
-        let rows = self.write("create", &self.sql.create, &args).await?;
+        let rows = self.write(&self.sql.create, &args).await?;
         Ok((rows == 1).then(|| revision_of(revision)))
     }
 
@@ -232,7 +202,7 @@ impl SessionStore for SqlStore {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
-        self.check_size("update", value)?;
+        self.capabilities.check_size(value)?;
         // A revision that is no number is none of this store's: nothing has it.
         let Some(expected) = expected.as_u64() else { return Ok(None) };
         let (id, revision) = (self.space.name(key), fresh_revision());
@@ -243,13 +213,13 @@ impl SessionStore for SqlStore {
             Arg::Text(&id),
             Arg::Number(expected.cast_signed()),
         ];
-        let rows = self.write("update", &self.sql.update, &args).await?;
+        let rows = self.write(&self.sql.update, &args).await?;
         Ok((rows == 1).then(|| revision_of(revision)))
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
         let id = self.space.name(key);
-        Ok(self.write("delete", &self.sql.delete, &[Arg::Text(&id)]).await? > 0)
+        Ok(self.write(&self.sql.delete, &[Arg::Text(&id)]).await? > 0)
     }
 
     async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
@@ -266,7 +236,7 @@ impl SessionStore for SqlStore {
             for (arg, (id, _)) in args[1..].iter_mut().zip(batch) {
                 *arg = Arg::Text(id);
             }
-            removed += self.write("sweep", &self.sql.sweep, &args).await?;
+            removed += self.write(&self.sql.sweep, &args).await?;
         }
         Ok(SweepReport::new(examined, removed, next))
     }
@@ -275,7 +245,7 @@ impl SessionStore for SqlStore {
         let (after, before) = self.bounds(cursor.as_ref());
         let limit = rows_limit(limit);
         let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
-        let rows = self.read("scan", || self.readers.entries(&self.sql.scan, &args)).await?;
+        let rows = self.call(Effect::Read, || self.readers.entries(&self.sql.scan, &args)).await?;
         let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
         let own = |(id, revision, data): (String, i64, Vec<u8>)| {
             self.space.parse(&id).map(|key| (key, Stored::new(data, revision_of(revision))))
@@ -285,7 +255,7 @@ impl SessionStore for SqlStore {
 
     async fn ping(&self) -> Result<()> {
         let args = [Arg::Text("")];
-        self.read("ping", || self.writers.row(&self.sql.load, &args)).await.map(drop)
+        self.call(Effect::Read, || self.writers.load(&self.sql.load, &args)).await.map(drop)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -301,13 +271,6 @@ impl fmt::Debug for SqlStore {
             .field("prefix", &self.space.prefix())
             .finish_non_exhaustive()
     }
-}
-
-/// What an engine's module found out about its server before the store is opened.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub durability: Durability,
-    pub max_value: Option<usize>,
 }
 
 /// How often a statement that was rolled back because of others is sent again.

@@ -5,10 +5,10 @@
 
 use mocha_session_conformance::{engine_url, suite};
 use mocha_session_core::StoreUrl;
-use mocha_session_sql::{SqlStore, mysql, postgres, sqlite};
+use mocha_session_sql::SqlStore;
 
 async fn sqlite_memory() -> Option<SqlStore> {
-    Some(sqlite::from_url(&mut StoreUrl::parse("sqlite://").unwrap()).unwrap().await.unwrap())
+    Some(SqlStore::from_url(&mut StoreUrl::parse("sqlite://").unwrap()).unwrap().await.unwrap())
 }
 
 /// All cases share one file, as those of a server share its table.
@@ -16,17 +16,17 @@ async fn sqlite_file() -> Option<SqlStore> {
     static FOLDER: std::sync::LazyLock<tempfile::TempDir> =
         std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
     let url = format!("sqlite:///{}", FOLDER.path().join("sessions.db").display());
-    Some(sqlite::from_url(&mut StoreUrl::parse(&url).unwrap()).unwrap().await.unwrap())
+    Some(SqlStore::from_url(&mut StoreUrl::parse(&url).unwrap()).unwrap().await.unwrap())
 }
 
 async fn postgresql() -> Option<SqlStore> {
     let mut url = StoreUrl::parse(&engine_url("MOCHA_TEST_POSTGRES_URL")?).unwrap();
-    Some(postgres::from_url(&mut url).unwrap().await.unwrap())
+    Some(SqlStore::from_url(&mut url).unwrap().await.unwrap())
 }
 
 async fn mariadb() -> Option<SqlStore> {
     let mut url = StoreUrl::parse(&engine_url("MOCHA_TEST_MYSQL_URL")?).unwrap();
-    Some(mysql::from_url(&mut url).unwrap().await.unwrap())
+    Some(SqlStore::from_url(&mut url).unwrap().await.unwrap())
 }
 
 suite!(on_sqlite_memory, sqlite_memory);

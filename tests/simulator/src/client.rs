@@ -121,8 +121,6 @@ pub struct Report {
     pub claimed: Vec<String>,
     /// What its own commit said.
     pub committed: Option<std::result::Result<(), ErrorKind>>,
-    /// Whether its last commit is known to have been dropped because the session is gone.
-    pub gone: bool,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// What its response says of the cookie.
@@ -150,6 +148,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Notes what a commit in the handler said.
+    fn note(&self, done: Result<()>) -> Result<()> {
+        self.report().committed = Some(done.as_ref().copied().map_err(Error::kind));
+        done
+    }
+
     fn report(&self) -> MutexGuard<'_, Report> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -334,25 +338,26 @@ impl Client {
             Kind::Write => session.insert(&own, number)?,
             Kind::Commit => {
                 session.insert(&own, number)?;
-                let done = session.commit().await;
-                request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
-                done?;
+                request.note(session.commit().await)?;
             }
             Kind::Update => drop(session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?),
             Kind::Count => {
                 session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
-                let done = session.commit().await;
-                request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
-                done?;
+                request.note(session.commit().await)?;
+            }
+            Kind::TryUpdate => {
+                let claim = move |place: Option<u8>| match place {
+                    None => Ok(Some(number)),
+                    Some(_) => Err(Error::new(ErrorKind::InvalidInput, "the place is taken")),
+                };
+                session.try_update("place", claim)?;
             }
             Kind::Modify => drop(session.modify("l", move |list: &mut Vec<u8>| list.push(number))?),
             Kind::Take | Kind::TakeCommit => {
                 let took = session.take::<String>("tok")?.is_some();
                 request.report().took = took;
                 if request.op.kind == Kind::TakeCommit {
-                    let done = session.commit().await;
-                    request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
-                    done?;
+                    request.note(session.commit().await)?;
                 }
             }
             Kind::Read => drop(session.get::<u64>("n")?),
@@ -397,9 +402,7 @@ impl Client {
             Kind::Detach => {
                 if let Some(detached) = session.detached().load().await? {
                     detached.insert(&own, number)?;
-                    let done = detached.commit().await;
-                    request.report().committed = Some(done.as_ref().map(|()| ()).map_err(Error::kind));
-                    done?;
+                    request.note(detached.commit().await)?;
                 }
             }
             Kind::Revoke | Kind::All | Kind::Sweep => {}

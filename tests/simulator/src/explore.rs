@@ -157,7 +157,7 @@ impl Every {
     }
 
     /// Goes on to the next schedule; whether there is one.
-    pub fn next(&mut self) -> bool {
+    pub fn advance(&mut self) -> bool {
         self.depth = 0;
         self.faults = 0;
         self.cut = false;
@@ -178,9 +178,9 @@ impl Every {
 
 impl Scheduler for Every {
     fn choose(&mut self, choices: &[Choice], normal: usize) -> Option<usize> {
-        let steps = self.prefix.iter();
+        let mut steps = self.prefix.iter();
         if let Some(at) =
-            steps.filter_map(|step| choices[..normal].iter().position(|choice| choice.step == *step)).next()
+            steps.find_map(|step| choices[..normal].iter().position(|choice| choice.step == *step))
         {
             return Some(at);
         }
@@ -291,7 +291,7 @@ pub fn every(case: &Case, flaw: Flaw, faults: u32, limit: u64, pool: &mut Pool, 
                 tally.unfinished += 1;
                 break;
             }
-            if !scheduler.next() {
+            if !scheduler.advance() {
                 break;
             }
         }

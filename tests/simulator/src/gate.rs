@@ -83,7 +83,7 @@ pub struct Gates {
     /// Whether the client library repeats writes, and says so.
     pub repeats: bool,
     /// Which process wrote what, in order: the writes that were done.
-    pub writes: Vec<(u8, u8, StorageKey)>,
+    pub writes: Vec<(u8, StorageKey)>,
     /// Counts whatever happens.
     pub activity: u64,
     watch: Option<Waker>,
@@ -161,7 +161,7 @@ impl Gates {
         let (engine, call) = (self.parked[at].engine, self.parked[at].call.clone());
         let answer = self.perform(engine, &call);
         if let (Answer::Written(Some(_)), Some(key)) = (&answer, call.key()) {
-            self.writes.push((self.parked[at].process, engine, *key));
+            self.writes.push((self.parked[at].process, *key));
         }
         let parked = &mut self.parked[at];
         parked.executed = true;

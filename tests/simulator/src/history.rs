@@ -72,8 +72,8 @@ pub struct History {
     pub dropped: bool,
     /// Final revocations that failed.
     pub revoke_failed: Vec<Failure>,
-    /// Which process wrote what to which engine, in order.
-    pub writes: Vec<(u8, u8, StorageKey)>,
+    /// Which process wrote what, in order.
+    pub writes: Vec<(u8, StorageKey)>,
     /// How many entries the engines keep after everything was ended and has expired.
     pub left: usize,
     /// How many faults there were.

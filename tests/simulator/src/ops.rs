@@ -24,6 +24,7 @@ kinds! {
     Commit "commit" "inserts a key of its own and commits in the handler",
     Update "update" "adds one to the counter",
     Count "count" "adds one to the counter and commits in the handler",
+    TryUpdate "try-update" "sets the only place there is, or is refused",
     Modify "modify" "appends itself to the list",
     Take "take" "takes the token",
     TakeCommit "take-commit" "takes the token and commits in the handler",

@@ -150,7 +150,7 @@ impl Engine {
         if self.flaw != Flaw::UpdateIgnoresRevision && expected.as_u64() != Some(entry.revision) {
             return (self.flaw == Flaw::UpdateLies).then(|| Revision::from(revision));
         }
-        if self.flaw == Flaw::UpdateLost && self.writes % 3 == 0 {
+        if self.flaw == Flaw::UpdateLost && self.writes.is_multiple_of(3) {
             return Some(Revision::from(revision));
         }
         let before = Some((entry.value.clone(), entry.revision));

@@ -464,7 +464,7 @@ pub(crate) fn secrets(keys: Keys, process: usize) -> Vec<client::Secret> {
     match keys {
         Keys::None => Vec::new(),
         Keys::Introduced => vec![NEWER],
-        Keys::Rotating if process % 2 == 0 => vec![OLDER, NEWER],
+        Keys::Rotating if process.is_multiple_of(2) => vec![OLDER, NEWER],
         Keys::Rotating => vec![NEWER, OLDER],
     }
 }

@@ -74,18 +74,6 @@ impl Index {
         true
     }
 
-    /// Takes an entry over from another index; what is known of it here stays covered.
-    pub(super) fn take_over(&mut self, entry: &Entry) {
-        match self.entries.iter_mut().find(|known| known.handle == entry.handle) {
-            Some(known) => {
-                for location in &entry.locations {
-                    known.cover(location.clone());
-                }
-            }
-            None => self.entries.push(entry.clone()),
-        }
-    }
-
     /// Marks the entries that are picked; whether one was not marked before.
     pub(super) fn mark(&mut self, which: impl Fn(&Entry) -> bool) -> bool {
         let mut fresh = false;
@@ -172,7 +160,14 @@ impl Entry {
         true
     }
 
-    fn cover(&mut self, location: Location) {
+    /// Takes over what another place knows of the same session.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        other.locations.iter().for_each(|location| self.cover(location.clone()));
+        self.used = self.used.max(other.used);
+        self.revoked |= other.revoked;
+    }
+
+    pub(super) fn cover(&mut self, location: Location) {
         match self.locations.iter_mut().find(|known| known.key == location.key) {
             Some(known) => known.until = known.until.max(location.until),
             None => self.locations.push(location),

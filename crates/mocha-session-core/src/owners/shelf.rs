@@ -54,6 +54,10 @@ impl Shelf {
         };
         Ok(Self { place, version, index })
     }
+
+    pub(super) fn has(&self, handle: u64) -> bool {
+        self.index.entries.iter().any(|entry| entry.handle == handle)
+    }
 }
 
 /// What stands for an index that cannot be read. Its user can log in. The sessions that it listed can be
@@ -73,7 +77,6 @@ impl Seen {
         for place in places {
             others.push(Shelf::read(vault, place).await?);
         }
-        // Last, because entries move to it: what has left the others has arrived here.
         Ok(Self { first: Shelf::read(vault, first).await?, others })
     }
 
@@ -85,26 +88,27 @@ impl Seen {
         self.first.index.epoch
     }
 
-    /// Where an entry is, if another place than the first has it.
-    pub(super) fn elsewhere(&self, handle: u64) -> Option<(&Place, &Entry)> {
-        self.others.iter().find_map(|shelf| {
-            let entry = shelf.index.live().find(|entry| entry.handle == handle)?;
-            Some((&shelf.place, entry))
-        })
+    /// A session's entry, as all places together know it.
+    pub(super) fn entry(&self, handle: u64) -> Option<Entry> {
+        self.entries().into_iter().find(|entry| entry.handle == handle)
     }
 
-    pub(super) fn is_first(&self, handle: u64) -> bool {
-        self.first.index.entries.iter().any(|entry| entry.handle == handle)
+    /// The places that have the entry, and the first one at the end.
+    pub(super) fn take_with_first_last(&mut self, handle: u64) -> Vec<Shelf> {
+        let mut there: Vec<_> =
+            std::mem::take(&mut self.others).into_iter().filter(|shelf| shelf.has(handle)).collect();
+        there.push(self.first.clone());
+        there
     }
 
-    /// All entries, each once. Revoked counts, wherever it is said.
-    pub(super) fn into_entries(self) -> Vec<Entry> {
+    /// All entries, each once. Revoked counts wherever it is said, and so does every key.
+    pub(super) fn entries(&self) -> Vec<Entry> {
         let mut all: Vec<Entry> = Vec::new();
-        for shelf in std::iter::once(self.first).chain(self.others) {
-            for entry in shelf.index.entries {
+        for shelf in std::iter::once(&self.first).chain(&self.others) {
+            for entry in &shelf.index.entries {
                 match all.iter_mut().find(|known| known.handle == entry.handle) {
-                    Some(known) => known.revoked |= entry.revoked,
-                    None => all.push(entry),
+                    Some(known) => known.take_over(entry),
+                    None => all.push(entry.clone()),
                 }
             }
         }

@@ -249,6 +249,7 @@ pub(super) async fn in_place(
 }
 
 /// The rounds of an in-place write. `open` is left with the base of a try that may still arrive.
+#[allow(clippy::too_many_lines, reason = "one round of compare-and-set: it is read in one piece")]
 async fn write(
     shared: &Shared,
     vault: &Vault,

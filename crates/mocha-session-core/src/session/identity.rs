@@ -127,6 +127,7 @@ pub(super) async fn rotate(
 type Open = Option<(Version, Arc<Content>)>;
 
 /// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it won.
+#[allow(clippy::too_many_lines, reason = "the order of the steps is the protocol: it is read in one piece")]
 async fn rotate_to(
     new: &mut Option<New>,
     shared: &Shared,
@@ -201,12 +202,11 @@ async fn rotate_to(
             let from = version.as_ref().filter(|_| !disowned).map(|_| (old, base));
             match enter(shared, vault, written, from, prepared.as_deref()).await? {
                 Entered::Listed => {}
-                Entered::Refused => return Ok(Rotated::Lost),
                 Entered::Lost if login => {
                     disowned = true;
                     continue;
                 }
-                Entered::Lost => return Ok(Rotated::Lost),
+                Entered::Refused | Entered::Lost => return Ok(Rotated::Lost),
             }
             Draft::tombstone(Kind::Moved(written.0.place.key), now, tombstone)
         };

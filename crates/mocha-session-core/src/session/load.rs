@@ -129,8 +129,7 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     match version.header.kind {
         Kind::Live => {}
         Kind::Moved(_) | Kind::Ended if !mutant("what moved is unknown") => return Ok(Known::Superseded),
-        Kind::Moved(_) | Kind::Ended => return Ok(Known::Nothing),
-        Kind::Revoked | Kind::Index => return Ok(Known::Nothing),
+        Kind::Moved(_) | Kind::Ended | Kind::Revoked | Kind::Index => return Ok(Known::Nothing),
     }
     let content = reopen(vault, &place, &record)?;
     if shared.policy.effective(&content, version.header.deadline) <= vault.now() {

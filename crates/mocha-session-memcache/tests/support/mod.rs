@@ -1,4 +1,4 @@
-//! Servers for the fault tests: memcached processes of their own, a proxy that misbehaves, an impostor.
+//! Servers for the tests: memcached processes of their own, in disguise or not, and an impostor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
@@ -6,14 +6,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use mocha_session_conformance::Proxy;
 use mocha_session_core::Error;
 use mocha_session_core::store::{Bytes, Expiry, SessionStore, StorageKey};
 use mocha_session_memcache::MemcacheStore;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// A memcached process on a port of its own, stopped when dropped.
@@ -24,7 +23,8 @@ pub(crate) struct Memcached {
 }
 
 impl Memcached {
-    /// Starts one with these options. `None` where memcached is not installed; in CI that is a failure.
+    /// Starts one with these options. `None` where memcached is not installed; in CI that is a
+    /// failure.
     pub(crate) fn start(options: &[&str]) -> Option<Self> {
         let port = free_port();
         let options: Vec<_> = options.iter().map(ToString::to_string).collect();
@@ -157,60 +157,55 @@ pub(crate) fn an_hour() -> Expiry {
     within(Duration::from_hours(1))
 }
 
-/// Stands between the store and a server.
-#[derive(Default)]
-pub(crate) struct Proxy {
-    /// Answers (not the greeting) come in small pieces, each a moment after the one before.
-    pub(crate) slow: AtomicBool,
-    /// So many answers are swallowed, and their connections cut. Commands are passed on.
-    pub(crate) cut: AtomicUsize,
-    /// How many connections were made.
-    pub(crate) connections: AtomicUsize,
+/// A proxy to a server, and the URL that leads through it.
+pub(crate) async fn through_proxy(server: &Memcached) -> (Proxy, String) {
+    let proxy = Proxy::to(server.address().to_string()).await.unwrap();
+    let url = format!("memcache://{}", proxy.address());
+    (proxy, url)
 }
 
-impl Proxy {
-    pub(crate) async fn start(server: SocketAddr) -> (Arc<Self>, String) {
-        let proxy = Arc::new(Self::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("memcache://{}", listener.local_addr().unwrap());
-        let it = Arc::clone(&proxy);
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                client.set_nodelay(true).unwrap();
-                it.connections.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(Arc::clone(&it).pass(client, server));
-            }
-        });
-        (proxy, url)
-    }
-
-    async fn pass(self: Arc<Self>, client: tokio::net::TcpStream, server: SocketAddr) {
-        let server = tokio::net::TcpStream::connect(server).await.unwrap();
-        let (mut from_client, mut to_client) = client.into_split();
-        let (mut from_server, mut to_server) = server.into_split();
-        let up = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-        let mut piece = [0; 4096];
-        let (mut greeted, mut turn) = (false, 0_u64);
-        loop {
-            let slow = greeted && self.slow.load(Ordering::Relaxed);
-            let size = if slow { 7 } else { piece.len() };
-            let Ok(read @ 1..) = from_server.read(&mut piece[..size]).await else { break };
-            let fewer = |left: usize| left.checked_sub(1);
-            if self.cut.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
-                break;
-            }
-            greeted |= piece[..read].ends_with(b"MN\r\n");
-            if slow {
-                turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                tokio::time::sleep(Duration::from_micros(turn >> 54)).await;
-            }
-            if to_client.write_all(&piece[..read]).await.is_err() {
-                break;
-            }
+/// Calls until it works: after a failure a store pauses before it dials again.
+pub(crate) async fn eventually<T>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
+    for _ in 0..500 {
+        if let Ok(done) = call().await {
+            return done;
         }
-        up.abort();
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    panic!("it does not work again: {:?}", call().await.err());
+}
+
+/// Stands before a server, and shows every run of it as the same process, started in the same
+/// second: as it is in a container, whose first process always has the number 1.
+pub(crate) async fn disguised(server: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("memcache://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let Ok(server) = tokio::net::TcpStream::connect(server).await else { continue };
+            tokio::spawn(async move {
+                let (mut from_client, mut to_client) = client.into_split();
+                let (from_server, mut to_server) = server.into_split();
+                let up = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+                let mut from_server = tokio::io::BufReader::new(from_server);
+                let mut line = Vec::new();
+                while let Ok(1..) = from_server.read_until(b'\n', &mut line).await {
+                    for (name, value) in [("pid", 1), ("uptime", 5), ("time", 1_800_000_000)] {
+                        if line.starts_with(format!("STAT {name} ").as_bytes()) {
+                            line = format!("STAT {name} {value}\r\n").into_bytes();
+                        }
+                    }
+                    if to_client.write_all(&line).await.is_err() {
+                        break;
+                    }
+                    line.clear();
+                }
+                up.abort();
+            });
+        }
+    });
+    url
 }
 
 /// Something that is no memcached: answers each line with the next of these answers, then hangs up.
@@ -234,9 +229,10 @@ pub(crate) async fn impostor(answers: &'static [&'static str]) -> String {
     url
 }
 
-/// What memcached says to the three lines with which a connection begins.
-pub(crate) const GREETING: [&str; 3] = [
+/// What memcached says to the four lines with which a connection begins.
+pub(crate) const GREETING: [&str; 4] = [
     "STAT pid 1\r\nSTAT uptime 5\r\nSTAT time 1800000000\r\nEND\r\n",
     "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n",
+    "VA 16\r\n0123456789abcdef\r\n",
     "MN\r\n",
 ];

@@ -1,4 +1,4 @@
-//! Private servers that a test may break, and a proxy that breaks connections.
+//! Private servers that a test may break.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -12,9 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mocha_session_core::store::{Expiry, Revision, SessionStore, StorageKey};
 use mocha_session_core::{Error, Registry};
 use redis::aio::MultiplexedConnection;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
 
 pub(crate) type Store = Arc<dyn SessionStore>;
 
@@ -103,8 +101,31 @@ impl Server {
         &self.arguments[at + 1]
     }
 
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.address())
+    }
+
+    /// A replica of this server that has all it has.
+    pub(crate) async fn replica(&self) -> Self {
+        let port = self.port.to_string();
+        let replica =
+            Self::start(&["--replicaof", "127.0.0.1", &port]).await.expect("the first one was started");
+        self.replicated().await;
+        replica
+    }
+
+    /// Waits until a replica has all that this server has.
+    pub(crate) async fn replicated(&self) {
+        eventually("the replica has all", async || {
+            let info: String = self.run("INFO replication").await;
+            let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"))?;
+            info.contains(&format!("state=online,offset={offset},")).then_some(())
+        })
+        .await;
     }
 
     /// A connection of the test's own.
@@ -167,74 +188,4 @@ fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> std::io::Resul
         command.args(arguments);
     }
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-}
-
-/// What a [`Proxy`] does with what the server answers.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Answers {
-    Pass,
-    /// The next answer is thrown away, and its connection closed; then they pass again.
-    CutOnce,
-    /// They wait until they pass again.
-    Hold,
-}
-
-/// Stands between a store and its server.
-pub(crate) struct Proxy {
-    pub(crate) port: u16,
-    answers: watch::Sender<Answers>,
-}
-
-impl Proxy {
-    pub(crate) async fn to(target: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::listening(listener, target)
-    }
-
-    /// On a port that was chosen before.
-    pub(crate) async fn at(port: u16, target: u16) -> Self {
-        Self::listening(TcpListener::bind(("127.0.0.1", port)).await.unwrap(), target)
-    }
-
-    fn listening(listener: TcpListener, target: u16) -> Self {
-        let port = listener.local_addr().unwrap().port();
-        let (answers, _) = watch::channel(Answers::Pass);
-        let sender = answers.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, target, sender.clone()));
-            }
-        });
-        Self { port, answers }
-    }
-
-    pub(crate) fn set(&self, answers: Answers) {
-        self.answers.send_replace(answers);
-    }
-}
-
-async fn relay(client: TcpStream, target: u16, answers: watch::Sender<Answers>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let forth = async { drop(tokio::io::copy(&mut from_client, &mut to_server).await) };
-    let back = async {
-        let mut buffer = vec![0; 65_536];
-        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-            let cut = answers.send_if_modified(|answers| {
-                let cut = *answers == Answers::CutOnce;
-                if cut {
-                    *answers = Answers::Pass;
-                }
-                cut
-            });
-            if cut || answers.subscribe().wait_for(|answers| *answers != Answers::Hold).await.is_err() {
-                return;
-            }
-            if to_client.write_all(&buffer[..read]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! { () = forth => {} () = back => {} }
 }

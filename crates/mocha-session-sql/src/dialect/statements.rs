@@ -10,7 +10,8 @@ pub(crate) const SWEEP_WIDTH: usize = 64;
 /// The statements for one table. Each line says `[parameters] → columns`.
 #[derive(Clone, Debug)]
 pub(crate) struct Statements<S> {
-    /// `[id] → revision, data`
+    /// `[id] → whether the server takes no writes, revision, data`: always one row, because "nothing there" counts
+    /// only from a primary
     pub load: S,
     /// `[id, revision, expires_at, data]`; no row, or a unique violation, when the id is taken
     pub create: S,
@@ -30,6 +31,10 @@ pub(crate) struct Statements<S> {
     pub probe: S,
     /// makes the table; run as plain text
     pub prepare: S,
+    /// `[] → ids` in the order of the column: `B`, `a`, `a1`, `a:` where it compares byte by byte
+    pub order: S,
+    /// `[] → anything` if a unique key keeps two rows from having one id; nothing, or an error, if not
+    pub keys: S,
 }
 
 /// A sweep in physical order: it reads each page of the table once, in sequence. On PostgreSQL 1 µs per row was
@@ -53,9 +58,15 @@ impl Statements<String> {
     fn render(dialect: Dialect, table: &Table) -> Self {
         let quoted = table.quoted(dialect);
         // `?` stands for a parameter. None is compared with the column through a function: all use the primary key.
-        let sql = |template: &str| number(dialect, &template.replace("{table}", &quoted));
+        let sql = |template: &str| {
+            number(dialect, &template.replace("{table}", &quoted).replace("{name}", table.name()))
+        };
         Self {
-            load: sql("SELECT revision, data FROM {table} WHERE id = ?"),
+            load: sql(&format!(
+                "SELECT one.read_only, revision, data FROM (SELECT {} AS read_only) AS one \
+                 LEFT JOIN {{table}} ON id = ?",
+                dialect.read_only()
+            )),
             create: sql(match dialect {
                 // MySQL's INSERT IGNORE would turn other errors into warnings; there the violation is read instead.
                 Dialect::MySql => "INSERT INTO {table} (id, revision, expires_at, data) VALUES (?, ?, ?, ?)",
@@ -89,6 +100,21 @@ impl Statements<String> {
                 }
                 Dialect::MySql | Dialect::Sqlite => schema_sql(dialect, table),
             },
+            // The literals take the collation of the column above them.
+            order: sql("SELECT id FROM (SELECT id FROM {table} WHERE 1 = 0 UNION ALL SELECT 'a1' UNION ALL \
+                 SELECT 'a:' UNION ALL SELECT 'a' UNION ALL SELECT 'B') AS ids ORDER BY id"),
+            keys: sql(match dialect {
+                Dialect::MySql => {
+                    "SELECT index_name FROM information_schema.statistics \
+                     WHERE table_schema = DATABASE() AND table_name = '{name}' AND non_unique = 0 \
+                     GROUP BY index_name \
+                     HAVING count(*) = 1 AND max(column_name) = 'id' AND max(sub_part) IS NULL"
+                }
+                Dialect::Postgres | Dialect::Sqlite => {
+                    "EXPLAIN INSERT INTO {table} (id, revision, expires_at, data) VALUES ('', 0, 0, '') \
+                     ON CONFLICT (id) DO NOTHING"
+                }
+            }),
         }
     }
 
@@ -104,6 +130,23 @@ impl Statements<String> {
             sweep: f(self.sweep),
             probe: f(self.probe),
             prepare: f(self.prepare),
+            order: f(self.order),
+            keys: f(self.keys),
+        }
+    }
+}
+
+impl Dialect {
+    /// An expression that is 1 on a server that takes no writes, and 0 on a primary.
+    pub(crate) const fn read_only(self) -> &'static str {
+        match self {
+            // Always on while a standby recovers; `default_transaction_read_only` sets it, too.
+            Self::Postgres => "(current_setting('transaction_read_only') = 'on')::int::bigint",
+            // `super_read_only` sets `read_only`. As text the values are words on some servers, numbers on others.
+            Self::MySql => {
+                "CAST(REPLACE(CONCAT(@@read_only, @@innodb_read_only), 'OFF', '0') <> '00' AS SIGNED)"
+            }
+            Self::Sqlite => "0",
         }
     }
 }
@@ -137,7 +180,7 @@ mod tests {
     fn names_are_quoted_in_the_dialects_way_and_parameters_numbered() {
         let table = Table::new("order").unwrap().in_schema("auth").unwrap();
         let postgres = Statements::render(Dialect::Postgres, &table);
-        assert_eq!(postgres.load, r#"SELECT revision, data FROM "auth"."order" WHERE id = $1"#);
+        assert!(postgres.load.ends_with(r#"LEFT JOIN "auth"."order" ON id = $1"#), "{}", postgres.load);
         assert_eq!(
             postgres.update,
             r#"UPDATE "auth"."order" SET revision = $1, expires_at = $2, data = $3 WHERE id = $4 AND revision = $5"#

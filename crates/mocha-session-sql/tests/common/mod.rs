@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod proxy;
+pub mod servers;
 
 use std::time::{Duration, SystemTime};
 
@@ -64,6 +65,21 @@ impl Engine {
     /// The same server at another address.
     pub fn at(&self, authority: &str) -> Self {
         Self { name: self.name, url: self.url.replace(self.authority(), authority) }
+    }
+}
+
+/// The answer once the pause after a failed dial is over.
+pub async fn eventually<T, F>(call: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T>>,
+{
+    let began = std::time::Instant::now();
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(5), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -1,7 +1,8 @@
-//! A TCP proxy before a server, that can be down, cut connections, hold back answers, or lose one.
+//! A TCP proxy before a server, that can be down, cut connections, hold back answers, lose one, answer in the
+//! server's place, or lead to another server.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,7 +13,6 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    target: String,
     /// Counts up to cut what is connected.
     cuts: watch::Sender<usize>,
     listening: Option<tokio::task::JoinHandle<()>>,
@@ -23,6 +23,12 @@ pub struct Proxy {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where new connections lead to.
+    target: Mutex<String>,
+    /// What the next request is answered with, in the server's place; then the connection ends.
+    instead: Mutex<Option<Vec<u8>>>,
+    /// How many clients said goodbye before they left.
+    goodbyes: AtomicUsize,
     /// Cuts the connection instead of passing on the next answer.
     lose_answer: AtomicBool,
     /// Passes on nothing that the server says.
@@ -38,14 +44,9 @@ impl Proxy {
     pub async fn before(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut proxy = Self {
-            port,
-            target: target.to_owned(),
-            cuts: watch::channel(0).0,
-            listening: None,
-            down: None,
-            state: Arc::default(),
-        };
+        let mut proxy =
+            Self { port, cuts: watch::channel(0).0, listening: None, down: None, state: Arc::default() };
+        proxy.lead_to(target);
         proxy.listen(listener);
         proxy
     }
@@ -62,6 +63,21 @@ impl Proxy {
     /// How often the server said something.
     pub fn answers(&self) -> usize {
         self.state.answers.load(Ordering::SeqCst)
+    }
+
+    /// How many clients said goodbye before they left, and how many are there.
+    pub fn goodbyes(&self) -> (usize, usize) {
+        (self.state.goodbyes.load(Ordering::SeqCst), self.state.open.load(Ordering::SeqCst))
+    }
+
+    /// New connections lead to this server: the address stays, as in a failover.
+    pub fn lead_to(&self, target: &str) {
+        target.clone_into(&mut self.state.target.lock().unwrap());
+    }
+
+    /// Answers the next request with these bytes and ends its connection.
+    pub fn answer_next_with(&self, bytes: Vec<u8>) {
+        *self.state.instead.lock().unwrap() = Some(bytes);
     }
 
     /// Cuts every connection; new ones are taken, as by a server that was restarted.
@@ -96,16 +112,16 @@ impl Proxy {
     }
 
     fn listen(&mut self, listener: TcpListener) {
-        let (target, cuts, state) = (self.target.clone(), self.cuts.subscribe(), Arc::clone(&self.state));
+        let (cuts, state) = (self.cuts.subscribe(), Arc::clone(&self.state));
         self.listening = Some(tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 state.connections.fetch_add(1, Ordering::SeqCst);
-                let (target, mut cuts, state) = (target.clone(), cuts.clone(), Arc::clone(&state));
+                let (mut cuts, state) = (cuts.clone(), Arc::clone(&state));
                 cuts.mark_unchanged();
                 state.open.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = pass(client, &target, &state) => {}
+                        () = pass(client, &state) => {}
                         _ = cuts.changed() => {}
                     }
                     state.open.fetch_sub(1, Ordering::SeqCst);
@@ -132,12 +148,31 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(client: TcpStream, target: &str, state: &State) {
+/// How a client of each server says that it leaves: PostgreSQL's Terminate, and MySQL's `COM_QUIT`.
+const GOODBYES: [&[u8]; 2] = [b"X\0\0\0\x04", b"\x01\0\0\0\x01"];
+
+async fn pass(client: TcpStream, state: &State) {
+    let target = state.target.lock().unwrap().clone();
     let Ok(server) = TcpStream::connect(target).await else { return };
-    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_client, to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let to_client = tokio::sync::Mutex::new(to_client);
     let ask = async {
-        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+            let request = &buffer[..read];
+            if GOODBYES.iter().any(|goodbye| request.ends_with(goodbye)) {
+                state.goodbyes.fetch_add(1, Ordering::SeqCst);
+            }
+            let instead = state.instead.lock().unwrap().take();
+            if let Some(bytes) = instead {
+                let _ = to_client.lock().await.write_all(&bytes).await;
+                return;
+            }
+            if to_server.write_all(request).await.is_err() {
+                return;
+            }
+        }
     };
     let answer = async {
         let mut buffer = [0; 16 * 1024];
@@ -149,7 +184,7 @@ async fn pass(client: TcpStream, target: &str, state: &State) {
             if state.silent.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            if to_client.write_all(&buffer[..read]).await.is_err() {
+            if to_client.lock().await.write_all(&buffer[..read]).await.is_err() {
                 return;
             }
         }

@@ -181,6 +181,8 @@ async fn user_who_may_not_create_uses_a_table_that_is_there() {
     // Where it would have to create one it is told so.
     let error = as_role.fresh().open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    let sentence = error.to_string();
+    assert!(sentence.contains("CREATE on its schema") && sentence.contains("schema_sql"), "{sentence}");
     run_sql(&engine, |_| format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
@@ -215,18 +217,18 @@ async fn pools_of_your_own_work_as_they_come() {
     };
     if let Some(engine) = Engine::postgres() {
         let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
-        stores.push(SqlStore::postgres(pool, options()).await.unwrap());
+        stores.push(SqlStore::new(pool, options()).await.unwrap());
     }
     if let Some(engine) = Engine::mysql() {
         let pool = sqlx::MySqlPool::connect(&engine.url).await.unwrap();
-        stores.push(SqlStore::mysql(pool, options()).await.unwrap());
+        stores.push(SqlStore::new(pool, options()).await.unwrap());
     }
     let file = folder.path().join("own.db");
     let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
     let pool = sqlx::SqlitePool::connect_with(connect.clone()).await.unwrap();
-    stores.push(SqlStore::sqlite(pool.clone(), options()).await.unwrap());
+    stores.push(SqlStore::new(pool.clone(), options()).await.unwrap());
     let readers = sqlx::SqlitePool::connect_with(connect.read_only(true)).await.unwrap();
-    stores.push(SqlStore::sqlite_with_readers(pool, readers, options()).await.unwrap());
+    stores.push(SqlStore::new((pool, readers), options()).await.unwrap());
     for store in stores {
         let key = fresh_key();
         let revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();

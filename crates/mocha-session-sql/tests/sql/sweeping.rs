@@ -157,7 +157,7 @@ async fn partitioned_table_of_postgresql_is_swept() {
     .await;
     let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
     let options = SqlOptions::new().with_table(Table::new(&table).unwrap()).with_create(false);
-    let store = SqlStore::postgres(pool, options).await.unwrap();
+    let store = SqlStore::new(pool, options).await.unwrap();
     fill(&store, 50, 150).await;
     assert_eq!(sweep(&store, 100).await, (200, 150));
     run_sql(&engine, |_| format!("DROP TABLE {table}")).await;

@@ -1,4 +1,5 @@
 //! The real sessions beside the model: each operation is done to both, and what they say is compared.
+// tidy: long because the operations of the model stand beside each other
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};

@@ -16,7 +16,10 @@ impl Check<'_> {
                     }
                     // Where writes may be repeated it is not always known which were done.
                     Failure::Ambiguous => history.case.repeats,
-                    Failure::Conflict => matches!(kind, Kind::Take | Kind::TakeCommit),
+                    Failure::Conflict => matches!(kind, Kind::Take | Kind::TakeCommit | Kind::TryUpdate),
+                    Failure::InvalidInput if kind == Kind::TryUpdate => {
+                        history.records.iter().filter(|other| other.op.kind == kind).count() > 1
+                    }
                     // A user who is nobody any more has no others.
                     Failure::InvalidInput => kind == Kind::Others,
                     _ => false,
@@ -76,8 +79,9 @@ impl Check<'_> {
     /// Whether a process wrote something that another process wrote over.
     fn wrote_before(&self, first: u8, second: u8) -> bool {
         let writes = &self.history.writes;
-        writes.iter().enumerate().any(|(at, (process, engine, key))| {
-            let over = |(by, on, what): &(u8, u8, _)| by == &second && on == engine && what == key;
+        // In a migration the second may have written it in the other engine.
+        writes.iter().enumerate().any(|(at, (process, key))| {
+            let over = |(by, what): &(u8, _)| by == &second && what == key;
             process == &first && writes[at + 1..].iter().any(over)
         })
     }
@@ -121,7 +125,7 @@ impl Check<'_> {
             return;
         }
         let two = history.records.iter().any(|record| record.op.from == From::Two);
-        if (history.case.setup == Setup::Empty && !login) || (two && !login) {
+        if (history.case.setup == Setup::Empty || two) && !login {
             return;
         }
         // A browser without a cookie cannot be known again: what it writes beside its login is another stranger's.

@@ -66,6 +66,10 @@ impl Check<'_> {
                         }
                         Some(usize::from(seen.values.contains_key(&format!("k{number}"))))
                     }
+                    Kind::TryUpdate => {
+                        let own = seen.values.get("place").map(String::as_str) == Some(&number.to_string());
+                        Some(usize::from(own))
+                    }
                     Kind::Modify => Some(items.iter().filter(|item| **item == number.to_string()).count()),
                     Kind::Update | Kind::Count => {
                         least += usize::from(must);

@@ -1,6 +1,6 @@
 //! Whether what ended stays ended, what has moved is dead, and what lives is listed.
 
-use super::{Check, Root, mark};
+use super::{Check, mark};
 use crate::client::Seen;
 use crate::history::Record;
 use crate::ops::{From, Kind};
@@ -71,15 +71,14 @@ impl Check<'_> {
             if two && self.history.records.iter().any(|other| other.op.kind.moves()) {
                 continue;
             }
-            let roots: Vec<Root> =
-                record.cookies.iter().map(|cookie| self.root_of(cookie)).filter(Option::is_some).collect();
+            let roots: Vec<char> = record.cookies.iter().filter_map(|cookie| self.root_of(cookie)).collect();
             for later in 0..self.looks() {
                 for (at, seen) in self.live(later) {
                     let own = record.brought(&self.history.issued[at].value);
                     let handle = seen.handle.is_some()
                         && !self.history.case.has(Kind::Login)
                         && seen.handle == record.report.loaded.as_ref().and_then(|seen| seen.handle.clone());
-                    if own || handle || roots.contains(&mark(seen)) {
+                    if own || handle || mark(seen).is_some_and(|root| roots.contains(&root)) {
                         self.break_(
                             "logout is final",
                             format!("cookie {at} is alive after operation {number}"),

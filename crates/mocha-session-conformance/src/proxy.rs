@@ -1,0 +1,256 @@
+//! A TCP proxy between a store and its engine that plays the faults of networks and servers.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A TCP proxy in front of an engine, at an address of its own that stays the same.
+///
+/// It lets everything through until it is told otherwise, and works for any protocol over TCP. All
+/// its connections end when it is dropped. [`faults!`](crate::faults) uses it; it is public for the
+/// tests that only your engine needs.
+///
+/// ```no_run
+/// # async fn test() -> std::io::Result<()> {
+/// let proxy = mocha_session_conformance::Proxy::to("127.0.0.1:6379").await?;
+/// let url = format!("redis://{}", proxy.address());
+/// // Open a store by that URL, and then:
+/// proxy.lose_answers();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Proxy {
+    address: SocketAddr,
+    state: watch::Sender<State>,
+    dials: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Pass,
+    LoseAnswers,
+    Hang,
+    BlackHole,
+    Down,
+}
+
+struct State {
+    mode: Mode,
+    server: String,
+    /// How many answers are still to be lost, one for each connection.
+    lose: usize,
+    /// Grows when all connections that are open shall end.
+    cuts: usize,
+    /// Answers pass in pieces of a few bytes.
+    trickle: bool,
+}
+
+impl Proxy {
+    /// A proxy to this server (`host:port`), on a free port of this machine.
+    ///
+    /// # Errors
+    /// When no port can be listened on.
+    pub async fn to(server: impl Into<String>) -> io::Result<Self> {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), server).await
+    }
+
+    /// A proxy at this address.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn at(address: SocketAddr, server: impl Into<String>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let server = server.into();
+        let state = State { mode: Mode::Pass, server, lose: 0, cuts: 0, trickle: false };
+        let (state, _) = watch::channel(state);
+        let dials = Arc::new(AtomicUsize::new(0));
+        let task = tokio::spawn(listen(listener, state.clone(), Arc::clone(&dials)));
+        Ok(Self { address, state, dials, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it was asked for so far.
+    pub fn dials(&self) -> usize {
+        self.dials.load(Ordering::SeqCst)
+    }
+
+    /// Ends a fault: everything passes, except on connections that fell into a black hole.
+    pub fn pass(&self) {
+        self.set(Mode::Pass);
+    }
+
+    /// Lets commands through and cuts the connection instead of passing on the first answer.
+    pub fn lose_answers(&self) {
+        self.set(Mode::LoseAnswers);
+    }
+
+    /// The same for the next `count` answers, after which everything passes.
+    pub fn lose_next_answers(&self, count: usize) {
+        self.state.send_modify(|state| state.lose = count);
+    }
+
+    /// Holds everything back in both directions, like a server that has stopped.
+    /// [`pass`](Self::pass) lets it go on.
+    pub fn hang(&self) {
+        self.set(Mode::Hang);
+    }
+
+    /// Swallows everything. The connections of that time stay silent for good, as behind a firewall
+    /// that has forgotten them; new ones work after [`pass`](Self::pass).
+    pub fn black_hole(&self) {
+        self.set(Mode::BlackHole);
+    }
+
+    /// Cuts every connection, and hangs up on every new one: a server that is down.
+    pub fn down(&self) {
+        self.set(Mode::Down);
+    }
+
+    /// Cuts every connection. New ones pass.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Leads new connections to another server. Those that are open stay where they are.
+    pub fn lead_to(&self, server: impl Into<String>) {
+        self.state.send_modify(|state| state.server = server.into());
+    }
+
+    /// Passes answers on in pieces of a few bytes with pauses between, so that calls can be
+    /// cancelled within them.
+    pub fn trickle(&self, on: bool) {
+        self.state.send_modify(|state| state.trickle = on);
+    }
+
+    fn set(&self, mode: Mode) {
+        self.state.send_modify(|state| state.mode = mode);
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(listener: TcpListener, state: watch::Sender<State>, dials: Arc<AtomicUsize>) {
+    // Dropped with this task, and the connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else { continue };
+        dials.fetch_add(1, Ordering::SeqCst);
+        while connections.try_join_next().is_some() {}
+        if state.borrow().mode != Mode::Down {
+            connections.spawn(serve(client, state.clone()));
+        }
+    }
+}
+
+/// One connection, until one side ends it or a fault does.
+async fn serve(client: TcpStream, state: watch::Sender<State>) {
+    let cuts = state.borrow().cuts;
+    let over = |state: &State| state.mode == Mode::Down || state.cuts != cuts;
+    let (mut ending, mut sinking) = (state.subscribe(), state.subscribe());
+    let ended = async { drop(ending.wait_for(over).await.map(drop)) };
+    let relayed = async {
+        let sunk = async { drop(sinking.wait_for(|state| state.mode == Mode::BlackHole).await.map(drop)) };
+        tokio::select! {
+            biased;
+            () = sunk => std::future::pending().await,
+            () = relay(&client, &state) => {}
+        }
+    };
+    tokio::select! { () = ended => {} () = relayed => {} }
+}
+
+async fn relay(client: &TcpStream, state: &watch::Sender<State>) {
+    let server = state.borrow().server.clone();
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+    let forth = async {
+        let mut piece = vec![0; 65_536];
+        while let Some(read) = read(client, &mut piece).await {
+            passing(state).await;
+            if write(&server, &piece[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let back = async {
+        let mut piece = vec![0; 65_536];
+        while let Some(read) = read(&server, &mut piece).await {
+            passing(state).await;
+            if is_lost(state) {
+                return;
+            }
+            let trickle = state.borrow().trickle;
+            for part in piece[..read].chunks(if trickle { (read / 8).max(7) } else { read }) {
+                if trickle {
+                    tokio::time::sleep(Duration::from_micros(fastrand::u64(..1_000))).await;
+                }
+                if write(client, part).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::select! { () = forth => {} () = back => {} }
+}
+
+async fn read(from: &TcpStream, piece: &mut [u8]) -> Option<usize> {
+    loop {
+        from.readable().await.ok()?;
+        match from.try_read(piece) {
+            Ok(0) => return None,
+            Ok(read) => return Some(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits while the proxy hangs.
+async fn passing(state: &watch::Sender<State>) {
+    drop(state.subscribe().wait_for(|state| state.mode != Mode::Hang).await.map(drop));
+}
+
+fn is_lost(state: &watch::Sender<State>) -> bool {
+    let mut lost = false;
+    state.send_if_modified(|state| {
+        lost = state.mode == Mode::LoseAnswers || state.lose > 0;
+        state.lose = state.lose.saturating_sub(1);
+        false
+    });
+    lost
+}

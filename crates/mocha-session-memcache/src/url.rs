@@ -1,0 +1,73 @@
+//! From a URL to a store: its forms and options, and what is refused with a reason.
+
+use std::sync::Arc;
+
+use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
+
+use crate::address::Address;
+use crate::server::{Access, Timeouts};
+use crate::store::MemcacheStore;
+
+const PORT: u16 = 11211;
+
+/// How URLs reach this store. The schemes of what is not supported are here to be refused with a
+/// reason.
+///
+/// ```
+/// use mocha_session_core::Registry;
+///
+/// let registry = Registry::new().register(mocha_session_memcache::DRIVER);
+/// registry.check("memcache://10.0.0.1,10.0.0.2:11212?prefix=shop:").unwrap();
+/// assert!(registry.check("memcaches://10.0.0.1").is_err());
+/// ```
+pub const DRIVER: Driver = Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
+    let opening = prepare(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+});
+
+/// Reads the URL at once, and connects later.
+pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemcacheStore>>> {
+    let space = url.take_key_space("session:")?;
+    let store = read(url, space)?;
+    Ok(Box::pin(store.detect()))
+}
+
+/// The store that a URL describes, with its keys under this prefix. Does no I/O.
+pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore> {
+    if let Some(why) = refusal(url) {
+        return Err(url.refuse(why));
+    }
+    let connections = url.take_parsed::<usize>("max_connections")?.unwrap_or(16);
+    if !(1..=1024).contains(&connections) {
+        return Err(url.refuse_option("max_connections", "must be from 1 to 1024"));
+    }
+    match (url.username(), url.password()) {
+        (None, None) => {}
+        (Some(name), Some(word)) if !name.contains(' ') && !word.contains(' ') => {}
+        _ => return Err(url.refuse("a login is username:password; memcached reads no spaces in either")),
+    }
+    let access = Access {
+        credentials: url.credentials(),
+        connections,
+        timeouts: Timeouts::within(url.deadline()),
+        marker: space.prefix().to_owned() + "run",
+    };
+    let addresses = url.hosts().iter().map(|host| Address::new(host.authority(PORT)));
+    Ok(MemcacheStore::over(addresses, &access, space))
+}
+
+/// Why a URL of one of our schemes is not one that we can connect to.
+fn refusal(url: &StoreUrl) -> Option<&'static str> {
+    const TCP: &str = "only plain TCP is supported; for TLS run a tunnel (stunnel, ghostunnel) beside the app and name \
+                       its port: memcache://127.0.0.1:port";
+    const UNIX: &str = "unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
+    match (url.scheme(), url.hosts(), url.path()) {
+        ("memcache+unix", ..) => Some(UNIX),
+        (scheme, ..) if !matches!(scheme, "memcache" | "memcached") => Some(TCP),
+        (_, [], "" | "/") => Some("it names no host; for example memcache://127.0.0.1:11211"),
+        (_, [], _) => Some(UNIX),
+        (_, _, "" | "/") => None,
+        _ => Some("memcached has no databases; take away what follows the host"),
+    }
+}

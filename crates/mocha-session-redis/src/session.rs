@@ -1,0 +1,149 @@
+//! One open connection: what is sent through it, and what it shows about the server at its other
+//! end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mocha_session_core::store::{Dialer, Effect, Era, Failure, Pulse, Role};
+use redis::aio::{ConnectionManager, MultiplexedConnection};
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+
+use crate::cluster;
+use crate::error::{Failed, code};
+
+/// The client's connection.
+#[derive(Clone)]
+pub(crate) enum Wire {
+    Single(MultiplexedConnection),
+    Manager(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+/// A connection that was just opened.
+pub(crate) struct Dialled {
+    pub(crate) wire: Wire,
+    /// Set by the client when it finds that the connection is lost.
+    pub(crate) lost: Arc<AtomicBool>,
+    /// Whether the server answers the question for its role. A cluster's nodes redirect instead.
+    pub(crate) tells_role: bool,
+}
+
+pub(crate) struct Session {
+    pub(crate) wire: Wire,
+    lost: Arc<AtomicBool>,
+    tells_role: bool,
+    pulse: Pulse,
+    /// Whose it is, and of which era; none for a connection that somebody else keeps.
+    home: Option<(Arc<Dialer>, Era)>,
+}
+
+impl Session {
+    pub(crate) fn new(dialled: Dialled, home: Option<(Arc<Dialer>, Era)>) -> Self {
+        let Dialled { wire, lost, tells_role } = dialled;
+        let pulse = Pulse::new();
+        if home.is_some() {
+            // It was asked when it was dialled.
+            pulse.role_is_known();
+        }
+        Self { wire, lost, tells_role, pulse, home }
+    }
+
+    /// A connection that somebody else keeps.
+    pub(crate) fn given(wire: Wire) -> Self {
+        let tells_role = !matches!(wire, Wire::Cluster(_));
+        Self::new(Dialled { wire, lost: Arc::default(), tells_role }, None)
+    }
+
+    /// Whether it may be used for another command.
+    pub(crate) fn is_good(&self) -> bool {
+        !self.lost.load(Ordering::Relaxed)
+            && self.home.as_ref().is_none_or(|(dialer, era)| dialer.is_current(*era))
+    }
+
+    /// Sends a command where its key lives.
+    pub(crate) async fn query(&self, command: &Cmd, effect: Effect) -> Result<Value, Failed> {
+        let call = self.home.as_ref().map(|(dialer, era)| self.pulse.call(dialer, *era));
+        // A write says by itself that the server is a replica.
+        let answer = if effect == Effect::Read && self.tells_role && !self.pulse.is_role_known() {
+            Box::pin(self.query_and_ask_for_role(command)).await
+        } else {
+            self.once(command, effect).await
+        };
+        match &answer {
+            Err(Failed::Replica) => self.leave(),
+            Err(Failed::Client(cause, _)) if self.is_lost_with(cause) => self.leave(),
+            _ => drop(call.map(mocha_session_core::store::Call::answered)),
+        }
+        answer
+    }
+
+    async fn once(&self, command: &Cmd, effect: Effect) -> Result<Value, Failed> {
+        Ok(match &self.wire {
+            Wire::Single(single) => command.query_async(&mut single.clone()).await?,
+            Wire::Manager(manager) => {
+                let answer = Box::pin(command.query_async(&mut manager.clone())).await;
+                answer.map_err(|cause: RedisError| {
+                    // Only a connection that was never made is refused, or finds no socket file.
+                    let known = cause.is_connection_refusal().then_some(Failure::NotSent);
+                    Failed::Client(cause, known)
+                })?
+            }
+            Wire::Cluster(cluster) => {
+                Box::pin(cluster::query(cluster.clone(), command, effect)).await.map_err(|cause| {
+                    let known = (!cluster::is_own(&cause)).then_some(Failure::Unanswered);
+                    Failed::Client(cause, known)
+                })?
+            }
+        })
+    }
+
+    /// The same in one trip with the question for the server's role, which is asked last: what was
+    /// the primary after a read was it before.
+    async fn query_and_ask_for_role(&self, command: &Cmd) -> Result<Value, Failed> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(command.clone()).cmd("HELLO");
+        let mut answers = match &self.wire {
+            Wire::Single(single) => single.clone().send_packed_commands(&pipeline, 0, 2).await?,
+            Wire::Manager(manager) => manager.clone().send_packed_commands(&pipeline, 0, 2).await?,
+            Wire::Cluster(_) => return self.once(command, Effect::Read).await,
+        };
+        if let Some(Role::Replica) = answers.pop().and_then(|answer| role(answer.extract_error())) {
+            return Err(Failed::Replica);
+        }
+        self.pulse.role_is_known();
+        Ok(answers.pop().unwrap_or(Value::Nil).extract_error()?)
+    }
+
+    /// Whether an error says that the connection is of no more use. A timeout does: what doesn't
+    /// answer is left for a new connection, which fails fast if nobody is there.
+    fn is_lost_with(&self, cause: &RedisError) -> bool {
+        if matches!(self.wire, Wire::Cluster(_)) {
+            // Its client replaces connections to its nodes by itself, but with the login that it
+            // was made with. So it is made anew when it cannot connect, though not more than once a
+            // second: a node may simply be down.
+            let unconnected =
+                [redis::ErrorKind::AuthenticationFailed, redis::ErrorKind::ClusterConnectionNotFound];
+            return !self.pulse.is_role_known()
+                && (cause.is_io_error() || unconnected.contains(&cause.kind()));
+        }
+        cause.is_io_error()
+            || cause.is_unrecoverable_error()
+            || matches!(code(cause), Some("READONLY" | "MASTERDOWN" | "NOAUTH"))
+    }
+
+    fn leave(&self) {
+        if let Some((dialer, era)) = &self.home {
+            dialer.leave(*era);
+        }
+    }
+}
+
+/// The role in an answer to `HELLO`, which of all ways to ask for it is the one that no ACL
+/// forbids. `None` from a server that does not know the command, which is taken at its word.
+pub(crate) fn role(hello: RedisResult<Value>) -> Option<Role> {
+    let mut fields: HashMap<String, Value> = redis::from_redis_value(hello.ok()?).ok()?;
+    let role: String = redis::from_redis_value(fields.remove("role")?).ok()?;
+    Some(if matches!(role.as_str(), "replica" | "slave") { Role::Replica } else { Role::Primary })
+}

@@ -1,0 +1,175 @@
+//! Private servers, for tests that promote, demote or reconfigure one.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mocha_session_sql::sqlx;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use tempfile::TempDir;
+
+/// A server that ends with the test.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+impl Server {
+    /// A PostgreSQL server with nothing in it. The user `app` may do everything, without a password.
+    pub async fn postgres() -> Self {
+        let folder = folder_of("postgres");
+        let data = folder.path().join("data");
+        let mut initdb = as_user("postgres", "initdb");
+        initdb.args(["-U", "app", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+        run(initdb.arg(&data));
+        Self::start_postgres(folder, &data).await
+    }
+
+    /// A streaming standby of this PostgreSQL server.
+    pub async fn standby(&self) -> Self {
+        let folder = folder_of("postgres");
+        let data = folder.path().join("data");
+        let mut backup = as_user("postgres", "pg_basebackup");
+        backup.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "app"]);
+        run(backup.args(["--checkpoint=fast", "--no-sync", "-R", "-D"]).arg(&data));
+        Self::start_postgres(folder, &data).await
+    }
+
+    async fn start_postgres(folder: TempDir, data: &Path) -> Self {
+        let port = free_port();
+        let mut server = as_user("postgres", "postgres");
+        server.arg("-D").arg(data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        server.arg("-c").arg(format!("unix_socket_directories={}", folder.path().display()));
+        server.args(["-c", "fsync=off"]);
+        let server = Self { child: spawn(&mut server), folder, port };
+        let began = Instant::now();
+        while let Err(error) = sqlx::PgConnection::connect(&server.url()).await {
+            assert!(began.elapsed() < Duration::from_secs(15), "postgres: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server
+    }
+
+    /// A MariaDB server with a database `mocha`. The user `app` may do everything but write to a read-only server.
+    pub async fn mariadb() -> Self {
+        let folder = folder_of("mysql");
+        let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
+        let user = if is_root() { &["--user=mysql"][..] } else { &[] };
+        let mut install = Command::new(program("mariadb-install-db"));
+        install.arg("--no-defaults").args(user).args(["--auth-root-authentication-method=normal"]);
+        run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
+        let port = free_port();
+        let mut server = Command::new(program("mariadbd"));
+        server.arg("--no-defaults").args(user).arg(format!("--datadir={}", data.display()));
+        server.arg(format!("--socket={}", socket.display()));
+        server.args(["--bind-address=127.0.0.1", &format!("--port={port}")]);
+        server.arg("--innodb-flush-log-at-trx-commit=0");
+        let server = Self { child: spawn(&mut server), folder, port };
+        let began = Instant::now();
+        while let Err(error) = server.mariadb_root().await {
+            assert!(began.elapsed() < Duration::from_secs(15), "mariadb: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server.root("CREATE DATABASE mocha").await;
+        server.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
+        server.root("GRANT ALL ON mocha.* TO app@'%'").await;
+        server
+    }
+
+    /// The store's URL of a PostgreSQL server at this address.
+    pub fn url_at(authority: &str) -> String {
+        format!("postgresql://app@{authority}/postgres")
+    }
+
+    pub fn url(&self) -> String {
+        Self::url_at(&self.authority())
+    }
+
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a statement on this PostgreSQL server and returns the first value as text.
+    pub async fn ask(&self, sql: &str) -> String {
+        let mut connection = sqlx::PgConnection::connect(&self.url()).await.unwrap();
+        let row = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        let value = row.map(|row| sqlx::Row::try_get_unchecked::<Option<String>, _>(&row, 0).unwrap());
+        connection.close().await.unwrap();
+        value.flatten().unwrap_or_default()
+    }
+
+    /// Runs a statement on this MariaDB server as its administrator.
+    pub async fn root(&self, sql: &str) {
+        let mut connection = self.mariadb_root().await.unwrap();
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    async fn mariadb_root(&self) -> sqlx::Result<sqlx::MySqlConnection> {
+        let options = sqlx::mysql::MySqlConnectOptions::new().username("root");
+        sqlx::MySqlConnection::connect_with(&options.socket(self.folder.path().join("socket"))).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // PostgreSQL takes its children along only when it is told to; neither has anything to save.
+        let _ = Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status();
+        std::thread::sleep(Duration::from_millis(100));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn folder_of(user: &str) -> TempDir {
+    let all_may_enter = std::fs::Permissions::from_mode(0o755);
+    let folder = tempfile::Builder::new().permissions(all_may_enter).tempdir().unwrap();
+    if is_root() {
+        run(Command::new("chown").arg(user).arg(folder.path()));
+    }
+    folder
+}
+
+/// A program as this user when we are root, because the servers refuse to run as root.
+fn as_user(user: &str, name: &str) -> Command {
+    if !is_root() {
+        return Command::new(program(name));
+    }
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
+    command.arg(program(name));
+    command
+}
+
+/// Debian keeps PostgreSQL's programs out of the path, and the servers in the administrator's.
+fn program(name: &str) -> PathBuf {
+    let mut folders: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    folders.sort();
+    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    folders.push("/usr/sbin".into());
+    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_else(|| name.into())
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|of_ours| of_ours.uid() == 0)
+}
+
+fn run(command: &mut Command) {
+    let done = command.current_dir("/").stdin(Stdio::null()).output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,255 @@
+//! What becomes of connections: how often they are dialled, how they end, and which of a server's goodbyes end them.
+
+#![cfg(all(feature = "postgres", feature = "mysql", feature = "_sqlite"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::proxy::Proxy;
+use common::{Engine, eventually, fresh_key, fresh_name, hour};
+use mocha_session_core::ErrorKind;
+use mocha_session_core::store::SessionStore;
+use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
+use sqlx::{AssertSqlSafe, Executor as _};
+
+async fn load_at_once(store: &dyn SessionStore, calls: usize) {
+    let key = fresh_key();
+    let loads = (0..calls).map(|_| store.load(&key));
+    // Polled together, so that each needs a connection of its own.
+    let mut loads: Vec<_> = loads.collect();
+    std::future::poll_fn(|context| {
+        loads.retain_mut(|load| match load.as_mut().poll(context) {
+            std::task::Poll::Ready(loaded) => {
+                assert!(loaded.unwrap().is_none());
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if loads.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// A store on a pool of this many connections at this address, set up as the documentation asks for.
+async fn on_own_pool(engine: &Engine, connections: u32, table: &str) -> SqlStore {
+    let options = SqlOptions::new().with_table(Table::new(table).unwrap());
+    if engine.name == "postgresql" {
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(connections);
+        let pool = pool.test_before_acquire(false).connect(&engine.url).await.unwrap();
+        SqlStore::new(pool, options).await.unwrap()
+    } else {
+        let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(connections);
+        let pool = pool.test_before_acquire(false).connect(&engine.url).await.unwrap();
+        SqlStore::new(pool, options).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_hangs_up_is_dialled_a_few_times_a_second() {
+    for engine in Engine::servers() {
+        let proxy = Proxy::before(engine.authority()).await;
+        let storage = engine.at(&proxy.authority()).open().await.unwrap();
+        let store = storage.store().unwrap();
+        // Nobody listens there: the proxy takes a connection and closes it.
+        proxy.lead_to("127.0.0.1:1");
+        proxy.cut().await;
+        let (before, began) = (proxy.connections(), Instant::now());
+        let mut calls = 0;
+        while began.elapsed() < Duration::from_secs(2) {
+            assert!(store.load(&fresh_key()).await.unwrap_err().is_unavailable());
+            calls += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let dials = proxy.connections() - before;
+        assert!((3..40).contains(&dials), "{}: {dials} dials for {calls} calls", engine.name);
+        proxy.lead_to(engine.authority());
+        let nothing = fresh_key();
+        assert!(eventually(|| store.load(&nothing)).await.is_none());
+    }
+}
+
+/// Calls that find no connection wait for one that others give back, too: two are made at once, not ten.
+#[tokio::test(flavor = "multi_thread")]
+async fn crowd_of_calls_does_not_dial_all_at_once() {
+    for engine in Engine::servers() {
+        let proxy = Proxy::before(engine.authority()).await;
+        let storage = engine.at(&proxy.authority()).with("max_connections=50").open().await.unwrap();
+        proxy.cut().await;
+        let before = proxy.connections();
+        load_at_once(&**storage.store().unwrap(), 50).await;
+        let dials = proxy.connections() - before;
+        assert!((1..25).contains(&dials), "{}: {dials}", engine.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_on_a_pool_of_your_own_survive_a_restart_of_the_server() {
+    for engine in Engine::servers() {
+        let proxy = Proxy::before(engine.authority()).await;
+        let store = on_own_pool(&engine.at(&proxy.authority()), 5, "mocha_sessions").await;
+        for _ in 0..3 {
+            load_at_once(&store, 5).await;
+            proxy.cut().await;
+            for _ in 0..10 {
+                let loaded = store.load(&fresh_key()).await;
+                assert!(matches!(loaded, Ok(None)), "{}: {loaded:?}", engine.name);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_that_is_dropped_says_goodbye_on_every_connection() {
+    for engine in Engine::servers() {
+        let proxy = Proxy::before(engine.authority()).await;
+        let storage = engine.at(&proxy.authority()).open().await.unwrap();
+        load_at_once(&**storage.store().unwrap(), 3).await;
+        let open = proxy.connections();
+        assert!(open >= 2, "{}: {open}", engine.name);
+        drop(storage);
+        let began = Instant::now();
+        while proxy.goodbyes() != (open, 0) {
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{}: {:?} of {open}",
+                engine.name,
+                proxy.goodbyes()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// As at the end of `main`: the store is dropped after its runtime has stopped running tasks.
+#[test]
+fn store_that_is_dropped_outside_of_its_runtime_says_goodbye() {
+    for engine in Engine::servers() {
+        let beside = tokio::runtime::Runtime::new().unwrap();
+        let proxy = beside.block_on(Proxy::before(engine.authority()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let storage = runtime.block_on(engine.at(&proxy.authority()).open()).unwrap();
+        drop(storage);
+        drop(runtime);
+        let began = Instant::now();
+        while proxy.goodbyes() != (1, 0) {
+            assert!(began.elapsed() < Duration::from_secs(5), "{}: {:?}", engine.name, proxy.goodbyes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        beside.block_on(async { drop(proxy) });
+    }
+}
+
+/// MySQL's packet for an error.
+fn mysql_error(code: u16) -> Vec<u8> {
+    let mut body = vec![0xff];
+    body.extend(code.to_le_bytes());
+    body.extend(b"#HY000goodbye");
+    let mut packet = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
+    packet[3] = 1;
+    packet.extend(body);
+    packet
+}
+
+/// PostgreSQL's message for an error.
+fn postgres_error(code: &str) -> Vec<u8> {
+    let body = format!("SFATAL\0VFATAL\0C{code}\0Mgoodbye\0\0");
+    let mut message = vec![b'E'];
+    message.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+    message.extend(body.as_bytes());
+    message
+}
+
+/// Of MySQL 8 and 9, MariaDB, Galera, group replication and PostgreSQL: what a server says that is going away.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_goodbyes_end_the_connection_and_nothing_else() {
+    // Whether it is known that nothing was done: then the write moves to another connection, too.
+    for (code, moves) in
+        [(1053, false), (1927, false), (3169, false), (4031, true), (1243, true), (1047, true), (3101, true)]
+    {
+        let Some(engine) = Engine::mysql() else { break };
+        goodbye(&engine, &code.to_string(), mysql_error(code), moves).await;
+    }
+    for (code, moves) in [
+        ("57P01", false),
+        ("57P02", false),
+        ("57P05", true),
+        ("26000", true),
+        ("0A000", true),
+        ("25006", true),
+    ] {
+        let Some(engine) = Engine::postgres() else { break };
+        goodbye(&engine, code, postgres_error(code), moves).await;
+    }
+}
+
+async fn goodbye(engine: &Engine, code: &str, packet: Vec<u8>, moves: bool) {
+    let proxy = Proxy::before(engine.authority()).await;
+    let storage = engine.at(&proxy.authority()).open().await.unwrap();
+    let store = storage.store().unwrap();
+    let key = fresh_key();
+    store.create(&key, b"kept", hour()).await.unwrap().unwrap();
+
+    let connections = proxy.connections();
+    proxy.answer_next_with(packet.clone());
+    let loaded = store.load(&key).await;
+    assert!(loaded.as_ref().is_ok_and(Option::is_some), "{code}: {loaded:?}");
+    assert_eq!(proxy.connections(), connections + 1, "{code}: not on another connection");
+
+    proxy.answer_next_with(packet);
+    let created = store.create(&fresh_key(), b"x", hour()).await;
+    if moves {
+        assert!(created.as_ref().is_ok_and(Option::is_some), "{code}: {created:?}");
+    } else {
+        let error = created.unwrap_err();
+        assert!(error.is_ambiguous() && error.http_status() == 503, "{code}: {error:?}");
+    }
+    assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(), "{code}");
+    store.delete(&key).await.unwrap();
+}
+
+/// As behind a pooler that hands connections out to others, and after the table was altered.
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_statements_that_are_gone_are_prepared_anew() {
+    let Some(engine) = Engine::postgres() else { return };
+    let table = fresh_name();
+    let options = SqlOptions::new().with_table(Table::new(&table).unwrap());
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&engine.url).await.unwrap();
+    let store = SqlStore::new(pool.clone(), options).await.unwrap();
+    let key = fresh_key();
+    let revision = store.create(&key, b"kept", hour()).await.unwrap().unwrap();
+    store.load(&key).await.unwrap().unwrap();
+    let revision = store.update(&key, b"kept", hour(), &revision).await.unwrap().unwrap();
+    store.scan(None, 10).await.unwrap();
+
+    for _ in 0..2 {
+        pool.execute("DEALLOCATE ALL").await.unwrap();
+        assert!(store.load(&key).await.unwrap().is_some(), "26000 for a read");
+    }
+    pool.execute("DEALLOCATE ALL").await.unwrap();
+    assert!(store.update(&key, b"new", hour(), &revision).await.unwrap().is_some(), "26000 for a write");
+
+    store.scan(None, 10).await.unwrap();
+    let alter = format!("ALTER TABLE {table} ALTER COLUMN id TYPE varchar(168)");
+    pool.execute(sqlx::raw_sql(AssertSqlSafe(alter))).await.unwrap();
+    assert_eq!(store.scan(None, 10).await.unwrap().entries().len(), 1, "0A000");
+    pool.execute(sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {table}")))).await.unwrap();
+}
+
+/// PgBouncer in transaction mode without `max_prepared_statements`: the name of a statement is another client's.
+#[tokio::test]
+async fn pooler_without_prepared_statements_is_named() {
+    let Some(engine) = Engine::postgres() else { return };
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("PREPARE sqlx_s_1 AS SELECT 1").await.map(drop) })
+        })
+        .connect(&engine.url)
+        .await
+        .unwrap();
+    let error = SqlStore::new(pool, SqlOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let sentence = error.to_string();
+    assert!(sentence.contains("PgBouncer") && sentence.contains("max_prepared_statements"), "{sentence}");
+}

@@ -1,0 +1,199 @@
+//! Failover: a standby or a demoted server at the address of the primary, and back.
+
+#![cfg(all(feature = "postgres", feature = "mysql", feature = "_sqlite"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::proxy::Proxy;
+use common::servers::Server;
+use common::{Engine, eventually, fresh_key, fresh_name, hour};
+use mocha_session_core::store::{SessionStore, StorageKey};
+use mocha_session_core::{Error, ErrorKind, Storage};
+use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
+use sqlx::Executor as _;
+
+async fn open(url: &str) -> Storage {
+    Engine { name: "", url: url.to_owned() }.open().await.unwrap()
+}
+
+fn is_read_only(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable && error.to_string().contains("primary")
+}
+
+/// Reads and writes for a while, and asserts that every call is refused because the server is no primary.
+async fn assert_refused(name: &str, store: &dyn SessionStore, key: &StorageKey, calls: usize) {
+    for _ in 0..calls {
+        let loaded = store.load(key).await.map(|stored| stored.is_some());
+        let error = loaded.expect_err(name);
+        assert!(is_read_only(&error), "{name}: {error}");
+        let error = store.create(&fresh_key(), b"x", hour()).await.expect_err(name);
+        assert!(is_read_only(&error) && !error.is_ambiguous(), "{name}: {error}");
+    }
+}
+
+/// A pool as the documentation asks for, on a server behind a proxy.
+async fn own_postgres(url: &str) -> SqlStore {
+    let pool = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false).connect(url).await.unwrap();
+    SqlStore::new(pool, SqlOptions::new()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_once_promoted() {
+    if Engine::postgres().is_none() {
+        return;
+    }
+    let primary = Server::postgres().await;
+    let proxy = Proxy::before(&primary.authority()).await;
+    let stable = Server::url_at(&proxy.authority());
+    let storage = open(&stable).await;
+    let own = own_postgres(&stable).await;
+    let stores: [(&str, &dyn SessionStore); 2] =
+        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+
+    let standby = primary.standby().await;
+    let (logged_out, live) = (fresh_key(), fresh_key());
+    own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
+    own.create(&live, b"live", hour()).await.unwrap().unwrap();
+    let rows = "SELECT count(*)::text FROM mocha_sessions";
+    let began = Instant::now();
+    while standby.ask(rows).await != "2" {
+        assert!(began.elapsed() < Duration::from_secs(10), "it never caught up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // From here on the standby lags: a logout has arrived there and is not applied.
+    standby.ask("SELECT pg_wal_replay_pause()").await;
+    own.delete(&logged_out).await.unwrap();
+    let written = primary.ask("SELECT pg_current_wal_lsn()::text").await;
+    let arrived = format!("SELECT (pg_last_wal_receive_lsn() >= '{written}')::text");
+    while standby.ask(&arrived).await != "true" {
+        assert!(began.elapsed() < Duration::from_secs(15), "it never arrived");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    proxy.lead_to(&standby.authority());
+    proxy.cut().await;
+    let dialled = proxy.connections();
+    for (name, store) in stores {
+        let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
+        // The write that finds the dead connection does not know; from then on the standby is refused.
+        let _ = store.create(&fresh_key(), b"x", hour()).await.map(|_| panic!("{name}")).map_err(refused);
+        assert_refused(name, store, &logged_out, 1).await;
+    }
+    assert_refused("by URL", stores[0].1, &logged_out, 200).await;
+    assert!(proxy.connections() - dialled < 40, "{} dials", proxy.connections() - dialled);
+
+    // Of several hosts the one that is the primary is used.
+    let both = format!("{},{}", standby.authority(), primary.authority());
+    let by_list = open(&format!("{}?target_session_attrs=read-write", Server::url_at(&both))).await;
+    assert!(by_list.store().unwrap().load(&live).await.unwrap().is_some());
+
+    standby.ask("SELECT pg_wal_replay_resume()").await;
+    standby.ask("SELECT pg_promote()").await;
+    for (name, store) in stores {
+        assert!(eventually(|| store.load(&logged_out)).await.is_none(), "{name}: logged out");
+        assert!(store.load(&live).await.unwrap().is_some(), "{name}");
+        assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_that_turns_read_only_is_left_at_once_and_used_again_after() {
+    if Engine::postgres().is_none() {
+        return;
+    }
+    let server = Server::postgres().await;
+    let proxy = Proxy::before(&server.authority()).await;
+    let stable = Server::url_at(&proxy.authority());
+    let storage = open(&stable).await;
+    let own = own_postgres(&stable).await;
+    let stores: [(&str, &dyn SessionStore); 2] =
+        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+    let key = fresh_key();
+    own.create(&key, b"kept", hour()).await.unwrap().unwrap();
+
+    let turn = async |to: &str| {
+        server.ask(&format!("ALTER SYSTEM SET default_transaction_read_only = {to}")).await;
+        server.ask("SELECT pg_reload_conf()").await;
+        let began = Instant::now();
+        while server.ask("SHOW default_transaction_read_only").await != to {
+            assert!(began.elapsed() < Duration::from_secs(5));
+        }
+        // The server's other processes read the change when they are idle, a moment later.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    turn("on").await;
+    for (name, store) in stores {
+        let before = proxy.connections();
+        assert_refused(name, store, &key, 3).await;
+        assert!(proxy.connections() > before, "{name}: the old connection was kept");
+    }
+    turn("off").await;
+    for (name, store) in stores {
+        assert!(eventually(|| store.load(&key)).await.is_some(), "{name}");
+        let fresh = fresh_key();
+        assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_that_is_demoted_is_left_at_once_and_autocommit_is_the_stores_own() {
+    if Engine::mysql().is_none() {
+        return;
+    }
+    let server = Server::mariadb().await;
+    let proxy = Proxy::before(&server.authority()).await;
+    let stable = format!("mysql://app:pw@{}/mocha", proxy.authority());
+    let storage = open(&stable).await;
+    let pool =
+        sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(&stable).await.unwrap();
+    let own = SqlStore::new(pool, SqlOptions::new()).await.unwrap();
+    let stores: [(&str, &dyn SessionStore); 2] =
+        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+    let key = fresh_key();
+    own.create(&key, b"kept", hour()).await.unwrap().unwrap();
+
+    server.root("SET GLOBAL read_only = 1").await;
+    for (name, store) in stores {
+        let before = proxy.connections();
+        // The write comes first: the server's own refusal (1290) ends the connection's use as well.
+        let error = store.create(&fresh_key(), b"x", hour()).await.expect_err(name);
+        assert!(is_read_only(&error) && !error.is_ambiguous(), "{name}: {error}");
+        assert!(proxy.connections() > before, "{name}: the old connection was kept");
+        assert_refused(name, store, &key, 3).await;
+    }
+    server.root("SET GLOBAL read_only = 0").await;
+    for (name, store) in stores {
+        assert!(eventually(|| store.load(&key)).await.is_some(), "{name}");
+        let fresh = fresh_key();
+        assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
+    }
+
+    // As the server's default, autocommit=0 would undo every write when its connection ends.
+    server.root("SET GLOBAL autocommit = 0").await;
+    let written = fresh_key();
+    let storage = open(&stable).await;
+    storage.store().unwrap().create(&written, b"committed", hour()).await.unwrap().unwrap();
+    drop(storage);
+    assert!(own.load(&written).await.unwrap().is_some(), "acknowledged and lost");
+    let pool = sqlx::MySqlPool::connect(&stable).await.unwrap();
+    let error = SqlStore::new(pool, SqlOptions::new()).await.unwrap_err();
+    assert!(error.is_invalid_config() && error.to_string().contains("autocommit"), "{error}");
+}
+
+#[tokio::test]
+async fn mysql_pool_with_autocommit_off_is_refused() {
+    let Some(engine) = Engine::mysql() else { return };
+    let pool = sqlx::mysql::MySqlPoolOptions::new()
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("SET autocommit = 0").await.map(drop) })
+        })
+        .connect(&engine.url)
+        .await
+        .unwrap();
+    let options = SqlOptions::new().with_table(Table::new(&fresh_name()).unwrap());
+    let error = SqlStore::new(pool, options).await.unwrap_err();
+    assert!(error.is_invalid_config() && error.to_string().contains("autocommit"), "{error}");
+}

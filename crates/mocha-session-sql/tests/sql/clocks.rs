@@ -1,0 +1,103 @@
+//! One deadline: what is locked, or does not answer, is said as that and in time.
+
+use std::time::{Duration, Instant};
+
+use mocha_session_core::ErrorKind;
+use mocha_session_sql::sqlx;
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use crate::common::proxy::Proxy;
+use crate::common::{Engine, fresh_key, fresh_name, hour};
+use crate::opening::run_sql;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
+    for engine in Engine::servers() {
+        let table = fresh_name();
+        let storage = engine.with(&format!("table={table}&timeout=3s")).open().await.unwrap();
+        let store = storage.store().unwrap().clone();
+        let key = fresh_key();
+        let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
+
+        let lock = format!("UPDATE {table} SET expires_at = expires_at + 1 WHERE id = '{key}'");
+        let began = Instant::now();
+        let update = store.update(&key, b"after", hour(), &revision);
+        let error = if engine.name == "postgresql" {
+            let mut other = sqlx::PgPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
+            (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+            let updated = update.await;
+            other.rollback().await.unwrap();
+            updated.unwrap_err()
+        } else {
+            let mut other = sqlx::MySqlPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
+            (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+            let updated = update.await;
+            other.rollback().await.unwrap();
+            updated.unwrap_err()
+        };
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
+        assert!(error.to_string().contains("locked"), "{}: {error}", engine.name);
+        assert!(began.elapsed() < Duration::from_millis(2800), "{}: {:?}", engine.name, began.elapsed());
+        let stored = store.load(&key).await.unwrap().unwrap();
+        assert_eq!(&stored.value()[..], b"before", "{}", engine.name);
+        assert!(store.update(&key, b"after", hour(), &revision).await.unwrap().is_some(), "{}", engine.name);
+        run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_file_that_is_locked_while_it_is_opened_is_reported_as_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::sqlite(&folder);
+    run_sql(&engine, |_| "CREATE TABLE other (x)".to_owned()).await;
+    let file = engine.url.strip_prefix("sqlite:///").unwrap();
+    let mut other =
+        sqlx::SqlitePool::connect(&format!("sqlite://{file}")).await.unwrap().acquire().await.unwrap();
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    let began = Instant::now();
+    let error = engine.with("timeout=500ms").open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("locked"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    other.execute("ROLLBACK").await.unwrap();
+    engine.open().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_does_not_answer_a_new_connection_is_given_up_in_time() {
+    for engine in Engine::servers() {
+        let proxy = Proxy::before(engine.authority()).await;
+        proxy.silence(true);
+        for (options, at_most) in [("timeout=1s", 2500), ("timeout=20s&connect_timeout=1", 5000)] {
+            let began = Instant::now();
+            let error = engine.at(&proxy.authority()).with(options).open().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
+            assert!(error.to_string().contains("in time"), "{}: {error}", engine.name);
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(at_most), "{}: {took:?}", engine.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn write_that_waits_for_a_connection_in_vain_was_not_sent() {
+    for engine in Engine::servers() {
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+        let options = mocha_session_sql::SqlOptions::new().with_deadline(Duration::from_secs(1));
+        let key = fresh_key();
+        let error = if engine.name == "postgresql" {
+            let pool = pool.connect(&engine.url).await.unwrap();
+            let store = mocha_session_sql::SqlStore::new(pool.clone(), options).await.unwrap();
+            let _taken = pool.acquire().await.unwrap();
+            mocha_session_core::store::SessionStore::create(&store, &key, b"x", hour()).await.unwrap_err()
+        } else {
+            let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(1);
+            let pool = pool.connect(&engine.url).await.unwrap();
+            let store = mocha_session_sql::SqlStore::new(pool.clone(), options).await.unwrap();
+            let _taken = pool.acquire().await.unwrap();
+            mocha_session_core::store::SessionStore::create(&store, &key, b"x", hour()).await.unwrap_err()
+        };
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
+        assert!(error.to_string().contains("in use"), "{}: {error}", engine.name);
+    }
+}
