@@ -33,6 +33,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
     }
     for target in targets {
         println!("== {target}");
+        fs::create_dir_all(command::root().join(FOLDER).join("corpus").join(&target))?;
         command::run(&mut fuzz(&target, minutes * 60))?;
     }
     Ok(())
@@ -52,7 +53,7 @@ fn targets() -> Result<Vec<String>> {
 fn fuzz(target: &str, seconds: u64) -> Command {
     let mut command = command::cargo(&["fuzz", "run", "--fuzz-dir", FOLDER]);
     // No sanitizer: there is no unsafe code to watch, and assertions and overflow checks are on.
-    command.args(["--sanitizer", "none", target]);
+    command.args(["--sanitizer", "none", "--codegen-units", "4", target]);
     // What is new goes into the first folder, which git ignores; the second is the committed corpus.
     command.args([format!("{FOLDER}/corpus/{target}"), format!("{CORPUS}/{target}")]);
     command.arg("--").args([

@@ -423,12 +423,19 @@ fn parse_host(text: &str) -> Result<Host> {
         },
     };
     let name = match url::Host::parse(&name) {
-        Ok(url::Host::Domain(name)) => name,
+        // Percent-decoded by now: a host with a comma would be two to whoever joins them.
+        Ok(url::Host::Domain(name)) if name.bytes().all(in_host_name) => name,
         Ok(url::Host::Ipv4(address)) => address.to_string(),
         Ok(url::Host::Ipv6(address)) => address.to_string(),
-        Err(_) => return Err(invalid("a host name is empty or holds a character that no host name has")),
+        Ok(url::Host::Domain(_)) | Err(_) => {
+            return Err(invalid("a host name is empty or holds a character that no host name has"));
+        }
     };
     Ok(Host { name, port })
+}
+
+fn in_host_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
 fn parse_options(query: &str) -> Result<Vec<(String, String)>> {
@@ -530,6 +537,8 @@ mod tests {
             "redis://[::1]x",
             "redis://a b",
             "redis://a,,b",
+            "redis://a%2cb",
+            "redis://a%2Bb=c",
             "redis://h/%ff",
             "redis://h/%0a",
             "redis://h?a=1&a=2",
