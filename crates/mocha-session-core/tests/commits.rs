@@ -2,9 +2,7 @@
 
 #![allow(
     clippy::expect_used,
-    clippy::no_effect_underscore_binding,
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::redundant_closure_for_method_calls,
     reason = "tests: a handler is a closure"
 )]

@@ -1,8 +1,6 @@
 //! Schedules that broke a promise once: each stays as a test, named after what happened.
 #![allow(clippy::unwrap_used, reason = "tests: the texts are right, and said here")]
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use mocha_session_simulator::check::check;
 use mocha_session_simulator::explore::replay;
 use mocha_session_simulator::store::Flaw;
