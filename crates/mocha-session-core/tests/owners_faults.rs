@@ -110,7 +110,11 @@ async fn indexes_made_under_an_old_secret_are_found_and_rewritten() {
     app.clock.advance(3 * DAY);
     first.request(&both, |session| assert!(!session.is_new())).await;
     assert_eq!(listed(&new, "alice").await, 2, "a refresh adds it under the new secret");
-    assert_eq!((listed(&old, "alice").await, listed(&both, "alice").await), (1, 2), "and leaves it where it was");
+    assert_eq!(
+        (listed(&old, "alice").await, listed(&both, "alice").await),
+        (1, 2),
+        "and leaves it where it was"
+    );
     assert_eq!(listed(&new, "bob").await, 0);
     assert_eq!(both.revoke_all("alice").await.unwrap(), 2);
     assert!(!first.is_live(&both).await && !third.is_live(&both).await && second.is_live(&both).await);
