@@ -229,6 +229,8 @@ pub async fn emptied<F: Framework>(engine: Engine) {
 /// Cookies that a proxy, an attacker or another application sends beside ours.
 pub async fn foreign_cookies<F: Framework>(engine: Engine) {
     let client = served::<F>(&engine).await;
+    // Of two cookies that hold a session each, the one sealed last counts: nothing else tells them apart.
+    let stored = engine.manager().await.capabilities().compare_and_set();
     let mut browser = Browser::new();
     browser.post(&*client, "/count").await;
     let own = browser.cookie().unwrap();
@@ -247,7 +249,7 @@ pub async fn foreign_cookies<F: Framework>(engine: Engine) {
     other.post(&*client, "/count").await;
     let both = format!("{own}; {}", other.cookie().unwrap());
     let answer = client.send(Send::new("GET", "/optional").header("cookie", both)).await;
-    assert_eq!(answer.body, "none", "two different live sessions are nobody");
+    assert_eq!(answer.body, if stored { "none" } else { "some" }, "two different live sessions are nobody");
     let split = Send::new("GET", "/read").header("cookie", "a=1").header("cookie", own);
     assert_eq!(client.send(split).await.body, "1", "HTTP/2 may split the header");
 }
