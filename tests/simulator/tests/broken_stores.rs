@@ -25,7 +25,6 @@ flaws! {
     writes_are_repeated_without_their_condition RepeatedWrites,
     a_lost_answer_is_called_a_refusal LostIsRefused,
     an_engine_that_is_down_says_absent RefusedIsAbsent,
-    an_acknowledged_delete_is_lost DeleteLost,
     a_sweep_removes_what_was_refreshed SweepRemovesRefreshed,
     entries_expire_early ExpiresEarly,
 }
