@@ -233,9 +233,9 @@ impl Owners {
         self.everywhere(vault, owner, |index| match index.live_mut(handle) {
             Some(entry) if entry.label.as_ref() != label => {
                 entry.label = label.cloned();
-                Verdict::Write(())
+                true
             }
-            _ => Verdict::Keep(()),
+            _ => false,
         })
         .await
     }
@@ -269,40 +269,32 @@ impl Owners {
 
     /// Forgets entries whose sessions are all known dead.
     pub(crate) async fn forget(&self, vault: &Vault, owner: &Text, handles: &[u64]) -> Result<()> {
-        self.everywhere(vault, owner, |index| {
-            let before = index.entries.len();
-            index.entries.retain(|entry| !handles.contains(&entry.handle));
-            if index.entries.len() == before { Verdict::Keep(()) } else { Verdict::Write(()) }
-        })
-        .await
+        self.everywhere(vault, owner, |index| index.drop_entries(|entry| handles.contains(&entry.handle)))
+            .await
     }
 
     /// Forgets entries whose sessions were found dead, unless they have changed since.
     pub(crate) async fn forget_entries(&self, vault: &Vault, owner: &Text, dead: &[Entry]) -> Result<()> {
-        self.everywhere(vault, owner, |index| {
-            let before = index.entries.len();
-            index.entries.retain(|entry| !dead.contains(entry));
-            if index.entries.len() == before { Verdict::Keep(()) } else { Verdict::Write(()) }
-        })
-        .await
+        self.everywhere(vault, owner, |index| index.drop_entries(|entry| dead.contains(entry))).await
     }
 
     /// Drops a key that is known dead, and the entry with it where it has no other.
     pub(crate) async fn drop_key(&self, vault: &Vault, owner: &Text, key: StorageKey) -> Result<()> {
-        self.everywhere(vault, owner, |index| {
-            if index.drop_key(key) { Verdict::Write(()) } else { Verdict::Keep(()) }
-        })
-        .await
+        self.everywhere(vault, owner, |index| index.drop_key(key)).await
     }
 
+    /// Changes the index under every secret. `change` says whether there is anything to write.
     async fn everywhere(
         &self,
         vault: &Vault,
         owner: &Text,
-        change: impl Fn(&mut Index) -> Verdict<()> + Send + Sync,
+        change: impl Fn(&mut Index) -> bool + Send + Sync,
     ) -> Result<()> {
         for place in self.places(owner) {
-            shelf::change(vault, place, None, &change).await?;
+            shelf::change(vault, place, None, |index| {
+                if change(index) { Verdict::Write(()) } else { Verdict::Keep(()) }
+            })
+            .await?;
         }
         Ok(())
     }

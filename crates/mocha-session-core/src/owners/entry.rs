@@ -84,6 +84,13 @@ impl Index {
         fresh
     }
 
+    /// Drops the entries that are picked; whether there were any.
+    pub(super) fn drop_entries(&mut self, which: impl Fn(&Entry) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| !which(entry));
+        self.entries.len() < before
+    }
+
     /// Drops a key, and an entry that has no other; whether it was there.
     pub(super) fn drop_key(&mut self, key: StorageKey) -> bool {
         let mut there = false;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::change;
 use super::commit::{self, Committed, Edit, Job, Outcome};
-use super::state::{Base, Inner, Line, Phase, Standing, State, gone, rebase};
+use super::state::{Base, Doomed, Inner, Line, Phase, Standing, State, gone, rebase};
 use super::{stored, task};
 use crate::content::{Content, UNTIL_CLOSED};
 use crate::error::{Error, Result};
@@ -134,9 +134,7 @@ fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
         state.phase = Phase::Finished;
         return Some(HeaderChanges::none());
     }
-
-    let commits = commits(shared, status);
-    if state.phase == Phase::Loaded && commits {
+    if state.phase == Phase::Loaded && commits(shared, status) {
         let due = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, status));
         if state.is_dirty() || state.stale_cookie || state.flash.has_read() || due() {
             return None;
@@ -218,7 +216,7 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
     .await
 }
 
-/// Moves the idle deadline of a session outside a request, if that is due; whether the session is alive.
+/// Moves the idle deadline of a session outside a request, if that is due.
 pub(crate) async fn touch(inner: &Arc<Inner>) -> Result<()> {
     let _gate = inner.gate.lock().await;
     refresh(inner, 200).await
@@ -267,7 +265,7 @@ impl Drop for Unsettled<'_> {
         if state.starts != job.starts {
             // Destroyed meanwhile by another handle: what may have been begun is to be ended.
             if let Some((stored, content)) = job.doubt.take().and_then(|doubt| doubt.successor) {
-                state.doomed.push(super::state::Doomed::of(&stored, &content));
+                state.doomed.push(Doomed::of(&stored, &content));
             }
             return;
         }
@@ -314,14 +312,7 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
             }
             if !rebase(inner, job.starts, base.as_ref(), &content)? {
                 // Destroyed meanwhile by another handle: what was committed is ended too.
-                let mut state = inner.state();
-                match base {
-                    Some(Base::Stored(stored)) => {
-                        state.doomed.push(super::state::Doomed::of(&stored, &content));
-                    }
-                    Some(Base::Client { .. }) => state.doomed.push(super::state::Doomed::Client),
-                    None => {}
-                }
+                inner.state().doomed.extend(base.map(|base| base.doomed(&content)));
             }
             Ok(true)
         }

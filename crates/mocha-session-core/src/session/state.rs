@@ -68,6 +68,16 @@ pub(crate) enum Base {
     Client { deadline: u64 },
 }
 
+impl Base {
+    /// This session, to be ended.
+    pub(crate) fn doomed(&self, content: &Content) -> Doomed {
+        match self {
+            Self::Stored(stored) => Doomed::of(stored, content),
+            Self::Client { .. } => Doomed::Client,
+        }
+    }
+}
+
 /// A session in the store: its secret id, and the version that was seen last.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
@@ -256,8 +266,7 @@ impl State {
     /// may have begun, and every one of several.
     pub(crate) fn doom(&mut self, now: u64) {
         match self.base.take() {
-            Some(Base::Stored(stored)) => self.doomed.push(Doomed::of(&stored, self.before())),
-            Some(Base::Client { .. }) => self.doomed.push(Doomed::Client),
+            Some(base) => self.doomed.push(base.doomed(self.before())),
             None => {
                 let begun = self.doubt.as_ref().and_then(|doubt| doubt.successor.as_ref());
                 if let Some((stored, content)) = begun {
