@@ -150,7 +150,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
             tracing::debug!(%error, "a session that was moved is frozen in the old engine until its next write");
         }
         // As a load says it: one entry has one revision, or a write that may still arrive is taken for lost.
-        Ok(Some(of(OF_COPY, &revision)))
+        Ok(Some(of(in_new(&copy), &revision)))
     }
 
     /// Removes what is frozen in the old store, after it was copied: it must not come back when the copy ends.
@@ -402,9 +402,16 @@ fn shown(mark: &str, stored: Stored) -> Option<Stored> {
     let (value, revision) = stored.into_parts();
     Some(match record::thaw(&value).filter(|_| mark == OF_OLD) {
         Some(thawed) => Stored::new(thawed, of(OF_FROZEN, &revision)),
-        None if mark == OF_NEW && record::is_copied(&value) => Stored::new(value, of(OF_COPY, &revision)),
-        None => Stored::new(value, of(mark, &revision)),
+        None => {
+            let mark = if mark == OF_NEW { in_new(&value) } else { mark };
+            Stored::new(value, of(mark, &revision))
+        }
     })
+}
+
+/// The mark of what the new store has.
+fn in_new(value: &[u8]) -> &'static str {
+    if record::is_copied(value) { OF_COPY } else { OF_NEW }
 }
 
 /// An end that is remembered at least this long.

@@ -45,5 +45,7 @@ found! {
     a_write_in_a_migration_beside_a_touch "rotated~660 nnn c:write b:touch" "+2 +1 c c. c, c.",
     a_revocation_while_a_secret_is_introduced "user~4000 oo+i b:revoke a:update" "+2 +1 b",
     a_revocation_of_others_while_a_secret_is_introduced "stale oo+i a:others a:all" "+2 +1 a2 a2 a2.",
+    a_copy_has_one_revision_however_it_is_learnt "anon nnn+i b:try-update b:update" "+1 +2 b b b2 b b b b b~ b b! b^",
+    an_end_refused_once_beside_a_login "anon nn b:destroy a:login" "+1 b b +2 b$ b b",
     a_claim_while_secrets_rotate "rotated~40000 ooo+r b:claim a:take-commit" "+1 b b b b b b b +2 a a a a a a b b b b",
 }
