@@ -83,9 +83,9 @@ impl Content {
         let flags = reader.number()?;
         let remember = if flags & REMEMBER == 0 { None } else { Some(reader.number()?) };
         let kept = Persistence::ALL.into_iter().find(|kept| *kept as u64 == flags >> PERSISTENCE);
-        let persistence = kept.ok_or(Error::corrupt(
-            "the record says of its cookie what this version of the library does not know",
-        ))?;
+        let persistence = kept.ok_or_else(|| {
+            Error::corrupt("the record says of its cookie what this version of the library does not know")
+        })?;
         let owner = if flags & OWNER == 0 {
             None
         } else {

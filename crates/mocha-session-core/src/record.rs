@@ -113,8 +113,9 @@ impl Header {
         let kind = match head[2] & !(PLAIN | COPIED) {
             1 => Kind::Live,
             2 => {
-                let successor =
-                    rest.first_chunk().ok_or(Error::corrupt("the record is damaged: no successor"))?;
+                let successor = rest
+                    .first_chunk()
+                    .ok_or_else(|| Error::corrupt("the record is damaged: no successor"))?;
                 length += StorageKey::BYTES;
                 Kind::Moved(StorageKey::from_bytes(*successor))
             }

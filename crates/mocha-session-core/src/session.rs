@@ -1,6 +1,7 @@
 //! The session as a handler sees it.
 
 pub(crate) mod change;
+mod client_side;
 mod commit;
 mod data;
 mod detached;
@@ -115,27 +116,31 @@ impl LazySession {
     /// [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because the record is
     /// damaged or of a newer version.
     ///
-    /// A record that cannot be read is deleted. The response removes the cookie, or sets the one of a
-    /// session that begins.
+    /// A session that can be read is destroyed, with the commit. A record that cannot be read is deleted at
+    /// once. The response removes the cookie, or sets the one of a session that begins.
     ///
     /// # Errors
     /// Those of the engine; `Closed` after the response.
     pub async fn abandon(&self) -> Result<Session> {
-        let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
-        let _gate = self.inner.gate.lock().await;
-        if self.inner.state().phase == Phase::Loaded {
-            session.destroy()?;
-            return Ok(session);
+        let session = match self.load().await {
+            Ok(session) => session.destroy().map(|()| session),
+            Err(error) => Err(error),
+        };
+        match session {
+            Err(error) if error.is_corrupt() => {}
+            ended => return ended,
         }
-        self.inner.state().is_touched()?;
+        let _gate = self.inner.gate.lock().await;
         load::abandon(&self.inner.shared, &self.inner.cookies).await?;
         let mut state = self.inner.state();
-        state.is_touched()?;
+        if state.phase == Phase::Finished {
+            return Err(state::closed()); // the response went out meanwhile
+        }
         (state.phase, state.touched) = (Phase::Loaded, true);
         state.line = Some(Line::Remove);
         self.begin_nothing(&mut state);
         drop(state);
-        Ok(session)
+        Ok(Session { data: SessionData::new(Arc::clone(&self.inner)) })
     }
 
     /// Drops what the request changed and did not commit, and closes the session: for a framework whose

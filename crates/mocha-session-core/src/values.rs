@@ -36,19 +36,28 @@ thread_local! {
 
 /// Encodes one value.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
+    encode_with(value, |bytes| Encoded::from(bytes))
+}
+
+/// Encodes a value that was decoded from these bytes; `None` where that makes the same bytes. It makes others
+/// of a `HashMap`, whose items do not have the order in which they were written.
+pub(crate) fn encode_unless<T: Serialize>(value: &T, known: &[u8]) -> Result<Option<Encoded>> {
+    encode_with(value, |bytes| (bytes != known).then(|| Encoded::from(bytes)))
+}
+
+fn encode_with<T: Serialize + ?Sized, R>(value: &T, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
     // Taken out, so that a `Serialize` that comes back here finds another one.
     let mut buffer = BUFFER.take();
     buffer.clear();
     let done = value.serialize(&mut Encoder::new(&mut buffer));
-    let encoded = Arc::from(&buffer[..]);
+    let done = done.map(|()| f(&buffer)).map_err(|refusal| {
+        let what = std::any::type_name::<T>();
+        Error::invalid_input(format!("the value, a {what}, cannot be stored: {refusal}"))
+    });
     if buffer.capacity() <= SCRATCH {
         BUFFER.set(buffer);
     }
-    done.map_err(|refusal| {
-        let what = std::any::type_name::<T>();
-        Error::invalid_input(format!("the value, a {what}, cannot be stored: {refusal}"))
-    })?;
-    Ok(encoded)
+    done
 }
 
 /// Decodes one value.

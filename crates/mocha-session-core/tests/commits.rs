@@ -337,6 +337,18 @@ async fn abandon_of_a_session_that_can_be_read_ends_it_as_a_logout_does() {
 }
 
 #[tokio::test]
+async fn abandon_by_a_request_that_a_rotation_overtook_leaves_the_cookie_alone() {
+    let app = App::new();
+    let mut browser = logged_in(&app.manager, "alice").await;
+    let crossing = browser.open(&app.manager);
+    browser.request(&app.manager, |session| session.rotate()).await.unwrap();
+    crossing.abandon().await.unwrap();
+    let headers = app.manager.finish(&crossing, 200).await.into_result().unwrap();
+    assert_eq!(headers.set_cookie(), None);
+    assert!(browser.is_live(&app.manager).await);
+}
+
+#[tokio::test]
 async fn in_anonymous_mode_a_user_whose_record_cannot_be_read_can_log_in() {
     for (what, damage) in DAMAGES {
         let app = App::with(|rules| rules.on_failure(FailurePolicy::Anonymous));

@@ -29,6 +29,8 @@ pub(crate) struct Open {
     pub(crate) lazy: LazySession,
     /// The request's head, if `on_error` wants to see it.
     pub(crate) request: Option<Box<Parts>>,
+    /// Whether the session is finished.
+    pub(crate) done: bool,
 }
 
 pin_project! {
@@ -81,7 +83,7 @@ where
         match this.state.as_mut().project() {
             StateProj::Handling { future } => {
                 let response = ready!(future.poll(cx))?.map(Body::new);
-                let Some(open) = this.open else { return Poll::Ready(Ok(response)) };
+                let Some(open) = this.open.as_mut() else { return Poll::Ready(Ok(response)) };
                 let failed = response.extensions().get::<Failed>().is_some();
                 let status = if failed { FAILED } else { response.status().as_u16() };
                 let mut finish = open.shared.manager.finish(&open.lazy, status);
@@ -95,7 +97,7 @@ where
                 let finished = ready!(Pin::new(finish).poll(cx));
                 // Polled again after it was ready: futures may do anything then but must not be
                 // unsound.
-                let (Some(open), Some(response)) = (this.open, response.take()) else {
+                let (Some(open), Some(response)) = (this.open.as_mut(), response.take()) else {
                     return Poll::Pending;
                 };
                 Poll::Ready(Ok(open.respond(response, finished)))
@@ -111,13 +113,16 @@ where
 /// the session.
 impl Drop for Open {
     fn drop(&mut self) {
-        self.lazy.close();
+        if !self.done {
+            self.lazy.close();
+        }
     }
 }
 
 impl Open {
     /// The response, or the one that replaces it, with what the session changes in its headers.
-    fn respond(&self, response: Response<Body>, finished: Finished) -> Response<Body> {
+    fn respond(&mut self, response: Response<Body>, finished: Finished) -> Response<Body> {
+        self.done = true;
         let (headers, error) = finished.into_parts();
         let response = error.map_or(response, |error| Error::from(error).into_response());
         let mut response = self.shared.shape(response, self.request.as_deref());

@@ -204,7 +204,7 @@ where
         let lazy = shared.manager.open(request_info(&request));
         let entry = Entry { scope, lazy: lazy.clone(), shared: Arc::clone(shared) };
         Sessions::add(request.extensions_mut(), entry);
-        let open = Open { shared: Arc::clone(shared), lazy, request: seen };
+        let open = Open { shared: Arc::clone(shared), lazy, request: seen, done: false };
         ResponseFuture::new(self.inner.call(request), open)
     }
 }

@@ -21,6 +21,9 @@ pub const REFRESH: u64 = 10 * 60;
 /// How long a call of the store may take.
 pub const DEADLINE: u64 = 5;
 
+/// How many entries are moved at a time.
+const PAGE: usize = 2;
+
 /// The clock of a simulation.
 pub type Clock = ManualClock;
 /// The kind of a failure.
@@ -71,6 +74,7 @@ pub fn full() -> Error {
 #[derive(Clone, Debug)]
 pub struct Client {
     manager: SessionManager,
+    moving: Option<Arc<Migrating<GatedStore, GatedStore>>>,
 }
 
 /// A session as it looks from outside.
@@ -173,11 +177,12 @@ impl Client {
     ) -> Result<Self> {
         let store = |engine| GatedStore::new(gates, process, engine);
         let (old, new) = (store(0), store(1));
-        let storage = match mode {
-            Mode::Plain => Storage::from(old),
-            Mode::Prepare => Storage::from(Migrating::prepare(old, new)),
-            Mode::New => Storage::from(Migrating::new(old, new)),
+        let moving = match mode {
+            Mode::Plain => None,
+            Mode::Prepare => Some(Arc::new(Migrating::prepare(old.clone(), new))),
+            Mode::New => Some(Arc::new(Migrating::new(old.clone(), new))),
         };
+        let storage = moving.clone().map_or_else(|| Storage::from(old), Storage::from);
         let mut builder = SessionManager::builder(storage)
             .clock(clock.clone())
             .idle_timeout(Duration::from_secs(IDLE))
@@ -187,7 +192,7 @@ impl Client {
         if !secrets.is_empty() {
             builder = builder.secrets(Secrets::new(secrets)?);
         }
-        Ok(Self { manager: builder.build()? })
+        Ok(Self { manager: builder.build()?, moving })
     }
 
     /// A `Cookie` header of these cookies.
@@ -302,7 +307,20 @@ impl Client {
                 let Some(first) = &request.first else { return Ok(()) };
                 self.manager.revoke("u", first.parse()?).await.map(drop)
             }
+            Kind::Move => self.carry().await,
             _ => self.manager.sweep().await.map(drop),
+        }
+    }
+
+    /// Moves everything that the old engine has, as a program beside the processes does.
+    async fn carry(&self) -> Result<()> {
+        let Some(moving) = &self.moving else { return Ok(()) };
+        let mut cursor = None;
+        loop {
+            (cursor, _) = moving.move_page(cursor, PAGE).await?;
+            if cursor.is_none() {
+                return Ok(());
+            }
         }
     }
 
@@ -405,7 +423,7 @@ impl Client {
                     request.note(detached.commit().await)?;
                 }
             }
-            Kind::Revoke | Kind::All | Kind::Sweep => {}
+            Kind::Revoke | Kind::All | Kind::Sweep | Kind::Move => {}
         }
         Ok(())
     }

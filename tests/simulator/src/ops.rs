@@ -48,12 +48,13 @@ kinds! {
     Label "label" "names the session",
     Detach "detach" "inserts a key of its own through a detached handle",
     Sweep "sweep" "sweeps the engine",
+    Move "move" "moves the old engine's sessions to the new one, where there are two",
 }
 
 impl Kind {
     /// Whether it is a call of the manager, without a request.
     pub fn is_admin(self) -> bool {
-        matches!(self, Self::Revoke | Self::All | Self::Sweep)
+        matches!(self, Self::Revoke | Self::All | Self::Sweep | Self::Move)
     }
 
     /// Whether it may end the session of its request.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::change::{self, Change};
 use super::doubt::Doubt;
-use super::identity;
 use super::load::reopen;
 use super::state::{Base, Doomed, Line, Stored, gone};
+use super::{client_side, identity};
 use crate::content::Content;
 use crate::ending::End;
 use crate::error::{Error, ErrorKind, Result};
@@ -127,7 +127,7 @@ impl Job {
 /// Does the job. What is done of it is taken out of it, so that another run goes on after an error.
 pub(crate) async fn run(shared: &Shared, job: &mut Job) -> Result<Outcome> {
     let vault = match &shared.backend {
-        Backend::Client(_) => return client_side(shared, job),
+        Backend::Client(client) => return client_side::run(shared, client, job),
         Backend::Store { vault, .. } => vault,
     };
     if !job.doomed.is_empty() {
@@ -433,51 +433,13 @@ pub(super) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next
     }
 }
 
-fn client_side(shared: &Shared, job: &mut Job) -> Result<Outcome> {
-    let Backend::Client(client) = &shared.backend else { return Err(gone()) };
-    let now = shared.now();
-    if !std::mem::take(&mut job.doomed).is_empty() {
-        job.line = Some(Line::Remove);
-    }
-    let deadline = match &job.base {
-        Some(Base::Client { deadline }) => Some(*deadline),
-        _ => None,
-    };
-    let base = &job.loaded;
-    if deadline.is_some_and(|deadline| shared.policy.effective(base, deadline) <= now) {
-        return Ok(Outcome::Gone);
-    }
-    let mut next = match job.view.take() {
-        Some(view) => view,
-        None => Arc::new(change::replay(base, &job.log)?),
-    };
-    if deadline.is_none() {
-        begun(&mut next, &job.log, now);
-    }
-    let unchanged =
-        |base, content, line| Ok(Outcome::Committed(Committed { base, content, line, superseded: false }));
-    if next.is_empty() {
-        let line = job.line.take().or(deadline.map(|_| Line::Remove));
-        return unchanged(None, next, line);
-    }
-    let refresh = deadline.is_none_or(|deadline| shared.policy.wants_refresh(base, deadline, now));
-    if next.same(base) && !refresh && !job.rotate {
-        return unchanged(job.base.clone(), next, job.line.take());
-    }
-    if refresh {
-        Arc::make_mut(&mut next).touched = now;
-    }
-    let deadline = shared.policy.deadline(&next);
-    let told = shared.policy.told(&next, deadline);
-    let line = Line::Sealed(client.seal(&next, deadline, now)?, told);
-    unchanged(Some(Base::Client { deadline }), next, Some(line))
-}
-
-/// A session begins at its first write, unless a login says when.
-pub(super) fn begun(content: &mut Arc<Content>, log: &[Change], now: u64) {
-    if (content.created, content.touched) != (now, now) && !change::logs_in(log) {
-        let content = Arc::make_mut(content);
+/// A session begins at its first write, unless a login says when, and its client will be told of it.
+pub(super) fn begun(shared: &Shared, content: &mut Content, log: &[Change], now: u64) {
+    if !change::logs_in(log) {
         (content.created, content.touched) = (now, now);
+    }
+    if let Backend::Store { .. } = shared.backend {
+        content.told = shared.policy.told(content, shared.policy.deadline(content));
     }
 }
 

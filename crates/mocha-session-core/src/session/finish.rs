@@ -224,6 +224,10 @@ pub(crate) async fn touch(inner: &Arc<Inner>) -> Result<()> {
 
 fn take_job(inner: &Inner) -> Box<Job> {
     let mut state = inner.state();
+    let state = &mut *state;
+    if state.base.is_none() {
+        commit::begun(&inner.shared, Arc::make_mut(&mut state.view), &state.log, inner.shared.now());
+    }
     let view = Arc::clone(&state.view);
     let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
     // Boxed, because it would be moved with every future that it is in.

@@ -32,12 +32,15 @@ pub(super) async fn begin(
     view: Option<Arc<Content>>,
     doubt: &mut Option<Box<Doubt>>,
 ) -> Result<Outcome> {
-    let now = vault.now();
-    let mut content = match view {
+    let content = match view {
         Some(view) => view,
-        None => Arc::new(change::replay(&Content::new(now), log)?),
+        None => {
+            let now = vault.now();
+            let mut content = change::replay(&Content::new(now), log)?;
+            begun(shared, &mut content, log, now);
+            Arc::new(content)
+        }
     };
-    begun(&mut content, log, now);
     if content.is_empty() {
         return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: false }));
     }
@@ -194,8 +197,10 @@ async fn rotate_to(
             if prepared.is_none() {
                 prepared = Login::prepare(shared, vault, &next, edit.log).await?;
             }
-            Arc::make_mut(&mut next).touched = now;
-            if !write_new(shared, vault, new, Arc::clone(&next)).await? {
+            let content = Arc::make_mut(&mut next);
+            content.touched = now;
+            content.told = shared.policy.told(content, shared.policy.deadline(content));
+            if !write_new(shared, vault, new, &next).await? {
                 return Ok(Rotated::Lost);
             }
             let Some(written) = new.as_ref() else { return Ok(Rotated::Lost) };
@@ -295,16 +300,16 @@ impl Login {
     }
 }
 
-/// Creates a record under a new id. An outcome that stays unknown is left in `doubt`.
+/// Creates a record under a new id, of content that says what its client will be told. An outcome that
+/// stays unknown is left in `doubt`.
 async fn create(
     shared: &Shared,
     vault: &Vault,
-    mut content: Arc<Content>,
+    content: Arc<Content>,
     changes: usize,
     doubt: &mut Option<Box<Doubt>>,
 ) -> Result<New> {
     let deadline = shared.policy.deadline(&content);
-    Arc::make_mut(&mut content).told = shared.policy.told(&content, deadline);
     // A second id is for the case that cannot happen: 256 random bits that exist already.
     for _ in 0..2 {
         let id = SessionId::mint()?;
@@ -363,20 +368,19 @@ async fn write_new(
     shared: &Shared,
     vault: &Vault,
     new: &mut Option<New>,
-    mut next: Arc<Content>,
+    next: &Arc<Content>,
 ) -> Result<bool> {
     let Some((stored, _)) = new.as_ref() else {
-        *new = Some(create(shared, vault, next, 0, &mut None).await?);
+        *new = Some(create(shared, vault, Arc::clone(next), 0, &mut None).await?);
         return Ok(true);
     };
-    let deadline = shared.policy.deadline(&next);
-    Arc::make_mut(&mut next).told = shared.policy.told(&next, deadline);
+    let deadline = shared.policy.deadline(next);
     let commit = fastrand::u64(1..);
     for _ in 0..3 {
-        let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &*next };
+        let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**next };
         match Box::pin(vault.replace(&stored.place, &stored.version, commit, draft)).await? {
             Attempt::Done(version, _) => {
-                *new = Some((Stored { version, ..stored.clone() }, next));
+                *new = Some((Stored { version, ..stored.clone() }, Arc::clone(next)));
                 return Ok(true);
             }
             // Nobody else knows this key to write to it, so it is as it was.

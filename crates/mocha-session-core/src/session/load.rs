@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::state::{Base, Doomed, Stored};
 use crate::client::Opened;
 use crate::content::Content;
+use crate::ending::{By, end};
 use crate::error::Result;
 use crate::headers::CookieHeaders;
 use crate::id::{Place, SessionId};
@@ -145,7 +146,7 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     Ok(Known::Live(Stored { id: id.clone(), place, version }, content))
 }
 
-/// Ends whatever the request's cookies name, also what cannot be read.
+/// Ends whatever the request's cookies name, where something of it cannot be read.
 pub(crate) async fn abandon(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<()> {
     let Backend::Store { vault, .. } = &shared.backend else { return Ok(()) };
     let ids = ids(shared, cookies);
@@ -154,8 +155,7 @@ pub(crate) async fn abandon(shared: &Shared, cookies: &dyn CookieHeaders) -> Res
         match vault.probe(&key).await? {
             Found::Unreadable { .. } => drop(vault.delete(&key).await?),
             Found::Record(version, _) if version.header.kind == Kind::Live => {
-                let by = crate::ending::By::Others;
-                crate::ending::end(vault, key, Some(version), by, shared.policy.tombstone).await?;
+                end(vault, key, Some(version), By::Itself, shared.policy.tombstone).await?;
             }
             _ => {}
         }

@@ -360,7 +360,7 @@ pub(crate) fn take_back(inner: &Inner, which: impl Fn(&Change) -> bool) -> Resul
     rebase(inner, starts, base.as_ref(), &original).map(drop)
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(
         ErrorKind::Closed,
         "the response is on its way, its session cannot change any more; take a detached() handle for later work",

@@ -152,12 +152,13 @@ impl SessionData {
         let of = name.clone();
         let compute = move |stored: Option<&[u8]>| -> Result<Changed<A, E>> {
             let before: Option<T> = stored.map(|stored| values::decode(of.as_str(), stored)).transpose()?;
-            // The same value is encoded before and after, because the items of a `HashMap` that was
-            // read do not have the order in which they were written.
-            let unchanged = before.as_ref().and_then(|before| values::encode(before).ok());
+            let reordered = before
+                .as_ref()
+                .zip(stored)
+                .and_then(|(before, stored)| values::encode_unless(before, stored).ok().flatten());
             let changed = change(before)?;
             Ok(changed.map(|(after, told)| {
-                let same = unchanged.is_some() && after == unchanged;
+                let same = reordered.is_some() && after == reordered;
                 (if same { stored.map(Encoded::from) } else { after }, told)
             }))
         };

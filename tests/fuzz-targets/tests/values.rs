@@ -1,5 +1,6 @@
 //! Values of every shape: what JSON gives back a session gives back, and what would not come back
-//! is refused.
+//! is refused. Here, because the core's own tests are compiled with optimisations, and these are thousands
+//! of types.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
