@@ -80,7 +80,7 @@ pub(crate) async fn end(
             }
             Kind::Live | Kind::Index => {
                 let draft = Draft::tombstone(kind, vault.now(), tombstone);
-                match vault.replace(&place, &found, commit, draft).await {
+                match vault.replace(&place, &found, commit, &draft).await {
                     Ok(Attempt::Done(..)) => return Ok(End::Ours),
                     Ok(Attempt::Open) if !open => (open, version) = (true, Some(found)),
                     Ok(Attempt::Open) => break,

@@ -93,7 +93,7 @@ impl Turn {
     }
 
     /// Ends the turn, and leaves what was written for the next one, if anybody waits.
-    pub(crate) fn leave(mut self, version: &Version, record: Sealed) {
+    pub(crate) fn leave(&mut self, version: &Version, record: Sealed) {
         self.pass_on(|| Some(Box::new((version.clone(), record.into()))));
     }
 
@@ -171,7 +171,7 @@ mod tests {
     async fn turns_come_in_order_and_one_that_is_given_up_when_it_comes_goes_on() {
         let queues = Arc::new(Queues::new());
         let key = StorageKey::from_bytes([1; 20]);
-        let first = queues.turn(key, LONG).await.unwrap();
+        let mut first = queues.turn(key, LONG).await.unwrap();
         let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(queues.turn(key, LONG))).collect();
         for turn in &mut waiting {
             assert!(waits(turn).await);

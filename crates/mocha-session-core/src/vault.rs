@@ -113,6 +113,11 @@ pub(crate) struct Draft<'p, P> {
 }
 
 impl<P> Draft<'_, P> {
+    /// Made again where it is needed, so that no future keeps it while the engine is waited for.
+    fn header(&self, commits: [CommitId; 4]) -> Header {
+        Header { kind: self.kind, deadline: self.deadline, commits }
+    }
+
     fn expiry(&self) -> Expiry {
         Expiry::at_instant(from_millis(self.deadline), from_millis(self.now))
     }
@@ -201,15 +206,17 @@ impl Vault {
         &self,
         place: &Place,
         commit: CommitId,
-        draft: Draft<'_, impl Payload>,
+        draft: &Draft<'_, impl Payload>,
     ) -> Result<Attempt> {
-        let header = Header { kind: draft.kind, deadline: draft.deadline, commits: [commit, 0, 0, 0] };
-        let record = self.encode(&header, draft.payload, &place.seal)?;
+        let header = || draft.header([commit, 0, 0, 0]);
+        let record = self.encode(&header(), draft.payload, &place.seal)?;
         let create = self.store.create(&place.key, &record, draft.expiry());
         match self.call("create", create).await {
-            Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
+            Ok(Some(revision)) => {
+                Ok(Attempt::Done(Version { header: header(), revision }, Sealed::Written(record)))
+            }
             // Boxed, so that the rare path does not enlarge the common future.
-            answer => Box::pin(self.create_in_doubt(place, draft, header, record, answer)).await,
+            answer => Box::pin(self.create_in_doubt(place, draft, header(), record, answer)).await,
         }
     }
 
@@ -218,7 +225,7 @@ impl Vault {
     async fn create_in_doubt(
         &self,
         place: &Place,
-        draft: Draft<'_, impl Payload>,
+        draft: &Draft<'_, impl Payload>,
         header: Header,
         record: Vec<u8>,
         mut answer: Result<Option<Revision>>,
@@ -255,7 +262,7 @@ impl Vault {
                 Found::Nothing => break,
                 found => return Ok(Attempt::Changed(found)),
             }
-            let draft = Draft { now: self.now(), ..draft };
+            let draft = Draft { now: self.now(), ..*draft };
             let again = self.store.create(&place.key, &record, draft.expiry());
             answer = self.call("create", again).await;
         }
@@ -273,14 +280,15 @@ impl Vault {
         place: &Place,
         base: &Version,
         commit: CommitId,
-        draft: Draft<'_, impl Payload>,
+        draft: &Draft<'_, impl Payload>,
     ) -> Result<Attempt> {
-        let header =
-            Header { kind: draft.kind, deadline: draft.deadline, commits: base.header.followed_by(commit) };
-        let record = self.encode(&header, draft.payload, &place.seal)?;
+        let header = || draft.header(base.header.followed_by(commit));
+        let record = self.encode(&header(), draft.payload, &place.seal)?;
         let update = self.store.update(&place.key, &record, draft.expiry(), &base.revision);
         match self.call("update", update).await {
-            Ok(Some(revision)) => Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record))),
+            Ok(Some(revision)) => {
+                Ok(Attempt::Done(Version { header: header(), revision }, Sealed::Written(record)))
+            }
             answer => Box::pin(self.replace_in_doubt(place, base, commit, answer)).await,
         }
     }

@@ -145,8 +145,8 @@ pub(super) async fn change<T>(
         };
         let draft = Draft { kind: Kind::Index, now, deadline: index.until(now), payload: &index };
         let attempt = match &shelf.version {
-            Some(version) => vault.replace(&place, version, commit, draft).await?,
-            None => vault.create(&place, commit, draft).await?,
+            Some(version) => vault.replace(&place, version, commit, &draft).await?,
+            None => vault.create(&place, commit, &draft).await?,
         };
         match attempt {
             Attempt::Done(..) => return Ok(written),

@@ -69,8 +69,13 @@ pub(crate) struct Committed {
     pub(crate) superseded: bool,
 }
 
-/// One change of a record where it lies.
+/// One change of a stored session.
+///
+/// It is handed on by reference: a future keeps an argument twice, as it was given and in use.
 pub(super) struct Edit<'e> {
+    pub(super) shared: &'e Shared,
+    pub(super) vault: &'e Vault,
+    pub(super) stored: &'e Stored,
     pub(super) loaded: &'e Arc<Content>,
     pub(super) log: &'e [Change],
     /// What the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and no
@@ -79,6 +84,22 @@ pub(super) struct Edit<'e> {
     pub(super) tells: bool,
     pub(super) renews: bool,
     pub(super) rounds: u32,
+}
+
+/// A session as it was stored at some time. Kept in a box, because it is rarely needed.
+pub(super) struct Snapshot {
+    pub(super) version: Version,
+    pub(super) content: Arc<Content>,
+}
+
+impl Snapshot {
+    pub(super) fn of(version: &Version, content: &Arc<Content>) -> Self {
+        Self { version: version.clone(), content: Arc::clone(content) }
+    }
+
+    fn read(vault: &Vault, stored: &Stored, version: Version, record: &bytes::Bytes) -> Result<Self> {
+        Ok(Self { version, content: reopen(vault, &stored.place, record)? })
+    }
 }
 
 impl Job {
@@ -172,13 +193,13 @@ async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> 
         Some(Base::Stored(stored)) => {
             let (loaded, log) = (&job.loaded, &job.log[..]);
             let (tells, renews) = (job.tells, job.renews);
-            let edit = Edit { loaded, log, view, tells, renews, rounds: ROUNDS };
+            let mut edit = Edit { shared, vault, stored, loaded, log, view, tells, renews, rounds: ROUNDS };
             if job.rotate || login {
                 // Boxed, so that the rare path does not enlarge the common future.
-                Box::pin(identity::rotate(shared, vault, stored, edit, &mut job.doubt)).await?
+                Box::pin(identity::rotate(&mut edit, &mut job.doubt)).await?
             } else {
-                let turn = shared.turn(vault, &stored.place.key).await?;
-                in_place(shared, vault, turn, stored, edit, &mut job.doubt).await?
+                let mut turn = shared.turn(vault, &stored.place.key).await?;
+                in_place(&mut edit, &mut turn, &mut job.doubt).await?
             }
         }
         Some(Base::Client { .. }) => {
@@ -212,19 +233,16 @@ async fn end_doomed(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<()>
 
 /// Writes the changes over the session where it is. With an empty log it moves the idle deadline, if that is due.
 pub(super) async fn in_place(
-    shared: &Shared,
-    vault: &Vault,
-    turn: Turn,
-    stored: &Stored,
-    mut edit: Edit<'_>,
+    edit: &mut Edit<'_>,
+    turn: &mut Turn,
     doubt: &mut Option<Box<Doubt>>,
 ) -> Result<Outcome> {
     let mut commit = fastrand::u64(1..);
     if let Some(open) = doubt.as_deref() {
-        match Box::pin(vault.resolve(&stored.place, &open.version, open.commit)).await? {
+        match Box::pin(edit.vault.resolve(&edit.stored.place, &open.version, open.commit)).await? {
             Attempt::Done(version, record) => {
                 *doubt = None;
-                return landed(shared, vault, turn, stored, edit, version, record);
+                return landed(edit, turn, version, record);
             }
             Attempt::Open => commit = open.commit,
             Attempt::Changed(_) => *doubt = None,
@@ -232,11 +250,12 @@ pub(super) async fn in_place(
     }
     let changes = edit.log.len();
     let mut open = None;
-    let outcome = write(shared, vault, turn, stored, &mut edit, commit, &mut open).await;
+    let outcome = write(edit, turn, commit, &mut open).await;
     match outcome {
         Err(error) => {
             let error = doubtful(open.is_some() || doubt.is_some(), error);
-            if let Some((version, base)) = open.filter(|_| error.is_ambiguous()) {
+            if let Some(open) = open.filter(|_| error.is_ambiguous()) {
+                let Snapshot { version, content: base } = *open;
                 *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor: None }));
             }
             Err(error)
@@ -251,35 +270,36 @@ pub(super) async fn in_place(
 /// The rounds of an in-place write. `open` is left with the base of a try that may still arrive.
 #[allow(clippy::too_many_lines, reason = "one round of compare-and-set: it is read in one piece")]
 async fn write(
-    shared: &Shared,
-    vault: &Vault,
-    mut turn: Turn,
-    stored: &Stored,
     edit: &mut Edit<'_>,
+    turn: &mut Turn,
     commit: CommitId,
-    open: &mut Option<(Version, Arc<Content>)>,
+    open: &mut Option<Box<Snapshot>>,
 ) -> Result<Outcome> {
-    let mut version = stored.version.clone();
-    let mut reloaded: Option<Arc<Content>> = None;
-    if let Some((latest, record)) = turn.latest().filter(|(latest, _)| latest.revision != version.revision) {
+    let mut reloaded: Option<Box<Snapshot>> = None;
+    let latest = turn.latest();
+    if let Some((latest, record)) =
+        latest.filter(|(latest, _)| latest.revision != edit.stored.version.revision)
+    {
         if latest.header.kind != Kind::Live {
             turn.leave(&latest, Sealed::Found(record));
             return Ok(Outcome::Gone);
         }
-        reloaded = Some(reopen(vault, &stored.place, &record)?);
-        version = latest;
+        reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, latest, &record)?));
     }
     for round in 0..edit.rounds {
-        let base = reloaded.as_ref().unwrap_or(edit.loaded);
-        let now = vault.now();
+        let (version, base) = match reloaded.as_deref() {
+            Some(reloaded) => (&reloaded.version, &reloaded.content),
+            None => (&edit.stored.version, edit.loaded),
+        };
+        let now = edit.vault.now();
         // Checked before each write: what expired meanwhile is not revived.
-        let expired = shared.policy.effective(base, version.header.deadline) <= now;
+        let expired = edit.shared.policy.effective(base, version.header.deadline) <= now;
         if expired && !mutant("a commit revives what expired") {
             // Unless another request has kept it alive since it was loaded.
-            match vault.look(&stored.place.key).await?.live()? {
+            match edit.vault.look(&edit.stored.place.key).await?.live()? {
                 Some((later, record)) if later.revision != version.revision => {
-                    reloaded = Some(reopen(vault, &stored.place, &record)?);
-                    (version, *open) = (later, None);
+                    *open = None;
+                    reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
                     continue;
                 }
                 _ => return over(open.is_some()),
@@ -290,50 +310,49 @@ async fn write(
             None if edit.log.is_empty() || mutant("a conflict drops the changes") => Arc::clone(base),
             None => Arc::new(change::replay(base, edit.log)?),
         };
-        let refresh = shared.policy.wants_refresh(base, version.header.deadline, now)
+        let refresh = edit.shared.policy.wants_refresh(base, version.header.deadline, now)
             || (edit.renews && edit.log.is_empty());
         if next.same(base) && (base.is_empty() || !refresh) {
             let until = version.header.deadline;
-            let told = shared.policy.told(base, until);
+            let told = edit.shared.policy.told(base, until);
             let tell = edit.tells && !base.is_empty() && told != base.told;
-            let line = tell.then(|| Line::Id(stored.id.clone(), told));
-            return Ok(Outcome::Committed(committed(stored, version, next, line)));
+            let line = tell.then(|| Line::Id(edit.stored.id.clone(), told));
+            return Ok(Outcome::Committed(committed(edit.stored, version.clone(), next, line)));
         }
         let emptied = next.is_empty();
         if refresh {
             Arc::make_mut(&mut next).touched = now;
         }
-        let deadline = if emptied { now + EMPTIED } else { shared.policy.deadline(&next) };
-        let told = if emptied { 0 } else { shared.policy.told(&next, deadline) };
+        let deadline = if emptied { now + EMPTIED } else { edit.shared.policy.deadline(&next) };
+        let told = if emptied { 0 } else { edit.shared.policy.told(&next, deadline) };
         let tell = edit.tells && (told != base.told || (edit.renews && !emptied));
         if tell {
             Arc::make_mut(&mut next).told = told;
         }
-        if deadline > version.header.deadline && !keep_listed(shared, vault, stored, base, deadline).await? {
+        if deadline > version.header.deadline
+            && !keep_listed(edit.shared, edit.vault, edit.stored, base, deadline).await?
+        {
             return over(open.is_some());
         }
         let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
-        let attempt = match vault.replace(&stored.place, &version, commit, draft).await {
-            Ok(attempt) => attempt,
+        match edit.vault.replace(&edit.stored.place, version, commit, &draft).await {
             Err(error) => {
                 if error.is_ambiguous() {
-                    *open = Some((version, Arc::clone(base)));
+                    *open = Some(Box::new(Snapshot::of(version, base)));
                 }
                 return Err(error);
             }
-        };
-        match attempt {
-            Attempt::Done(done, record) => {
+            Ok(Attempt::Done(done, record)) => {
                 *open = None;
                 let mut told = told;
                 if let Sealed::Found(record) = &record
                     && done.header.kind == Kind::Live
                 {
                     // As an earlier try has written it, or as it is after later commits.
-                    next = reopen(vault, &stored.place, record)?;
-                    told = shared.policy.told(&next, done.header.deadline);
+                    next = reopen(edit.vault, &edit.stored.place, record)?;
+                    told = edit.shared.policy.told(&next, done.header.deadline);
                 }
-                relabel(shared, vault, base, &next).await;
+                relabel(edit.shared, edit.vault, base, &next).await;
                 if done.header.kind != Kind::Live {
                     turn.leave(&done, record);
                     let superseded = Committed { base: None, content: next, line: None, superseded: true };
@@ -342,22 +361,21 @@ async fn write(
                 turn.leave(&done, record);
                 let line = match (emptied && edit.tells, tell) {
                     (true, _) => Some(Line::Remove),
-                    (false, true) => Some(Line::Id(stored.id.clone(), told)),
+                    (false, true) => Some(Line::Id(edit.stored.id.clone(), told)),
                     (false, false) => None,
                 };
-                return Ok(Outcome::Committed(committed(stored, done, next, line)));
+                return Ok(Outcome::Committed(committed(edit.stored, done, next, line)));
             }
             // Once more under the same commit id; then the engine has had its time.
-            Attempt::Open if open.is_some() => {
-                *open = Some((version, Arc::clone(base)));
+            Ok(Attempt::Open) if open.is_some() => {
+                *open = Some(Box::new(Snapshot::of(version, base)));
                 return Err(doubtful(true, contended()));
             }
-            Attempt::Open => *open = Some((version.clone(), Arc::clone(base))),
-            Attempt::Changed(found) => {
+            Ok(Attempt::Open) => *open = Some(Box::new(Snapshot::of(version, base))),
+            Ok(Attempt::Changed(found)) => {
                 *open = None;
                 let Some((changed, record)) = found.live()? else { return Ok(Outcome::Gone) };
-                reloaded = Some(reopen(vault, &stored.place, &record)?);
-                version = changed;
+                reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, changed, &record)?));
                 // One writer of each process is here at a time, so few compete. Backing off at once would
                 // only let newer writers overtake.
                 if round >= CROWD && round + 1 < edit.rounds {
@@ -370,30 +388,22 @@ async fn write(
 }
 
 /// An earlier try of this edit turns out to have been done.
-fn landed(
-    shared: &Shared,
-    vault: &Vault,
-    turn: Turn,
-    stored: &Stored,
-    edit: Edit<'_>,
-    version: Version,
-    record: Sealed,
-) -> Result<Outcome> {
+fn landed(edit: &Edit<'_>, turn: &mut Turn, version: Version, record: Sealed) -> Result<Outcome> {
     let record = bytes::Bytes::from(record);
     turn.leave(&version, Sealed::Found(record.clone()));
     if version.header.kind != Kind::Live {
         let content = Arc::clone(edit.loaded);
         return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: true }));
     }
-    let content = reopen(vault, &stored.place, &record)?;
+    let content = reopen(edit.vault, &edit.stored.place, &record)?;
     let line = match (content.is_empty(), edit.tells) {
         (true, true) => Some(Line::Remove),
         (false, true) => {
-            Some(Line::Id(stored.id.clone(), shared.policy.told(&content, version.header.deadline)))
+            Some(Line::Id(edit.stored.id.clone(), edit.shared.policy.told(&content, version.header.deadline)))
         }
         (_, false) => None,
     };
-    Ok(Outcome::Committed(committed(stored, version, content, line)))
+    Ok(Outcome::Committed(committed(edit.stored, version, content, line)))
 }
 
 /// The session is over. Where a try of the same commit may still have been done, that is not known.

@@ -379,11 +379,12 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let tells = inner.tells && (status != 304 || mutant("a 304 tells"));
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, queues }, Base::Stored(stored)) => {
-            let Some(turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
+            let Some(mut turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
             // A cookie is written anew only with a write, which tells that the session is still under its id.
             let renews = stale && tells;
-            let edit = Edit { loaded: &content, log: &[], view: None, tells, renews, rounds: 1 };
-            commit::in_place(shared, vault, turn, stored, edit, &mut None).await
+            let (loaded, log) = (&content, &[][..]);
+            let mut edit = Edit { shared, vault, stored, loaded, log, view: None, tells, renews, rounds: 1 };
+            commit::in_place(&mut edit, &mut turn, &mut None).await
         }
         _ => {
             let mut job = Job::refresh(base, content, stale);

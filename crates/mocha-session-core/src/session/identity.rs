@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::change::{self, Change};
-use super::commit::{Committed, Edit, Outcome, ROUNDS, begun, committed, contended, relabel};
+use super::commit::{Committed, Edit, Outcome, ROUNDS, Snapshot, begun, committed, contended, relabel};
 use super::doubt::Doubt;
 use super::load::reopen;
 use super::state::{Doomed, Line, Stored};
@@ -45,15 +45,22 @@ pub(super) async fn begin(
         return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: false }));
     }
     let login = Login::prepare(shared, vault, &content, log).await?;
-    let (stored, content) = match doubt.take() {
+    let new = match doubt.take() {
         None => create(shared, vault, content, log.len(), doubt).await?,
         Some(open) => Box::pin(create_again(shared, vault, *open, doubt)).await?,
     };
-    let new = (stored, content);
+    if new.1.owner.is_none() {
+        return Ok(Outcome::Committed(told(new)));
+    }
+    Box::pin(list(shared, vault, new, login)).await
+}
+
+/// Lists a session that begins with a login; one that is refused is discarded.
+async fn list(shared: &Shared, vault: &Vault, new: New, login: Option<Box<Login>>) -> Result<Outcome> {
     match enter(shared, vault, &new, None, login.as_deref()).await {
         Ok(Entered::Listed) => Ok(Outcome::Committed(told(new))),
         refused_or_failed => {
-            Box::pin(discard(shared, vault, &new)).await;
+            discard(shared, vault, &new).await;
             refused_or_failed.map(|_| Outcome::Gone)
         }
     }
@@ -73,13 +80,8 @@ enum Rotated {
 ///
 /// A login is a rotation that restarts the session. A rotation that finds the old record gone has lost and leaves
 /// nothing; a login that does starts fresh, from its own changes alone.
-pub(super) async fn rotate(
-    shared: &Shared,
-    vault: &Vault,
-    old: &Stored,
-    edit: Edit<'_>,
-    doubt: &mut Option<Box<Doubt>>,
-) -> Result<Outcome> {
+pub(super) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) -> Result<Outcome> {
+    let Edit { shared, vault, stored: old, .. } = *edit;
     let mut new = None;
     let mut commit = fastrand::u64(1..);
     if let Some(known) = doubt.as_deref() {
@@ -98,7 +100,7 @@ pub(super) async fn rotate(
     }
     let changes = edit.log.len();
     let mut open = None;
-    let done = rotate_to(&mut new, shared, vault, old, edit, commit, &mut open).await;
+    let done = rotate_to(&mut new, edit, commit, &mut open).await;
     match (done, new) {
         (Ok(Rotated::Won), Some(won)) => Ok(Outcome::Committed(told(won))),
         (Ok(Rotated::Won), None) => Err(contended()),
@@ -111,7 +113,8 @@ pub(super) async fn rotate(
         }
         (Err(error), Some(new)) if open.is_some() => {
             // The last step may have been done: the successor may be the session.
-            if let Some((version, base)) = open {
+            if let Some(open) = open {
+                let Snapshot { version, content: base } = *open;
                 let successor = Some(new);
                 *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor }));
             }
@@ -126,20 +129,15 @@ pub(super) async fn rotate(
     }
 }
 
-/// The last step of a rotation whose answer was lost: what it was to replace, and the content of that.
-type Open = Option<(Version, Arc<Content>)>;
-
 /// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it won.
 #[allow(clippy::too_many_lines, reason = "the order of the steps is the protocol: it is read in one piece")]
 async fn rotate_to(
     new: &mut Option<New>,
-    shared: &Shared,
-    vault: &Vault,
-    old: &Stored,
-    mut edit: Edit<'_>,
+    edit: &mut Edit<'_>,
     commit: CommitId,
-    open: &mut Open,
+    open: &mut Option<Box<Snapshot>>,
 ) -> Result<Rotated> {
+    let Edit { shared, vault, stored: old, .. } = *edit;
     let login = change::logs_in(edit.log);
     let mut prepared: Option<Box<Login>> = None;
     let mut turn = Some(shared.turn(vault, &old.place.key).await?);
@@ -154,7 +152,7 @@ async fn rotate_to(
             version = Some(latest);
         } else {
             // Nothing will be written there any more.
-            if let Some(turn) = turn.take() {
+            if let Some(mut turn) = turn.take() {
                 turn.leave(&latest, Sealed::Found(record));
             }
             version = None;
@@ -197,9 +195,13 @@ async fn rotate_to(
             if prepared.is_none() {
                 prepared = Login::prepare(shared, vault, &next, edit.log).await?;
             }
-            let content = Arc::make_mut(&mut next);
-            content.touched = now;
-            content.told = shared.policy.told(content, shared.policy.deadline(content));
+            if next.touched != now {
+                Arc::make_mut(&mut next).touched = now;
+            }
+            let told = shared.policy.told(&next, shared.policy.deadline(&next));
+            if next.told != told {
+                Arc::make_mut(&mut next).told = told;
+            }
             if !write_new(shared, vault, new, &next).await? {
                 return Ok(Rotated::Lost);
             }
@@ -218,10 +220,10 @@ async fn rotate_to(
         let Some(expected) = version.as_ref().filter(|_| !mutant("the old id stays")) else {
             return Ok(Rotated::Won);
         };
-        match vault.replace(&old.place, expected, commit, draft).await {
+        match vault.replace(&old.place, expected, commit, &draft).await {
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
-                if let Some(turn) = turn.take() {
+                if let Some(mut turn) = turn.take() {
                     turn.leave(&done, record);
                 }
                 if next.is_empty() {
@@ -231,7 +233,7 @@ async fn rotate_to(
                 return Ok(Rotated::Won);
             }
             Ok(Attempt::Open) if open.is_some() => return Err(contended()),
-            Ok(Attempt::Open) => *open = Some((expected.clone(), Arc::clone(base))),
+            Ok(Attempt::Open) => *open = Some(Box::new(Snapshot::of(expected, base))),
             Ok(Attempt::Changed(found)) => {
                 *open = None;
                 match found.live()? {
@@ -245,7 +247,7 @@ async fn rotate_to(
             }
             Err(error) => {
                 if error.is_ambiguous() {
-                    *open = Some((expected.clone(), Arc::clone(base)));
+                    *open = Some(Box::new(Snapshot::of(expected, base)));
                 }
                 return Err(error);
             }
@@ -316,7 +318,7 @@ async fn create(
         let place = id.place(&shared.scope);
         let commit = fastrand::u64(1..);
         let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &*content };
-        match vault.create(&place, commit, draft).await {
+        match vault.create(&place, commit, &draft).await {
             Ok(Attempt::Done(version, _)) => return Ok((Stored { id, place, version }, content)),
             Ok(_) => {}
             Err(error) => {
@@ -347,7 +349,7 @@ async fn create_again(
     };
     let deadline = shared.policy.deadline(content);
     let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**content };
-    match vault.create(&stored.place, open.commit, draft).await {
+    match vault.create(&stored.place, open.commit, &draft).await {
         Ok(Attempt::Done(version, Sealed::Found(record))) => {
             Ok((Stored { version, ..stored.clone() }, reopen(vault, &stored.place, &record)?))
         }
@@ -378,7 +380,7 @@ async fn write_new(
     let commit = fastrand::u64(1..);
     for _ in 0..3 {
         let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**next };
-        match Box::pin(vault.replace(&stored.place, &stored.version, commit, draft)).await? {
+        match Box::pin(vault.replace(&stored.place, &stored.version, commit, &draft)).await? {
             Attempt::Done(version, _) => {
                 *new = Some((Stored { version, ..stored.clone() }, Arc::clone(next)));
                 return Ok(true);
@@ -401,7 +403,7 @@ async fn enter(
 ) -> Result<Entered> {
     match new.1.owner.as_ref().filter(|owner| owner.handle != 0) {
         Some(_) if mutant("a new id is not listed") => Ok(Entered::Listed),
-        Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, login)).await,
+        Some(owner) => enter_for(owner, shared, vault, new, old, login).await,
         None => Ok(Entered::Listed),
     }
 }
