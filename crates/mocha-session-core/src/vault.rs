@@ -237,7 +237,11 @@ impl Vault {
                 Ok(Some(revision)) => {
                     return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
                 }
-                Ok(None) => match self.probe(&place.key).await.map_err(|error| doubtful(lost, error))? {
+                Ok(None) => match self
+                    .probe(&place.key)
+                    .await
+                    .map_err(|error| doubtful(lost || self.repeats, error))?
+                {
                     // Owners' keys come again, and an expired record may be kept until it is swept.
                     Found::Record(expired, _)
                         if expired.header.deadline <= self.now()
@@ -302,7 +306,8 @@ impl Vault {
         answer: Result<Option<Revision>>,
     ) -> Result<Attempt> {
         let (found, lost) = match answer {
-            Ok(_) => (self.probe(&place.key).await?, false),
+            // A client that repeats writes may have been refused because an earlier try of its own was done.
+            Ok(_) => (self.probe(&place.key).await.map_err(|error| doubtful(self.repeats, error))?, false),
             Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };

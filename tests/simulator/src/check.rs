@@ -175,7 +175,9 @@ impl Check<'_> {
     /// The session that a request worked on.
     fn root_of_record(&self, record: &Record) -> Root {
         let loaded = record.report.loaded.as_ref().filter(|loaded| loaded.live)?;
-        mark(loaded).or_else(|| record.cookies.iter().find_map(|own| self.root_of(own)))
+        // Of two cookies it is not known which one was alive.
+        let own = record.cookies.first().filter(|_| record.cookies.len() == 1);
+        mark(loaded).or_else(|| own.and_then(|own| self.root_of(own)))
     }
 
     /// Whether any other operation may end or move a session.

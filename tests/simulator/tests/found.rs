@@ -47,5 +47,11 @@ found! {
     a_revocation_of_others_while_a_secret_is_introduced "stale oo+i a:others a:all" "+2 +1 a2 a2 a2.",
     a_copy_has_one_revision_however_it_is_learnt "anon nnn+i b:try-update b:update" "+1 +2 b b b2 b b b b b~ b b! b^",
     an_end_refused_once_beside_a_login "anon nn b:destroy a:login" "+1 b b +2 b$ b b",
+    a_successor_that_a_mover_moves_during_the_rotation "user pn a:rotate b:move" "+1 +2 a a a b b b b a a a b b",
+    a_successor_that_a_mover_moves_during_the_login "user pn a:login b:move" "+1 +2 a a a a a b b b b b b b b",
+    a_repeated_write_that_is_refused_and_not_found_out_about "anon oo+d a:write" "+1 a a# a!",
+    a_repeated_claim_that_is_refused_and_not_found_out_about "user nn+d b:claim" "+1 b b b# b!",
+    a_resigned_cookie_beside_a_login_that_begins_afresh "anon ooo+r c:login b:rotate a:modify" "+2 +1 b b b -2 c +3 c c c c c",
+    a_count_with_two_cookies_after_a_login_as_one "stale oo b:bye a:login@other a:count@two" "",
     a_claim_while_secrets_rotate "rotated~40000 ooo+r b:claim a:take-commit" "+1 b b b b b b b +2 a a a a a a b b b b",
 }

@@ -18,8 +18,11 @@ use crate::owners::{Arrival, Entered, Location, Seen};
 use crate::queue::Turn;
 use crate::record::{CommitId, Header, Kind};
 use crate::store::Revision;
-use crate::vault::{Attempt, Draft, Sealed, Vault, Version, doubtful, pause};
+use crate::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful, pause};
 use crate::wire::Text;
+
+/// How many times a successor is written over, while a migration moves it or answers are lost.
+const MOVES: u32 = 8;
 
 /// A new record of a session, and its content.
 type New = (Stored, Arc<Content>);
@@ -378,15 +381,19 @@ async fn write_new(
     };
     let deadline = shared.policy.deadline(next);
     let commit = fastrand::u64(1..);
-    for _ in 0..3 {
+    let mut known = stored.version.clone();
+    for _ in 0..MOVES {
         let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**next };
-        match Box::pin(vault.replace(&stored.place, &stored.version, commit, &draft)).await? {
+        match Box::pin(vault.replace(&stored.place, &known, commit, &draft)).await? {
             Attempt::Done(version, _) => {
                 *new = Some((Stored { version, ..stored.clone() }, Arc::clone(next)));
                 return Ok(true);
             }
-            // Nobody else knows this key to write to it, so it is as it was.
+            // Nobody else knows this key to write to it, so it is as it was, unless a migration has moved it.
             Attempt::Open => {}
+            Attempt::Changed(Found::Record(moved, _)) if moved.header.commits == known.header.commits => {
+                known = moved;
+            }
             Attempt::Changed(_) => return Ok(false),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Check, is_empty, shape};
 use crate::client::{Failure, IDLE, Line};
+use crate::history::Record;
 use crate::ops::{From, Keys, Kind, Setup};
 
 impl Check<'_> {
@@ -96,11 +97,15 @@ impl Check<'_> {
         if !self.quiet() || history.jumped || history.reordered || asked {
             return;
         }
-        // What was written before the id changed may be answered after it.
+        // What was written before the id changed may be answered after it. A login that begins afresh, because
+        // its own cookie was superseded, knows nothing of the successor.
         let overtaken = history.records.iter().any(|record| {
             let told = matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
             let movers = history.records.iter().filter(|other| other.op.kind.moves());
-            told && movers.clone().any(|mover| self.wrote_before(record.op.process, mover.op.process))
+            let afresh = |mover: &Record| !mover.was_live() && !mover.cookies.is_empty();
+            told && movers
+                .clone()
+                .any(|mover| afresh(mover) || self.wrote_before(record.op.process, mover.op.process))
         });
         if overtaken {
             return;
