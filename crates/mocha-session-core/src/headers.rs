@@ -54,6 +54,12 @@ pub struct RequestInfo<C = ()> {
     pub(crate) prefetch: bool,
 }
 
+impl RequestInfo {
+    /// The headers in which browsers say that they only prefetch: the standard's, and what older
+    /// browsers send. [`purpose`](RequestInfo::purpose) takes their values.
+    pub const PURPOSE_HEADERS: [&'static str; 3] = ["sec-purpose", "purpose", "x-moz"];
+}
+
 impl<C: CookieHeaders> RequestInfo<C> {
     /// A request with these cookie headers.
     pub fn new(cookies: C) -> Self {
@@ -67,7 +73,7 @@ impl<C: CookieHeaders> RequestInfo<C> {
         self
     }
 
-    /// The value of its `Sec-Purpose` (or the older `Purpose`, `X-Moz`) header: a prefetch may never be seen.
+    /// The value of one of its [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS): a prefetch may never be seen.
     #[must_use]
     pub fn purpose(mut self, header: &[u8]) -> Self {
         self.prefetch |=

@@ -1,6 +1,5 @@
 //! Extractors for axum handlers.
 
-use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -10,7 +9,6 @@ use http::request::Parts;
 use mocha_session_core as core;
 
 use crate::error::Error;
-use crate::sessions::{Entry, Sessions};
 
 /// The request's session, loaded.
 ///
@@ -60,8 +58,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Session<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
-        let scoped = scoped::<S>(parts)?;
-        Ok(Self(scoped.lazy.load().await?, PhantomData))
+        Ok(Self(lazy::<S>(parts)?.load().await?, PhantomData))
     }
 }
 
@@ -69,8 +66,7 @@ impl<S: 'static, T: Sync> OptionalFromRequestParts<T> for Session<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Option<Self>, Error> {
-        let scoped = scoped::<S>(parts)?;
-        let session = scoped.lazy.load_existing().await?;
+        let session = lazy::<S>(parts)?.load_existing().await?;
         Ok(session.map(|session| Self(session, PhantomData)))
     }
 }
@@ -124,7 +120,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for LazySession<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &T) -> Result<Self, Error> {
-        scoped::<S>(parts).map(|scoped| Self(scoped.lazy.clone(), PhantomData))
+        Ok(Self(lazy::<S>(parts)?.clone(), PhantomData))
     }
 }
 
@@ -180,14 +176,8 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Flash<S> {
 }
 
 /// What the layer left, for any of the extractors.
-fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
-    let sessions = parts.extensions.get::<Sessions>();
-    sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
-        let scope = std::any::type_name::<S>();
-        let why = format!(
-            "this route has no session of scope `{scope}`; call `Router::layer` with a \
-             `SessionLayer<{scope}>`, after the route was added"
-        );
-        Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
-    })
+fn lazy<S: 'static>(parts: &Parts) -> core::Result<&core::LazySession> {
+    const ADVICE: &str =
+        "call `Router::layer` with a `SessionLayer` of this scope, after the route was added";
+    core::Sessions::require::<S>(parts.extensions.get(), ADVICE)
 }

@@ -32,13 +32,11 @@ pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<Cookies> {
     info
 }
 
-/// Where browsers say that they only prefetch: the standard's header, and what older ones send.
-/// Made when this is compiled, for parsing a name costs more than looking it up.
-const PURPOSES: [HeaderName; 3] = [
-    HeaderName::from_static("sec-purpose"),
-    HeaderName::from_static("purpose"),
-    HeaderName::from_static("x-moz"),
-];
+/// Made when this is compiled, because parsing a name costs more than looking it up.
+const PURPOSES: [HeaderName; 3] = {
+    let [standard, older, oldest] = RequestInfo::PURPOSE_HEADERS;
+    [HeaderName::from_static(standard), HeaderName::from_static(older), HeaderName::from_static(oldest)]
+};
 
 /// The name of a header that the core reads or writes.
 fn header_name(name: &'static str) -> HeaderName {
