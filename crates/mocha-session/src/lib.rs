@@ -64,3 +64,9 @@ pub mod tower {
 pub mod axum {
     pub use mocha_session_tower::{Error, Flash, LazySession, Session, SessionLayer};
 }
+
+/// Sessions for actix-web: the middleware, the extractors, and an error that is a response.
+#[cfg(feature = "actix")]
+pub mod actix {
+    pub use mocha_session_actix::*;
+}
