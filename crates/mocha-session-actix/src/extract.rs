@@ -1,9 +1,6 @@
 //! Extractors for handlers.
 
-use std::fmt;
 use std::future::{Future, Ready, ready};
-use std::marker::PhantomData;
-use std::ops::Deref;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -12,42 +9,7 @@ use mocha_session_core as core;
 
 use crate::error::Error;
 
-/// An extractor around a handle of the core, with a scope.
-macro_rules! handle {
-    ($(#[$docs:meta])* $name:ident) => {
-        $(#[$docs])*
-        pub struct $name<S = ()>(core::$name, PhantomData<fn() -> S>);
-
-        impl<S> $name<S> {
-            /// The core's handle.
-            pub fn into_inner(self) -> core::$name {
-                self.0
-            }
-        }
-
-        impl<S> Deref for $name<S> {
-            type Target = core::$name;
-
-            fn deref(&self) -> &core::$name {
-                &self.0
-            }
-        }
-
-        impl<S> Clone for $name<S> {
-            fn clone(&self) -> Self {
-                Self(self.0.clone(), PhantomData)
-            }
-        }
-
-        impl<S> fmt::Debug for $name<S> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-handle! {
+core::handles! {
     /// The request's session, loaded.
     ///
     /// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
@@ -62,10 +24,8 @@ handle! {
     /// }
     /// # let _ = actix_web::web::get().to(counter);
     /// ```
-    Session
-}
+    Session;
 
-handle! {
     /// The request's session, not loaded: for handlers that need it on some paths only.
     ///
     /// Derefs to the core's [`LazySession`](core::LazySession).
@@ -82,10 +42,8 @@ handle! {
     /// }
     /// # let _ = actix_web::web::get().to(page);
     /// ```
-    LazySession
-}
+    LazySession;
 
-handle! {
     /// The flash messages and data of the request's session, loaded.
     ///
     /// Derefs to the core's [`Flash`](core::Flash).
@@ -99,7 +57,7 @@ handle! {
     /// }
     /// # let _ = actix_web::web::post().to(save);
     /// ```
-    Flash
+    Flash;
 }
 
 /// The request's session if the client has a live one; what `Option<Session>` is under axum.
@@ -128,7 +86,7 @@ impl<S: 'static> FromRequest for Session<S> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        extract::<S, _>(request, async |lazy| Ok(Self(lazy.load().await?, PhantomData)))
+        extract::<S, _>(request, async |lazy| Ok(Self::new(lazy.load().await?)))
     }
 }
 
@@ -139,7 +97,7 @@ impl<S: 'static> FromRequest for ExistingSession<S> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         extract::<S, _>(request, async |lazy| {
             let session = lazy.load_existing().await?;
-            Ok(Self(session.map(|session| Session(session, PhantomData))))
+            Ok(Self(session.map(Session::new)))
         })
     }
 }
@@ -149,7 +107,7 @@ impl<S: 'static> FromRequest for Flash<S> {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        extract::<S, _>(request, async |lazy| Ok(Self(lazy.load().await?.flash(), PhantomData)))
+        extract::<S, _>(request, async |lazy| Ok(Self::new(lazy.load().await?.flash())))
     }
 }
 
@@ -158,7 +116,7 @@ impl<S: 'static> FromRequest for LazySession<S> {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let lazy = lazy::<S>(request).map(|lazy| Self(lazy, PhantomData));
+        let lazy = lazy::<S>(request).map(Self::new);
         ready(lazy.map_err(|error| Error::rejecting(request, error)))
     }
 }

@@ -20,7 +20,7 @@ use crate::middleware::Shared;
 /// nothing is committed.
 const FAILED: u16 = 500;
 
-/// What a service of actix answers. An error of it is a response too: actix makes it one in the end.
+/// What a service of actix answers. Its error is a response too: actix makes it one in the end.
 type Outcome = Result<ServiceResponse, actix_web::Error>;
 
 /// The session of a request that is under way.
@@ -142,8 +142,9 @@ impl Open {
     }
 }
 
-/// The response, or the one of an extractor that failed: actix's `Option<T>` and `Result<T, E>` hide
-/// that from the handler, which may then take a client whose session is unknown for a stranger.
+/// The response, or the one of an extractor that failed: actix's `Option<T>` and `Result<T, E>`
+/// hide that from the handler, which may then take a client whose session is unknown for a
+/// stranger.
 fn heed_rejection(response: ServiceResponse) -> ServiceResponse {
     if is_failed(&response) || response.status().is_server_error() {
         return response;

@@ -39,6 +39,40 @@ impl<T: AsRef<[u8]> + Send + Sync + 'static> CookieHeaders for Vec<T> {
     }
 }
 
+/// The `Cookie` headers of a request, in whatever type a framework shares them: HTTP/1 has one,
+/// HTTP/2 may have several. A single line needs no allocation.
+///
+/// ```
+/// use mocha_session_core::{CookieLines, RequestInfo};
+///
+/// let lines: CookieLines<&str> = ["a=1", "b=2"].into_iter().collect();
+/// let info = RequestInfo::new(lines);
+/// # let _ = info;
+/// ```
+pub struct CookieLines<T> {
+    first: Option<T>,
+    more: Vec<T>,
+}
+
+impl<T> FromIterator<T> for CookieLines<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(lines: I) -> Self {
+        let mut lines = lines.into_iter();
+        Self { first: lines.next(), more: lines.collect() }
+    }
+}
+
+impl<T: AsRef<[u8]> + Send + Sync + 'static> CookieHeaders for CookieLines<T> {
+    fn each(&self, f: &mut dyn FnMut(&[u8])) {
+        self.first.iter().chain(&self.more).for_each(|line| f(line.as_ref()));
+    }
+}
+
+impl<T> fmt::Debug for CookieLines<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieLines").finish_non_exhaustive()
+    }
+}
+
 /// What a session needs to know of its request.
 ///
 /// ```
@@ -227,6 +261,16 @@ mod tests {
             ("cache-control", "no-store"),
         ];
         assert_eq!(applied(Some("s=1"), &before), lines(&after));
+    }
+
+    #[test]
+    fn cookie_lines_keep_their_order() {
+        for lines in [vec![], vec!["a=1"], vec!["a=1", "b=2", "c=3"]] {
+            let mut seen = Vec::new();
+            let cookies: CookieLines<&str> = lines.iter().copied().collect();
+            cookies.each(&mut |line| seen.push(line.to_vec()));
+            assert_eq!(seen, lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
+        }
     }
 
     #[test]

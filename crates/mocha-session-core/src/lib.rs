@@ -8,6 +8,7 @@ mod ending;
 mod ephemeral;
 mod error;
 mod flash;
+mod handle;
 mod headers;
 mod id;
 mod key;
@@ -35,7 +36,7 @@ mod wire;
 pub use cookie::{CookiePolicy, MAX_COOKIE_BYTES, SameSite};
 pub use error::{Error, ErrorKind, Result};
 pub use flash::{Flash, Level, Message};
-pub use headers::{CookieHeaders, HeaderChanges, HeaderSink, RequestInfo};
+pub use headers::{CookieHeaders, CookieLines, HeaderChanges, HeaderSink, RequestInfo};
 pub use key::{Key, KeyFor, KeyName, MAX_KEY_BYTES};
 pub use manager::{
     FailurePolicy, OwnedSession, Requirement, SessionHandle, SessionManager, SessionManagerBuilder,

@@ -8,8 +8,8 @@ use crate::headers::{CookieHeaders, RequestInfo};
 use crate::manager::SessionManager;
 use crate::session::LazySession;
 
-/// The sessions of one request, told apart by a type, their scope. A framework's layers keep them in
-/// the request's extensions.
+/// The sessions of one request, told apart by a type, their scope. A framework's layers keep them
+/// in the request's extensions.
 ///
 /// ```
 /// use mocha_session_core::{RequestInfo, SessionManager, Sessions};

@@ -3,26 +3,12 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
-use mocha_session_core::{CookieHeaders, HeaderSink, RequestInfo};
-
-/// A request's `Cookie` headers: HTTP/1 has one, HTTP/2 may have several. Cloned by reference
-/// count.
-pub(crate) struct Cookies {
-    first: Option<HeaderValue>,
-    more: Vec<HeaderValue>,
-}
-
-impl CookieHeaders for Cookies {
-    fn each(&self, f: &mut dyn FnMut(&[u8])) {
-        self.first.iter().chain(&self.more).for_each(|value| f(value.as_bytes()));
-    }
-}
+use mocha_session_core::{CookieLines, HeaderSink, RequestInfo};
 
 /// What a session needs to know of this request.
-pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<Cookies> {
+pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<CookieLines<HeaderValue>> {
     let headers = request.headers();
-    let mut cookies = headers.get_all(header::COOKIE).iter();
-    let cookies = Cookies { first: cookies.next().cloned(), more: cookies.cloned().collect() };
+    let cookies = headers.get_all(header::COOKIE).iter().cloned().collect();
     let mut info = RequestInfo::new(cookies).head(request.method() == Method::HEAD);
     for name in &PURPOSES {
         if let Some(value) = headers.get(name) {
