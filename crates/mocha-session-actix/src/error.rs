@@ -64,11 +64,7 @@ impl ResponseError for Error {
     /// Plain text that names nothing but the status.
     fn error_response(&self) -> HttpResponse {
         tracing::error!(error = ?self.0, "a request failed because of its session");
-        let status = self.status_code();
-        let mut response = HttpResponse::build(status)
-            .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .body(status.canonical_reason().unwrap_or("error"));
+        let mut response = plain(self.status_code());
         response.extensions_mut().insert(Failed { error: self.clone(), shaped: false });
         response
     }
@@ -90,6 +86,14 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&*self.0)
     }
+}
+
+/// Plain text that names nothing but the status.
+pub(crate) fn plain(status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(status.canonical_reason().unwrap_or("error"))
 }
 
 /// In the extensions of a request: why one of its extractors failed.

@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod cross_origin;
 mod error;
 mod extract;
 mod future;
 mod headers;
 mod middleware;
 
+pub use cross_origin::{CrossOriginMiddleware, CrossOriginService};
 pub use error::Error;
 pub use extract::{ExistingSession, Flash, LazySession, Session};
 pub use future::ResponseFuture;
 pub use middleware::{SessionMiddleware, SessionService};
+pub use mocha_session_core::CrossOriginProtection;
 /// The sessions of a request, in its extensions: for middleware without extractors.
 ///
 /// ```

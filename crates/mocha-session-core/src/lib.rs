@@ -3,6 +3,7 @@
 mod client;
 mod content;
 mod cookie;
+mod cross_origin;
 mod crypto;
 mod ending;
 mod ephemeral;
@@ -34,6 +35,7 @@ mod vault;
 mod wire;
 
 pub use cookie::{CookiePolicy, MAX_COOKIE_BYTES, SameSite};
+pub use cross_origin::{CrossOrigin, CrossOriginProtection};
 pub use error::{Error, ErrorKind, Result};
 pub use flash::{Flash, Level, Message};
 pub use headers::{CookieHeaders, CookieLines, HeaderChanges, HeaderSink, RequestInfo};

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod cross_origin;
 mod error;
 mod future;
 mod headers;
@@ -11,9 +12,11 @@ mod layer;
 pub use self::axum::{Flash, LazySession, Session};
 /// The body of the layer's responses.
 pub use axum_core::body::Body;
+pub use cross_origin::{CrossOriginLayer, CrossOriginService};
 pub use error::Error;
 pub use future::ResponseFuture;
 pub use layer::{SessionLayer, SessionService};
+pub use mocha_session_core::CrossOriginProtection;
 /// The sessions of a request, in its extensions: for services without extractors.
 ///
 /// ```

@@ -221,17 +221,3 @@ impl App {
         page.map_or(Answer::Broken, Answer::Page)
     }
 }
-
-/// Whether the application itself sent the browser here: `SameSite=Lax` alone is no protection
-/// against forms of other sites. `header` is a header's value by its name.
-///
-/// Every current browser says where a request comes from in `Sec-Fetch-Site`; older ones at least
-/// in `Origin`.
-pub(crate) fn is_same_origin<'a>(method: &str, header: impl Fn(&'static str) -> Option<&'a str>) -> bool {
-    match (header("sec-fetch-site"), header("origin")) {
-        _ if matches!(method, "GET" | "HEAD" | "OPTIONS") => true,
-        (Some(site), _) => matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => origin.split_once("://").map(|(_, from)| from) == header("host"),
-        (None, None) => true, // not a browser
-    }
-}

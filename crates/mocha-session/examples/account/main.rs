@@ -16,12 +16,12 @@ mod app;
 
 use app::{Account, Answer, App, Device, Login};
 use axum::Router;
-use axum::extract::{Form, Request, State};
+use axum::extract::{Form, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use mocha_session::axum::{Error, Session, SessionLayer};
+use mocha_session::CrossOriginProtection;
+use mocha_session::axum::{CrossOriginLayer, Error, Session, SessionLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(SessionLayer::new(app.manager().clone()))
         // Outside the session layer, and so are the pages that need no session at all.
         .route("/about", get(about))
-        .layer(middleware::from_fn(same_origin))
+        .layer(CrossOriginLayer::new(CrossOriginProtection::new()))
         .with_state(app);
 
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into());
@@ -108,14 +108,4 @@ async fn end_all(State(app): State<App>, session: Session) -> Handled {
 
 async fn about(State(app): State<App>) -> Answer {
     app.about()
-}
-
-/// Refuses what another site makes a browser send.
-async fn same_origin(request: Request, next: Next) -> Response {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if app::is_same_origin(request.method().as_str(), header) {
-        next.run(request).await
-    } else {
-        StatusCode::FORBIDDEN.into_response()
-    }
 }

@@ -14,15 +14,12 @@
 #[path = "../account/app.rs"]
 mod app;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::error::ErrorForbidden;
 use actix_web::http::header;
-use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{Data, Form, ServiceConfig, get, post, scope};
 use actix_web::{HttpRequest, HttpResponse, HttpServer, Responder};
 use app::{Account, Answer, App, Device, Login};
-use mocha_session::actix::{Error, Session, SessionMiddleware};
+use mocha_session::CrossOriginProtection;
+use mocha_session::actix::{CrossOriginMiddleware, Error, Session, SessionMiddleware};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _sweeper = app.manager().spawn_sweeper(std::time::Duration::from_secs(600));
     // One manager for all workers: what follows runs once in each.
     let sessions = SessionMiddleware::new(app.manager().clone());
+    let cross_origin = CrossOriginMiddleware::new(CrossOriginProtection::new());
     let app = Data::new(app);
     let worker = move || {
         actix_web::App::new()
@@ -37,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             // Outside the session middleware, as are all pages that need no session.
             .route("/about", get().to(about))
             .service(scope("").configure(routes).wrap(sessions.clone()))
-            .wrap(from_fn(same_origin))
+            .wrap(cross_origin.clone())
     };
 
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".into()).parse()?;
@@ -121,17 +119,4 @@ async fn end_all(app: Data<App>, session: Session) -> Handled {
 
 async fn about(app: Data<App>) -> Answer {
     app.about()
-}
-
-/// Refuses what another site makes a browser send.
-async fn same_origin(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> actix_web::Result<ServiceResponse<impl MessageBody>> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if app::is_same_origin(request.method().as_str(), header) {
-        next.call(request).await
-    } else {
-        Err(ErrorForbidden("another site sent this request"))
-    }
 }
