@@ -20,8 +20,10 @@
 //! | `GET /messages/{status}` | reads the messages and shows them in a response of this status |
 //! | `GET /cached` `POST /cached` | an application's own `Cache-Control` and cookie, read or written |
 
+mod actix_app;
 mod axum_app;
 
+pub use actix_app::Actix;
 pub use axum_app::Axum;
 
 use std::fmt;
@@ -29,6 +31,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http_body_util::BodyExt;
 use mocha_session::SessionManager;
 use tokio::sync::Semaphore;
 
@@ -101,6 +104,15 @@ impl Send {
             None => self,
         }
     }
+
+    /// The request in the types of the `http` crate.
+    fn into_http<B>(self, body: B) -> http::Request<B> {
+        let mut builder = http::Request::builder().method(self.method).uri(self.path);
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        builder.body(body).unwrap()
+    }
 }
 
 /// A response.
@@ -115,6 +127,24 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The response in the types of the `http` crate, read to its end.
+    async fn read<B>(response: http::Response<B>) -> Self
+    where
+        B: BodyExt,
+        B::Error: fmt::Debug,
+    {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers.iter().map(line).collect(),
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
     /// All values of a header.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())

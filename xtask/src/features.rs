@@ -1,6 +1,6 @@
-//! Proves what each crate and each feature pulls in: someone who wants one engine compiles one engine.
+//! Proves what each crate and each feature pulls in: someone who wants one engine or one framework compiles that one.
 
-use crate::house::{self, CORE, ENGINES, Engine, FACADE, Layer};
+use crate::house::{self, CORE, FACADE, Layer, Part, parts};
 use crate::metadata::{Workspace, tree};
 use crate::{Result, command};
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ pub(crate) fn run() -> Result {
     let workspace = Workspace::read()?;
     let mut wrong = Vec::new();
     core_is_pure(&mut wrong)?;
-    backends_stand_alone(&workspace, &mut wrong)?;
+    crates_stand_alone(&workspace, &mut wrong)?;
     facade_pulls_what_is_asked_for(&workspace, &mut wrong)?;
     one_crypto_stack(&mut wrong)?;
     if !wrong.is_empty() {
@@ -48,19 +48,20 @@ fn core_is_pure(wrong: &mut Vec<String>) -> Result {
     Ok(())
 }
 
-/// Each backend, with all it can do, compiles its own client and no other engine's; each of its engines, alone, too.
-fn backends_stand_alone(workspace: &Workspace, wrong: &mut Vec<String>) -> Result {
-    for backend in &workspace.packages {
-        if house::layer(&backend.name)? != Layer::Backend {
+/// Each backend and framework crate, with all it can do, compiles its own client and no other part's; each of its
+/// engines, alone, too.
+fn crates_stand_alone(workspace: &Workspace, wrong: &mut Vec<String>) -> Result {
+    for package in &workspace.packages {
+        if !matches!(house::layer(&package.name)?, Layer::Backend | Layer::Framework) {
             continue;
         }
-        let own: Vec<&Engine> = ENGINES.iter().filter(|engine| engine.backend == backend.name).collect();
-        compare(&backend.name, &tree(&["--package", &backend.name, "--all-features"])?, &own, &[], wrong);
-        for engine in own.iter().filter(|engine| backend.features.contains_key(engine.feature)) {
+        let own: Vec<&Part> = parts().filter(|part| part.package == package.name).collect();
+        compare(&package.name, &tree(&["--package", &package.name, "--all-features"])?, &own, &[], wrong);
+        for part in own.iter().filter(|part| package.features.contains_key(part.feature)) {
             let names =
-                tree(&["--package", &backend.name, "--no-default-features", "--features", engine.feature])?;
-            let what = format!("{} with `{}` alone", backend.name, engine.feature);
-            compare(&what, &names, &[engine], &[engine], wrong);
+                tree(&["--package", &package.name, "--no-default-features", "--features", part.feature])?;
+            let what = format!("{} with `{}` alone", package.name, part.feature);
+            compare(&what, &names, &[part], &[part], wrong);
         }
     }
     Ok(())
@@ -72,20 +73,20 @@ fn facade_pulls_what_is_asked_for(workspace: &Workspace, wrong: &mut Vec<String>
     for feature in facade.features.keys().filter(|feature| *feature != "default") {
         let names = tree(&["--package", FACADE, "--no-default-features", "--features", feature])?;
         let reached = facade.reach(feature);
-        let asked: Vec<&Engine> = ENGINES.iter().filter(|engine| reached.contains(engine.feature)).collect();
+        let asked: Vec<&Part> = parts().filter(|part| reached.contains(part.feature)).collect();
         compare(&format!("{FACADE} with `{feature}` alone"), &names, &asked, &asked, wrong);
     }
     Ok(())
 }
 
-/// Complains about clients in a build that are not of the engines it may have, and about those it must have and hasn't.
-fn compare(what: &str, names: &BTreeSet<String>, may: &[&Engine], must: &[&Engine], wrong: &mut Vec<String>) {
-    let clients = |engines: &[&Engine]| engines.iter().filter_map(|engine| engine.client).collect::<Vec<_>>();
+/// Complains about clients in a build that are not of the parts it may have, and about those it must have and hasn't.
+fn compare(what: &str, names: &BTreeSet<String>, may: &[&Part], must: &[&Part], wrong: &mut Vec<String>) {
+    let clients = |parts: &[&Part]| parts.iter().filter_map(|part| part.client).collect::<Vec<_>>();
     let (may, must) = (clients(may), clients(must));
-    for client in ENGINES.iter().filter_map(|engine| engine.client) {
+    for client in parts().filter_map(|part| part.client) {
         match (names.contains(client), may.contains(&client), must.contains(&client)) {
-            (true, false, _) => wrong.push(format!("{what} compiles {client}, another engine's client")),
-            (false, _, true) => wrong.push(format!("{what} doesn't compile {client}, its engine's client")),
+            (true, false, _) => wrong.push(format!("{what} compiles {client}, which another feature is for")),
+            (false, _, true) => wrong.push(format!("{what} doesn't compile {client}, which it is for")),
             _ => {}
         }
     }
@@ -130,7 +131,7 @@ fn every_feature_compiles(workspace: &Workspace) -> Result {
 mod tests {
     use super::*;
 
-    fn complaints(names: &[&str], may: &[&Engine], must: &[&Engine]) -> Vec<String> {
+    fn complaints(names: &[&str], may: &[&Part], must: &[&Part]) -> Vec<String> {
         let names = names.iter().map(|&name| name.to_owned()).collect();
         let mut wrong = Vec::new();
         compare("it", &names, may, must, &mut wrong);
@@ -139,10 +140,11 @@ mod tests {
 
     #[test]
     fn a_foreign_client_and_a_missing_one_are_named() {
-        let redis = Engine { feature: "redis", backend: "mocha-session-redis", client: Some("redis") };
+        let redis = Part { feature: "redis", package: "mocha-session-redis", client: Some("redis") };
         assert_eq!(complaints(&["tokio"], &[], &[]), Vec::<String>::new());
         assert_eq!(complaints(&["redis"], &[&redis], &[&redis]), Vec::<String>::new());
         assert_eq!(complaints(&["redis", "sqlx-mysql"], &[&redis], &[]).len(), 1);
+        assert_eq!(complaints(&["redis", "actix-web", "axum-core"], &[&redis], &[]).len(), 2);
         assert!(complaints(&["tokio"], &[&redis], &[&redis])[0].contains("doesn't compile redis"));
         assert!(complaints(&["redis"], &[], &[])[0].contains("compiles redis"));
     }

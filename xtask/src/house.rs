@@ -46,28 +46,40 @@ const LAYERS: &[(&str, Layer)] = &[
     ("xtask", Layer::Xtask),
 ];
 
-/// A feature of the facade that is an engine.
+/// A feature of the facade that is an engine or a framework.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct Part {
     pub(crate) feature: &'static str,
-    pub(crate) backend: &'static str,
-    /// The package whose presence in a build means that this engine's client is compiled.
+    /// The crate of ours behind the feature.
+    pub(crate) package: &'static str,
+    /// The package whose presence in a build means that this engine's client, or this framework, is compiled.
     pub(crate) client: Option<&'static str>,
 }
 
-pub(crate) const ENGINES: &[Engine] = &[
-    engine("memory", "mocha-session-memory", None),
-    engine("redis", "mocha-session-redis", Some("redis")),
-    engine("memcache", "mocha-session-memcache", Some("memcache")),
-    engine("s3", "mocha-session-s3", Some("aws-sdk-s3")),
-    engine("gcs", "mocha-session-gcs", Some("google-cloud-storage")),
-    engine("postgres", "mocha-session-sql", Some("sqlx-postgres")),
-    engine("mysql", "mocha-session-sql", Some("sqlx-mysql")),
-    engine("sqlite", "mocha-session-sql", Some("sqlx-sqlite")),
+pub(crate) const ENGINES: &[Part] = &[
+    part("memory", "mocha-session-memory", None),
+    part("redis", "mocha-session-redis", Some("redis")),
+    part("memcache", "mocha-session-memcache", Some("memcache")),
+    part("s3", "mocha-session-s3", Some("aws-sdk-s3")),
+    part("gcs", "mocha-session-gcs", Some("google-cloud-storage")),
+    part("postgres", "mocha-session-sql", Some("sqlx-postgres")),
+    part("mysql", "mocha-session-sql", Some("sqlx-mysql")),
+    part("sqlite", "mocha-session-sql", Some("sqlx-sqlite")),
 ];
 
-const fn engine(feature: &'static str, backend: &'static str, client: Option<&'static str>) -> Engine {
-    Engine { feature, backend, client }
+/// The feature `axum` is `tower` with extractors: it brings no package of its own.
+pub(crate) const FRAMEWORKS: &[Part] = &[
+    part("tower", "mocha-session-tower", Some("axum-core")),
+    part("actix", "mocha-session-actix", Some("actix-web")),
+];
+
+const fn part(feature: &'static str, package: &'static str, client: Option<&'static str>) -> Part {
+    Part { feature, package, client }
+}
+
+/// Every engine and every framework.
+pub(crate) fn parts() -> impl Iterator<Item = &'static Part> {
+    ENGINES.iter().chain(FRAMEWORKS)
 }
 
 /// The layer of a package; an error for one that has no place in the table yet.
@@ -128,9 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn every_engine_has_a_backend_with_a_place() {
+    fn every_engine_and_framework_has_a_crate_with_a_place() {
         for engine in ENGINES {
-            assert_eq!(layer(engine.backend).unwrap(), Layer::Backend, "{engine:?}");
+            assert_eq!(layer(engine.package).unwrap(), Layer::Backend, "{engine:?}");
+        }
+        for framework in FRAMEWORKS {
+            assert_eq!(layer(framework.package).unwrap(), Layer::Framework, "{framework:?}");
         }
         assert!(layer("stranger").unwrap_err().to_string().contains("house.rs"));
     }

@@ -149,21 +149,21 @@ fn engine_rules(workspace: &Workspace, readme: &str) -> Result<Vec<String>> {
     }
     let rows = table_features(readme);
     for engine in ENGINES {
-        let schemes = schemes(&workspace.package(engine.backend)?.folder.join("src"))?;
+        let schemes = schemes(&workspace.package(engine.package)?.folder.join("src"))?;
         if schemes.is_empty() || features.is_empty() {
             continue;
         }
         if !features.contains(&engine.feature) {
             complaints.push(format!(
                 "{FACADE}: no feature `{}`, though {} has a driver",
-                engine.feature, engine.backend
+                engine.feature, engine.package
             ));
         }
         if !rows.contains(engine.feature) {
             complaints.push(format!("README.md: no row of a table names the feature `{}`", engine.feature));
         }
     }
-    let backends: BTreeSet<&str> = ENGINES.iter().map(|engine| engine.backend).collect();
+    let backends: BTreeSet<&str> = ENGINES.iter().map(|engine| engine.package).collect();
     for backend in backends {
         let folder = &workspace.package(backend)?.folder;
         let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();

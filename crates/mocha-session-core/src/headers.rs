@@ -39,6 +39,40 @@ impl<T: AsRef<[u8]> + Send + Sync + 'static> CookieHeaders for Vec<T> {
     }
 }
 
+/// The `Cookie` headers of a request, in whatever type a framework shares them: HTTP/1 has one,
+/// HTTP/2 may have several. A single line needs no allocation.
+///
+/// ```
+/// use mocha_session_core::{CookieLines, RequestInfo};
+///
+/// let lines: CookieLines<&str> = ["a=1", "b=2"].into_iter().collect();
+/// let info = RequestInfo::new(lines);
+/// # let _ = info;
+/// ```
+pub struct CookieLines<T> {
+    first: Option<T>,
+    more: Vec<T>,
+}
+
+impl<T> FromIterator<T> for CookieLines<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(lines: I) -> Self {
+        let mut lines = lines.into_iter();
+        Self { first: lines.next(), more: lines.collect() }
+    }
+}
+
+impl<T: AsRef<[u8]> + Send + Sync + 'static> CookieHeaders for CookieLines<T> {
+    fn each(&self, f: &mut dyn FnMut(&[u8])) {
+        self.first.iter().chain(&self.more).for_each(|line| f(line.as_ref()));
+    }
+}
+
+impl<T> fmt::Debug for CookieLines<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieLines").finish_non_exhaustive()
+    }
+}
+
 /// What a session needs to know of its request.
 ///
 /// ```
@@ -54,6 +88,12 @@ pub struct RequestInfo<C = ()> {
     pub(crate) prefetch: bool,
 }
 
+impl RequestInfo {
+    /// The headers in which browsers say that they only prefetch: the standard's, and what older
+    /// browsers send. [`purpose`](RequestInfo::purpose) takes their values.
+    pub const PURPOSE_HEADERS: [&'static str; 3] = ["sec-purpose", "purpose", "x-moz"];
+}
+
 impl<C: CookieHeaders> RequestInfo<C> {
     /// A request with these cookie headers.
     pub fn new(cookies: C) -> Self {
@@ -67,7 +107,7 @@ impl<C: CookieHeaders> RequestInfo<C> {
         self
     }
 
-    /// The value of its `Sec-Purpose` (or the older `Purpose`, `X-Moz`) header: a prefetch may never be seen.
+    /// The value of one of its [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS): a prefetch may never be seen.
     #[must_use]
     pub fn purpose(mut self, header: &[u8]) -> Self {
         self.prefetch |=
@@ -221,6 +261,16 @@ mod tests {
             ("cache-control", "no-store"),
         ];
         assert_eq!(applied(Some("s=1"), &before), lines(&after));
+    }
+
+    #[test]
+    fn cookie_lines_keep_their_order() {
+        for lines in [vec![], vec!["a=1"], vec!["a=1", "b=2", "c=3"]] {
+            let mut seen = Vec::new();
+            let cookies: CookieLines<&str> = lines.iter().copied().collect();
+            cookies.each(&mut |line| seen.push(line.to_vec()));
+            assert_eq!(seen, lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 mod client;
 mod content;
 mod cookie;
+mod cross_origin;
 mod crypto;
 mod ending;
 mod ephemeral;
 mod error;
 mod flash;
+mod handle;
 mod headers;
 mod id;
 mod key;
@@ -22,6 +24,7 @@ mod record;
 mod registry;
 mod secret;
 mod session;
+mod sessions;
 mod signing;
 mod storage;
 pub mod store;
@@ -32,9 +35,10 @@ mod vault;
 mod wire;
 
 pub use cookie::{CookiePolicy, MAX_COOKIE_BYTES, SameSite};
+pub use cross_origin::{CrossOrigin, CrossOriginProtection};
 pub use error::{Error, ErrorKind, Result};
 pub use flash::{Flash, Level, Message};
-pub use headers::{CookieHeaders, HeaderChanges, HeaderSink, RequestInfo};
+pub use headers::{CookieHeaders, CookieLines, HeaderChanges, HeaderSink, RequestInfo};
 pub use key::{Key, KeyFor, KeyName, MAX_KEY_BYTES};
 pub use manager::{
     FailurePolicy, OwnedSession, Requirement, SessionHandle, SessionManager, SessionManagerBuilder,
@@ -44,6 +48,7 @@ pub use migrating::Migrating;
 pub use registry::{BoxFuture, Driver, Opening, Registry};
 pub use secret::Secrets;
 pub use session::{Detached, DetachedSession, Finish, Finished, LazySession, Session, SessionData};
+pub use sessions::Sessions;
 pub use storage::Storage;
 pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};

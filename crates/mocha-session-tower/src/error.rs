@@ -49,7 +49,8 @@ impl std::ops::Deref for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         tracing::error!(error = ?self.0, "a request failed because of its session");
-        let mut response = plain(&self.0);
+        let status = StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = plain(status);
         let failed = Failed { error: Arc::new(self.0), shaped: false };
         response.extensions_mut().insert(failed);
         response
@@ -82,9 +83,8 @@ pub(crate) struct Failed {
     pub(crate) shaped: bool,
 }
 
-/// An error as plain text that names nothing but the status.
-fn plain(error: &core::Error) -> Response {
-    let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+/// Plain text that names nothing but the status.
+pub(crate) fn plain(status: StatusCode) -> Response {
     let mut response = Response::new(Body::from(status.canonical_reason().unwrap_or("error")));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -3,47 +3,24 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
-use mocha_session_core::{CookieHeaders, HeaderSink, RequestInfo};
+use mocha_session_core::{CookieLines, HeaderSink, RequestInfo};
 
-/// A request's `Cookie` headers: HTTP/1 has one, HTTP/2 may have several. Cloned by reference
-/// count.
-pub(crate) struct Cookies {
-    first: Option<HeaderValue>,
-    more: Vec<HeaderValue>,
-}
-
-impl CookieHeaders for Cookies {
-    fn each(&self, f: &mut dyn FnMut(&[u8])) {
-        self.first.iter().chain(&self.more).for_each(|value| f(value.as_bytes()));
-    }
-}
-
-/// What a session needs to know of this request. One pass over its headers costs less than looking
+/// What a session needs to know of this request. Going through its headers costs less than looking
 /// four names up.
-pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<Cookies> {
-    let mut cookies = Cookies { first: None, more: Vec::new() };
-    let mut purposes = Vec::new();
-    for (name, value) in request.headers() {
-        if name == header::COOKIE {
-            match &cookies.first {
-                None => cookies.first = Some(value.clone()),
-                Some(_) => cookies.more.push(value.clone()),
-            }
-        } else if PURPOSES.contains(name) {
-            purposes.push(value.as_bytes());
-        }
-    }
+pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<CookieLines<HeaderValue>> {
+    let headers = request.headers();
+    let cookies = headers.iter().filter(|(name, _)| **name == header::COOKIE);
+    let cookies = cookies.map(|(_, value)| value.clone()).collect();
     let info = RequestInfo::new(cookies).head(request.method() == Method::HEAD);
-    purposes.into_iter().fold(info, RequestInfo::purpose)
+    let purposes = headers.iter().filter(|(name, _)| PURPOSES.contains(name));
+    purposes.fold(info, |info, (_, value)| info.purpose(value.as_bytes()))
 }
 
-/// Where browsers say that they only prefetch: the standard's header, and what older ones send.
 /// Made when this is compiled, because parsing a name costs more than comparing it.
-const PURPOSES: [HeaderName; 3] = [
-    HeaderName::from_static("sec-purpose"),
-    HeaderName::from_static("purpose"),
-    HeaderName::from_static("x-moz"),
-];
+const PURPOSES: [HeaderName; 3] = {
+    let [standard, older, oldest] = RequestInfo::PURPOSE_HEADERS;
+    [HeaderName::from_static(standard), HeaderName::from_static(older), HeaderName::from_static(oldest)]
+};
 
 /// The name of a header that the core reads or writes.
 fn header_name(name: &'static str) -> HeaderName {

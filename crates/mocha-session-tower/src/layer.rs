@@ -1,6 +1,5 @@
 //! The layer: a session for every request that passes.
 
-use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,14 +11,13 @@ use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
-use mocha_session_core::{Error, ErrorKind, SessionManager};
+use mocha_session_core::{Error, SessionManager, Sessions};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::error::Failed;
 use crate::future::{Open, ResponseFuture};
 use crate::headers::request_info;
-use crate::sessions::{Entry, Sessions};
 
 /// What a layer's requests share.
 pub(crate) struct Shared {
@@ -181,38 +179,24 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.layer.shared;
-        let scope = TypeId::of::<S>();
-        let outer = request.extensions().get::<Sessions>();
-        if let Some(opened) = outer.and_then(|outer| outer.opened_by(&shared.manager)).cloned() {
-            // One session and one cookie line, whichever of the layers the handler asks.
-            if opened.scope != scope {
-                Sessions::add(request.extensions_mut(), Entry { scope, ..opened });
-            }
-            return ResponseFuture::passing(self.inner.call(request));
-        }
-        let refused = outer.is_some_and(|outer| outer.has_cookie_of(&shared.manager));
         let mut seen = None;
         if shared.on_error.is_some() {
             let (parts, body) = request.into_parts();
             seen = Some(Box::new(parts.clone()));
             request = Request::from_parts(parts, body);
         }
-        if refused {
-            let response = crate::Error::from(same_cookie()).into_response();
-            return ResponseFuture::refused(shared.shape(response, seen.as_deref()));
+        let info = request_info(&request);
+        let sessions = request.extensions_mut().get_or_insert_default::<Sessions>();
+        match sessions.enter::<S>(&shared.manager, info) {
+            Ok(Some(lazy)) => {
+                let open = Open { shared: Arc::clone(shared), lazy, request: seen, done: false };
+                ResponseFuture::new(self.inner.call(request), open)
+            }
+            Ok(None) => ResponseFuture::passing(self.inner.call(request)),
+            Err(error) => {
+                let response = crate::Error::from(error).into_response();
+                ResponseFuture::refused(shared.shape(response, seen.as_deref()))
+            }
         }
-        let lazy = shared.manager.open(request_info(&request));
-        let entry = Entry { scope, lazy: lazy.clone(), shared: Arc::clone(shared) };
-        Sessions::add(request.extensions_mut(), entry);
-        let open = Open { shared: Arc::clone(shared), lazy, request: seen, done: false };
-        ResponseFuture::new(self.inner.call(request), open)
     }
-}
-
-fn same_cookie() -> Error {
-    Error::new(
-        ErrorKind::InvalidConfig,
-        "this route has two session layers whose managers have the same cookie name; give one of \
-         them another name (`CookiePolicy::named`), or both layers the same manager",
-    )
 }

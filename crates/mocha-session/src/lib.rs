@@ -3,11 +3,11 @@
 mod registry;
 
 pub use mocha_session_core::{
-    Capabilities, Clock, CookieHeaders, CookiePolicy, Detached, DetachedSession, Driver, Durability, Error,
-    ErrorKind, FailurePolicy, HeaderChanges, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES,
-    ManualClock, Message, Migrating, OwnedSession, RequestInfo, Requirement, Result, SameSite, Secrets,
-    SessionData, SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl, SweepTotal,
-    Sweeper, SystemClock, store,
+    Capabilities, Clock, CookieHeaders, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
+    DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges, HeaderSink, Host,
+    Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message, Migrating, OwnedSession,
+    RequestInfo, Requirement, Result, SameSite, Secrets, SessionData, SessionHandle, SessionManager,
+    SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper, SystemClock, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 
@@ -62,5 +62,11 @@ pub mod tower {
 /// Sessions for axum handlers: the layer, the extractors, and an error that is a response.
 #[cfg(feature = "axum")]
 pub mod axum {
-    pub use mocha_session_tower::{Error, Flash, LazySession, Session, SessionLayer};
+    pub use mocha_session_tower::{CrossOriginLayer, Error, Flash, LazySession, Session, SessionLayer};
+}
+
+/// Sessions for actix-web: the middleware, the extractors, and an error that is a response.
+#[cfg(feature = "actix")]
+pub mod actix {
+    pub use mocha_session_actix::*;
 }

@@ -5,10 +5,9 @@ use std::fmt;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use http_body_util::BodyExt as _;
 use mocha_session::SessionManager;
 use mocha_session::axum::{Error, Flash, LazySession, Session, SessionLayer};
 use tower::ServiceExt as _;
@@ -123,24 +122,8 @@ struct AxumClient(Router);
 
 impl Client for AxumClient {
     fn send(&self, request: Send) -> Answering<'_> {
-        let mut builder = Request::builder().method(request.method).uri(request.path);
-        for (name, value) in request.headers {
-            builder = builder.header(name, value);
-        }
-        let service = self.0.clone();
-        Box::pin(async move {
-            let response = service.oneshot(builder.body(Body::empty()).unwrap()).await.unwrap();
-            let (parts, body) = response.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let headers = parts.headers.iter();
-            Answer {
-                status: parts.status.as_u16(),
-                headers: headers
-                    .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-                    .collect(),
-                body: String::from_utf8(body.to_vec()).unwrap(),
-            }
-        })
+        let (service, request) = (self.0.clone(), request.into_http(Body::empty()));
+        Box::pin(async move { Answer::read(service.oneshot(request).await.unwrap()).await })
     }
 
     fn again(&self) -> Box<dyn Client> {

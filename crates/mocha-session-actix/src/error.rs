@@ -1,0 +1,108 @@
+//! The error that is a response, so that `?` works in handlers, and that the middleware shapes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
+use mocha_session_core as core;
+
+/// A session error as a handler's error: it becomes the response that
+/// [`SessionMiddleware::on_error`] makes, or else plain text of
+/// [`http_status`](core::Error::http_status).
+///
+/// The response never shows what went wrong, the log does: what becomes a response is traced as an
+/// error. The session is not committed, because the handler did not finish.
+///
+/// ```
+/// use mocha_session_actix::{Error, Session};
+///
+/// async fn handler(session: Session) -> Result<String, Error> {
+///     Ok(session.get("name")?.unwrap_or_default())
+/// }
+/// # let _ = actix_web::web::get().to(handler);
+/// ```
+///
+/// [`SessionMiddleware::on_error`]: crate::SessionMiddleware::on_error
+#[derive(Clone)]
+pub struct Error(Arc<core::Error>);
+
+impl Error {
+    /// The core's error, which the middleware may hold as well.
+    pub fn into_inner(self) -> Arc<core::Error> {
+        self.0
+    }
+
+    /// The error of an extractor. The request remembers it, because actix's `Option<T>` and
+    /// `Result<T, E>` hide it from the handler, and unknown is not absent.
+    pub(crate) fn rejecting(request: &HttpRequest, error: core::Error) -> Self {
+        let error = Self::from(error);
+        request.extensions_mut().insert(Rejected(error.clone()));
+        error
+    }
+}
+
+impl From<core::Error> for Error {
+    fn from(error: core::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl std::ops::Deref for Error {
+    type Target = core::Error;
+
+    fn deref(&self) -> &core::Error {
+        &self.0
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Plain text that names nothing but the status.
+    fn error_response(&self) -> HttpResponse {
+        tracing::error!(error = ?self.0, "a request failed because of its session");
+        let mut response = plain(self.status_code());
+        response.extensions_mut().insert(Failed { error: self.clone(), shaped: false });
+        response
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.0)
+    }
+}
+
+/// Plain text that names nothing but the status.
+pub(crate) fn plain(status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(status.canonical_reason().unwrap_or("error"))
+}
+
+/// In the extensions of a request: why one of its extractors failed.
+pub(crate) struct Rejected(pub(crate) Error);
+
+/// In the extensions of a response that is an [`Error`]: its handler did not finish, and the
+/// innermost middleware with an `on_error` shapes it.
+#[derive(Clone)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    pub(crate) shaped: bool,
+}

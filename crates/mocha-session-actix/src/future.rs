@@ -1,0 +1,177 @@
+//! The future of a response whose session is committed before it goes out.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{RequestHead, ServiceResponse};
+use actix_web::{HttpMessage as _, HttpResponse};
+use mocha_session_core::{Finish, Finished, HeaderChanges, LazySession};
+use pin_project_lite::pin_project;
+
+use crate::error::{Error, Failed, Rejected};
+use crate::headers::Sink;
+use crate::middleware::Shared;
+
+/// What a handler that failed because of its session counts as, whatever status its response has:
+/// nothing is committed.
+const FAILED: u16 = 500;
+
+/// What a service of actix answers. Its error is a response too: actix makes it one in the end.
+type Outcome = Result<ServiceResponse, actix_web::Error>;
+
+/// The session of a request that is under way.
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lazy: LazySession,
+    /// The request's head, if `on_error` wants to see it. A clone of the request would do, but
+    /// actix's router panics where there is one.
+    pub(crate) head: Option<Box<RequestHead>>,
+}
+
+pin_project! {
+    /// The response of a [`SessionService`](crate::SessionService).
+    ///
+    /// Nothing is boxed on the way of a request that does not touch its session.
+    pub struct ResponseFuture<F> {
+        #[pin]
+        state: State<F>,
+        // None where another middleware commits, and when it is done.
+        open: Option<Open>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Handling { #[pin] future: F },
+        Finishing { finish: Finish, outcome: Option<Outcome> },
+        Refused { response: Option<ServiceResponse> },
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(crate) fn new(future: F, open: Open) -> Self {
+        Self { state: State::Handling { future }, open: Some(open) }
+    }
+
+    /// A response whose session another middleware commits.
+    pub(crate) fn passing(future: F) -> Self {
+        Self { state: State::Handling { future }, open: None }
+    }
+
+    /// A response without the inner service.
+    pub(crate) fn refused(response: ServiceResponse) -> Self {
+        Self { state: State::Refused { response: Some(response) }, open: None }
+    }
+}
+
+impl<F, B> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, actix_web::Error>>,
+    B: MessageBody + 'static,
+{
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let mut this = self.project();
+        match this.state.as_mut().project() {
+            StateProj::Handling { future } => {
+                let outcome = ready!(future.poll(cx)).map(ServiceResponse::map_into_boxed_body);
+                let Some(open) = this.open else { return Poll::Ready(outcome) };
+                let outcome = outcome.map(heed_rejection);
+                let mut finish = open.shared.manager.finish(&open.lazy, status(&outcome));
+                if let Poll::Ready(finished) = Pin::new(&mut finish).poll(cx) {
+                    return Poll::Ready(open.respond(outcome, finished));
+                }
+                this.state.set(State::Finishing { finish, outcome: Some(outcome) });
+                Poll::Pending
+            }
+            StateProj::Finishing { finish, outcome } => {
+                let finished = ready!(Pin::new(finish).poll(cx));
+                // Polled again after it was ready: futures may do anything then but must not be
+                // unsound.
+                let (Some(open), Some(outcome)) = (this.open, outcome.take()) else {
+                    return Poll::Pending;
+                };
+                Poll::Ready(open.respond(outcome, finished))
+            }
+            StateProj::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+        }
+    }
+}
+
+/// A handler that is given up before it answers has its changes dropped: their closures may hold
+/// the session.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.lazy.close();
+    }
+}
+
+impl Open {
+    /// The response, or the one that replaces it, with what the session changes in its headers.
+    fn respond(&mut self, outcome: Outcome, finished: Finished) -> Outcome {
+        let (headers, error) = finished.into_parts();
+        let outcome = match (outcome, error.map(Error::from)) {
+            (Ok(response), Some(error)) => Ok(response.error_response(error)),
+            (Err(_), Some(error)) => Err(error.into()),
+            (outcome, None) => outcome,
+        };
+        let (shared, head) = (Arc::clone(&self.shared), self.head.take());
+        let shape = move |response: HttpResponse, headers: HeaderChanges| {
+            let mut response = shared.shape(response, head.as_deref());
+            headers.apply(&mut Sink(response.headers_mut()));
+            response
+        };
+        match outcome {
+            Ok(response) => {
+                let (request, response) = response.into_parts();
+                Ok(ServiceResponse::new(request, shape(response, headers)))
+            }
+            Err(mut error) => {
+                error.add_response_mapper(move |response| shape(response, headers.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The response, or the one of an extractor that failed: actix's `Option<T>` and `Result<T, E>`
+/// hide that from the handler, which may then take a client whose session is unknown for a
+/// stranger.
+fn heed_rejection(response: ServiceResponse) -> ServiceResponse {
+    if is_failed(&response) || response.status().is_server_error() {
+        return response;
+    }
+    let rejected = response.request().extensions_mut().remove();
+    match rejected {
+        Some(Rejected(error)) => response.error_response(error),
+        None => response,
+    }
+}
+
+/// The status that decides whether the session is committed.
+fn status(outcome: &Outcome) -> u16 {
+    match outcome {
+        Ok(response) if is_failed(response) => FAILED,
+        Ok(response) => response.status().as_u16(),
+        Err(error) if error.as_error::<Error>().is_some() => FAILED,
+        Err(error) => error.as_response_error().status_code().as_u16(),
+    }
+}
+
+fn is_failed(response: &ServiceResponse) -> bool {
+    response.response().extensions().contains::<Failed>()
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,208 @@
+//! The middleware: a session for every request that passes.
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::{HttpMessage as _, HttpResponse};
+use mocha_session_core::{Error, SessionManager, Sessions};
+
+use crate::error::Failed;
+use crate::future::{Open, ResponseFuture};
+use crate::headers::request_info;
+
+/// What a middleware's requests share.
+pub(crate) struct Shared {
+    pub(crate) manager: SessionManager,
+    on_error: Option<OnError>,
+}
+
+type OnError = Box<dyn Fn(&Error, &RequestHead) -> HttpResponse + Send + Sync>;
+
+impl Shared {
+    /// The response that goes out: one that is an error is shaped, if the middleware has
+    /// `on_error`, for which `head` is there, and no middleware within has shaped it.
+    pub(crate) fn shape(&self, response: HttpResponse, head: Option<&RequestHead>) -> HttpResponse {
+        let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped).cloned();
+        let (Some(failed), Some(on_error), Some(head)) = (failed, &self.on_error, head) else {
+            return response;
+        };
+        let mut shaped = on_error(&failed.error, head);
+        shaped.extensions_mut().insert(Failed { shaped: true, ..failed });
+        shaped
+    }
+}
+
+/// Gives every request a session and commits it when the response goes out.
+///
+/// Around a service that has the session of this manager already, the middleware does nothing.
+///
+/// ```
+/// use actix_web::App;
+/// use mocha_session_actix::SessionMiddleware;
+/// use mocha_session_core::{Secrets, SessionManager, Storage};
+///
+/// let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+/// let sessions: SessionMiddleware = SessionMiddleware::new(manager);
+///
+/// /// A second, separate session with a cookie of its own.
+/// struct Admin;
+/// # let admin = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+/// let admin = SessionMiddleware::<Admin>::scoped(admin);
+///
+/// // For `HttpServer::new`: every worker has a clone, over the same manager.
+/// let app = move || App::new().wrap(admin.clone()).wrap(sessions.clone());
+/// # app();
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+pub struct SessionMiddleware<S = ()> {
+    shared: Arc<Shared>,
+    scope: PhantomData<fn() -> S>,
+}
+
+impl SessionMiddleware {
+    /// A middleware over this manager's sessions.
+    pub fn new(manager: SessionManager) -> Self {
+        Self::scoped(manager)
+    }
+}
+
+impl<S> SessionMiddleware<S> {
+    /// A middleware whose sessions are told apart from others' by the type `S`: admin and public,
+    /// two cookies.
+    ///
+    /// Two of them around one service need managers with different cookie names. A request that
+    /// passes two managers with the same name is answered with an error, and the log says what to
+    /// change.
+    pub fn scoped(manager: SessionManager) -> Self {
+        Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
+    }
+
+    /// Shapes the response to a request that failed because of its session: it could not be loaded
+    /// or committed, an extractor rejected the request, or a handler returned this crate's
+    /// [`Error`](crate::Error).
+    ///
+    /// The closure receives the error and the request's head. The default is plain text of
+    /// [`Error::http_status`] that names nothing but the status. Do not show the error itself to
+    /// users. Of several middlewares the innermost that has an `on_error` shapes the error.
+    ///
+    /// ```
+    /// # use mocha_session_core::{Secrets, SessionManager, Storage};
+    /// # use mocha_session_actix::SessionMiddleware;
+    /// use actix_web::{HttpResponse, http::StatusCode};
+    ///
+    /// # let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+    /// let sessions = SessionMiddleware::new(manager).on_error(|error, request| {
+    ///     let page = format!("Please try {} again in a minute.", request.uri.path());
+    ///     let status = StatusCode::from_u16(error.http_status()).unwrap_or_default();
+    ///     HttpResponse::build(status).body(page)
+    /// });
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_error(
+        self,
+        respond: impl Fn(&Error, &RequestHead) -> HttpResponse + Send + Sync + 'static,
+    ) -> Self {
+        let manager = self.shared.manager.clone();
+        Self { shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }), scope: PhantomData }
+    }
+}
+
+impl<S> Clone for SessionMiddleware<S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), scope: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for SessionMiddleware<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionMiddleware").field("manager", &self.shared.manager).finish_non_exhaustive()
+    }
+}
+
+impl<S, I, B> Transform<I, ServiceRequest> for SessionMiddleware<S>
+where
+    I: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse;
+    type Error = actix_web::Error;
+    type Transform = SessionService<I, S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: I) -> Self::Future {
+        ready(Ok(SessionService { inner, middleware: self.clone() }))
+    }
+}
+
+/// The service that [`SessionMiddleware`] wraps around another.
+///
+/// ```
+/// # use mocha_session_core::{Secrets, SessionManager, Storage};
+/// use actix_web::{HttpResponse, dev, test};
+/// use mocha_session_actix::{SessionMiddleware, SessionService};
+///
+/// # let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+/// let inner = dev::fn_service(async |request: dev::ServiceRequest| {
+///     Ok(request.into_response(HttpResponse::Ok()))
+/// });
+/// # actix_web::rt::System::new().block_on(async {
+/// use dev::Transform as _;
+/// let service: SessionService<_> = SessionMiddleware::new(manager).new_transform(inner).await.unwrap();
+/// # });
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+pub struct SessionService<I, S = ()> {
+    inner: I,
+    middleware: SessionMiddleware<S>,
+}
+
+impl<I, S> fmt::Debug for SessionService<I, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionService").field("middleware", &self.middleware).finish_non_exhaustive()
+    }
+}
+
+impl<I, S, B> Service<ServiceRequest> for SessionService<I, S>
+where
+    I: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S: 'static,
+    B: MessageBody + 'static,
+{
+    /// With actix's own body, which replaces the inner service's where the session cannot be
+    /// committed. A `BoxBody` passes as it is; another is boxed.
+    type Response = ServiceResponse<BoxBody>;
+    type Error = actix_web::Error;
+    type Future = ResponseFuture<I::Future>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let shared = &self.middleware.shared;
+        let head = shared.on_error.as_ref().map(|_| Box::new(request.head().clone()));
+        let info = request_info(&request);
+        let entered =
+            request.extensions_mut().get_or_insert_with(Sessions::default).enter::<S>(&shared.manager, info);
+        match entered {
+            Ok(Some(lazy)) => {
+                let open = Open { shared: Arc::clone(shared), lazy, head };
+                ResponseFuture::new(self.inner.call(request), open)
+            }
+            Ok(None) => ResponseFuture::passing(self.inner.call(request)),
+            Err(error) => {
+                let (request, response) = request.error_response(crate::Error::from(error)).into_parts();
+                let response = shared.shape(response, head.as_deref());
+                ResponseFuture::refused(ServiceResponse::new(request, response))
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The layer that refuses what other sites make a browser send.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum_core::BoxError;
+use axum_core::body::Body;
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{HeaderValue, Request, Response, StatusCode};
+use mocha_session_core::{CrossOrigin, CrossOriginProtection};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::error::plain;
+use crate::future::ResponseFuture;
+
+/// Answers with 403 what [`CrossOriginProtection`] refuses.
+///
+/// It goes around the whole application, because a nested axum router sees only its own part of
+/// the path.
+///
+/// ```
+/// use mocha_session_tower::{CrossOriginLayer, CrossOriginProtection};
+///
+/// let protection = CrossOriginProtection::new().trust("https://admin.example.com")?;
+/// let layer = CrossOriginLayer::new(protection);
+/// # let _: axum::Router = axum::Router::new().layer(layer);
+/// # Ok::<(), mocha_session_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CrossOriginLayer {
+    protection: Arc<CrossOriginProtection>,
+}
+
+impl CrossOriginLayer {
+    /// A layer with this protection.
+    pub fn new(protection: CrossOriginProtection) -> Self {
+        Self { protection: Arc::new(protection) }
+    }
+}
+
+impl<I> Layer<I> for CrossOriginLayer {
+    type Service = CrossOriginService<I>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        CrossOriginService { inner, protection: Arc::clone(&self.protection) }
+    }
+}
+
+/// The service that [`CrossOriginLayer`] wraps around another.
+///
+/// ```
+/// use mocha_session_tower::{CrossOriginLayer, CrossOriginService};
+/// use tower_layer::Layer as _;
+///
+/// let service: CrossOriginService<_> = CrossOriginLayer::default().layer("some service");
+/// ```
+#[derive(Clone, Debug)]
+pub struct CrossOriginService<I> {
+    inner: I,
+    protection: Arc<CrossOriginProtection>,
+}
+
+impl<I, ReqBody, ResBody> Service<Request<ReqBody>> for CrossOriginService<I>
+where
+    I: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    /// The inner service's body as axum's. Axum's own passes as it is; another is boxed.
+    type Response = Response<Body>;
+    type Error = I::Error;
+    type Future = ResponseFuture<I::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        match check(&self.protection, &request) {
+            Ok(()) => ResponseFuture::passing(self.inner.call(request)),
+            Err(why) => {
+                tracing::debug!(path = request.uri().path(), "{why}");
+                ResponseFuture::refused(plain(StatusCode::FORBIDDEN))
+            }
+        }
+    }
+}
+
+fn check<B>(protection: &CrossOriginProtection, request: &Request<B>) -> Result<(), CrossOrigin> {
+    let uri = request.uri();
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    protection.check(request.method().as_str(), uri.path(), uri.authority().map(Authority::as_str), header)
+}

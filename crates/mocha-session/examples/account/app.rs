@@ -1,0 +1,223 @@
+//! What the account page does with its session, whatever framework serves it.
+
+use std::sync::Arc;
+
+use minijinja::{Environment, Value, context};
+use mocha_session::core::Session;
+use mocha_session::{CookiePolicy, Key, Level, Result, Secrets, SessionManager, open_from_env};
+use serde::{Deserialize, Serialize};
+
+/// Names of values with their types: a typo or a wrong type does not compile.
+const VISITS: Key<u64> = Key::new("visits");
+const ACCOUNT: Key<Account> = Key::new("account");
+
+/// The form of `/account`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Account {
+    name: String,
+    email: String,
+}
+
+impl From<Account> for Value {
+    fn from(Account { name, email }: Account) -> Self {
+        context! { name, email }
+    }
+}
+
+/// The form of `/login`.
+#[derive(Deserialize)]
+pub(crate) struct Login {
+    user: String,
+}
+
+/// The form of `/devices/end`.
+#[derive(Deserialize)]
+pub(crate) struct Device {
+    handle: String,
+}
+
+/// What a request is answered with.
+pub(crate) enum Answer {
+    /// A page.
+    Page(String),
+    /// A redirect after a form, so that reloading does not send it again.
+    SeeOther(&'static str),
+    /// A page that could not be made.
+    Broken,
+}
+
+/// The application: its sessions and its pages.
+#[derive(Clone)]
+pub(crate) struct App {
+    manager: SessionManager,
+    /// Their names end in `.html`, so everything in them is escaped.
+    pages: Arc<Environment<'static>>,
+    engine: String,
+}
+
+impl App {
+    /// Opens the sessions that `SESSION_URL` names.
+    pub(crate) async fn open() -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        let mut storage = open_from_env().await?;
+        let client_side = !storage.capabilities().compare_and_set();
+        if client_side && std::env::var_os("SESSION_SECRET").is_none_or(|secret| secret.is_empty()) {
+            println!("No SESSION_SECRET: made one for this process. Sessions end when it does.");
+            storage = storage.with_secrets(Secrets::generate()?);
+        }
+        // Plain HTTP on this machine. A real application behind TLS leaves the cookie as it is:
+        // `__Host-session`, Secure.
+        let manager = SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
+        println!("Sessions live in {}", manager.capabilities());
+        let mut pages = Environment::new();
+        for (name, text) in [
+            ("layout.html", include_str!("templates/layout.html")),
+            ("home.html", include_str!("templates/home.html")),
+            ("account.html", include_str!("templates/account.html")),
+            ("saved.html", include_str!("templates/saved.html")),
+            ("devices.html", include_str!("templates/devices.html")),
+            ("about.html", include_str!("templates/about.html")),
+        ] {
+            pages.add_template(name, text)?;
+        }
+        let engine = manager.capabilities().engine().to_owned();
+        Ok(Self { manager, pages: Arc::new(pages), engine })
+    }
+
+    pub(crate) fn manager(&self) -> &SessionManager {
+        &self.manager
+    }
+
+    pub(crate) fn home(&self, session: &Session) -> Result<Answer> {
+        let visits = session.update(VISITS, |visits| visits.unwrap_or(0) + 1)?;
+        Ok(self.page("home.html", session, context! { visits }))
+    }
+
+    pub(crate) fn account_form(&self, session: &Session) -> Result<Answer> {
+        let flash = session.flash();
+        // The form as it was sent, if it was refused; else what is saved.
+        let refused = flash.take_data_for::<Account>("refused")?;
+        if refused.is_none() {
+            flash.now(Level::Info, "You need to provide your account info");
+        }
+        let account = match refused {
+            Some(account) => account,
+            None => session.get(ACCOUNT)?.unwrap_or_default(),
+        };
+        Ok(self.page("account.html", session, context! { account => Value::from(account) }))
+    }
+
+    pub(crate) fn save_account(session: &Session, account: Account) -> Result<Answer> {
+        let flash = session.flash();
+        if account.name.trim().is_empty() || !account.email.contains('@') {
+            flash
+                .error("An error occurred while saving your info: a name and an e-mail address are needed")?;
+            flash.set_data_for("refused", &account)?;
+            return Ok(Answer::SeeOther("/account"));
+        }
+        session.insert(ACCOUNT, account)?;
+        flash.success("Account info saved successfully!")?;
+        flash.set_data("account")?;
+        Ok(Answer::SeeOther("/account/saved"))
+    }
+
+    pub(crate) fn saved(&self, session: &Session) -> Result<Answer> {
+        let what: Option<String> = session.flash().take_data()?;
+        let account = session.get(ACCOUNT)?.map(Value::from);
+        Ok(self.page("saved.html", session, context! { what, account }))
+    }
+
+    /// Logs in with a name alone. `browser` is the request's `User-Agent`.
+    pub(crate) fn login(session: &Session, login: &Login, browser: Option<&str>) -> Result<Answer> {
+        let user = login.user.trim();
+        if user.is_empty() {
+            session.flash().error("Who are you?")?;
+            return Ok(Answer::SeeOther("/"));
+        }
+        // A real application checks a password here. The session gets a new id; the old one dies.
+        session.login(user)?;
+        let browser = browser.unwrap_or("unknown browser");
+        session.set_label(browser.chars().take(60).collect::<String>())?;
+        session.flash().success(format!("Welcome, {user}. Your session has a new id."))?;
+        Ok(Answer::SeeOther("/"))
+    }
+
+    pub(crate) fn logout(session: &Session) -> Result<Answer> {
+        session.destroy()?;
+        // Pushed after it: the beginning of a new session, which holds this message alone.
+        session.flash().info("You are logged out.")?;
+        Ok(Answer::SeeOther("/"))
+    }
+
+    pub(crate) async fn devices(&self, session: &Session) -> Result<Answer> {
+        let Some(owner) = session.owner() else { return Ok(Answer::SeeOther("/")) };
+        let own = session.handle();
+        let (devices, unsupported) = match self.manager.sessions_of(&owner).await {
+            Ok(devices) => (devices, None),
+            Err(error) if error.is_unsupported() => (Vec::new(), Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let devices: Vec<_> = devices
+            .iter()
+            .map(|device| {
+                let minutes = device.created_at().elapsed().unwrap_or_default().as_secs() / 60;
+                context! {
+                    handle => device.handle().to_string(),
+                    label => device.label().unwrap_or("unknown"),
+                    minutes,
+                    own => Some(device.handle()) == own,
+                }
+            })
+            .collect();
+        Ok(self.page("devices.html", session, context! { devices, unsupported }))
+    }
+
+    pub(crate) async fn end_device(&self, session: &Session, device: &Device) -> Result<Answer> {
+        let Some(owner) = session.owner() else { return Ok(Answer::SeeOther("/")) };
+        let ended = match device.handle.parse() {
+            Ok(handle) => self.manager.revoke(&owner, handle).await?,
+            Err(_) => false,
+        };
+        let said = if ended { "That device is logged out." } else { "There is no such device." };
+        session.flash().info(said)?;
+        Ok(Answer::SeeOther("/devices"))
+    }
+
+    pub(crate) async fn end_others(&self, session: &Session) -> Result<Answer> {
+        let ended = self.manager.revoke_others(session).await?;
+        session.flash().success(format!("{ended} other devices are logged out."))?;
+        Ok(Answer::SeeOther("/devices"))
+    }
+
+    pub(crate) async fn end_all(&self, session: &Session) -> Result<Answer> {
+        if let Some(owner) = session.owner() {
+            self.manager.revoke_all(&owner).await?;
+        }
+        session.destroy()?;
+        Ok(Answer::SeeOther("/"))
+    }
+
+    pub(crate) fn about(&self) -> Answer {
+        self.render("about.html", context! { engine => self.engine })
+    }
+
+    /// A page with what all pages show: the messages that wait, who is logged in, where the session
+    /// lives.
+    fn page(&self, name: &str, session: &Session, own: Value) -> Answer {
+        let messages: Vec<_> =
+            session.flash().messages().iter().map(|m| (m.level().as_str(), m.text().to_owned())).collect();
+        let shared = context! {
+            messages,
+            owner => session.owner(),
+            label => session.label(),
+            fingerprint => session.fingerprint(),
+            engine => self.engine,
+            ..own
+        };
+        self.render(name, shared)
+    }
+
+    fn render(&self, name: &str, with: Value) -> Answer {
+        let page = self.pages.get_template(name).and_then(|template| template.render(with));
+        page.map_or(Answer::Broken, Answer::Page)
+    }
+}
