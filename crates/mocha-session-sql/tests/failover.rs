@@ -40,6 +40,11 @@ async fn own_postgres(url: &str) -> SqlStore {
     SqlStore::new(pool, SqlOptions::new()).await.unwrap()
 }
 
+async fn own_mysql(url: &str) -> SqlStore {
+    let pool = sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(url).await.unwrap();
+    SqlStore::new(pool, SqlOptions::new()).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_once_promoted() {
     if Engine::postgres().is_none() {
@@ -147,9 +152,7 @@ async fn mariadb_that_is_demoted_is_left_at_once_and_autocommit_is_the_stores_ow
     let proxy = Proxy::before(&server.authority()).await;
     let stable = format!("mysql://app:pw@{}/mocha", proxy.authority());
     let storage = open(&stable).await;
-    let pool =
-        sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(&stable).await.unwrap();
-    let own = SqlStore::new(pool, SqlOptions::new()).await.unwrap();
+    let own = own_mysql(&stable).await;
     let stores: [(&str, &dyn SessionStore); 2] =
         [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
     let key = fresh_key();
@@ -181,6 +184,106 @@ async fn mariadb_that_is_demoted_is_left_at_once_and_autocommit_is_the_stores_ow
     let pool = sqlx::MySqlPool::connect(&stable).await.unwrap();
     let error = SqlStore::new(pool, SqlOptions::new()).await.unwrap_err();
     assert!(error.is_invalid_config() && error.to_string().contains("autocommit"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_replica_at_the_primarys_address_is_never_read_and_is_used_once_promoted() {
+    if Engine::mysql().is_none() {
+        return;
+    }
+    let primary = Server::mariadb().await;
+    let proxy = Proxy::before(&primary.authority()).await;
+    let url_at = |authority: &str| format!("mysql://app:pw@{authority}/mocha");
+    let stable = url_at(&proxy.authority());
+    let storage = open(&stable).await;
+    let own = own_mysql(&stable).await;
+    let stores: [(&str, &dyn SessionStore); 2] =
+        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+
+    let replica = primary.replica().await;
+    let (logged_out, live) = (fresh_key(), fresh_key());
+    own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
+    own.create(&live, b"live", hour()).await.unwrap().unwrap();
+    replica.caught_up("SELECT @@gtid_slave_pos AS it", "it", &primary).await;
+    // From here on the replica lags: a logout has arrived there and is not applied.
+    replica.root("STOP SLAVE SQL_THREAD").await;
+    own.delete(&logged_out).await.unwrap();
+    replica.caught_up("SHOW SLAVE STATUS", "Gtid_IO_Pos", &primary).await;
+
+    // The primary is lost: its connections end, and the address leads to the replica.
+    proxy.lead_to(&replica.authority());
+    proxy.cut().await;
+    let dialled = proxy.connections();
+    for (name, store) in stores {
+        let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
+        // The write that finds the dead connection does not know; from then on the replica is refused.
+        let _ = store.create(&fresh_key(), b"x", hour()).await.map(|_| panic!("{name}")).map_err(refused);
+        assert_refused(name, store, &logged_out, 1).await;
+    }
+    assert_refused("by URL", stores[0].1, &logged_out, 200).await;
+    assert!(proxy.connections() - dialled < 40, "{} dials", proxy.connections() - dialled);
+
+    // Of several hosts the one that is the primary is used.
+    let by_list = open(&url_at(&format!("{},{}", replica.authority(), primary.authority()))).await;
+    assert!(by_list.store().unwrap().load(&live).await.unwrap().is_some());
+
+    replica.root("START SLAVE SQL_THREAD").await;
+    replica.caught_up("SELECT @@gtid_slave_pos AS it", "it", &primary).await;
+    replica.root("STOP SLAVE").await;
+    replica.root("RESET SLAVE ALL").await;
+    replica.root("SET GLOBAL read_only = 0").await;
+    let written = fresh_key();
+    for (name, store) in stores {
+        assert!(eventually(|| store.load(&logged_out)).await.is_none(), "{name}: logged out");
+        assert!(store.load(&live).await.unwrap().is_some(), "{name}");
+        assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(), "{name}");
+    }
+    // What is written is on the new primary and nowhere else.
+    own.create(&written, b"x", hour()).await.unwrap().unwrap();
+    let rows = format!("SELECT count(*) AS it FROM mocha.mocha_sessions WHERE id = '{written}'");
+    assert_eq!(replica.root_ask(&rows, "it").await, "1");
+    assert_eq!(primary.root_ask(&rows, "it").await, "0");
+}
+
+/// A switch of roles that was planned: the old primary goes on as a replica, and keeps the connections it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_that_changed_roles_is_left_though_it_keeps_its_connections() {
+    if Engine::mysql().is_none() {
+        return;
+    }
+    let primary = Server::mariadb().await;
+    let replica = primary.replica().await;
+    let proxy = Proxy::before(&primary.authority()).await;
+    let stable = format!("mysql://app:pw@{}/mocha", proxy.authority());
+    let storage = open(&stable).await;
+    let own = own_mysql(&stable).await;
+    let stores: [(&str, &dyn SessionStore); 2] =
+        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+    let logged_out = fresh_key();
+    own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
+    replica.caught_up("SELECT @@gtid_slave_pos AS it", "it", &primary).await;
+
+    primary.root("SET GLOBAL read_only = 1").await;
+    replica.root("STOP SLAVE").await;
+    replica.root("RESET SLAVE ALL").await;
+    replica.root("SET GLOBAL read_only = 0").await;
+    proxy.lead_to(&replica.authority());
+    // Another process, which knows of the new primary, logs the session out.
+    let other = open(&stable).await;
+    other.store().unwrap().delete(&logged_out).await.unwrap();
+
+    for (name, store) in stores {
+        let dialled = proxy.connections();
+        // The connection still leads to the old primary, where the session is alive.
+        let loaded = store.load(&logged_out).await;
+        assert!(matches!(loaded, Ok(None)), "{name}: {loaded:?}");
+        assert!(proxy.connections() > dialled, "{name}: the old connection was kept");
+        let written = fresh_key();
+        assert!(store.create(&written, b"x", hour()).await.unwrap().is_some(), "{name}");
+        let rows = format!("SELECT count(*) AS it FROM mocha.mocha_sessions WHERE id = '{written}'");
+        assert_eq!(replica.root_ask(&rows, "it").await, "1", "{name}");
+        assert_eq!(primary.root_ask(&rows, "it").await, "0", "{name}");
+    }
 }
 
 #[tokio::test]

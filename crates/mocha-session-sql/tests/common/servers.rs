@@ -56,6 +56,28 @@ impl Server {
 
     /// A MariaDB server with a database `mocha`. The user `app` may do everything but write to a read-only server.
     pub async fn mariadb() -> Self {
+        let server = Self::start_mariadb(1, &[]).await;
+        server.root("CREATE DATABASE mocha").await;
+        server.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
+        server.root("GRANT ALL ON mocha.* TO app@'%'").await;
+        server.root("GRANT REPLICATION SLAVE ON *.* TO app@'%'").await;
+        server
+    }
+
+    /// A read-only replica of this MariaDB server, which repeats all that was ever written there.
+    pub async fn replica(&self) -> Self {
+        let replica = Self::start_mariadb(2, &["--read-only=1"]).await;
+        let source = format!(
+            "CHANGE MASTER TO master_host = '127.0.0.1', master_port = {}, master_user = 'app', \
+             master_password = 'pw', master_use_gtid = slave_pos, master_connect_retry = 1",
+            self.port
+        );
+        replica.root(&source).await;
+        replica.root("START SLAVE").await;
+        replica
+    }
+
+    async fn start_mariadb(id: u32, more: &[&str]) -> Self {
         let folder = folder_of("mysql");
         let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
         let user = if is_root() { &["--user=mysql"][..] } else { &[] };
@@ -66,17 +88,14 @@ impl Server {
         let mut server = Command::new(program("mariadbd"));
         server.arg("--no-defaults").args(user).arg(format!("--datadir={}", data.display()));
         server.arg(format!("--socket={}", socket.display()));
-        server.args(["--bind-address=127.0.0.1", &format!("--port={port}")]);
-        server.arg("--innodb-flush-log-at-trx-commit=0");
+        server.args(["--bind-address=127.0.0.1", &format!("--port={port}"), &format!("--server-id={id}")]);
+        server.args(["--log-bin=log", "--innodb-flush-log-at-trx-commit=0"]).args(more);
         let server = Self { child: spawn(&mut server), folder, port };
         let began = Instant::now();
         while let Err(error) = server.mariadb_root().await {
             assert!(began.elapsed() < Duration::from_secs(15), "mariadb: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        server.root("CREATE DATABASE mocha").await;
-        server.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
-        server.root("GRANT ALL ON mocha.* TO app@'%'").await;
         server
     }
 
@@ -104,9 +123,30 @@ impl Server {
 
     /// Runs a statement on this MariaDB server as its administrator.
     pub async fn root(&self, sql: &str) {
+        self.root_row(sql).await;
+    }
+
+    /// The same, and returns this column of the first row as text.
+    pub async fn root_ask(&self, sql: &str, column: &str) -> String {
+        let row = self.root_row(sql).await.expect(sql);
+        sqlx::Row::try_get_unchecked::<Option<String>, _>(&row, column).unwrap().unwrap_or_default()
+    }
+
+    async fn root_row(&self, sql: &str) -> Option<sqlx::mysql::MySqlRow> {
         let mut connection = self.mariadb_root().await.unwrap();
-        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        let row = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
         connection.close().await.unwrap();
+        row
+    }
+
+    /// Waits until this column says that the replica has all that its primary has written.
+    pub async fn caught_up(&self, sql: &str, column: &str, primary: &Self) {
+        let began = Instant::now();
+        let written = primary.root_ask("SELECT @@gtid_binlog_pos AS it", "it").await;
+        while self.root_ask(sql, column).await != written {
+            assert!(began.elapsed() < Duration::from_secs(15), "{column} never came to {written}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn mariadb_root(&self) -> sqlx::Result<sqlx::MySqlConnection> {
