@@ -28,6 +28,10 @@ impl Engine {
         engine_url("MOCHA_TEST_MYSQL_URL").map(|url| Self { name: "mysql", url })
     }
 
+    pub fn mysql_9() -> Option<Self> {
+        engine_url("MOCHA_TEST_MYSQL_9_URL").map(|url| Self { name: "mysql", url })
+    }
+
     pub fn sqlite(folder: &tempfile::TempDir) -> Self {
         let file = folder.path().join(format!("{}.db", fresh_name()));
         Self { name: "sqlite", url: format!("sqlite:///{}", file.display()) }
