@@ -64,6 +64,7 @@ pub(crate) const ENGINES: &[Engine] = &[
     engine("postgres", "mocha-session-sql", Some("sqlx-postgres")),
     engine("mysql", "mocha-session-sql", Some("sqlx-mysql")),
     engine("sqlite", "mocha-session-sql", Some("sqlx-sqlite")),
+    engine("sqlite-unbundled", "mocha-session-sql", Some("sqlx-sqlite")),
 ];
 
 const fn engine(feature: &'static str, backend: &'static str, client: Option<&'static str>) -> Engine {
