@@ -21,12 +21,37 @@ pub struct Server {
 impl Server {
     /// A PostgreSQL server with nothing in it. The user `app` may do everything, without a password.
     pub async fn postgres() -> Self {
-        let folder = folder_of("postgres");
-        let data = folder.path().join("data");
-        let mut initdb = as_user("postgres", "initdb");
-        initdb.args(["-U", "app", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
-        run(initdb.arg(&data));
+        let (folder, data) = new_postgres();
         Self::start_postgres(folder, &data).await
+    }
+
+    /// The same with a certificate for 127.0.0.1, and the file with the certificate, which vouches for itself.
+    pub async fn postgres_with_tls() -> (Self, String) {
+        let (folder, data) = new_postgres();
+        let mut openssl = as_user("postgres", "openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-days",
+            "7",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ]);
+        openssl.args(["-nodes", "-subj", "/CN=mocha-session test", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
+        let certificate = data.join("server.crt");
+        run(openssl.arg(data.join("server.key")).arg("-out").arg(&certificate));
+        let readable = std::fs::read(&certificate).unwrap();
+        let shown = folder.path().join("certificate.pem");
+        std::fs::write(&shown, readable).unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"ssl = on\n"))
+            .unwrap();
+        (Self::start_postgres(folder, &data).await, shown.display().to_string())
     }
 
     /// A streaming standby of this PostgreSQL server.
@@ -163,6 +188,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The folder of a PostgreSQL server that was never started, and its data in it.
+fn new_postgres() -> (TempDir, PathBuf) {
+    let folder = folder_of("postgres");
+    let data = folder.path().join("data");
+    let mut initdb = as_user("postgres", "initdb");
+    initdb.args(["-U", "app", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+    run(initdb.arg(&data));
+    (folder, data)
 }
 
 fn folder_of(user: &str) -> TempDir {
