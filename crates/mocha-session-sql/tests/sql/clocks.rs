@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mocha_session_conformance::Proxy;
 use mocha_session_core::ErrorKind;
 use mocha_session_sql::sqlx;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use crate::common::proxy::Proxy;
 use crate::common::{Engine, fresh_key, fresh_name, hour};
 use crate::opening::run_sql;
 
@@ -73,11 +73,11 @@ async fn sqlite_file_that_is_locked_while_it_is_opened_is_reported_as_locked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_does_not_answer_a_new_connection_is_given_up_in_time() {
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        proxy.silence(true);
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        proxy.black_hole();
         for (options, at_most) in [("timeout=1s", 2500), ("timeout=20s&connect_timeout=1", 5000)] {
             let began = Instant::now();
-            let error = engine.at(&proxy.authority()).with(options).open().await.unwrap_err();
+            let error = engine.at(&proxy.address().to_string()).with(options).open().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
             assert!(error.to_string().contains("in time"), "{}: {error}", engine.name);
             let took = began.elapsed();
