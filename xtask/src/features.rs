@@ -109,7 +109,8 @@ fn one_crypto_stack(wrong: &mut Vec<String>) -> Result {
     Ok(())
 }
 
-/// `sqlite` compiles SQLite from its source, `sqlite-unbundled` uses the system's library and no C compiler.
+/// `sqlite` compiles SQLite from its source, `sqlite-unbundled` uses the system's library and no C
+/// compiler.
 fn sqlite_is_compiled_where_it_is_asked_for(wrong: &mut Vec<String>) -> Result {
     for (feature, compiled) in [("sqlite", true), ("sqlite-unbundled", false)] {
         let names =

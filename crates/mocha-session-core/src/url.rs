@@ -143,11 +143,12 @@ impl StoreUrl {
 
     /// The time that one call of the store may take: the URL's `timeout`, five seconds where it has none.
     ///
-    /// The option is read with the URL, because it means the same to every engine. The core enforces it:
-    /// a store hands it on as [`Capabilities::with_deadline`](crate::store::Capabilities::with_deadline).
-    /// A driver derives its connect, busy, wait and response timeouts from it
-    /// ([`Timeouts`](crate::store::Timeouts)), so that each of them ends before the call does and its
-    /// error says what really happened.
+    /// The option is read with the URL, because it means the same to every engine. The core
+    /// enforces it: a store hands it on as
+    /// [`Capabilities::with_deadline`](crate::store::Capabilities::with_deadline). A driver derives
+    /// its connect, busy, wait and response timeouts from it
+    /// ([`Timeouts`](crate::store::Timeouts)), so that each of them ends before the call does and
+    /// its error says what really happened.
     pub fn deadline(&self) -> Duration {
         self.timeout.unwrap_or(DEFAULT_DEADLINE)
     }

@@ -1,5 +1,5 @@
-//! The published contract on each engine: SQLite in memory and in a file, and each server; and the published
-//! faults on each server.
+//! The published contract on each engine: SQLite in memory and in a file, and each server; and the
+//! published faults on each server.
 
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, reason = "tests")]

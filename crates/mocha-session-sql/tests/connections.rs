@@ -242,7 +242,8 @@ async fn prepared_statements_that_are_gone_are_prepared_anew() {
     pool.execute(sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {table}")))).await.unwrap();
 }
 
-/// PgBouncer has one code for everything: one that is full for a moment does not cost the limit of statements.
+/// PgBouncer has one code for everything: one that is full for a moment does not cost the limit of
+/// statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn pooler_that_is_full_for_a_moment_is_asked_for_the_same_settings_again() {
     let Some(engine) = Engine::postgres() else { return };

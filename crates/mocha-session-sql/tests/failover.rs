@@ -34,7 +34,8 @@ async fn assert_refused(name: &str, store: &dyn SessionStore, key: &StorageKey, 
     }
 }
 
-/// Two stores on a server that a proxy stands before: by its URL, and on a pool as the documentation asks for.
+/// Two stores on a server that a proxy stands before: by its URL, and on a pool as the
+/// documentation asks for.
 struct Behind {
     proxy: Proxy,
     stable: String,
@@ -63,14 +64,16 @@ impl Behind {
         [("by URL", &**self.storage.store().unwrap()), ("own pool", &self.own)]
     }
 
-    /// The primary is lost: its connections end, and the address leads to a replica that does not know of a logout.
+    /// The primary is lost: its connections end, and the address leads to a replica that does not
+    /// know of a logout.
     async fn assert_replica_is_not_read(&self, replica: &Server, logged_out: &StorageKey) {
         self.proxy.lead_to(replica.authority());
         self.proxy.cut();
         let dialled = self.proxy.dials();
         for (name, store) in self.stores() {
             let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
-            // The write that finds the dead connection does not know; from then on the replica is refused.
+            // The write that finds the dead connection does not know; from then on the replica is
+            // refused.
             let _ = store.create(&fresh_key(), b"x", hour()).await.map(|_| panic!("{name}")).map_err(refused);
             assert_refused(name, store, logged_out, 1).await;
         }
@@ -218,10 +221,9 @@ async fn mariadb_replica_at_the_primarys_address_is_never_read_and_is_used_once_
     if Engine::mysql().is_none() {
         return;
     }
-    let primary = Server::mariadb().await;
+    let (primary, replica) = Server::mariadb_pair().await;
     let behind = Behind::mariadb(&primary).await;
     let own = &behind.own;
-    let replica = primary.replica().await;
     let (logged_out, live) = (fresh_key(), fresh_key());
     own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
     own.create(&live, b"live", hour()).await.unwrap().unwrap();
@@ -248,14 +250,14 @@ async fn mariadb_replica_at_the_primarys_address_is_never_read_and_is_used_once_
     assert_written(&written, &replica, &primary).await;
 }
 
-/// A switch of roles that was planned: the old primary goes on as a replica, and keeps the connections it has.
+/// A switch of roles that was planned: the old primary goes on as a replica, and keeps the
+/// connections it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_that_changed_roles_is_left_though_it_keeps_its_connections() {
     if Engine::mysql().is_none() {
         return;
     }
-    let primary = Server::mariadb().await;
-    let replica = primary.replica().await;
+    let (primary, replica) = Server::mariadb_pair().await;
     let behind = Behind::mariadb(&primary).await;
     let (proxy, own) = (&behind.proxy, &behind.own);
     let logged_out = fresh_key();

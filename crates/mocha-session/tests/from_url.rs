@@ -49,7 +49,8 @@ fn a_timeout_is_taken_by_from_url_of_every_backend() {
     }
 }
 
-/// A store that was opened without a registry brings its deadline along, so that the manager's and its own agree.
+/// A store that was opened without a registry brings its deadline along, so that the manager's and
+/// its own agree.
 #[tokio::test]
 async fn the_manager_takes_the_deadline_of_the_url_over_from_the_store() {
     async fn check<S: SessionStore>(

@@ -120,8 +120,8 @@ impl Capabilities {
         self
     }
 
-    /// The deadline of a call, from which the store derived its own timeouts. A manager takes it over
-    /// unless it is given another.
+    /// The deadline of a call, from which the store derived its own timeouts. A manager takes it
+    /// over unless it is given another.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);

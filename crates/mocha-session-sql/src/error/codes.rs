@@ -62,8 +62,8 @@ pub(super) fn verdict(dialect: Dialect, code: &str, text: &str) -> Verdict {
     }
 }
 
-/// Whether a pooler refused a setting that is sent when a connection is made: `protocol_violation`, in words that
-/// are not translated.
+/// Whether a pooler refused a setting that is sent when a connection is made: `protocol_violation`,
+/// in words that are not translated.
 pub(crate) fn is_refused_setting(code: &str, text: &str) -> bool {
     code == "08P01" && text.contains("unsupported startup parameter")
 }

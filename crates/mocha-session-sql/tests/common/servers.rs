@@ -25,7 +25,8 @@ impl Server {
         Self::start_postgres(folder, &data).await
     }
 
-    /// The same with a certificate for 127.0.0.1, and the file with the certificate, which vouches for itself.
+    /// The same with a certificate for 127.0.0.1, and the file with the certificate, which vouches
+    /// for itself.
     pub async fn postgres_with_tls() -> (Self, String) {
         let (folder, data) = new_postgres();
         let mut openssl = as_user("postgres", "openssl");
@@ -73,52 +74,55 @@ impl Server {
         let server = Self { child: spawn(&mut server), folder, port };
         let began = Instant::now();
         while let Err(error) = sqlx::PgConnection::connect(&server.url()).await {
-            assert!(began.elapsed() < Duration::from_secs(15), "postgres: {error}");
+            assert!(began.elapsed() < Duration::from_secs(40), "postgres: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server
     }
 
-    /// A MariaDB server with a database `mocha`. The user `app` may do everything but write to a read-only server.
+    /// A MariaDB server with a database `mocha`. The user `app` may do everything but write to a
+    /// read-only server.
     pub async fn mariadb() -> Self {
-        let server = Self::start_mariadb(1, &[]).await;
-        server.root("CREATE DATABASE mocha").await;
-        server.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
-        server.root("GRANT ALL ON mocha.* TO app@'%'").await;
-        server.root("GRANT REPLICATION SLAVE ON *.* TO app@'%'").await;
-        server
+        Self::start_mariadb(new_mariadb(), 1, &[]).await.with_database().await
     }
 
-    /// A read-only replica of this MariaDB server, which repeats all that was ever written there.
-    pub async fn replica(&self) -> Self {
-        let replica = Self::start_mariadb(2, &["--read-only=1"]).await;
+    /// The same, and its read-only replica, which repeats all that was ever written there.
+    pub async fn mariadb_pair() -> (Self, Self) {
+        let (one, other) = (new_mariadb(), folder_of("mysql"));
+        run(Command::new("cp").arg("-a").arg(one.path().join("data")).arg(other.path()));
+        let replica = Self::start_mariadb(other, 2, &["--read-only=1"]);
+        let (primary, replica) = tokio::join!(Self::start_mariadb(one, 1, &[]), replica);
+        let primary = primary.with_database().await;
         let source = format!(
             "CHANGE MASTER TO master_host = '127.0.0.1', master_port = {}, master_user = 'app', \
              master_password = 'pw', master_use_gtid = slave_pos, master_connect_retry = 1",
-            self.port
+            primary.port
         );
         replica.root(&source).await;
         replica.root("START SLAVE").await;
-        replica
+        (primary, replica)
     }
 
-    async fn start_mariadb(id: u32, more: &[&str]) -> Self {
-        let folder = folder_of("mysql");
+    async fn with_database(self) -> Self {
+        self.root("CREATE DATABASE mocha").await;
+        self.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
+        self.root("GRANT ALL ON mocha.* TO app@'%'").await;
+        self.root("GRANT REPLICATION SLAVE ON *.* TO app@'%'").await;
+        self
+    }
+
+    async fn start_mariadb(folder: TempDir, id: u32, more: &[&str]) -> Self {
         let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
-        let user = if is_root() { &["--user=mysql"][..] } else { &[] };
-        let mut install = Command::new(program("mariadb-install-db"));
-        install.arg("--no-defaults").args(user).args(["--auth-root-authentication-method=normal"]);
-        run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
         let port = free_port();
         let mut server = Command::new(program("mariadbd"));
-        server.arg("--no-defaults").args(user).arg(format!("--datadir={}", data.display()));
+        server.args(MARIADB).args(mariadb_user()).arg(format!("--datadir={}", data.display()));
         server.arg(format!("--socket={}", socket.display()));
         server.args(["--bind-address=127.0.0.1", &format!("--port={port}"), &format!("--server-id={id}")]);
         server.args(["--log-bin=log", "--innodb-flush-log-at-trx-commit=0"]).args(more);
         let server = Self { child: spawn(&mut server), folder, port };
         let began = Instant::now();
         while let Err(error) = server.mariadb_root().await {
-            assert!(began.elapsed() < Duration::from_secs(15), "mariadb: {error}");
+            assert!(began.elapsed() < Duration::from_secs(40), "mariadb: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server
@@ -169,7 +173,7 @@ impl Server {
         let began = Instant::now();
         let written = primary.root_ask("SELECT @@gtid_binlog_pos AS it", "it").await;
         while self.root_ask(sql, column).await != written {
-            assert!(began.elapsed() < Duration::from_secs(15), "{column} never came to {written}");
+            assert!(began.elapsed() < Duration::from_secs(40), "{column} never came to {written}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -198,6 +202,23 @@ fn new_postgres() -> (TempDir, PathBuf) {
     initdb.args(["-U", "app", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
     run(initdb.arg(&data));
     (folder, data)
+}
+
+/// What every program of MariaDB is given: a small log, which is quick to make and to copy.
+const MARIADB: [&str; 2] = ["--no-defaults", "--innodb-log-file-size=8M"];
+
+fn mariadb_user() -> Option<&'static str> {
+    is_root().then_some("--user=mysql")
+}
+
+/// The folder of a MariaDB server that was never started, and its data in it.
+fn new_mariadb() -> TempDir {
+    let folder = folder_of("mysql");
+    let mut install = Command::new(program("mariadb-install-db"));
+    install.args(MARIADB).args(mariadb_user()).args(["--auth-root-authentication-method=normal"]);
+    let data = folder.path().join("data");
+    run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
+    folder
 }
 
 fn folder_of(user: &str) -> TempDir {

@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use crate::common::{Engine, fresh_key, fresh_name, hour};
 use crate::opening::run_sql;
 
-/// Every server's own limit comes before the deadline. MySQL, unlike MariaDB, counts whole seconds and looks once a
-/// second: with less than three seconds its answer could come too late.
+/// Every server's own limit comes before the deadline. MySQL, unlike MariaDB, counts whole seconds
+/// and looks once a second: with less than three seconds its answer could come too late.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
     let servers = [Engine::postgres(), Engine::mysql(), Engine::mysql_9()];
