@@ -112,7 +112,10 @@ async fn scan_all(it: &Subject, limit: usize, pause: Duration) -> Verdict<HashMa
     loop {
         let page = it.store.scan(cursor, limit).await?;
         let size = page.entries().len();
-        ensure!(size <= limit.saturating_mul(10).saturating_add(100), "a page of about {limit} entries holds {size}");
+        ensure!(
+            size <= limit.saturating_mul(10).saturating_add(100),
+            "a page of about {limit} entries holds {size}"
+        );
         cursor = page.next().cloned();
         found.extend(page.into_entries());
         if cursor.is_none() {
