@@ -32,6 +32,7 @@ pub(crate) fn run() -> Result {
     crates_stand_alone(&workspace, &mut wrong)?;
     facade_pulls_what_is_asked_for(&workspace, &mut wrong)?;
     one_crypto_stack(&mut wrong)?;
+    sqlite_is_compiled_where_it_is_asked_for(&mut wrong)?;
     if !wrong.is_empty() {
         return Err(wrong.join("\n       ").into());
     }
@@ -105,6 +106,21 @@ fn one_crypto_stack(wrong: &mut Vec<String>) -> Result {
             name,
         ]))?;
         wrong.push(format!("{name} is in the build; TLS and cryptography come from aws-lc-rs alone:\n{why}"));
+    }
+    Ok(())
+}
+
+/// `sqlite` compiles SQLite from its source, `sqlite-unbundled` uses the system's library and no C
+/// compiler.
+fn sqlite_is_compiled_where_it_is_asked_for(wrong: &mut Vec<String>) -> Result {
+    for (feature, compiled) in [("sqlite", true), ("sqlite-unbundled", false)] {
+        let names =
+            tree(&["--package", FACADE, "--no-default-features", "--features", feature, "--invert", "cc"])?;
+        if names.contains("libsqlite3-sys") != compiled {
+            wrong.push(format!(
+                "{FACADE} with `{feature}` alone: whether it compiles SQLite must be {compiled}"
+            ));
+        }
     }
     Ok(())
 }

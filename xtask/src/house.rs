@@ -65,6 +65,7 @@ pub(crate) const ENGINES: &[Part] = &[
     part("postgres", "mocha-session-sql", Some("sqlx-postgres")),
     part("mysql", "mocha-session-sql", Some("sqlx-mysql")),
     part("sqlite", "mocha-session-sql", Some("sqlx-sqlite")),
+    part("sqlite-unbundled", "mocha-session-sql", Some("sqlx-sqlite")),
 ];
 
 /// The feature `axum` is `tower` with extractors: it brings no package of its own.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -29,9 +29,21 @@ use tokio::task::{JoinHandle, JoinSet};
 pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
-    dials: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
     task: JoinHandle<()>,
 }
+
+/// What passed the proxy, or came to it.
+#[derive(Default)]
+struct Seen {
+    dials: AtomicUsize,
+    open: AtomicUsize,
+    answers: AtomicUsize,
+    last_words: Mutex<Vec<Vec<u8>>>,
+}
+
+/// How many bytes of a client's last words are kept.
+const LAST_WORDS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
@@ -51,6 +63,15 @@ struct State {
     cuts: usize,
     /// Answers pass in pieces of a few bytes.
     trickle: bool,
+    /// What the next request is answered with in the server's place.
+    instead: Option<Vec<u8>>,
+}
+
+impl State {
+    /// Whether a connection that was opened at this count of cuts has ended.
+    fn ends(&self, cuts: usize) -> bool {
+        self.mode == Mode::Down || self.cuts != cuts
+    }
 }
 
 impl Proxy {
@@ -70,11 +91,11 @@ impl Proxy {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let server = server.into();
-        let state = State { mode: Mode::Pass, server, lose: 0, cuts: 0, trickle: false };
+        let state = State { mode: Mode::Pass, server, lose: 0, cuts: 0, trickle: false, instead: None };
         let (state, _) = watch::channel(state);
-        let dials = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(listen(listener, state.clone(), Arc::clone(&dials)));
-        Ok(Self { address, state, dials, task })
+        let seen = Arc::<Seen>::default();
+        let task = tokio::spawn(listen(listener, state.clone(), Arc::clone(&seen)));
+        Ok(Self { address, state, seen, task })
     }
 
     /// Where it listens.
@@ -84,7 +105,24 @@ impl Proxy {
 
     /// How many connections it was asked for so far.
     pub fn dials(&self) -> usize {
-        self.dials.load(Ordering::SeqCst)
+        self.seen.dials.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.seen.open.load(Ordering::SeqCst)
+    }
+
+    /// How many times the server said something: the round trips of a protocol that answers in one
+    /// piece.
+    pub fn answers(&self) -> usize {
+        self.seen.answers.load(Ordering::SeqCst)
+    }
+
+    /// The last bytes that each client sent before its connection ended, sixteen at most: whether
+    /// it said goodbye.
+    pub fn last_words(&self) -> Vec<Vec<u8>> {
+        self.seen.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends a fault: everything passes, except on connections that fell into a black hole.
@@ -100,6 +138,11 @@ impl Proxy {
     /// The same for the next `count` answers, after which everything passes.
     pub fn lose_next_answers(&self, count: usize) {
         self.state.send_modify(|state| state.lose = count);
+    }
+
+    /// Answers the next request with these bytes in the server's place, and ends its connection.
+    pub fn answer_next_with(&self, bytes: impl Into<Vec<u8>>) {
+        self.state.send_modify(|state| state.instead = Some(bytes.into()));
     }
 
     /// Holds everything back in both directions, like a server that has stopped.
@@ -152,44 +195,71 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, state: watch::Sender<State>, dials: Arc<AtomicUsize>) {
+async fn listen(listener: TcpListener, state: watch::Sender<State>, seen: Arc<Seen>) {
     // Dropped with this task, and the connections with it.
     let mut connections = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
-        dials.fetch_add(1, Ordering::SeqCst);
+        seen.dials.fetch_add(1, Ordering::SeqCst);
         while connections.try_join_next().is_some() {}
-        if state.borrow().mode != Mode::Down {
-            connections.spawn(serve(client, state.clone()));
+        if state.borrow().mode == Mode::Down {
+            continue;
         }
+        seen.open.fetch_add(1, Ordering::SeqCst);
+        let (state, seen) = (state.clone(), Arc::clone(&seen));
+        connections.spawn(async move {
+            let mut last_words = Vec::new();
+            serve(client, state, &seen, &mut last_words).await;
+            seen.last_words.lock().unwrap_or_else(PoisonError::into_inner).push(last_words);
+            seen.open.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 
 /// One connection, until one side ends it or a fault does.
-async fn serve(client: TcpStream, state: watch::Sender<State>) {
+async fn serve(client: TcpStream, state: watch::Sender<State>, seen: &Seen, last_words: &mut Vec<u8>) {
     let cuts = state.borrow().cuts;
-    let over = |state: &State| state.mode == Mode::Down || state.cuts != cuts;
     let (mut ending, mut sinking) = (state.subscribe(), state.subscribe());
-    let ended = async { drop(ending.wait_for(over).await.map(drop)) };
+    let ended = async { drop(ending.wait_for(|state| state.ends(cuts)).await.map(drop)) };
     let relayed = async {
         let sunk = async { drop(sinking.wait_for(|state| state.mode == Mode::BlackHole).await.map(drop)) };
         tokio::select! {
             biased;
             () = sunk => std::future::pending().await,
-            () = relay(&client, &state) => {}
+            () = relay(&client, &state, cuts, seen, last_words) => {}
         }
     };
     tokio::select! { () = ended => {} () = relayed => {} }
 }
 
-async fn relay(client: &TcpStream, state: &watch::Sender<State>) {
+async fn relay(
+    client: &TcpStream,
+    state: &watch::Sender<State>,
+    cuts: usize,
+    seen: &Seen,
+    last_words: &mut Vec<u8>,
+) {
     let server = state.borrow().server.clone();
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
     let forth = async {
         let mut piece = vec![0; 65_536];
         while let Some(read) = read(client, &mut piece).await {
+            piece[..read][read.saturating_sub(LAST_WORDS)..].clone_into(last_words);
             passing(state).await;
+            // From the moment of a cut on nothing passes, whatever is noticed first.
+            if state.borrow().ends(cuts) {
+                return;
+            }
+            let mut instead = None;
+            state.send_if_modified(|state| {
+                instead = state.instead.take();
+                false
+            });
+            if let Some(answer) = instead {
+                drop(write(client, &answer).await);
+                return;
+            }
             if write(&server, &piece[..read]).await.is_err() {
                 return;
             }
@@ -199,7 +269,8 @@ async fn relay(client: &TcpStream, state: &watch::Sender<State>) {
         let mut piece = vec![0; 65_536];
         while let Some(read) = read(&server, &mut piece).await {
             passing(state).await;
-            if is_lost(state) {
+            seen.answers.fetch_add(1, Ordering::SeqCst);
+            if state.borrow().ends(cuts) || is_lost(state) {
                 return;
             }
             let trickle = state.borrow().trickle;

@@ -159,10 +159,9 @@ impl Registry {
         let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme())) else {
             return Err(self.unknown(&url));
         };
-        let timeout = url.take_deadline()?;
         let opening = (driver.prepare)(&mut url)?;
         url.finish()?;
-        Ok((opening, timeout))
+        Ok((opening, url.timeout()))
     }
 
     fn unknown(&self, url: &StoreUrl) -> Error {

@@ -34,10 +34,12 @@ impl Storage {
 
     /// Sessions in a store that is shared already.
     pub fn from_arc(store: Arc<dyn SessionStore>) -> Self {
-        Self { store: Some(store), timeout: None, secrets: None }
+        let timeout = store.capabilities().deadline();
+        Self { store: Some(store), timeout, secrets: None }
     }
 
-    /// Bounds every call of the store; the default is five seconds.
+    /// Bounds every call of the store; the default is the deadline that the store was
+    /// [configured with](Capabilities::with_deadline), or five seconds.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

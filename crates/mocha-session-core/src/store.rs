@@ -9,6 +9,7 @@ mod key;
 pub mod objects;
 mod pulse;
 mod runtimes;
+mod timeouts;
 mod types;
 
 pub use async_trait::async_trait;
@@ -21,6 +22,7 @@ pub use failure::{Effect, Failure};
 pub use key::{KeySpace, StorageKey};
 pub use pulse::{Call, Pulse};
 pub use runtimes::PerRuntime;
+pub use timeouts::Timeouts;
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 
 use std::fmt;

@@ -77,7 +77,7 @@ pub struct StoreUrl {
     path: String,
     options: Vec<(String, String)>,
     known: Vec<&'static str>,
-    deadline: Duration,
+    timeout: Option<Duration>,
     credentials: Option<CredentialSource>,
 }
 
@@ -86,7 +86,8 @@ impl StoreUrl {
     ///
     /// # Errors
     /// `InvalidConfig`, saying what is wrong and never repeating the URL: no scheme, a raw `/`, `+` or `@` in the
-    /// credentials (percent-encode it), a bad host or port, an option given twice.
+    /// credentials (percent-encode it), a bad host or port, an option given twice, a `timeout` that is no
+    /// duration above zero.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once(':') else {
@@ -125,7 +126,7 @@ impl StoreUrl {
             list => list.split(',').map(parse_host).collect::<Result<_>>()?,
         };
         let path = decode(path, "path")?;
-        Ok(Self {
+        let mut url = Self {
             scheme,
             username,
             password,
@@ -133,30 +134,28 @@ impl StoreUrl {
             path,
             options: parse_options(query)?,
             known: Vec::new(),
-            deadline: DEFAULT_DEADLINE,
+            timeout: None,
             credentials: None,
-        })
+        };
+        url.timeout = url.take_duration("timeout")?;
+        Ok(url)
     }
 
     /// The time that one call of the store may take: the URL's `timeout`, five seconds where it has none.
     ///
-    /// The core enforces it. A driver derives its connect, busy, wait and response timeouts from it, so
-    /// that each of them ends before the call does and its error says what really happened.
+    /// The option is read with the URL, because it means the same to every engine. The core
+    /// enforces it: a store hands it on as
+    /// [`Capabilities::with_deadline`](crate::store::Capabilities::with_deadline). A driver derives
+    /// its connect, busy, wait and response timeouts from it
+    /// ([`Timeouts`](crate::store::Timeouts)), so that each of them ends before the call does and
+    /// its error says what really happened.
     pub fn deadline(&self) -> Duration {
-        self.deadline
+        self.timeout.unwrap_or(DEFAULT_DEADLINE)
     }
 
-    /// Takes the `timeout` option, which is the same for every engine.
-    ///
-    /// # Errors
-    /// `InvalidConfig` when it is not a duration, or is zero.
-    pub(crate) fn take_deadline(&mut self) -> Result<Option<Duration>> {
-        let timeout = self.take_duration("timeout")?;
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(invalid("its option `timeout` must be above zero"));
-        }
-        self.deadline = timeout.unwrap_or(DEFAULT_DEADLINE);
-        Ok(timeout)
+    /// The `timeout` that the URL names.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// The scheme, in lower case.
@@ -551,10 +550,21 @@ mod tests {
     #[test]
     fn options_nobody_took_are_refused_by_name() {
         let mut url = parse("redis://h?prefix=a:&timout=5s");
-        assert!(url.take_duration("timeout").unwrap().is_none());
         url.take_key_space("").unwrap();
         let message = url.finish().unwrap_err().to_string();
         assert!(message.contains("`timout`") && message.contains("prefix, timeout"), "{message}");
+    }
+
+    #[test]
+    fn the_deadline_is_read_with_the_url_whatever_the_engine() {
+        let url = parse("x://h?timeout=700ms");
+        assert_eq!((url.deadline(), url.timeout()), (Duration::from_millis(700), Some(url.deadline())));
+        assert!(url.finish().is_ok(), "nobody need take it");
+        assert_eq!((parse("x://h").deadline(), parse("x://h").timeout()), (DEFAULT_DEADLINE, None));
+        for bad in ["x://h?timeout=0", "x://h?timeout=soon", "x://h?timeout="] {
+            let message = StoreUrl::parse(bad).unwrap_err().to_string();
+            assert!(message.contains("`timeout`"), "{bad}: {message}");
+        }
     }
 
     #[test]

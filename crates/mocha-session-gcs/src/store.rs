@@ -8,7 +8,7 @@ use google_cloud_auth::credentials::{Credentials as GoogleCredentials, anonymous
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::store::objects::{ObjectClient, ObjectStore};
-use mocha_session_core::store::{Capabilities, Durability, KeySpace, SessionStore};
+use mocha_session_core::store::{Capabilities, Durability, KeySpace, SessionStore, Timeouts};
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl, forward_store};
 
 use crate::ENGINE;
@@ -121,7 +121,8 @@ async fn connect(target: &Target) -> Result<Arc<dyn Bucket>> {
     let endpoint = target.endpoint.as_deref().unwrap_or(GOOGLE);
     let credentials = match &target.credentials {
         Credentials::Hmac(key) => {
-            return Ok(Arc::new(Xml::new(endpoint, &target.bucket, key.clone(), target.deadline / 4)?));
+            let connect = Timeouts::within(target.deadline).connect;
+            return Ok(Arc::new(Xml::new(endpoint, &target.bucket, key.clone(), connect)?));
         }
         Credentials::Default => None,
         Credentials::Anonymous => Some(anonymous::Builder::new().build()),

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use memcache::exp::{
     AsyncMetaConnection, Error as ClientError, MetaCommand, MetaCommandResult, parse_meta_result,
 };
-use mocha_session_core::store::{CredentialSource, Dialer, Effect, Era, Failure, PerRuntime, Pulse};
+use mocha_session_core::store::{
+    CredentialSource, Dialer, Effect, Era, Failure, PerRuntime, Pulse, Timeouts,
+};
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -25,26 +27,13 @@ use crate::peer::{Greeting, Peer};
 /// anyone.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// How long to wait for a connection, name lookup and greeting included, and for an answer.
-#[derive(Clone, Copy)]
-pub(crate) struct Timeouts {
-    connect: Duration,
-    response: Duration,
-}
-
-impl Timeouts {
-    /// Less than the deadline together, so that what hangs is noticed here, and left.
-    pub(crate) fn within(deadline: Duration) -> Self {
-        Self { connect: deadline / 4, response: deadline / 2 }
-    }
-}
-
 /// What it takes to connect to a server of the store.
 #[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) credentials: CredentialSource,
     /// The most connections that a runtime has to a server.
     pub(crate) connections: usize,
+    pub(crate) deadline: Duration,
     pub(crate) timeouts: Timeouts,
     /// The key under which a run of a server is marked.
     pub(crate) marker: String,
@@ -281,7 +270,8 @@ mod tests {
         let access = Access {
             credentials: CredentialSource::fixed(Credentials::default()),
             connections: 1,
-            timeouts: Timeouts::within(Duration::from_secs(5)),
+            deadline: Duration::from_secs(5),
+            timeouts: Timeouts::default(),
             marker: "session:run".to_owned(),
         };
         let server = Server::new(address, access);

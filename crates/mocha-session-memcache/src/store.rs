@@ -137,13 +137,14 @@ impl MemcacheStore {
         }
         match (reached, unreachable) {
             (None, Some(error)) => Err(error.on(ENGINE).during("open")),
-            (limit, _) => Ok(Self { capabilities: limit.map_or(self.capabilities, capabilities), ..self }),
+            (Some(limit), _) => Ok(Self { capabilities: self.capabilities.with_max_value(limit), ..self }),
+            (None, None) => Ok(self),
         }
     }
 
     pub(crate) fn over(addresses: impl Iterator<Item = Address>, access: &Access, space: KeySpace) -> Self {
         let servers = addresses.map(|address| Server::new(address, access.clone())).collect();
-        Self { servers, space, capabilities: capabilities(USUAL_ITEM) }
+        Self { servers, space, capabilities: capabilities(USUAL_ITEM).with_deadline(access.deadline) }
     }
 
     fn described_by(mut url: StoreUrl, space: KeySpace) -> Result<Self> {

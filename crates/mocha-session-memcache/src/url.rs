@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::store::{KeySpace, SessionStore, Timeouts};
 use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
 
 use crate::address::Address;
-use crate::server::{Access, Timeouts};
+use crate::server::Access;
 use crate::store::MemcacheStore;
 
 const PORT: u16 = 11211;
@@ -50,6 +50,7 @@ pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore>
     let access = Access {
         credentials: url.credentials(),
         connections,
+        deadline: url.deadline(),
         timeouts: Timeouts::within(url.deadline()),
         marker: space.prefix().to_owned() + "run",
     };

@@ -17,8 +17,8 @@ async fn open(variable: &str) -> Option<MemcacheStore> {
     Some(MemcacheStore::connect(&url).await.unwrap_or_else(|error| panic!("{variable}: {error}")))
 }
 
-suite!(on_one_server, one);
-suite!(on_three_servers, three);
+suite!(memcached_1_6, one);
+suite!(memcached_1_6_three_servers, three);
 
 async fn server() -> Option<String> {
     Some(engine_url("MOCHA_TEST_MEMCACHE_URL")?.replace("memcache://", ""))
@@ -30,4 +30,4 @@ async fn at(address: String) -> MemcacheStore {
     opened.unwrap_or_else(|error| panic!("{address}: {error}"))
 }
 
-faults!(under_faults, server, at);
+faults!(memcached_1_6_under_faults, server, at);

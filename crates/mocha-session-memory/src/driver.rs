@@ -20,11 +20,11 @@ use crate::{MemoryStore, WhenFull};
 /// assert!(registry.check("memory:?max_entrys=100000").is_err());
 /// ```
 pub const DRIVER: Driver = Driver::new(&["memory"], |url| {
-    let store = from_url(url)?;
+    let store = read(url)?;
     Ok(Box::pin(async move { Ok(Arc::new(store) as Arc<dyn SessionStore>) }))
 });
 
-fn from_url(url: &mut StoreUrl) -> Result<MemoryStore> {
+pub(crate) fn read(url: &mut StoreUrl) -> Result<MemoryStore> {
     if !url.hosts().is_empty()
         || !matches!(url.path(), "" | "/")
         || url.username().is_some()
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let store = |text: &str| from_url(&mut StoreUrl::parse(text).unwrap()).unwrap();
+        let store = |text: &str| read(&mut StoreUrl::parse(text).unwrap()).unwrap();
         let full = store("memory:?max_entries=5&max_bytes=70000&when_full=evict&prefix=shop:");
         let shown = format!("{full:?}");
         assert!(shown.contains("max_entries: 5,") && shown.contains("max_bytes: 70000,"), "{shown}");
@@ -83,7 +83,7 @@ mod tests {
             ("memory:?when_full=panic", "`when_full`"),
             ("memory:?prefix=a%20b", "`prefix`"),
         ] {
-            let message = from_url(&mut StoreUrl::parse(text).unwrap()).unwrap_err().to_string();
+            let message = read(&mut StoreUrl::parse(text).unwrap()).unwrap_err().to_string();
             assert!(message.contains(word), "{text}: {message}");
         }
     }

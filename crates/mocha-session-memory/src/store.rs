@@ -10,7 +10,7 @@ use mocha_session_core::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
     SweepReport, async_trait,
 };
-use mocha_session_core::{Clock, Error, ErrorKind, Result};
+use mocha_session_core::{BoxFuture, Clock, Error, ErrorKind, Result, StoreUrl};
 
 use crate::budget::{Budget, Growth};
 use crate::builder::{MemoryStoreBuilder, WhenFull};
@@ -54,6 +54,26 @@ impl MemoryStore {
     /// A store of at most 256 MiB that refuses writes when it is full.
     pub fn new() -> Self {
         Self::builder().build()
+    }
+
+    /// Reads a URL, and returns what opens the store: as every backend does it.
+    ///
+    /// ```
+    /// use mocha_session_core::StoreUrl;
+    /// use mocha_session_memory::MemoryStore;
+    ///
+    /// let mut url = StoreUrl::parse("memory:?max_entries=100000")?;
+    /// let opening = MemoryStore::from_url(&mut url)?;
+    /// url.finish()?; // nothing misspelt
+    /// # drop(opening);
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the URL is wrong.
+    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        let store = crate::driver::read(url)?;
+        Ok(Box::pin(async move { Ok(store) }))
     }
 
     /// Settings for a store.

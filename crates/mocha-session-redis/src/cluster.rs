@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mocha_session_core::store::Effect;
+use mocha_session_core::store::{Effect, Timeouts};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 
-use crate::dial::{Timeouts, dial, tcp_settings};
+use crate::dial::{config_with, dial, tcp_settings};
 use crate::error::code;
 use crate::tls::Certificates;
 
@@ -27,7 +27,7 @@ pub(crate) async fn connect(
     certificates: Option<Certificates>,
     timeouts: Timeouts,
 ) -> RedisResult<ClusterConnection> {
-    let config = timeouts.into();
+    let config = config_with(timeouts);
     // The client of the cluster logs why it cannot connect; what it would say of a server that has
     // no HELLO quotes the password. So the language is found out first, and a wrong password too.
     let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mocha_session_core::Result;
-use mocha_session_core::store::{CredentialSource, Effect, Failure, Role};
+use mocha_session_core::store::{CredentialSource, Effect, Failure, Role, Timeouts};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::cluster::ClusterClient;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
@@ -20,34 +20,6 @@ use crate::cluster;
 use crate::error::Failed;
 use crate::session::{Dialled, Wire, role};
 use crate::tls::{self, Certificates, Files};
-
-/// How long to wait for a connection and for an answer.
-#[derive(Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub(crate) connect: Duration,
-    pub(crate) response: Duration,
-}
-
-impl Timeouts {
-    /// Less than the deadline together, so that what hangs is noticed here, and left.
-    pub(crate) fn within(deadline: Duration) -> Self {
-        Self { connect: deadline / 4, response: deadline / 2 }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self::within(Duration::from_secs(5))
-    }
-}
-
-impl From<Timeouts> for AsyncConnectionConfig {
-    fn from(timeouts: Timeouts) -> Self {
-        Self::new()
-            .set_connection_timeout(Some(timeouts.connect))
-            .set_response_timeout(Some(timeouts.response))
-    }
-}
 
 type Host = (String, u16);
 
@@ -111,7 +83,7 @@ impl Target {
 
     async fn connect(&self, access: Access) -> Result<Dialled, Failed> {
         let unsent = |cause| Failed::Client(cause, Some(Failure::NotSent));
-        let config = AsyncConnectionConfig::from(self.timeouts);
+        let config = config_with(self.timeouts);
         match &self.place {
             Place::Server(host) => primary(&access.to(host).map_err(unsent)?, &config).await,
             Place::Socket(path) => {
@@ -138,6 +110,13 @@ impl Target {
             }
         }
     }
+}
+
+/// The client's own limits.
+pub(crate) fn config_with(timeouts: Timeouts) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(timeouts.connect))
+        .set_response_timeout(Some(timeouts.response))
 }
 
 /// A login with these credentials. The user name of the default user may be left out.

@@ -1,7 +1,7 @@
 //! The store: sessions as Redis strings, each with the revision of its last write in front.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::{
     Bytes, Capabilities, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
@@ -88,6 +88,11 @@ impl RedisStore {
     #[must_use]
     pub fn with_eviction(mut self, evicts: bool) -> Self {
         self.capabilities = self.capabilities.with_eviction(evicts);
+        self
+    }
+
+    pub(crate) fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.capabilities = self.capabilities.with_deadline(deadline);
         self
     }
 

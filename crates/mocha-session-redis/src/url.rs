@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::store::SessionStore;
+use mocha_session_core::store::{SessionStore, Timeouts};
 use mocha_session_core::{BoxFuture, Driver, ErrorKind, Result, StoreUrl};
 use redis::RedisConnectionInfo;
 
 use crate::connection::Connection;
-use crate::dial::{Place, Target, Timeouts, with_credentials};
+use crate::dial::{Place, Target, with_credentials};
 use crate::error::ENGINE;
 use crate::store::RedisStore;
 use crate::tls::Files;
@@ -54,7 +54,8 @@ pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Re
     let evicts = url.take_bool("evicts")?;
     // An option of every engine. Here nothing has to be prepared, so nothing has to be forbidden.
     url.take_bool("create")?;
-    let mut timeouts = Timeouts::within(url.deadline());
+    let deadline = url.deadline();
+    let mut timeouts = Timeouts::within(deadline);
     timeouts.connect = shorter(url, "connect_timeout")?.unwrap_or(timeouts.connect);
     timeouts.response = shorter(url, "response_timeout")?.unwrap_or(timeouts.response);
     let tls = url.scheme().starts_with("rediss") || url.scheme().starts_with("valkeys");
@@ -63,7 +64,7 @@ pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Re
     let login = login(url, url.username(), url.password())?.set_db(database);
     let target = Target { place, login, credentials: Some(url.credentials()), files, timeouts };
     Ok(Box::pin(async move {
-        let store = RedisStore::new(Connection::dialling(target), space);
+        let store = RedisStore::new(Connection::dialling(target), space).with_deadline(deadline);
         answers(&store).await.map_err(|error| error.on(ENGINE).during("open"))?;
         let store = store.detect().await;
         Ok(match evicts {

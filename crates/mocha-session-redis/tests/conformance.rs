@@ -47,20 +47,25 @@ async fn valkey() -> Option<Arc<dyn SessionStore>> {
     open(&engine_url("MOCHA_TEST_VALKEY_URL")?).await
 }
 
+suite!(redis_7_0, plain);
+suite!(redis_7_0_unix, unix);
+suite!(redis_7_0_tls_acl, tls);
+suite!(redis_7_0_mtls, mtls);
+suite!(redis_7_0_cluster, cluster);
+suite!(redis_7_0_sentinel, sentinel);
 suite!(valkey_8_1, valkey);
-suite!(redis_plain, plain);
-suite!(redis_unix, unix);
-suite!(redis_tls_acl, tls);
-suite!(redis_mtls, mtls);
-suite!(redis_cluster, cluster);
-suite!(redis_sentinel, sentinel);
 
-async fn server() -> Option<String> {
+async fn redis_server() -> Option<String> {
     Some(engine_url("MOCHA_TEST_REDIS_URL")?.replace("redis://", ""))
+}
+
+async fn valkey_server() -> Option<String> {
+    Some(engine_url("MOCHA_TEST_VALKEY_URL")?.replace("valkey://", ""))
 }
 
 async fn at(address: String) -> Arc<dyn SessionStore> {
     open(&format!("redis://{address}")).await.unwrap()
 }
 
-faults!(redis_under_faults, server, at);
+faults!(redis_7_0_under_faults, redis_server, at);
+faults!(valkey_8_1_under_faults, valkey_server, at);

@@ -10,7 +10,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::{Client, Config};
 use mocha_session_core::store::objects::ObjectStore;
-use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::store::{KeySpace, SessionStore, Timeouts};
 use mocha_session_core::{Driver, Error, ErrorKind, Result, StoreUrl};
 
 use crate::S3Store;
@@ -122,7 +122,7 @@ impl Target {
             config = config.endpoint_url(endpoint).force_path_style(true);
         }
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(self.deadline / 4)
+            .connect_timeout(Timeouts::within(self.deadline).connect)
             .operation_timeout(self.deadline)
             .build();
         // No checksums, because other endpoints refuse them.

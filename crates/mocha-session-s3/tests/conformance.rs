@@ -25,9 +25,9 @@ async fn without_conditional_deletes() -> Option<Arc<dyn SessionStore>> {
     open(&format!("{url}&prefix={}", *PREFIX)).await
 }
 
-suite!(s3, moto);
-suite!(s3_signed, verifying_moto);
-suite!(s3_without_conditional_deletes, without_conditional_deletes);
+suite!(s3_moto_5, moto);
+suite!(s3_moto_5_signed, verifying_moto);
+suite!(s3_moto_5_without_conditional_deletes, without_conditional_deletes);
 
 /// On Amazon itself, or wherever the URL points.
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::clocks::Clocks;
 use crate::engine::{Engine, Options};
-use crate::error::{Failed, Sign, Stage};
+use crate::error::{Failed, Sign, Stage, is_refused_setting};
 
 /// A connection that is idle for longer is closed.
 const IDLE: Duration = Duration::from_mins(10);
@@ -228,8 +228,13 @@ impl<DB: Engine> Connections<DB> {
         };
         if !self.bare.load(Ordering::Relaxed) {
             let connected = DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks).await;
-            // "protocol_violation": what PgBouncer says of a setting that it does not pass on.
-            if !matches!(&connected, Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("08P01")) {
+            let refused = |error: &sqlx::Error| {
+                let error = error.as_database_error();
+                error.is_some_and(|error| {
+                    is_refused_setting(&error.code().unwrap_or_default(), error.message())
+                })
+            };
+            if !connected.as_ref().is_err_and(refused) {
                 return connected;
             }
             self.bare.store(true, Ordering::Relaxed);

@@ -6,7 +6,7 @@
 
 mod codes;
 
-pub(crate) use codes::NO_KEY;
+pub(crate) use codes::{NO_KEY, is_refused_setting};
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

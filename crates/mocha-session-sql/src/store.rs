@@ -51,7 +51,10 @@ impl SqlStore {
     ) -> Result<Self> {
         sql.by_block = sql.by_block.filter(|_| facts.by_block);
         let engine = writers.dialect().name();
-        let capabilities = Capabilities::new(engine).with_listing(true).with_durability(facts.durability);
+        let capabilities = Capabilities::new(engine)
+            .with_listing(true)
+            .with_durability(facts.durability)
+            .with_deadline(options.deadline);
         Ok(Self {
             writers,
             readers,

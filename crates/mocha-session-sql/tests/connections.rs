@@ -7,8 +7,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::proxy::Proxy;
-use common::{Engine, eventually, fresh_key, fresh_name, hour};
+use common::{Engine, eventually, fresh_key, fresh_name, goodbyes, hour};
+use mocha_session_conformance::Proxy;
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::SessionStore;
 use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
@@ -49,20 +49,20 @@ async fn on_own_pool(engine: &Engine, connections: u32, table: &str) -> SqlStore
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_hangs_up_is_dialled_a_few_times_a_second() {
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        let storage = engine.at(&proxy.authority()).open().await.unwrap();
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        let storage = engine.at(&proxy.address().to_string()).open().await.unwrap();
         let store = storage.store().unwrap();
         // Nobody listens there: the proxy takes a connection and closes it.
         proxy.lead_to("127.0.0.1:1");
-        proxy.cut().await;
-        let (before, began) = (proxy.connections(), Instant::now());
+        proxy.cut();
+        let (before, began) = (proxy.dials(), Instant::now());
         let mut calls = 0;
         while began.elapsed() < Duration::from_secs(2) {
             assert!(store.load(&fresh_key()).await.unwrap_err().is_unavailable());
             calls += 1;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let dials = proxy.connections() - before;
+        let dials = proxy.dials() - before;
         assert!((3..40).contains(&dials), "{}: {dials} dials for {calls} calls", engine.name);
         proxy.lead_to(engine.authority());
         let nothing = fresh_key();
@@ -74,12 +74,17 @@ async fn server_that_hangs_up_is_dialled_a_few_times_a_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crowd_of_calls_does_not_dial_all_at_once() {
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        let storage = engine.at(&proxy.authority()).with("max_connections=50").open().await.unwrap();
-        proxy.cut().await;
-        let before = proxy.connections();
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        let storage = engine
+            .at(&proxy.address().to_string())
+            .with("max_connections=50&timeout=30s")
+            .open()
+            .await
+            .unwrap();
+        proxy.cut();
+        let before = proxy.dials();
         load_at_once(&**storage.store().unwrap(), 50).await;
-        let dials = proxy.connections() - before;
+        let dials = proxy.dials() - before;
         assert!((1..25).contains(&dials), "{}: {dials}", engine.name);
     }
 }
@@ -87,11 +92,11 @@ async fn crowd_of_calls_does_not_dial_all_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_on_a_pool_of_your_own_survive_a_restart_of_the_server() {
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        let store = on_own_pool(&engine.at(&proxy.authority()), 5, "mocha_sessions").await;
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        let store = on_own_pool(&engine.at(&proxy.address().to_string()), 5, "mocha_sessions").await;
         for _ in 0..3 {
             load_at_once(&store, 5).await;
-            proxy.cut().await;
+            proxy.cut();
             for _ in 0..10 {
                 let loaded = store.load(&fresh_key()).await;
                 assert!(matches!(loaded, Ok(None)), "{}: {loaded:?}", engine.name);
@@ -103,19 +108,19 @@ async fn reads_on_a_pool_of_your_own_survive_a_restart_of_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn store_that_is_dropped_says_goodbye_on_every_connection() {
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        let storage = engine.at(&proxy.authority()).open().await.unwrap();
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        let storage = engine.at(&proxy.address().to_string()).open().await.unwrap();
         load_at_once(&**storage.store().unwrap(), 3).await;
-        let open = proxy.connections();
+        let open = proxy.dials();
         assert!(open >= 2, "{}: {open}", engine.name);
         drop(storage);
         let began = Instant::now();
-        while proxy.goodbyes() != (open, 0) {
+        while goodbyes(&proxy) != (open, 0) {
             assert!(
                 began.elapsed() < Duration::from_secs(5),
                 "{}: {:?} of {open}",
                 engine.name,
-                proxy.goodbyes()
+                goodbyes(&proxy)
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -127,14 +132,14 @@ async fn store_that_is_dropped_says_goodbye_on_every_connection() {
 fn store_that_is_dropped_outside_of_its_runtime_says_goodbye() {
     for engine in Engine::servers() {
         let beside = tokio::runtime::Runtime::new().unwrap();
-        let proxy = beside.block_on(Proxy::before(engine.authority()));
+        let proxy = beside.block_on(Proxy::to(engine.authority())).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let storage = runtime.block_on(engine.at(&proxy.authority()).open()).unwrap();
+        let storage = runtime.block_on(engine.at(&proxy.address().to_string()).open()).unwrap();
         drop(storage);
         drop(runtime);
         let began = Instant::now();
-        while proxy.goodbyes() != (1, 0) {
-            assert!(began.elapsed() < Duration::from_secs(5), "{}: {:?}", engine.name, proxy.goodbyes());
+        while goodbyes(&proxy) != (1, 0) {
+            assert!(began.elapsed() < Duration::from_secs(5), "{}: {:?}", engine.name, goodbyes(&proxy));
             std::thread::sleep(Duration::from_millis(5));
         }
         beside.block_on(async { drop(proxy) });
@@ -185,17 +190,17 @@ async fn servers_goodbyes_end_the_connection_and_nothing_else() {
 }
 
 async fn goodbye(engine: &Engine, code: &str, packet: Vec<u8>, moves: bool) {
-    let proxy = Proxy::before(engine.authority()).await;
-    let storage = engine.at(&proxy.authority()).open().await.unwrap();
+    let proxy = Proxy::to(engine.authority()).await.unwrap();
+    let storage = engine.at(&proxy.address().to_string()).open().await.unwrap();
     let store = storage.store().unwrap();
     let key = fresh_key();
     store.create(&key, b"kept", hour()).await.unwrap().unwrap();
 
-    let connections = proxy.connections();
+    let connections = proxy.dials();
     proxy.answer_next_with(packet.clone());
     let loaded = store.load(&key).await;
     assert!(loaded.as_ref().is_ok_and(Option::is_some), "{code}: {loaded:?}");
-    assert_eq!(proxy.connections(), connections + 1, "{code}: not on another connection");
+    assert_eq!(proxy.dials(), connections + 1, "{code}: not on another connection");
 
     proxy.answer_next_with(packet);
     let created = store.create(&fresh_key(), b"x", hour()).await;
@@ -235,6 +240,43 @@ async fn prepared_statements_that_are_gone_are_prepared_anew() {
     pool.execute(sqlx::raw_sql(AssertSqlSafe(alter))).await.unwrap();
     assert_eq!(store.scan(None, 10).await.unwrap().entries().len(), 1, "0A000");
     pool.execute(sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {table}")))).await.unwrap();
+}
+
+/// PgBouncer has one code for everything: one that is full for a moment does not cost the limit of
+/// statements.
+#[tokio::test(flavor = "multi_thread")]
+async fn pooler_that_is_full_for_a_moment_is_asked_for_the_same_settings_again() {
+    let Some(engine) = Engine::postgres() else { return };
+    let proxy = Proxy::to(engine.authority()).await.unwrap();
+    let table = fresh_name();
+    let storage = engine
+        .at(&proxy.address().to_string())
+        .with(&format!("table={table}&timeout=1s&sslmode=disable"))
+        .open()
+        .await
+        .unwrap();
+    let (store, key) = (storage.store().unwrap(), fresh_key());
+    let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
+    proxy.cut();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    proxy.answer_next_with(postgres_error("08P01"));
+    let error = store.load(&key).await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("PgBouncer"), "{error}");
+    assert!(eventually(|| store.load(&key)).await.is_some());
+
+    let mut other = sqlx::PgPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
+    let lock = format!("UPDATE {table} SET expires_at = 0 WHERE id = '{key}'");
+    (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+    let error = store.update(&key, b"after", hour(), &revision).await.unwrap_err();
+    assert!(!error.is_ambiguous() && error.to_string().contains("locked"), "{error}");
+    other.rollback().await.unwrap();
+    let drop = format!("DROP TABLE {table}");
+    sqlx::PgPool::connect(&engine.url)
+        .await
+        .unwrap()
+        .execute(sqlx::raw_sql(AssertSqlSafe(drop)))
+        .await
+        .unwrap();
 }
 
 /// PgBouncer in transaction mode without `max_prepared_statements`: the name of a statement is another client's.

@@ -7,9 +7,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::proxy::Proxy;
 use common::servers::Server;
 use common::{Engine, eventually, fresh_key, fresh_name, hour};
+use mocha_session_conformance::Proxy;
 use mocha_session_core::store::{SessionStore, StorageKey};
 use mocha_session_core::{Error, ErrorKind, Storage};
 use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
@@ -34,10 +34,81 @@ async fn assert_refused(name: &str, store: &dyn SessionStore, key: &StorageKey, 
     }
 }
 
-/// A pool as the documentation asks for, on a server behind a proxy.
-async fn own_postgres(url: &str) -> SqlStore {
-    let pool = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false).connect(url).await.unwrap();
-    SqlStore::new(pool, SqlOptions::new()).await.unwrap()
+/// Two stores on a server that a proxy stands before: by its URL, and on a pool as the
+/// documentation asks for.
+struct Behind {
+    proxy: Proxy,
+    stable: String,
+    storage: Storage,
+    own: SqlStore,
+}
+
+impl Behind {
+    async fn postgres(server: &Server) -> Self {
+        let proxy = Proxy::to(server.authority()).await.unwrap();
+        let stable = Server::url_at(&proxy.address().to_string());
+        let pool = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false).connect(&stable);
+        let own = SqlStore::new(pool.await.unwrap(), SqlOptions::new()).await.unwrap();
+        Self { storage: open(&stable).await, proxy, stable, own }
+    }
+
+    async fn mariadb(server: &Server) -> Self {
+        let proxy = Proxy::to(server.authority()).await.unwrap();
+        let stable = mariadb_at(&proxy.address().to_string());
+        let pool = sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(&stable);
+        let own = SqlStore::new(pool.await.unwrap(), SqlOptions::new()).await.unwrap();
+        Self { storage: open(&stable).await, proxy, stable, own }
+    }
+
+    fn stores(&self) -> [(&str, &dyn SessionStore); 2] {
+        [("by URL", &**self.storage.store().unwrap()), ("own pool", &self.own)]
+    }
+
+    /// The primary is lost: its connections end, and the address leads to a replica that does not
+    /// know of a logout.
+    async fn assert_replica_is_not_read(&self, replica: &Server, logged_out: &StorageKey) {
+        self.proxy.lead_to(replica.authority());
+        self.proxy.cut();
+        let dialled = self.proxy.dials();
+        for (name, store) in self.stores() {
+            let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
+            // The write that finds the dead connection does not know; from then on the replica is
+            // refused.
+            let _ = store.create(&fresh_key(), b"x", hour()).await.map(|_| panic!("{name}")).map_err(refused);
+            assert_refused(name, store, logged_out, 1).await;
+        }
+        assert_refused("by URL", self.stores()[0].1, logged_out, 200).await;
+        let dials = self.proxy.dials() - dialled;
+        assert!(dials < 40, "{dials} dials");
+    }
+
+    async fn assert_promoted_is_used(&self, logged_out: &StorageKey, live: &StorageKey) {
+        for (name, store) in self.stores() {
+            assert!(eventually(|| store.load(logged_out)).await.is_none(), "{name}: logged out");
+            assert!(store.load(live).await.unwrap().is_some(), "{name}");
+            assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(), "{name}");
+        }
+    }
+
+    /// The server that turned read-only takes writes again.
+    async fn assert_used_again(&self, key: &StorageKey) {
+        for (name, store) in self.stores() {
+            assert!(eventually(|| store.load(key)).await.is_some(), "{name}");
+            let fresh = fresh_key();
+            assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
+        }
+    }
+}
+
+fn mariadb_at(authority: &str) -> String {
+    format!("mysql://app:pw@{authority}/mocha")
+}
+
+/// Asserts which of two MariaDB servers has an entry.
+async fn assert_written(key: &StorageKey, there: &Server, not_there: &Server) {
+    let rows = format!("SELECT count(*) AS it FROM mocha.mocha_sessions WHERE id = '{key}'");
+    assert_eq!(there.root_ask(&rows, "it").await, "1");
+    assert_eq!(not_there.root_ask(&rows, "it").await, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,13 +117,8 @@ async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_on
         return;
     }
     let primary = Server::postgres().await;
-    let proxy = Proxy::before(&primary.authority()).await;
-    let stable = Server::url_at(&proxy.authority());
-    let storage = open(&stable).await;
-    let own = own_postgres(&stable).await;
-    let stores: [(&str, &dyn SessionStore); 2] =
-        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
-
+    let behind = Behind::postgres(&primary).await;
+    let own = &behind.own;
     let standby = primary.standby().await;
     let (logged_out, live) = (fresh_key(), fresh_key());
     own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
@@ -73,17 +139,7 @@ async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_on
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
-    proxy.lead_to(&standby.authority());
-    proxy.cut().await;
-    let dialled = proxy.connections();
-    for (name, store) in stores {
-        let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
-        // The write that finds the dead connection does not know; from then on the standby is refused.
-        let _ = store.create(&fresh_key(), b"x", hour()).await.map(|_| panic!("{name}")).map_err(refused);
-        assert_refused(name, store, &logged_out, 1).await;
-    }
-    assert_refused("by URL", stores[0].1, &logged_out, 200).await;
-    assert!(proxy.connections() - dialled < 40, "{} dials", proxy.connections() - dialled);
+    behind.assert_replica_is_not_read(&standby, &logged_out).await;
 
     // Of several hosts the one that is the primary is used.
     let both = format!("{},{}", standby.authority(), primary.authority());
@@ -92,11 +148,7 @@ async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_on
 
     standby.ask("SELECT pg_wal_replay_resume()").await;
     standby.ask("SELECT pg_promote()").await;
-    for (name, store) in stores {
-        assert!(eventually(|| store.load(&logged_out)).await.is_none(), "{name}: logged out");
-        assert!(store.load(&live).await.unwrap().is_some(), "{name}");
-        assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(), "{name}");
-    }
+    behind.assert_promoted_is_used(&logged_out, &live).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,14 +157,9 @@ async fn postgresql_that_turns_read_only_is_left_at_once_and_used_again_after() 
         return;
     }
     let server = Server::postgres().await;
-    let proxy = Proxy::before(&server.authority()).await;
-    let stable = Server::url_at(&proxy.authority());
-    let storage = open(&stable).await;
-    let own = own_postgres(&stable).await;
-    let stores: [(&str, &dyn SessionStore); 2] =
-        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+    let behind = Behind::postgres(&server).await;
     let key = fresh_key();
-    own.create(&key, b"kept", hour()).await.unwrap().unwrap();
+    behind.own.create(&key, b"kept", hour()).await.unwrap().unwrap();
 
     let turn = async |to: &str| {
         server.ask(&format!("ALTER SYSTEM SET default_transaction_read_only = {to}")).await;
@@ -125,17 +172,13 @@ async fn postgresql_that_turns_read_only_is_left_at_once_and_used_again_after() 
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     turn("on").await;
-    for (name, store) in stores {
-        let before = proxy.connections();
+    for (name, store) in behind.stores() {
+        let before = behind.proxy.dials();
         assert_refused(name, store, &key, 3).await;
-        assert!(proxy.connections() > before, "{name}: the old connection was kept");
+        assert!(behind.proxy.dials() > before, "{name}: the old connection was kept");
     }
     turn("off").await;
-    for (name, store) in stores {
-        assert!(eventually(|| store.load(&key)).await.is_some(), "{name}");
-        let fresh = fresh_key();
-        assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
-    }
+    behind.assert_used_again(&key).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,43 +187,102 @@ async fn mariadb_that_is_demoted_is_left_at_once_and_autocommit_is_the_stores_ow
         return;
     }
     let server = Server::mariadb().await;
-    let proxy = Proxy::before(&server.authority()).await;
-    let stable = format!("mysql://app:pw@{}/mocha", proxy.authority());
-    let storage = open(&stable).await;
-    let pool =
-        sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(&stable).await.unwrap();
-    let own = SqlStore::new(pool, SqlOptions::new()).await.unwrap();
-    let stores: [(&str, &dyn SessionStore); 2] =
-        [("by URL", &**storage.store().unwrap()), ("own pool", &own)];
+    let behind = Behind::mariadb(&server).await;
+    let (stable, own) = (&behind.stable, &behind.own);
     let key = fresh_key();
     own.create(&key, b"kept", hour()).await.unwrap().unwrap();
 
     server.root("SET GLOBAL read_only = 1").await;
-    for (name, store) in stores {
-        let before = proxy.connections();
+    for (name, store) in behind.stores() {
+        let before = behind.proxy.dials();
         // The write comes first: the server's own refusal (1290) ends the connection's use as well.
         let error = store.create(&fresh_key(), b"x", hour()).await.expect_err(name);
         assert!(is_read_only(&error) && !error.is_ambiguous(), "{name}: {error}");
-        assert!(proxy.connections() > before, "{name}: the old connection was kept");
+        assert!(behind.proxy.dials() > before, "{name}: the old connection was kept");
         assert_refused(name, store, &key, 3).await;
     }
     server.root("SET GLOBAL read_only = 0").await;
-    for (name, store) in stores {
-        assert!(eventually(|| store.load(&key)).await.is_some(), "{name}");
-        let fresh = fresh_key();
-        assert!(eventually(|| store.create(&fresh, b"x", hour())).await.is_some(), "{name}");
-    }
+    behind.assert_used_again(&key).await;
 
     // As the server's default, autocommit=0 would undo every write when its connection ends.
     server.root("SET GLOBAL autocommit = 0").await;
     let written = fresh_key();
-    let storage = open(&stable).await;
+    let storage = open(stable).await;
     storage.store().unwrap().create(&written, b"committed", hour()).await.unwrap().unwrap();
     drop(storage);
     assert!(own.load(&written).await.unwrap().is_some(), "acknowledged and lost");
-    let pool = sqlx::MySqlPool::connect(&stable).await.unwrap();
+    let pool = sqlx::MySqlPool::connect(stable).await.unwrap();
     let error = SqlStore::new(pool, SqlOptions::new()).await.unwrap_err();
     assert!(error.is_invalid_config() && error.to_string().contains("autocommit"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_replica_at_the_primarys_address_is_never_read_and_is_used_once_promoted() {
+    if Engine::mysql().is_none() {
+        return;
+    }
+    let (primary, replica) = Server::mariadb_pair().await;
+    let behind = Behind::mariadb(&primary).await;
+    let own = &behind.own;
+    let (logged_out, live) = (fresh_key(), fresh_key());
+    own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
+    own.create(&live, b"live", hour()).await.unwrap().unwrap();
+    replica.caught_up("SELECT @@gtid_slave_pos AS it", "it", &primary).await;
+    // From here on the replica lags: a logout has arrived there and is not applied.
+    replica.root("STOP SLAVE SQL_THREAD").await;
+    own.delete(&logged_out).await.unwrap();
+    replica.caught_up("SHOW SLAVE STATUS", "Gtid_IO_Pos", &primary).await;
+
+    behind.assert_replica_is_not_read(&replica, &logged_out).await;
+
+    // Of several hosts the one that is the primary is used.
+    let by_list = open(&mariadb_at(&format!("{},{}", replica.authority(), primary.authority()))).await;
+    assert!(by_list.store().unwrap().load(&live).await.unwrap().is_some());
+
+    replica.root("START SLAVE SQL_THREAD").await;
+    replica.caught_up("SELECT @@gtid_slave_pos AS it", "it", &primary).await;
+    replica.root("STOP SLAVE").await;
+    replica.root("RESET SLAVE ALL").await;
+    replica.root("SET GLOBAL read_only = 0").await;
+    behind.assert_promoted_is_used(&logged_out, &live).await;
+    let written = fresh_key();
+    own.create(&written, b"x", hour()).await.unwrap().unwrap();
+    assert_written(&written, &replica, &primary).await;
+}
+
+/// A switch of roles that was planned: the old primary goes on as a replica, and keeps the
+/// connections it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_that_changed_roles_is_left_though_it_keeps_its_connections() {
+    if Engine::mysql().is_none() {
+        return;
+    }
+    let (primary, replica) = Server::mariadb_pair().await;
+    let behind = Behind::mariadb(&primary).await;
+    let (proxy, own) = (&behind.proxy, &behind.own);
+    let logged_out = fresh_key();
+    own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
+    replica.caught_up("SELECT @@gtid_slave_pos AS it", "it", &primary).await;
+
+    primary.root("SET GLOBAL read_only = 1").await;
+    replica.root("STOP SLAVE").await;
+    replica.root("RESET SLAVE ALL").await;
+    replica.root("SET GLOBAL read_only = 0").await;
+    proxy.lead_to(replica.authority());
+    // Another process, which knows of the new primary, logs the session out.
+    let other = open(&behind.stable).await;
+    other.store().unwrap().delete(&logged_out).await.unwrap();
+
+    for (name, store) in behind.stores() {
+        let dialled = proxy.dials();
+        // The connection still leads to the old primary, where the session is alive.
+        let loaded = store.load(&logged_out).await;
+        assert!(matches!(loaded, Ok(None)), "{name}: {loaded:?}");
+        assert!(proxy.dials() > dialled, "{name}: the old connection was kept");
+        let written = fresh_key();
+        assert!(store.create(&written, b"x", hour()).await.unwrap().is_some(), "{name}");
+        assert_written(&written, &replica, &primary).await;
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::proxy::{Proxy, refusing};
-use common::{Engine, eventually, fresh_key, hour};
+use common::{Engine, eventually, fresh_key, hour, refusing};
+use mocha_session_conformance::Proxy;
 use mocha_session_core::store::SessionStore as _;
 use mocha_session_core::{ErrorKind, Storage};
 
@@ -20,8 +20,8 @@ async fn behind_proxies() -> Vec<(Engine, Proxy, Storage)> {
 async fn behind_proxies_with(options: &str) -> Vec<(Engine, Proxy, Storage)> {
     let mut all = Vec::new();
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        let storage = engine.at(&proxy.authority()).with(options).open().await.unwrap();
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        let storage = engine.at(&proxy.address().to_string()).with(options).open().await.unwrap();
         all.push((engine, proxy, storage));
     }
     all
@@ -62,7 +62,7 @@ async fn call_takes_one_round_trip_and_connections_are_kept() {
             warm_up(&storage).await;
         }
         // One for opening, and two at most at the same time ever since.
-        assert!(proxy.connections() <= 3, "{}: {}", engine.name, proxy.connections());
+        assert!(proxy.dials() <= 3, "{}: {}", engine.name, proxy.dials());
     }
 }
 
@@ -70,7 +70,7 @@ async fn call_takes_one_round_trip_and_connections_are_kept() {
 async fn server_that_is_down_at_opening_is_unavailable_at_once() {
     for engine in Engine::servers() {
         let began = Instant::now();
-        let nobody = refusing("127.0.0.1:0");
+        let nobody = refusing();
         let error = engine.at(&nobody.local_addr().unwrap().to_string()).open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
         assert!(began.elapsed() < Duration::from_secs(1), "{}: {:?}", engine.name, began.elapsed());
@@ -79,13 +79,13 @@ async fn server_that_is_down_at_opening_is_unavailable_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_goes_down_is_unavailable_never_absent_and_its_return_is_noticed() {
-    for (engine, mut proxy, storage) in behind_proxies().await {
+    for (engine, proxy, storage) in behind_proxies().await {
         let store = storage.store().unwrap();
         let key = fresh_key();
         store.create(&key, b"kept", hour()).await.unwrap().unwrap();
         warm_up(&storage).await;
 
-        proxy.down().await;
+        proxy.down();
         let began = Instant::now();
         // The first call finds out, and nobody waits for a server that refuses.
         assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap_err().is_ambiguous());
@@ -97,7 +97,7 @@ async fn server_that_goes_down_is_unavailable_never_absent_and_its_return_is_not
         }
         assert!(began.elapsed() < Duration::from_secs(1), "{}: {:?}", engine.name, began.elapsed());
 
-        proxy.up();
+        proxy.pass();
         // The failure is remembered for a moment, never longer than half a second.
         let stored = eventually(|| store.load(&key)).await.expect("acknowledged before");
         assert_eq!(&stored.value()[..], b"kept");
@@ -113,7 +113,7 @@ async fn reads_survive_a_restart_of_the_server_unnoticed() {
         store.create(&key, b"kept", hour()).await.unwrap().unwrap();
         for _ in 0..5 {
             warm_up(&storage).await;
-            proxy.cut().await;
+            proxy.cut();
             // The pool is full of dead connections: the first is found out, the others then are asked before use.
             for _ in 0..10 {
                 let stored = store.load(&key).await;
@@ -128,7 +128,7 @@ async fn write_after_a_restart_meets_a_live_connection_when_the_pool_was_idle() 
     for (engine, proxy, storage) in behind_proxies().await {
         let store = storage.store().unwrap();
         warm_up(&storage).await;
-        proxy.cut().await;
+        proxy.cut();
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let created = store.create(&fresh_key(), b"x", hour()).await;
         assert!(created.as_ref().is_ok_and(Option::is_some), "{}: {created:?}", engine.name);
@@ -140,7 +140,7 @@ async fn write_that_meets_a_dead_connection_is_ambiguous_and_only_the_first() {
     for (engine, proxy, storage) in behind_proxies().await {
         let store = storage.store().unwrap();
         warm_up(&storage).await;
-        proxy.cut().await;
+        proxy.cut();
         let error = store.create(&fresh_key(), b"x", hour()).await.unwrap_err();
         assert!(error.is_ambiguous(), "{}: {error}", engine.name);
         for _ in 0..10 {
@@ -159,7 +159,7 @@ async fn acknowledgement_lost_after_the_write_is_ambiguous_and_the_write_done_on
         let first = store.update(&key, b"one", hour(), &zero).await.unwrap().unwrap();
         store.delete(&fresh_key()).await.unwrap();
 
-        proxy.lose_next_answer();
+        proxy.lose_next_answers(1);
         let error = store.update(&key, b"two", hour(), &first).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Ambiguous, "{}: {error}", engine.name);
         let stored = store.load(&key).await.unwrap().unwrap();
@@ -168,17 +168,17 @@ async fn acknowledgement_lost_after_the_write_is_ambiguous_and_the_write_done_on
         assert!(store.update(&key, b"three", hour(), &first).await.unwrap().is_none());
 
         store.delete(&fresh_key()).await.unwrap();
-        proxy.lose_next_answer();
+        proxy.lose_next_answers(1);
         let error = store.delete(&key).await.unwrap_err();
         assert!(error.is_ambiguous(), "{}: {error}", engine.name);
         assert!(store.load(&key).await.unwrap().is_none(), "{}", engine.name);
 
         store.create(&fresh_key(), b"prepared", hour()).await.unwrap();
-        let (fresh, made) = (fresh_key(), proxy.connections());
-        proxy.lose_next_answer();
+        let (fresh, made) = (fresh_key(), proxy.dials());
+        proxy.lose_next_answers(1);
         let error = store.create(&fresh, b"new", hour()).await.unwrap_err();
         assert!(error.is_ambiguous(), "{}: {error}", engine.name);
-        assert_eq!(proxy.connections(), made, "{}: a write was sent again", engine.name);
+        assert_eq!(proxy.dials(), made, "{}: a write was sent again", engine.name);
         assert_eq!(&store.load(&fresh).await.unwrap().unwrap().value()[..], b"new");
     }
 }
@@ -189,7 +189,7 @@ async fn answer_that_is_lost_to_a_read_is_asked_for_again() {
         let store = storage.store().unwrap();
         let key = fresh_key();
         store.create(&key, b"kept", hour()).await.unwrap().unwrap();
-        proxy.lose_next_answer();
+        proxy.lose_next_answers(1);
         let stored = store.load(&key).await;
         assert!(stored.as_ref().is_ok_and(Option::is_some), "{}: {stored:?}", engine.name);
     }
@@ -202,7 +202,7 @@ async fn silent_server_costs_the_calls_that_waited_and_no_connection() {
         let key = fresh_key();
         store.create(&key, b"kept", hour()).await.unwrap().unwrap();
         // What is connected now never gets another answer, as through a firewall that forgot it.
-        proxy.silence(true);
+        proxy.black_hole();
         for _ in 0..3 {
             let waited = tokio::time::timeout(Duration::from_millis(300), store.load(&key)).await;
             assert!(
@@ -211,7 +211,7 @@ async fn silent_server_costs_the_calls_that_waited_and_no_connection() {
                 engine.name
             );
         }
-        proxy.silence(false);
+        proxy.pass();
         let stored = store.load(&key).await;
         assert!(stored.as_ref().is_ok_and(Option::is_some), "{}: {stored:?}", engine.name);
     }

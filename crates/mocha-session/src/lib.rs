@@ -48,7 +48,7 @@ pub mod gcs {
 }
 
 /// Sessions in PostgreSQL, MySQL/MariaDB or SQLite.
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "sqlite-unbundled"))]
 pub mod sql {
     pub use mocha_session_sql::*;
 }

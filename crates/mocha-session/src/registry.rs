@@ -15,7 +15,7 @@ const DRIVERS: &[Driver] = &[
     mocha_session_s3::DRIVER,
     #[cfg(feature = "gcs")]
     mocha_session_gcs::DRIVER,
-    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "sqlite-unbundled"))]
     mocha_session_sql::DRIVER,
 ];
 
@@ -31,7 +31,7 @@ const SCHEMES: &[(&[&str], &str)] = &[
     (&["gs", "google_storage"], "the cargo feature `gcs`"),
     (&["postgres", "postgresql", "postgres+*", "postgresql+*"], "the cargo feature `postgres`"),
     (&["mysql", "mariadb", "mysql+*", "mariadb+*"], "the cargo feature `mysql`"),
-    (&["sqlite", "sqlite+*"], "the cargo feature `sqlite`"),
+    (&["sqlite", "sqlite+*"], "the cargo feature `sqlite` or `sqlite-unbundled`"),
 ];
 
 /// The way from a URL to a [`Storage`]: a driver per enabled engine, and yours.

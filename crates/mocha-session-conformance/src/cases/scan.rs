@@ -16,7 +16,7 @@ pub(crate) async fn scan_finds_every_entry_across_pages(it: &Subject) -> Verdict
     let deleted = it.key();
     it.create(&deleted, b"deleted").await?;
     it.store.delete(&deleted).await?;
-    for limit in [7, 1_000] {
+    for limit in [7, 1_000, usize::MAX] {
         let found = scan_all(it, limit, Duration::ZERO).await?;
         for (key, (bytes, revision)) in &entries {
             let Some(stored) = found.get(key) else {
@@ -112,7 +112,10 @@ async fn scan_all(it: &Subject, limit: usize, pause: Duration) -> Verdict<HashMa
     loop {
         let page = it.store.scan(cursor, limit).await?;
         let size = page.entries().len();
-        ensure!(size <= 10 * limit + 100, "a page of about {limit} entries holds {size}");
+        ensure!(
+            size <= limit.saturating_mul(10).saturating_add(100),
+            "a page of about {limit} entries holds {size}"
+        );
         cursor = page.next().cloned();
         found.extend(page.into_entries());
         if cursor.is_none() {

@@ -55,7 +55,7 @@ pub(crate) async fn sweep_goes_by_the_given_time(it: &Subject) -> Verdict {
 }
 
 pub(crate) async fn sweep_is_bounded_and_ends(it: &Subject) -> Verdict {
-    const ENTRIES: usize = 120;
+    const ENTRIES: usize = 60;
     const LIMIT: usize = 10;
     let mut keys = Vec::with_capacity(ENTRIES);
     for _ in 0..ENTRIES {

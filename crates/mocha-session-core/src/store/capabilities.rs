@@ -1,6 +1,7 @@
 //! What an engine can do, as data: read by the manager's requirements, the conformance suite and the documentation.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -49,6 +50,7 @@ pub struct Capabilities {
     durability: Durability,
     max_value: Option<usize>,
     repeats_writes: bool,
+    deadline: Option<Duration>,
 }
 
 impl Capabilities {
@@ -63,6 +65,7 @@ impl Capabilities {
             durability: Durability::Process,
             max_value: None,
             repeats_writes: false,
+            deadline: None,
         }
     }
 
@@ -117,6 +120,14 @@ impl Capabilities {
         self
     }
 
+    /// The deadline of a call, from which the store derived its own timeouts. A manager takes it
+    /// over unless it is given another.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// The engine's name.
     pub const fn engine(&self) -> &'static str {
         self.engine
@@ -157,6 +168,11 @@ impl Capabilities {
     /// done, it then reports it as ambiguous instead of doing it again.
     pub const fn repeats_writes(&self) -> bool {
         self.repeats_writes
+    }
+
+    /// The deadline of a call that the store was configured with.
+    pub const fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// Refuses a value that is larger than [`max_value`](Self::max_value). A store calls it before a

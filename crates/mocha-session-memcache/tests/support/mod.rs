@@ -69,11 +69,7 @@ impl Memcached {
 
     /// The first line of the answer to a command sent past the store.
     pub(crate) fn ask(&self, command: &str) -> String {
-        let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
-        stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
-        let mut line = String::new();
-        stream.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        first_line(self.port, command).unwrap()
     }
 
     /// A number of `stats`.
@@ -94,6 +90,14 @@ impl Drop for Memcached {
     }
 }
 
+fn first_line(port: u16, command: &str) -> std::io::Result<String> {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port))?);
+    stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
+
 fn spawn(port: u16, options: &[String]) -> Option<Child> {
     let process = Command::new("memcached")
         .args(["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()])
@@ -111,7 +115,8 @@ fn spawn(port: u16, options: &[String]) -> Option<Child> {
         }
     };
     for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        // Answered, and not merely connected: from then on the server has counted this connection.
+        if first_line(port, "version").is_ok() {
             return Some(process);
         }
         std::thread::sleep(Duration::from_millis(10));

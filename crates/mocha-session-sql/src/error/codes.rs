@@ -56,13 +56,19 @@ pub(crate) const NO_KEY: &str = "the table has no primary key or unique index on
 /// What a server's error means.
 pub(super) fn verdict(dialect: Dialect, code: &str, text: &str) -> Verdict {
     match dialect {
-        Dialect::Postgres => postgres(code),
+        Dialect::Postgres => postgres(code, text),
         Dialect::MySql => mysql(code),
         Dialect::Sqlite => sqlite(code, text),
     }
 }
 
-fn postgres(code: &str) -> Verdict {
+/// Whether a pooler refused a setting that is sent when a connection is made: `protocol_violation`,
+/// in words that are not translated.
+pub(crate) fn is_refused_setting(code: &str, text: &str) -> bool {
+    code == "08P01" && text.contains("unsupported startup parameter")
+}
+
+fn postgres(code: &str, text: &str) -> Verdict {
     match code {
         "3D000" | "3F000" => NO_DATABASE,
         "25006" => READ_ONLY,
@@ -90,10 +96,16 @@ fn postgres(code: &str) -> Verdict {
         "57P03" => left("the server is starting or stopping"),
         // An idle connection that was closed, or a database that was dropped: nothing was being done.
         "57P04" | "57P05" => left("the server closed the connection"),
+        _ if is_refused_setting(code, text) => refused(
+            ErrorKind::InvalidConfig,
+            "PgBouncer does not pass on a setting of the connection: take `options` and `synchronous_commit` from \
+             the URL and set them for the user (ALTER ROLE … SET …), or connect past PgBouncer",
+        ),
+        // PgBouncer says so of all that is wrong with it, too.
         "08P01" => lost(
             Sign::Leave,
-            "the server, or a pooler before it, refused the protocol or a setting of the connection; PgBouncer \
-             takes neither `options` nor `synchronous_commit`",
+            "the server, or a pooler before it, refused the connection; PgBouncer's log says why (too many \
+             clients, or a server that it cannot reach)",
         ),
         "55P03" | "57014" => BUSY,
         "40001" | "40P01" => ROLLED_BACK,

@@ -1,16 +1,16 @@
-//! What the tests share: engines under fresh tables, and a proxy that can fail.
+//! What the tests share: engines under fresh tables.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
-pub mod proxy;
 pub mod servers;
 
 use std::time::{Duration, SystemTime};
 
-use mocha_session_conformance::engine_url;
+use mocha_session_conformance::{Proxy, engine_url};
 use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
 use mocha_session_core::{Registry, Result, Storage};
 use mocha_session_sql::DRIVER;
+use tokio::net::TcpSocket;
 
 /// An engine and a way to write URLs of it.
 #[derive(Clone, Debug)]
@@ -26,6 +26,10 @@ impl Engine {
 
     pub fn mysql() -> Option<Self> {
         engine_url("MOCHA_TEST_MYSQL_URL").map(|url| Self { name: "mysql", url })
+    }
+
+    pub fn mysql_9() -> Option<Self> {
+        engine_url("MOCHA_TEST_MYSQL_9_URL").map(|url| Self { name: "mysql", url })
     }
 
     pub fn sqlite(folder: &tempfile::TempDir) -> Self {
@@ -81,6 +85,20 @@ where
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// How many connections are over whose client said goodbye (PostgreSQL's Terminate, MySQL's
+/// `COM_QUIT`), and how many are open.
+pub fn goodbyes(proxy: &Proxy) -> (usize, usize) {
+    let said = |words: &Vec<u8>| words.ends_with(b"X\0\0\0\x04") || words.ends_with(b"\x01\0\0\0\x01");
+    (proxy.last_words().iter().filter(|words| said(words)).count(), proxy.open())
+}
+
+/// A port that refuses connections: it is bound, so that no other test gets it, and nobody listens.
+pub fn refusing() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    socket
 }
 
 pub fn fresh_name() -> String {

@@ -21,12 +21,38 @@ pub struct Server {
 impl Server {
     /// A PostgreSQL server with nothing in it. The user `app` may do everything, without a password.
     pub async fn postgres() -> Self {
-        let folder = folder_of("postgres");
-        let data = folder.path().join("data");
-        let mut initdb = as_user("postgres", "initdb");
-        initdb.args(["-U", "app", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
-        run(initdb.arg(&data));
+        let (folder, data) = new_postgres();
         Self::start_postgres(folder, &data).await
+    }
+
+    /// The same with a certificate for 127.0.0.1, and the file with the certificate, which vouches
+    /// for itself.
+    pub async fn postgres_with_tls() -> (Self, String) {
+        let (folder, data) = new_postgres();
+        let mut openssl = as_user("postgres", "openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-days",
+            "7",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ]);
+        openssl.args(["-nodes", "-subj", "/CN=mocha-session test", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
+        let certificate = data.join("server.crt");
+        run(openssl.arg(data.join("server.key")).arg("-out").arg(&certificate));
+        let readable = std::fs::read(&certificate).unwrap();
+        let shown = folder.path().join("certificate.pem");
+        std::fs::write(&shown, readable).unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"ssl = on\n"))
+            .unwrap();
+        (Self::start_postgres(folder, &data).await, shown.display().to_string())
     }
 
     /// A streaming standby of this PostgreSQL server.
@@ -48,35 +74,57 @@ impl Server {
         let server = Self { child: spawn(&mut server), folder, port };
         let began = Instant::now();
         while let Err(error) = sqlx::PgConnection::connect(&server.url()).await {
-            assert!(began.elapsed() < Duration::from_secs(15), "postgres: {error}");
+            assert!(began.elapsed() < Duration::from_secs(40), "postgres: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server
     }
 
-    /// A MariaDB server with a database `mocha`. The user `app` may do everything but write to a read-only server.
+    /// A MariaDB server with a database `mocha`. The user `app` may do everything but write to a
+    /// read-only server.
     pub async fn mariadb() -> Self {
-        let folder = folder_of("mysql");
+        Self::start_mariadb(new_mariadb(), 1, &[]).await.with_database().await
+    }
+
+    /// The same, and its read-only replica, which repeats all that was ever written there.
+    pub async fn mariadb_pair() -> (Self, Self) {
+        let (one, other) = (new_mariadb(), folder_of("mysql"));
+        run(Command::new("cp").arg("-a").arg(one.path().join("data")).arg(other.path()));
+        let replica = Self::start_mariadb(other, 2, &["--read-only=1"]);
+        let (primary, replica) = tokio::join!(Self::start_mariadb(one, 1, &[]), replica);
+        let primary = primary.with_database().await;
+        let source = format!(
+            "CHANGE MASTER TO master_host = '127.0.0.1', master_port = {}, master_user = 'app', \
+             master_password = 'pw', master_use_gtid = slave_pos, master_connect_retry = 1",
+            primary.port
+        );
+        replica.root(&source).await;
+        replica.root("START SLAVE").await;
+        (primary, replica)
+    }
+
+    async fn with_database(self) -> Self {
+        self.root("CREATE DATABASE mocha").await;
+        self.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
+        self.root("GRANT ALL ON mocha.* TO app@'%'").await;
+        self.root("GRANT REPLICATION SLAVE ON *.* TO app@'%'").await;
+        self
+    }
+
+    async fn start_mariadb(folder: TempDir, id: u32, more: &[&str]) -> Self {
         let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
-        let user = if is_root() { &["--user=mysql"][..] } else { &[] };
-        let mut install = Command::new(program("mariadb-install-db"));
-        install.arg("--no-defaults").args(user).args(["--auth-root-authentication-method=normal"]);
-        run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
         let port = free_port();
         let mut server = Command::new(program("mariadbd"));
-        server.arg("--no-defaults").args(user).arg(format!("--datadir={}", data.display()));
+        server.args(MARIADB).args(mariadb_user()).arg(format!("--datadir={}", data.display()));
         server.arg(format!("--socket={}", socket.display()));
-        server.args(["--bind-address=127.0.0.1", &format!("--port={port}")]);
-        server.arg("--innodb-flush-log-at-trx-commit=0");
+        server.args(["--bind-address=127.0.0.1", &format!("--port={port}"), &format!("--server-id={id}")]);
+        server.args(["--log-bin=log", "--innodb-flush-log-at-trx-commit=0"]).args(more);
         let server = Self { child: spawn(&mut server), folder, port };
         let began = Instant::now();
         while let Err(error) = server.mariadb_root().await {
-            assert!(began.elapsed() < Duration::from_secs(15), "mariadb: {error}");
+            assert!(began.elapsed() < Duration::from_secs(40), "mariadb: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        server.root("CREATE DATABASE mocha").await;
-        server.root("CREATE USER app@'%' IDENTIFIED BY 'pw'").await;
-        server.root("GRANT ALL ON mocha.* TO app@'%'").await;
         server
     }
 
@@ -104,9 +152,30 @@ impl Server {
 
     /// Runs a statement on this MariaDB server as its administrator.
     pub async fn root(&self, sql: &str) {
+        self.root_row(sql).await;
+    }
+
+    /// The same, and returns this column of the first row as text.
+    pub async fn root_ask(&self, sql: &str, column: &str) -> String {
+        let row = self.root_row(sql).await.expect(sql);
+        sqlx::Row::try_get_unchecked::<Option<String>, _>(&row, column).unwrap().unwrap_or_default()
+    }
+
+    async fn root_row(&self, sql: &str) -> Option<sqlx::mysql::MySqlRow> {
         let mut connection = self.mariadb_root().await.unwrap();
-        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        let row = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
         connection.close().await.unwrap();
+        row
+    }
+
+    /// Waits until this column says that the replica has all that its primary has written.
+    pub async fn caught_up(&self, sql: &str, column: &str, primary: &Self) {
+        let began = Instant::now();
+        let written = primary.root_ask("SELECT @@gtid_binlog_pos AS it", "it").await;
+        while self.root_ask(sql, column).await != written {
+            assert!(began.elapsed() < Duration::from_secs(40), "{column} never came to {written}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn mariadb_root(&self) -> sqlx::Result<sqlx::MySqlConnection> {
@@ -123,6 +192,33 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The folder of a PostgreSQL server that was never started, and its data in it.
+fn new_postgres() -> (TempDir, PathBuf) {
+    let folder = folder_of("postgres");
+    let data = folder.path().join("data");
+    let mut initdb = as_user("postgres", "initdb");
+    initdb.args(["-U", "app", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+    run(initdb.arg(&data));
+    (folder, data)
+}
+
+/// What every program of MariaDB is given: a small log, which is quick to make and to copy.
+const MARIADB: [&str; 2] = ["--no-defaults", "--innodb-log-file-size=8M"];
+
+fn mariadb_user() -> Option<&'static str> {
+    is_root().then_some("--user=mysql")
+}
+
+/// The folder of a MariaDB server that was never started, and its data in it.
+fn new_mariadb() -> TempDir {
+    let folder = folder_of("mysql");
+    let mut install = Command::new(program("mariadb-install-db"));
+    install.args(MARIADB).args(mariadb_user()).args(["--auth-root-authentication-method=normal"]);
+    let data = folder.path().join("data");
+    run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
+    folder
 }
 
 fn folder_of(user: &str) -> TempDir {

@@ -2,42 +2,49 @@
 
 use std::time::{Duration, Instant};
 
+use mocha_session_conformance::Proxy;
 use mocha_session_core::ErrorKind;
 use mocha_session_sql::sqlx;
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use crate::common::proxy::Proxy;
 use crate::common::{Engine, fresh_key, fresh_name, hour};
 use crate::opening::run_sql;
 
+/// Every server's own limit comes before the deadline. MySQL, unlike MariaDB, counts whole seconds
+/// and looks once a second: with less than three seconds its answer could come too late.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
-    for engine in Engine::servers() {
-        let table = fresh_name();
-        let storage = engine.with(&format!("table={table}&timeout=3s")).open().await.unwrap();
+    let servers = [Engine::postgres(), Engine::mysql(), Engine::mysql_9()];
+    for (engine, seconds) in servers.into_iter().zip([1, 1, 3]) {
+        let Some(engine) = engine else { continue };
+        let (table, deadline) = (fresh_name(), Duration::from_secs(seconds));
+        let storage = engine.with(&format!("table={table}&timeout={seconds}s")).open().await.unwrap();
         let store = storage.store().unwrap().clone();
         let key = fresh_key();
         let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
 
         let lock = format!("UPDATE {table} SET expires_at = expires_at + 1 WHERE id = '{key}'");
-        let began = Instant::now();
+        let lock = sqlx::raw_sql(AssertSqlSafe(lock));
         let update = store.update(&key, b"after", hour(), &revision);
-        let error = if engine.name == "postgresql" {
+        let (error, took) = if engine.name == "postgresql" {
             let mut other = sqlx::PgPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
-            (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
-            let updated = update.await;
+            (*other).execute(lock).await.unwrap();
+            let began = Instant::now();
+            let updated = (update.await, began.elapsed());
             other.rollback().await.unwrap();
-            updated.unwrap_err()
+            updated
         } else {
             let mut other = sqlx::MySqlPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
-            (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
-            let updated = update.await;
+            (*other).execute(lock).await.unwrap();
+            let began = Instant::now();
+            let updated = (update.await, began.elapsed());
             other.rollback().await.unwrap();
-            updated.unwrap_err()
+            updated
         };
+        let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
         assert!(error.to_string().contains("locked"), "{}: {error}", engine.name);
-        assert!(began.elapsed() < Duration::from_millis(2800), "{}: {:?}", engine.name, began.elapsed());
+        assert!(took < deadline, "{}: {took:?}", engine.name);
         let stored = store.load(&key).await.unwrap().unwrap();
         assert_eq!(&stored.value()[..], b"before", "{}", engine.name);
         assert!(store.update(&key, b"after", hour(), &revision).await.unwrap().is_some(), "{}", engine.name);
@@ -66,11 +73,11 @@ async fn sqlite_file_that_is_locked_while_it_is_opened_is_reported_as_locked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_does_not_answer_a_new_connection_is_given_up_in_time() {
     for engine in Engine::servers() {
-        let proxy = Proxy::before(engine.authority()).await;
-        proxy.silence(true);
+        let proxy = Proxy::to(engine.authority()).await.unwrap();
+        proxy.black_hole();
         for (options, at_most) in [("timeout=1s", 2500), ("timeout=20s&connect_timeout=1", 5000)] {
             let began = Instant::now();
-            let error = engine.at(&proxy.authority()).with(options).open().await.unwrap_err();
+            let error = engine.at(&proxy.address().to_string()).with(options).open().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
             assert!(error.to_string().contains("in time"), "{}: {error}", engine.name);
             let took = began.elapsed();

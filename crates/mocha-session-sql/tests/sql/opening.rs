@@ -1,5 +1,6 @@
 //! Opening: many at once, in memory, in files, in schemas, with and without the right to create.
 
+use mocha_session_conformance::engine_url;
 use mocha_session_core::store::{Durability, KeySpace, SessionStore as _};
 use mocha_session_core::{ErrorKind, StoreUrl};
 use mocha_session_sql::{Dialect, SqlOptions, SqlStore, Table, schema_sql, sqlx};
@@ -239,6 +240,20 @@ async fn pools_of_your_own_work_as_they_come() {
 }
 
 /// Runs a statement beside the store.
+/// The limit of a statement is left out there by the store itself; what the URL asks for cannot be.
+#[tokio::test]
+async fn settings_that_pgbouncer_refuses_are_reported_with_what_to_do() {
+    let Some(url) = engine_url("MOCHA_TEST_PGBOUNCER_URL") else { return };
+    let pooler = Engine { name: "postgresql", url };
+    pooler.open().await.unwrap();
+    for setting in ["options=-c%20statement_timeout%3D500", "synchronous_commit=off"] {
+        let error = pooler.with(setting).open().await.unwrap_err();
+        let sentence = error.to_string();
+        assert!(error.is_invalid_config(), "{setting}: {error}");
+        assert!(sentence.contains("PgBouncer") && sentence.contains("ALTER ROLE"), "{setting}: {sentence}");
+    }
+}
+
 pub(crate) async fn run_sql(engine: &Engine, sql: impl Fn(Dialect) -> String) {
     match engine.name {
         "postgresql" => {

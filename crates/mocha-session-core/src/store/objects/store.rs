@@ -55,6 +55,7 @@ impl ObjectStore {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self.capabilities = self.capabilities.with_deadline(deadline);
         self
     }
 
