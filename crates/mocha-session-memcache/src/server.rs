@@ -23,7 +23,7 @@ use crate::peer::{Greeting, Peer};
 
 /// An idle connection older than this is not used again: firewalls forget it without telling
 /// anyone.
-const IDLE: Duration = Duration::from_mins(1);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// How long to wait for a connection, name lookup and greeting included, and for an answer.
 #[derive(Clone, Copy)]
