@@ -26,13 +26,17 @@ pub type Opening = BoxFuture<'static, Result<Arc<dyn SessionStore>>>;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use mocha_session_core::{Driver, Error, ErrorKind};
+/// use mocha_session_core::{Driver, store::SessionStore};
 ///
+/// # type MyStore = Arc<dyn SessionStore>;
+/// # async fn connect(_: String, _: String) -> mocha_session_core::Result<MyStore> { unimplemented!() }
 /// pub const DRIVER: Driver = Driver::new(&["mine"], |url| {
-///     let space = url.take_key_space("session:")?;
+///     let prefix = url.take_key_space("session:")?.prefix().to_owned();
 ///     let host = url.single_host()?.authority(4000);
 ///     Ok(Box::pin(async move {
-///         Err(Error::new(ErrorKind::Unavailable, format!("nobody listens on {host} for {}", space.prefix())))
+///         // Name the type: a closure does not turn `Arc<MyStore>` into it by itself.
+///         let store: Arc<dyn SessionStore> = Arc::new(connect(host, prefix).await?);
+///         Ok(store)
 ///     }))
 /// });
 /// assert!(DRIVER.answers("mine") && !DRIVER.answers("yours"));
