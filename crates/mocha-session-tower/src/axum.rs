@@ -185,8 +185,9 @@ fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
     sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
         let scope = std::any::type_name::<S>();
         let why = format!(
-            "this route has no session of scope `{scope}`; call `Router::layer` with a \
-             `SessionLayer<{scope}>`, after the route was added"
+            "no session layer of the scope `{scope}` is around this route; add \
+             `.layer(…)` with a `SessionLayer<{scope}>` after the last `.route(…)`, because axum's \
+             `Router::layer` covers only the routes that were added before it"
         );
         Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
     })
