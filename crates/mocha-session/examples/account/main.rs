@@ -20,7 +20,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use mocha_session::axum::{Flash, Session, SessionLayer};
-use mocha_session::{CookiePolicy, Key, Level, Secrets, SessionManager, open_from_env};
+use mocha_session::{CookiePolicy, Durability, Key, Level, Secrets, SessionManager, open_from_env};
 use serde::{Deserialize, Serialize};
 
 use minijinja::Value;
@@ -48,6 +48,9 @@ struct App {
     pages: Pages,
     engine: String,
 }
+
+/// For engines that cannot list a user's sessions.
+const NO_DEVICES: &str = "This engine cannot list your devices. Log out on each of them.";
 
 /// What any handler answers: a page, a redirect, or a session error, which is a response of its own.
 type Answer = Result<Response, mocha_session::axum::Error>;
@@ -143,7 +146,9 @@ async fn login(session: Session, flash: Flash, headers: HeaderMap, Form(login): 
     let browser =
         headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("unknown browser");
     session.set_label(browser.chars().take(60).collect::<String>())?;
-    flash.success(format!("Welcome, {user}. Your session has a new id."))?;
+    // A client-side session has no id: its contents travel in the cookie.
+    let id = if session.fingerprint().is_some() { " Your session has a new id." } else { "" };
+    flash.success(format!("Welcome, {user}.{id}"))?;
     Ok(Redirect::to("/").into_response())
 }
 
@@ -159,7 +164,7 @@ async fn devices(State(app): State<App>, session: Session) -> Answer {
     let own = session.handle();
     let (devices, unsupported) = match app.manager.sessions_of(&owner).await {
         Ok(devices) => (devices, None),
-        Err(error) if error.is_unsupported() => (Vec::new(), Some(error.to_string())),
+        Err(error) if error.is_unsupported() => (Vec::new(), Some(NO_DEVICES)),
         Err(error) => return Err(error.into()),
     };
     let devices: Vec<_> = devices
@@ -185,29 +190,61 @@ struct Device {
 async fn end_device(State(app): State<App>, session: Session, Form(device): Form<Device>) -> Answer {
     let Some(owner) = session.owner() else { return Ok(Redirect::to("/").into_response()) };
     let ended = match device.handle.parse() {
-        Ok(handle) => app.manager.revoke(&owner, handle).await?,
-        Err(_) => false,
+        Ok(handle) => app.manager.revoke(&owner, handle).await,
+        Err(_) => Ok(false),
     };
-    session.flash().info(if ended { "That device is logged out." } else { "There is no such device." })?;
+    session.flash().info(match ended {
+        Ok(true) => "That device is logged out.",
+        Ok(false) => "There is no such device.",
+        Err(error) if error.is_unsupported() => NO_DEVICES,
+        Err(error) => return Err(error.into()),
+    })?;
     Ok(Redirect::to("/devices").into_response())
 }
 
 async fn end_others(State(app): State<App>, session: Session) -> Answer {
-    let ended = app.manager.revoke_others(&session).await?;
-    session.flash().success(format!("{ended} other devices are logged out."))?;
+    match app.manager.revoke_others(&session).await {
+        Ok(ended) => session.flash().success(format!("{ended} other devices are logged out."))?,
+        Err(error) if error.is_unsupported() => session.flash().error(NO_DEVICES)?,
+        Err(error) => return Err(error.into()),
+    };
     Ok(Redirect::to("/devices").into_response())
 }
 
 async fn end_all(State(app): State<App>, session: Session) -> Answer {
     if let Some(owner) = session.owner() {
-        app.manager.revoke_all(&owner).await?;
+        match app.manager.revoke_all(&owner).await {
+            Ok(_) => {}
+            // Only this device can be logged out.
+            Err(error) if error.is_unsupported() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     session.destroy()?;
     Ok(Redirect::to("/").into_response())
 }
 
 async fn about(State(app): State<App>) -> Answer {
-    let page = app.pages.render("about.html", minijinja::context! { engine => app.engine });
+    let can = app.manager.capabilities();
+    let yes = |yes: bool| if yes { "yes" } else { "no" };
+    let survives = match can.durability() {
+        _ if !can.compare_and_set() => "what the browser survives",
+        Durability::Process => "nothing: it is lost when this process ends",
+        Durability::Server => "the end of this process, not a restart of the engine",
+        Durability::Delayed => "a crash of the engine, but for the last moments",
+        Durability::Disk => "a crash of the engine",
+        Durability::Replicated => "the loss of a machine",
+        _ => "see the engine's documentation",
+    };
+    let abilities = [
+        ("No update is lost, and a logout is final", yes(can.compare_and_set()).to_owned()),
+        ("Lists a user's devices", yes(can.compare_and_set() && !can.evicts()).to_owned()),
+        ("Sessions expire by themselves", yes(can.native_expiry()).to_owned()),
+        ("May drop live sessions to make room", yes(can.evicts()).to_owned()),
+        ("An acknowledged write survives", survives.to_owned()),
+        ("Largest session", can.max_value().map_or("unlimited".into(), |bytes| format!("{bytes} bytes"))),
+    ];
+    let page = app.pages.render("about.html", minijinja::context! { engine => app.engine, abilities });
     Ok(page.map(Html).into_response())
 }
 
