@@ -52,6 +52,9 @@ pub use mocha_session_tower as tower;
 /// | [`Error`](axum::Error) | the error of a handler: `?` turns this crate's [`Error`] into it |
 /// | [`SessionLayer`](axum::SessionLayer) | the layer, for `Router::layer` |
 ///
+/// A handler that returns this crate's [`Error`] is no axum handler ("`Handler` is not satisfied"):
+/// return [`axum::Error`].
+///
 /// ```
 /// use axum::{Router, routing::get};
 /// use mocha_session::axum::{Error, Session, SessionLayer};
