@@ -185,9 +185,8 @@ fn scoped<S: 'static>(parts: &Parts) -> Result<&Entry, Error> {
     sessions.and_then(|sessions| sessions.entry(TypeId::of::<S>())).ok_or_else(|| {
         let scope = std::any::type_name::<S>();
         let why = format!(
-            "no session layer of the scope `{scope}` is around this route; add \
-             `.layer(…)` with a `SessionLayer<{scope}>` after the last `.route(…)`, because axum's \
-             `Router::layer` covers only the routes that were added before it"
+            "this route has no session of scope `{scope}`; call `Router::layer` with a \
+             `SessionLayer<{scope}>`, after the route was added"
         );
         Error::from(core::Error::new(core::ErrorKind::InvalidConfig, why))
     })
