@@ -45,8 +45,10 @@ pub(crate) fn run() -> Result {
     }
     println!("package: {} crates, each with its licences and its README", published.len());
 
+    // The versions and profiles of the workspace, so that what is compiled already is not compiled again.
+    let ours = fs::read_to_string(command::root().join("Cargo.toml"))?;
+    manifest.extend(ours.find("[profile.dev]").map(|start| &ours[start..]));
     fs::write(folder.join("Cargo.toml"), manifest)?;
-    // The same versions as in the workspace, so that what is compiled already is not compiled again.
     fs::copy(command::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let check = ["check", "--quiet", "--package", "mocha-session", "--package", "mocha-session-conformance"];
     command::run(
