@@ -1,6 +1,12 @@
 //! The store that the documentation of `SessionStore` shows keeps the contract, and opens by URL.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "the example stands in the documentation")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test, and an example within it that stands in the documentation"
+)]
 
 #[allow(clippy::wildcard_imports, reason = "it is short, for its reader")]
 #[path = "../src/store/example.rs"]

@@ -1,5 +1,7 @@
 //! What the documents claim about files and tests is true.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
