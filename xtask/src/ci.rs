@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: everything that guards main, the quick checks first.
 
-use crate::{Result, bench, command, deny, features, suite, tidy};
+use crate::{Result, bench, command, deny, features, package, suite, tidy};
 use std::time::Instant;
 
 type Step = (&'static str, fn() -> Result);
@@ -10,6 +10,7 @@ const STEPS: &[Step] = &[
     ("tidy", tidy::run),
     ("clippy", clippy),
     ("docs", docs),
+    ("package", package::run),
     ("deny", deny::run),
     ("features", features::run),
     ("bench", cost),

@@ -38,6 +38,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("mocha-session-actix", Layer::Framework),
     (FACADE, Layer::Facade),
     ("mocha-session-bench", Layer::Top),
+    ("mocha-session-docs", Layer::Top),
     ("mocha-session-fuzz-targets", Layer::Top),
     ("mocha-session-cli", Layer::Top),
     ("mocha-session-simulator", Layer::Top),

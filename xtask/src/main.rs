@@ -17,6 +17,7 @@ mod fuzz;
 mod house;
 mod install;
 mod metadata;
+mod package;
 mod prove;
 mod services;
 mod suite;
@@ -33,8 +34,10 @@ cargo xtask COMMAND
   test [-- ARGS]         install what is missing, start every server, run all tests and doctests, stop the servers;
                          ARGS go to the test runner (`-- -p mocha-session-redis rotate`) and leave the doctests out
   services up|down|env   the servers alone, while you work: eval \"$(cargo xtask services env)\"
-  ci                     everything that guards main: fmt, tidy, clippy, docs, deny, features, bench --check, test
+  ci                     everything that guards main: fmt, tidy, clippy, docs, package, deny, features,
+                         bench --check, test
   features               prove what each crate and each feature pulls in
+  package                what would be published is whole; the light crates are compiled from their packages
   tidy                   the rules of the house that no compiler checks (also a test)
   bench [--quick] [--ours] [--only SUBSTRING] [--unbound]
                          what a session costs, here and in other libraries: tables for people, and JSON and Markdown
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
         ["features"] => features::run(),
+        ["package"] => package::run(),
         ["prove", rest @ ..] => prove::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),

@@ -18,6 +18,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) folder: PathBuf,
+    /// Whether it goes to crates.io.
+    pub(crate) published: bool,
     pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) dependencies: Vec<Dependency>,
 }
@@ -87,6 +89,7 @@ fn package(json: &Value) -> Option<Package> {
         name: json["name"].as_str()?.to_owned(),
         version: json["version"].as_str()?.to_owned(),
         folder: manifest.parent()?.to_path_buf(),
+        published: json["publish"].as_array().is_none_or(|registries| !registries.is_empty()),
         features: features
             .map(|(name, on)| (name.clone(), list(on).filter_map(Value::as_str).map(str::to_owned).collect()))
             .collect(),

@@ -20,12 +20,8 @@ const HOMES: [&str; 3] = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!(
 const KINDS: [&str; 6] = ["css", "html", "md", "rs", "sql", "toml"];
 
 /// Manifest lines that every member inherits instead of saying it again.
-const INHERITED: [&str; 4] = [
-    "version.workspace = true",
-    "edition.workspace = true",
-    "rust-version.workspace = true",
-    "license.workspace = true",
-];
+const INHERITED: [&str; 3] =
+    ["version.workspace = true", "edition.workspace = true", "license.workspace = true"];
 
 /// Checks everything and lists all that is untidy at once.
 pub(crate) fn run() -> Result {
@@ -127,6 +123,10 @@ fn package_rules(package: &Package) -> Result<Vec<String>> {
 fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
     let missing = INHERITED.iter().filter(|line| !manifest.lines().any(|written| written.trim() == **line));
     let mut complaints: Vec<_> = missing.map(|line| format!("{name}: its manifest lacks `{line}`")).collect();
+    // What a crate's dependencies need may be more than the workspace's.
+    if !manifest.lines().any(|line| line.starts_with("rust-version")) {
+        complaints.push(format!("{name}: its manifest does not say its `rust-version`"));
+    }
     if !manifest.contains("[lints]\nworkspace = true") {
         complaints.push(format!("{name}: its manifest lacks `[lints]` with `workspace = true`"));
     }
@@ -254,9 +254,12 @@ mod tests {
 
     #[test]
     fn manifests_inherit() {
-        let right = format!("[package]\n{}\n\n[lints]\nworkspace = true\n", INHERITED.join("\n"));
+        let right = format!(
+            "[package]\n{}\nrust-version = \"1.88\"\n\n[lints]\nworkspace = true\n",
+            INHERITED.join("\n")
+        );
         assert_eq!(manifest_rules("a", &right), Vec::<String>::new());
-        assert_eq!(manifest_rules("a", &right.replace(INHERITED[3], "license = \"MIT\"")).len(), 1);
+        assert_eq!(manifest_rules("a", &right.replace(INHERITED[2], "license = \"MIT\"")).len(), 1);
         assert_eq!(manifest_rules("a", &right.replace("[lints]", "[other]")).len(), 1);
     }
 

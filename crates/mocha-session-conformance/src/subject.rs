@@ -194,7 +194,7 @@ pub(crate) fn unavailable() -> Stop {
 }
 
 /// How long entries live that shall outlive the case.
-pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// An expiry so long from now.
 pub(crate) fn within(ttl: Duration) -> Expiry {

@@ -74,6 +74,9 @@ impl CookiePolicy {
     }
 
     /// For development over plain HTTP: named `session`, without `Secure`. Never for production.
+    ///
+    /// On `localhost` Chromium and curl keep `Secure` cookies over plain HTTP as well; other browsers and other host
+    /// names need this policy.
     pub fn for_plain_http() -> Self {
         Self { secure: false, ..Self::named("session") }
     }
@@ -130,6 +133,11 @@ impl CookiePolicy {
     /// The cookie's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether browsers send the cookie over TLS alone.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Finds combinations that browsers drop, and text that would break the header.

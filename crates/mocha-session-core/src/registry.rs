@@ -14,25 +14,28 @@ use crate::url::StoreUrl;
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A store being opened: what a [`Driver`] returns once the URL has been found right.
+/// A store that is being opened: what a [`Driver`] returns for a URL that is right.
 pub type Opening = BoxFuture<'static, Result<Arc<dyn SessionStore>>>;
 
-/// How one backend is reached by URL: the schemes it answers to, and a function that reads the URL at once and
-/// connects later.
+/// Makes a store from a URL: the schemes of a backend, and a function that reads the URL.
 ///
-/// The function takes every option it knows from the URL and refuses what is wrong before any I/O; the future it
-/// returns connects. A scheme that ends in `+*` stands for every scheme that begins so: `mysql+*` for SQLAlchemy's
-/// `mysql+pymysql`.
+/// The function takes every option that it knows from the URL, and refuses a wrong URL before any
+/// I/O. The future that it returns connects. A scheme that ends in `+*` stands for all schemes that
+/// begin with it: `mysql+*` covers SQLAlchemy's `mysql+pymysql`.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use mocha_session_core::{Driver, Error, ErrorKind};
+/// use mocha_session_core::{Driver, store::SessionStore};
 ///
+/// # type MyStore = Arc<dyn SessionStore>;
+/// # async fn connect(_: String, _: String) -> mocha_session_core::Result<MyStore> { unimplemented!() }
 /// pub const DRIVER: Driver = Driver::new(&["mine"], |url| {
-///     let space = url.take_key_space("session:")?;
+///     let prefix = url.take_key_space("session:")?.prefix().to_owned();
 ///     let host = url.single_host()?.authority(4000);
 ///     Ok(Box::pin(async move {
-///         Err(Error::new(ErrorKind::Unavailable, format!("nobody listens on {host} for {}", space.prefix())))
+///         // Name the type: a closure does not turn `Arc<MyStore>` into it by itself.
+///         let store: Arc<dyn SessionStore> = Arc::new(connect(host, prefix).await?);
+///         Ok(store)
 ///     }))
 /// });
 /// assert!(DRIVER.answers("mine") && !DRIVER.answers("yours"));
@@ -76,9 +79,9 @@ impl fmt::Debug for Driver {
     }
 }
 
-/// The drivers a program has, and the way from a URL to a [`Storage`].
+/// The drivers of a program. Makes a [`Storage`] from a URL.
 ///
-/// The facade's `Registry::builtin()` holds a driver per cargo feature; `register` adds yours.
+/// The facade's `Registry::builtin()` has a driver for each cargo feature; `register` adds yours.
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -100,26 +103,26 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds a driver. Of two that answer to a scheme, the one added later wins.
+    /// Adds a driver. If two drivers have the same scheme, the later one is used.
     #[must_use]
     pub fn register(mut self, driver: Driver) -> Self {
         self.drivers.push(driver);
         self
     }
 
-    /// Remembers what would make a scheme known, to say so in the error.
+    /// Names what a scheme needs, for the error where it has no driver.
     #[must_use]
     pub fn with_absent(mut self, scheme: &'static str, needs: &'static str) -> Self {
         self.absent.push((scheme, needs));
         self
     }
 
-    /// The schemes there are drivers for.
+    /// Returns the schemes that have a driver.
     pub fn schemes(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.drivers.iter().flat_map(|driver| driver.schemes().iter().copied())
     }
 
-    /// Reads a URL and finds its driver, without connecting: a misspelt scheme or option is found offline.
+    /// Reads a URL and finds its driver, without connecting. A misspelt scheme or option is an error.
     ///
     /// # Errors
     /// `InvalidConfig` saying what is wrong with the URL.
@@ -133,7 +136,8 @@ impl Registry {
     /// Opens the store that `url` names; an empty URL or `None` means client-side sessions.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong; else whatever keeps the engine from being reached or prepared.
+    /// `InvalidConfig` for a URL that is wrong. Otherwise the reason why the engine cannot be reached
+    /// or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
         if names_none(url) {
             return Ok(Storage::client_side());

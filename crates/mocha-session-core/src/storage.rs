@@ -8,10 +8,11 @@ use crate::error::Result;
 use crate::secret::Secrets;
 use crate::store::{Capabilities, SessionStore};
 
-/// Where sessions live, and what came along with that choice: a deadline for its calls, secrets.
+/// Where a manager keeps its sessions: a store, or the client's cookie. May bring a deadline for the
+/// store's calls, and secrets.
 ///
-/// It is what opening a URL gives, and what a [`SessionManager`](crate::SessionManager) is built on. A store of your
-/// own becomes one with `into()`.
+/// Opening a URL returns one, and a [`SessionManager`](crate::SessionManager) is built on one. A
+/// store of your own becomes one with `into()`.
 ///
 /// ```
 /// use mocha_session_core::Storage;
@@ -26,19 +27,19 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Sessions in the client's cookie, sealed under a secret. What that mode cannot do is in its
-    /// [`capabilities`](Self::capabilities).
+    /// Sessions in the client's cookie, encrypted under a secret. The
+    /// [`capabilities`](Self::capabilities) say what this mode cannot do.
     pub fn client_side() -> Self {
         Self { store: None, timeout: None, secrets: None }
     }
 
-    /// Sessions in a store that is shared already.
+    /// Sessions in a store that is shared with other code.
     pub fn from_arc(store: Arc<dyn SessionStore>) -> Self {
         let timeout = store.capabilities().deadline();
         Self { store: Some(store), timeout, secrets: None }
     }
 
-    /// Bounds every call of the store; the default is the deadline that the store was
+    /// Sets the deadline of every call of the store. The default is the deadline that the store was
     /// [configured with](Capabilities::with_deadline), or five seconds.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -46,24 +47,24 @@ impl Storage {
         self
     }
 
-    /// Brings secrets along for the manager.
+    /// Adds secrets for the manager.
     #[must_use]
     pub fn with_secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = Some(secrets);
         self
     }
 
-    /// The store; `None` for client-side sessions.
+    /// Returns the store; `None` for client-side sessions.
     pub fn store(&self) -> Option<&Arc<dyn SessionStore>> {
         self.store.as_ref()
     }
 
-    /// What the engine can do.
+    /// Returns what the engine can do.
     pub fn capabilities(&self) -> Capabilities {
         self.store.as_ref().map_or_else(Capabilities::client_side, |store| (**store).capabilities())
     }
 
-    /// A proof that the engine answers; client-side sessions always do.
+    /// Asks the engine for a sign of life. Client-side sessions have no engine, so it always succeeds.
     ///
     /// # Errors
     /// When the engine does not answer.

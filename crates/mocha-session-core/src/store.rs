@@ -69,63 +69,15 @@ use crate::error::Result;
 ///
 /// # Proof
 ///
-/// `mocha-session-conformance` checks all of this against a running engine: `mocha_session_conformance::suite!(…)`.
+/// `mocha-session-conformance` checks all of this against a running engine:
+/// `mocha_session_conformance::suite!(my_store, open);`
 ///
 /// # Example
 ///
+/// A store and its driver. The conformance suite passes on it (`tests/documented_store.rs`).
+///
 /// ```
-/// use std::{collections::HashMap, sync::Mutex, time::SystemTime};
-/// use mocha_session_core::{Result, store::*};
-///
-/// #[derive(Debug, Default)]
-/// struct MyStore(Mutex<HashMap<StorageKey, (Revision, Bytes, SystemTime)>>);
-///
-/// #[async_trait]
-/// impl SessionStore for MyStore {
-///     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
-///         let map = self.0.lock().unwrap();
-///         Ok(map.get(key).map(|(revision, value, _)| Stored::new(value.clone(), revision.clone())))
-///     }
-///     async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
-///         let mut map = self.0.lock().unwrap();
-///         if map.contains_key(key) {
-///             return Ok(None);
-///         }
-///         let revision = Revision::random();
-///         map.insert(*key, (revision.clone(), Bytes::copy_from_slice(value), expiry.at()));
-///         Ok(Some(revision))
-///     }
-///     async fn update(&self, key: &StorageKey, value: &[u8], expiry: Expiry, expected: &Revision) -> Result<Option<Revision>> {
-///         let mut map = self.0.lock().unwrap();
-///         match map.get_mut(key) {
-///             Some(entry) if entry.0 == *expected => {
-///                 *entry = (Revision::random(), Bytes::copy_from_slice(value), expiry.at());
-///                 Ok(Some(entry.0.clone()))
-///             }
-///             _ => Ok(None),
-///         }
-///     }
-///     async fn delete(&self, key: &StorageKey) -> Result<bool> {
-///         Ok(self.0.lock().unwrap().remove(key).is_some())
-///     }
-///     async fn sweep(&self, now: SystemTime, _cursor: Option<ScanCursor>, _limit: usize) -> Result<SweepReport> {
-///         let mut map = self.0.lock().unwrap();
-///         let before = map.len();
-///         map.retain(|_, entry| entry.2 > now);
-///         Ok(SweepReport::new(before as u64, (before - map.len()) as u64, None))
-///     }
-///     async fn scan(&self, _cursor: Option<ScanCursor>, _limit: usize) -> Result<ScanPage> {
-///         let map = self.0.lock().unwrap();
-///         let all = map.iter().map(|(key, e)| (*key, Stored::new(e.1.clone(), e.0.clone()))).collect();
-///         Ok(ScanPage::new(all, None))
-///     }
-///     async fn ping(&self) -> Result<()> {
-///         Ok(())
-///     }
-///     fn capabilities(&self) -> Capabilities {
-///         Capabilities::new("my store").with_listing(true)
-///     }
-/// }
+#[doc = include_str!("store/example.rs")]
 /// ```
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {

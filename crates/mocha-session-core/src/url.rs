@@ -108,7 +108,13 @@ impl StoreUrl {
             Some(rest) => rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash)),
             None => ("", rest),
         };
-        if path.contains('@') && !authority.contains('@') {
+        if path.contains('@') && !authority.is_empty() {
+            if authority.contains('@') {
+                return Err(invalid(
+                    "an '@' follows its path, so the password seems not to be percent-encoded: write %40 \
+                     for '@' and %2F for '/', in the password and in the path",
+                ));
+            }
             return Err(raw_character('/'));
         }
         if query.contains('@') && !authority.contains('@') && authority.contains(':') && !path.contains('/') {
@@ -513,11 +519,18 @@ mod tests {
             ("redis://u:hunter2?x@host", "%3F"),
             ("redis://u:hunter2#x@host", "%23"),
             ("redis://u:hunter2%zz@host", "%25"),
+            ("redis://u:hunter2@ss/word@host:6379/0", "%40"),
+            ("redis://u:hunter2@ss/word@host:6379/0", "seems not to be percent-encoded"),
         ] {
             let message = StoreUrl::parse(text).unwrap_err().to_string();
             assert!(message.contains(code), "{text}: {message}");
             assert!(!message.contains("hunter2"), "{message}");
         }
+    }
+
+    #[test]
+    fn an_at_sign_in_a_path_without_a_host_belongs_to_the_path() {
+        assert_eq!(parse("sqlite:////srv/me@host/app.db").path(), "//srv/me@host/app.db");
     }
 
     #[test]

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn lifetimes_are_never_short_and_follow_the_servers_clock() {
         // A server whose clock is a year behind ours, or ahead, is right all the same.
-        let day = Duration::from_hours(24);
+        let day = Duration::from_secs(24 * 60 * 60);
         for time in [1_700_000_000, 1_800_000_000] {
             let it = peer("1.1", time);
             let lifetime = |ttl| it.lifetime(Expiry::after(ttl, SystemTime::now()));

@@ -25,7 +25,7 @@ use crate::peer::{Greeting, Peer};
 
 /// An idle connection older than this is not used again: firewalls forget it without telling
 /// anyone.
-const IDLE: Duration = Duration::from_mins(1);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// What it takes to connect to a server of the store.
 #[derive(Clone)]

@@ -80,7 +80,7 @@ fn an_evicting_store_drops_what_expires_first() {
     assert!(store.capabilities().evicts());
     for number in 0..100 {
         // The order of creation is not that of expiry.
-        let ttl = Duration::from_mins(u64::from(number * 37 % 100) + 1);
+        let ttl = Duration::from_secs(60 * (u64::from(number * 37 % 100) + 1));
         assert!(now(store.create(&key(number), b"value", within(ttl))).unwrap().is_some());
     }
     for number in 100..130 {
@@ -96,7 +96,7 @@ fn an_evicting_store_drops_what_expires_first() {
 #[test]
 fn an_entry_does_not_evict_itself() {
     let store = MemoryStore::builder().max_bytes(10 * KIB).when_full(WhenFull::Evict).build();
-    let soon = within(Duration::from_mins(1));
+    let soon = within(Duration::from_secs(60));
     let revision = now(store.create(&key(0), b"small", soon)).unwrap().unwrap();
     for number in 1..40 {
         create(&store, number, 100).unwrap();
@@ -116,10 +116,10 @@ fn what_has_expired_makes_room_before_anything_is_refused_or_evicted() {
         let store =
             MemoryStore::builder().max_entries(1_000).when_full(when_full).clock(clock.clone()).build();
         for number in 0..1_000 {
-            let ttl = if number % 2 == 0 { Duration::from_mins(5) } else { Duration::from_hours(1) };
+            let ttl = if number % 2 == 0 { Duration::from_secs(300) } else { Duration::from_secs(60 * 60) };
             assert!(now(store.create(&key(number), b"value", within(ttl))).unwrap().is_some());
         }
-        clock.advance(Duration::from_mins(10));
+        clock.advance(Duration::from_secs(600));
         for number in 1_000..1_500 {
             create(&store, number, 10).unwrap();
         }

@@ -10,7 +10,7 @@ use mocha_session_core::store::{Expiry, SessionStore};
 use mocha_session_core::{Clock, ManualClock};
 use mocha_session_memory::MemoryStore;
 
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn store() -> (MemoryStore, ManualClock) {
     let clock = ManualClock::new();

@@ -1,4 +1,5 @@
-#![doc = include_str!("../../../README.md")]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod registry;
 
@@ -11,55 +12,63 @@ pub use mocha_session_core::{
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 
-/// The sessions themselves, for programs without a framework. Frameworks have extractors of the same names, which is why
-/// these are not at the root.
-pub mod core {
-    pub use mocha_session_core::*;
-}
+// Each crate as a module, with its README and its documentation.
 
-/// Sessions in this process's memory.
-#[cfg(feature = "memory")]
-pub mod memory {
-    pub use mocha_session_memory::*;
-}
-
-/// Sessions in Redis or Valkey.
-#[cfg(feature = "redis")]
-pub mod redis {
-    pub use mocha_session_redis::*;
-}
-
-/// Sessions in memcached.
-#[cfg(feature = "memcache")]
-pub mod memcache {
-    pub use mocha_session_memcache::*;
-}
-
-/// Sessions in Amazon S3 or a compatible store.
-#[cfg(feature = "s3")]
-pub mod s3 {
-    pub use mocha_session_s3::*;
-}
-
-/// Sessions in Google Cloud Storage.
+/// The session itself, for programs without a framework.
+///
+/// The types that handlers use (`Session`, `LazySession`, `Flash`) are not at the root of this crate,
+/// because each framework has types of its own with these names: see the module `axum`.
+#[doc(inline)]
+pub use mocha_session_core as core;
 #[cfg(feature = "gcs")]
-pub mod gcs {
-    pub use mocha_session_gcs::*;
-}
-
-/// Sessions in PostgreSQL, MySQL/MariaDB or SQLite.
+#[doc(inline)]
+pub use mocha_session_gcs as gcs;
+#[cfg(feature = "memcache")]
+#[doc(inline)]
+pub use mocha_session_memcache as memcache;
+#[cfg(feature = "memory")]
+#[doc(inline)]
+pub use mocha_session_memory as memory;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use mocha_session_redis as redis;
+#[cfg(feature = "s3")]
+#[doc(inline)]
+pub use mocha_session_s3 as s3;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "sqlite-unbundled"))]
-pub mod sql {
-    pub use mocha_session_sql::*;
-}
-
-/// Sessions for tower services.
+#[doc(inline)]
+pub use mocha_session_sql as sql;
 #[cfg(feature = "tower")]
-pub mod tower {
-    pub use mocha_session_tower::*;
-}
+#[doc(inline)]
+pub use mocha_session_tower as tower;
 
-/// Sessions for axum handlers: the layer, the extractors, and an error that is a response.
+/// What an axum application uses: the layer, the extractors, and an error that is a response.
+///
+/// | type | as an argument or result of a handler |
+/// |---|---|
+/// | [`Session`](axum::Session) | the session, loaded; `Option<Session>` is `None` where the client has no live session |
+/// | [`LazySession`](axum::LazySession) | the session, not loaded yet: costs nothing until it is |
+/// | [`Flash`](axum::Flash) | flash messages and data |
+/// | [`Error`](axum::Error) | the error of a handler: `?` turns this crate's [`Error`] into it |
+/// | [`SessionLayer`](axum::SessionLayer) | the layer, for `Router::layer` |
+///
+/// A handler that returns this crate's [`Error`] is no axum handler ("`Handler` is not satisfied"):
+/// return [`axum::Error`].
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use mocha_session::axum::{Error, Session, SessionLayer};
+/// use mocha_session::SessionManager;
+///
+/// async fn visits(session: Session) -> Result<String, Error> {
+///     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
+///     Ok(format!("{visits} visits"))
+/// }
+///
+/// let manager = SessionManager::in_memory()?;
+/// let app: Router = Router::new().route("/", get(visits)).layer(SessionLayer::new(manager));
+/// # Ok::<(), mocha_session::Error>(())
+/// ```
 #[cfg(feature = "axum")]
 pub mod axum {
     pub use mocha_session_tower::{CrossOriginLayer, Error, Flash, LazySession, Session, SessionLayer};
@@ -67,6 +76,5 @@ pub mod axum {
 
 /// Sessions for actix-web: the middleware, the extractors, and an error that is a response.
 #[cfg(feature = "actix")]
-pub mod actix {
-    pub use mocha_session_actix::*;
-}
+#[doc(inline)]
+pub use mocha_session_actix as actix;

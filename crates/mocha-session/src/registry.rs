@@ -19,7 +19,7 @@ const DRIVERS: &[Driver] = &[
     mocha_session_sql::DRIVER,
 ];
 
-/// What each scheme of the engines needs, to say so where it is off.
+/// The cargo feature that each scheme needs, for the error where the feature is off.
 const SCHEMES: &[(&[&str], &str)] = &[
     (&["memory"], "the cargo feature `memory`"),
     (
@@ -34,9 +34,9 @@ const SCHEMES: &[(&[&str], &str)] = &[
     (&["sqlite", "sqlite+*"], "the cargo feature `sqlite` or `sqlite-unbundled`"),
 ];
 
-/// The way from a URL to a [`Storage`]: a driver per enabled engine, and yours.
+/// Makes a [`Storage`] from a URL: has a driver for each enabled engine, and for yours.
 ///
-/// A value, not a global: two registries know nothing of each other.
+/// A registry is a value, not a global. Two registries share nothing.
 ///
 /// ```
 /// use mocha_session::{Driver, Error, ErrorKind, Registry};
@@ -61,36 +61,37 @@ impl Registry {
         Self(absent.fold(with_drivers, |registry, (scheme, needs)| registry.with_absent(scheme, needs)))
     }
 
-    /// Adds a driver. Of two that answer to a scheme, the one added later wins.
+    /// Adds a driver. If two drivers have the same scheme, the later one is used.
     #[must_use]
     pub fn register(self, driver: Driver) -> Self {
         Self(self.0.register(driver))
     }
 
-    /// The schemes there are drivers for.
+    /// Returns the schemes that have a driver.
     pub fn schemes(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.schemes()
     }
 
-    /// Reads a URL and finds its driver, without connecting: whoever deploys can check a URL offline.
+    /// Reads a URL and finds its driver, without connecting. A deployment can check its URL offline.
     ///
     /// # Errors
-    /// `InvalidConfig` saying what is wrong with it.
+    /// `InvalidConfig`, which says what is wrong with the URL.
     pub fn check(&self, url: &str) -> Result<()> {
         self.0.check(url)
     }
 
-    /// Opens the engine that `url` names, preparing what it needs; an empty URL or `None` means client-side sessions.
+    /// Opens the engine that `url` names, and creates the table or bucket that it needs. An empty
+    /// URL or `None` means sessions in the client's cookie.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong or needs a cargo feature that is off; else whatever keeps the engine from
-    /// being reached or prepared.
+    /// `InvalidConfig` for a URL that is wrong, or that needs a cargo feature that is off. Otherwise
+    /// the reason why the engine cannot be reached or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
         self.0.open(url).await
     }
 
-    /// Opens what the environment says: `SESSION_URL` names the engine (unset: client-side sessions), `SESSION_SECRET`
-    /// holds the secrets, separated by commas.
+    /// Opens the engine of the environment: `SESSION_URL` names it, and `SESSION_SECRET` holds the
+    /// secrets, separated by commas. Without `SESSION_URL` the sessions are in the client's cookie.
     ///
     /// # Errors
     /// As [`open`](Self::open); `InvalidConfig` for a weak secret or a variable that is not UTF-8.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::subject::{HOUR, Subject, Verdict, ensure, within};
 
 const MOMENT: Duration = Duration::from_millis(1);
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) async fn entry_is_there_before_its_time(it: &Subject) -> Verdict {
     let (key, life, start) = (it.key(), Duration::from_secs(2), Instant::now());

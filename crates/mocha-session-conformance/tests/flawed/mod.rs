@@ -177,7 +177,7 @@ impl Flawed {
             (Flaw::RevisionsFollowTheContent, _) => Revision::from(format!("{value:?}")),
             _ => Revision::random(),
         };
-        let day = Duration::from_hours(24);
+        let day = Duration::from_secs(24 * 60 * 60);
         let expires = match (self.flaw, before) {
             (Flaw::ExpiryIsDropped, _) => expiry.at() + 1_000 * day,
             (Flaw::ExpiryIsEarly, _) => expiry.at() - expiry.ttl() * 9 / 10,
@@ -240,7 +240,7 @@ impl SessionStore for Flawed {
                 ));
             }
             Flaw::LoadCreates if found(&self.map()).is_none() => {
-                let entry = self.entry(b"", Expiry::after(Duration::from_mins(1), SystemTime::now()), None);
+                let entry = self.entry(b"", Expiry::after(Duration::from_secs(60), SystemTime::now()), None);
                 self.map().insert(name, (*key, entry));
                 return Ok(None);
             }

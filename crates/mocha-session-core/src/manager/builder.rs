@@ -338,6 +338,22 @@ impl SessionManagerBuilder {
             clock: self.clock,
             nothing: Arc::default(),
         };
+        let (engine, cookie) = (shared.capabilities.engine(), shared.cookie.name());
+        if self.cookie.is_secure() {
+            tracing::info!(
+                engine,
+                cookie,
+                secure = true,
+                "sessions are ready; browsers keep their cookie over HTTPS and on localhost only"
+            );
+        } else {
+            tracing::info!(
+                engine,
+                cookie,
+                secure = false,
+                "sessions are ready; their cookie also travels over plain HTTP, where anyone can read it"
+            );
+        }
         Ok(SessionManager { shared: Arc::new(shared) })
     }
 }

@@ -73,6 +73,7 @@ impl Capabilities {
     pub(crate) const fn client_side() -> Self {
         let mut it = Self::new("cookie");
         it.compare_and_set = false;
+        it.native_expiry = true;
         it.max_value = Some(crate::cookie::MAX_COOKIE_BYTES);
         it
     }
@@ -195,6 +196,15 @@ impl Capabilities {
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let yes = |yes: bool| if yes { "yes" } else { "no" };
+        if !self.compare_and_set {
+            // No store: nothing here is written that could be durable.
+            let largest = self.max_value.unwrap_or(usize::MAX);
+            return write!(
+                f,
+                "{}: kept by the client, compare-and-set no, listing no, native expiry yes, largest value {largest} bytes",
+                self.engine
+            );
+        }
         write!(
             f,
             "{}: compare-and-set {}, listing {}, native expiry {}, evicts {}, durability {:?}, largest value {}",

@@ -159,7 +159,7 @@ pub(crate) fn within(ttl: Duration) -> Expiry {
 }
 
 pub(crate) fn an_hour() -> Expiry {
-    within(Duration::from_hours(1))
+    within(Duration::from_secs(60 * 60))
 }
 
 /// A proxy to a server, and the URL that leads through it.

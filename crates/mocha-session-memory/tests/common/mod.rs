@@ -23,7 +23,7 @@ pub(crate) fn key(number: u32) -> StorageKey {
 }
 
 pub(crate) fn hour() -> Expiry {
-    within(Duration::from_hours(1))
+    within(Duration::from_secs(60 * 60))
 }
 
 pub(crate) fn within(ttl: Duration) -> Expiry {

@@ -33,7 +33,7 @@ pub(crate) fn key() -> StorageKey {
 }
 
 pub(crate) fn hour() -> Expiry {
-    Expiry::after(Duration::from_hours(1), SystemTime::now())
+    Expiry::after(Duration::from_secs(60 * 60), SystemTime::now())
 }
 
 /// Tries again until it works, for forty seconds.

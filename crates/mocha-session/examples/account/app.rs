@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use minijinja::{Environment, Value, context};
 use mocha_session::core::Session;
-use mocha_session::{CookiePolicy, Key, Level, Result, Secrets, SessionManager, open_from_env};
+use mocha_session::{CookiePolicy, Durability, Key, Level, Result, Secrets, SessionManager, open_from_env};
 use serde::{Deserialize, Serialize};
 
 /// Names of values with their types: a typo or a wrong type does not compile.
 const VISITS: Key<u64> = Key::new("visits");
 const ACCOUNT: Key<Account> = Key::new("account");
+
+/// For engines that cannot list a user's sessions.
+const NO_DEVICES: &str = "This engine cannot list your devices. Log out on each of them.";
 
 /// The form of `/account`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -137,7 +140,9 @@ impl App {
         session.login(user)?;
         let browser = browser.unwrap_or("unknown browser");
         session.set_label(browser.chars().take(60).collect::<String>())?;
-        session.flash().success(format!("Welcome, {user}. Your session has a new id."))?;
+        // A client-side session has no id: its contents travel in the cookie.
+        let id = if session.fingerprint().is_some() { " Your session has a new id." } else { "" };
+        session.flash().success(format!("Welcome, {user}.{id}"))?;
         Ok(Answer::SeeOther("/"))
     }
 
@@ -153,7 +158,7 @@ impl App {
         let own = session.handle();
         let (devices, unsupported) = match self.manager.sessions_of(&owner).await {
             Ok(devices) => (devices, None),
-            Err(error) if error.is_unsupported() => (Vec::new(), Some(error.to_string())),
+            Err(error) if error.is_unsupported() => (Vec::new(), Some(NO_DEVICES)),
             Err(error) => return Err(error),
         };
         let devices: Vec<_> = devices
@@ -174,30 +179,62 @@ impl App {
     pub(crate) async fn end_device(&self, session: &Session, device: &Device) -> Result<Answer> {
         let Some(owner) = session.owner() else { return Ok(Answer::SeeOther("/")) };
         let ended = match device.handle.parse() {
-            Ok(handle) => self.manager.revoke(&owner, handle).await?,
-            Err(_) => false,
+            Ok(handle) => self.manager.revoke(&owner, handle).await,
+            Err(_) => Ok(false),
         };
-        let said = if ended { "That device is logged out." } else { "There is no such device." };
-        session.flash().info(said)?;
+        session.flash().info(match ended {
+            Ok(true) => "That device is logged out.",
+            Ok(false) => "There is no such device.",
+            Err(error) if error.is_unsupported() => NO_DEVICES,
+            Err(error) => return Err(error),
+        })?;
         Ok(Answer::SeeOther("/devices"))
     }
 
     pub(crate) async fn end_others(&self, session: &Session) -> Result<Answer> {
-        let ended = self.manager.revoke_others(session).await?;
-        session.flash().success(format!("{ended} other devices are logged out."))?;
+        match self.manager.revoke_others(session).await {
+            Ok(ended) => session.flash().success(format!("{ended} other devices are logged out."))?,
+            Err(error) if error.is_unsupported() => session.flash().error(NO_DEVICES)?,
+            Err(error) => return Err(error),
+        };
         Ok(Answer::SeeOther("/devices"))
     }
 
     pub(crate) async fn end_all(&self, session: &Session) -> Result<Answer> {
         if let Some(owner) = session.owner() {
-            self.manager.revoke_all(&owner).await?;
+            match self.manager.revoke_all(&owner).await {
+                Ok(_) => {}
+                // Only this device can be logged out.
+                Err(error) if error.is_unsupported() => {}
+                Err(error) => return Err(error),
+            }
         }
         session.destroy()?;
         Ok(Answer::SeeOther("/"))
     }
 
     pub(crate) fn about(&self) -> Answer {
-        self.render("about.html", context! { engine => self.engine })
+        let can = self.manager.capabilities();
+        let yes = |yes: bool| if yes { "yes" } else { "no" };
+        let survives = match can.durability() {
+            _ if !can.compare_and_set() => "what the browser survives",
+            Durability::Process => "nothing: it is lost when this process ends",
+            Durability::Server => "the end of this process, not a restart of the engine",
+            Durability::Delayed => "a crash of the engine, but for the last moments",
+            Durability::Disk => "a crash of the engine",
+            Durability::Replicated => "the loss of a machine",
+            _ => "see the engine's documentation",
+        };
+        let largest = can.max_value().map_or("unlimited".into(), |bytes| format!("{bytes} bytes"));
+        let abilities = [
+            ("No update is lost, and a logout is final", yes(can.compare_and_set()).to_owned()),
+            ("Lists a user's devices", yes(can.compare_and_set() && !can.evicts()).to_owned()),
+            ("Sessions expire by themselves", yes(can.native_expiry()).to_owned()),
+            ("May drop live sessions to make room", yes(can.evicts()).to_owned()),
+            ("An acknowledged write survives", survives.to_owned()),
+            ("Largest session", largest),
+        ];
+        self.render("about.html", context! { engine => self.engine.as_str(), abilities })
     }
 
     /// A page with what all pages show: the messages that wait, who is logged in, where the session
@@ -210,7 +247,7 @@ impl App {
             owner => session.owner(),
             label => session.label(),
             fingerprint => session.fingerprint(),
-            engine => self.engine,
+            engine => self.engine.as_str(),
             ..own
         };
         self.render(name, shared)

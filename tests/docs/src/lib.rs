@@ -1,0 +1,28 @@
+//! The guides of `docs/`: each code block is a doctest of this crate.
+
+/// One module per guide, for doctests alone.
+macro_rules! guides {
+    ($($module:ident: $file:literal),* $(,)?) => {
+        /// The guides that are compiled.
+        pub const GUIDES: &[&str] = &[$($file),*];
+
+        $(
+            #[cfg(doctest)]
+            #[doc = include_str!(concat!("../../../docs/", $file))]
+            pub mod $module {}
+        )*
+    };
+}
+
+guides! {
+    engines: "engines.md",
+    layers: "layers.md",
+    migrating: "migrating.md",
+    msrv: "msrv.md",
+    operating: "operating.md",
+    security: "security.md",
+    several_sessions: "several-sessions.md",
+    stores: "stores.md",
+    testing: "testing.md",
+    websockets_and_jobs: "websockets-and-jobs.md",
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask package`: what would be published is whole, and builds from its packages alone.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use crate::metadata::Workspace;
+use crate::{Result, command};
+
+/// What every package must contain, beside its sources.
+const WANTED: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
+
+/// The features that the packages are compiled with: no engine's client. The other sources are the
+/// same files that clippy compiles in the workspace, and their clients take minutes.
+const BUILT_WITH: &str = "axum";
+
+/// Packages every published crate, looks for what each must contain, and compiles the light ones
+/// from their packages.
+pub(crate) fn run() -> Result {
+    let workspace = Workspace::read()?;
+    let published: Vec<_> = workspace.packages.iter().filter(|package| package.published).collect();
+    let chosen: Vec<&str> = published.iter().flat_map(|it| ["-p", it.name.as_str()]).collect();
+    let args = ["package", "--quiet", "--allow-dirty", "--no-verify"];
+    command::run(command::cargo(&args).args(&chosen))?;
+
+    let folder = workspace.target.join("package-check");
+    fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    fs::create_dir_all(&folder)?;
+    let mut manifest = String::from("[workspace]\nresolver = \"3\"\nmembers = [\"mocha-session*\"]\n");
+    manifest.push_str("[patch.crates-io]\n");
+    for package in &published {
+        let name = format!("{}-{}", package.name, package.version);
+        let archive = workspace.target.join("package").join(format!("{name}.crate"));
+        command::run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&folder))?;
+        let missing =
+            missing(&fs::read_dir(folder.join(&name))?.flatten().map(|it| it.file_name()).collect());
+        if !missing.is_empty() {
+            return Err(format!("the package of {} lacks {}", package.name, missing.join(", ")).into());
+        }
+        writeln!(manifest, "{} = {{ path = \"{name}\" }}", package.name)?;
+    }
+    println!("package: {} crates, each with its licences and its README", published.len());
+
+    // The versions and profiles of the workspace, so that what is compiled already is not compiled again.
+    let ours = fs::read_to_string(command::root().join("Cargo.toml"))?;
+    manifest.extend(ours.find("[profile.dev]").map(|start| &ours[start..]));
+    fs::write(folder.join("Cargo.toml"), manifest)?;
+    fs::copy(command::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    let check = ["check", "--quiet", "--package", "mocha-session", "--package", "mocha-session-conformance"];
+    command::run(
+        command::cargo(&check)
+            .args(["--features", BUILT_WITH])
+            .current_dir(&folder)
+            .env("CARGO_TARGET_DIR", &workspace.target),
+    )?;
+    println!("package: core, memory, tower, conformance and the facade build from their packages");
+    Ok(())
+}
+
+fn missing(there: &BTreeSet<std::ffi::OsString>) -> Vec<&'static str> {
+    WANTED.into_iter().filter(|name| !there.contains(std::ffi::OsStr::new(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_without_its_licence_is_found() {
+        let there = ["Cargo.toml", "LICENSE-MIT", "README.md", "src"].map(Into::into).into();
+        assert_eq!(missing(&there), ["LICENSE-APACHE"]);
+        assert!(missing(&WANTED.map(Into::into).into()).is_empty());
+    }
+}
