@@ -341,7 +341,7 @@ mod tests {
         let protection = CrossOriginProtection::new();
         let header = |name| match name {
             "origin" => Some(b"https://example.com".as_slice()),
-            "host" => Some(b"other.example"),
+            "host" => Some(b"other.example".as_slice()),
             _ => None,
         };
         assert!(protection.check("POST", "/", Some("example.com"), header).is_ok());
