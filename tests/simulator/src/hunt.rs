@@ -9,11 +9,11 @@ use crate::store::Flaw;
 use crate::world::Pool;
 
 /// How many schedules by chance CI spends on one planted bug.
-const SCHEDULES: u64 = 40_000;
+const SCHEDULES: u64 = 20_000;
 /// How many come before the pairs: most bugs are found by these.
 const FIRST: u64 = 3_000;
 /// How many schedules of one pair CI tries.
-const OF_A_PAIR: u64 = 200;
+const OF_A_PAIR: u64 = 60;
 
 /// Looks for the first broken promise, all in this thread: a little chance, pairs of operations, then chance.
 pub fn hunt(flaw: Flaw) -> Option<Found> {
