@@ -198,7 +198,8 @@ impl Flash {
             }
             (waiting, claims)
         };
-        if claims && let Err(error) = self.session.commit().await {
+        let committed = if claims { self.session.commit().await } else { Ok(()) };
+        if let Err(error) = committed {
             // Nobody was given the messages, so another commit of this request must not consume
             // them. A commit that may have been done is left to the next one, which finds out.
             if !error.is_ambiguous() {

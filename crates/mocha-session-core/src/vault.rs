@@ -311,11 +311,13 @@ impl Vault {
             Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };
-        if let Found::Record(version, record) = &found
-            && version.header.commits.contains(&commit)
-            && !mutant("an own commit is not recognised")
-        {
-            return Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())));
+        match &found {
+            Found::Record(version, record)
+                if version.header.commits.contains(&commit) && !mutant("an own commit is not recognised") =>
+            {
+                return Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())));
+            }
+            _ => {}
         }
         match self.unexpired(found) {
             Found::Record(version, _) if lost && version.revision == base.revision => Ok(Attempt::Open),

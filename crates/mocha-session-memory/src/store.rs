@@ -201,9 +201,8 @@ impl MemoryStore {
         let Some((_, place)) = (0..self.shards.len()).filter_map(first).min() else { return false };
         let mut shard = self.lock(place);
         // What is first now may be another one, or gone: as good a victim, or a sign that room was made.
-        if let Some(victim) = shard.first_but(key).map(|(victim, _)| *victim)
-            && let Some(entry) = shard.remove(&victim)
-        {
+        let victim = shard.first_but(key).map(|(victim, _)| *victim);
+        if let Some(entry) = victim.and_then(|victim| shard.remove(&victim)) {
             self.budget.give(entry.cost());
             self.evicted.fetch_add(u64::from(entry.is_live(now)), Ordering::Relaxed);
         }

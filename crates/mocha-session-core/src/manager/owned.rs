@@ -132,10 +132,11 @@ impl SessionManager {
                 dead.push(entry);
             }
         }
-        if !dead.is_empty()
-            && let Err(error) = self.shared.owners.forget_entries(vault, &owner, &dead).await
-        {
-            tracing::debug!(%error, "entries of sessions that ended stay in their owner's index");
+        if !dead.is_empty() {
+            let forgotten = self.shared.owners.forget_entries(vault, &owner, &dead).await;
+            forgotten.unwrap_or_else(|error| {
+                tracing::debug!(%error, "entries of sessions that ended stay in their owner's index");
+            });
         }
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created));
         Ok(sessions)

@@ -345,12 +345,13 @@ async fn write(
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
                 let mut told = told;
-                if let Sealed::Found(record) = &record
-                    && done.header.kind == Kind::Live
-                {
-                    // As an earlier try has written it, or as it is after later commits.
-                    next = reopen(edit.vault, &edit.stored.place, record)?;
-                    told = edit.shared.policy.told(&next, done.header.deadline);
+                match &record {
+                    Sealed::Found(record) if done.header.kind == Kind::Live => {
+                        // As an earlier try has written it, or as it is after later commits.
+                        next = reopen(edit.vault, &edit.stored.place, record)?;
+                        told = edit.shared.policy.told(&next, done.header.deadline);
+                    }
+                    _ => {}
                 }
                 relabel(edit.shared, edit.vault, base, &next).await;
                 if done.header.kind != Kind::Live {

@@ -289,9 +289,8 @@ impl SessionData {
             let mut state = self.inner.state();
             let landed =
                 |doubt: &mut Box<super::doubt::Doubt>| stored.version.header.commits.contains(&doubt.commit);
-            if state.starts == starts
-                && let Some(doubt) = state.doubt.take_if(landed)
-            {
+            let doubt = if state.starts == starts { state.doubt.take_if(landed) } else { None };
+            if let Some(doubt) = doubt {
                 state.edits += 1;
                 let landed: Vec<_> = state.log.drain(..doubt.changes).collect();
                 drop(state);

@@ -394,7 +394,7 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     match outcome {
         Ok(Outcome::Committed(Committed { base, line, .. })) => {
             let mut state = inner.state();
-            if tells && let Some(line) = line {
+            if let Some(line) = line.filter(|_| tells) {
                 state.line = Some(line);
             }
             if let Some(base) = base.filter(|_| state.base.is_some()) {

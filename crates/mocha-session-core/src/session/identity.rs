@@ -164,9 +164,8 @@ async fn rotate_to(
     for round in 0..ROUNDS {
         let now = vault.now();
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
-        if let Some(known) = &version
-            && shared.policy.effective(base, known.header.deadline) <= now
-        {
+        let expired = |known: &&Version| shared.policy.effective(base, known.header.deadline) <= now;
+        if let Some(known) = version.as_ref().filter(expired) {
             // Expired meanwhile is as good as gone, unless another request has kept it alive.
             match vault.look(&old.place.key).await?.live()? {
                 Some((later, record)) if later.revision != known.revision => {
