@@ -9,12 +9,18 @@ use mocha_session_conformance::{engine_url, suite};
 use mocha_session_core::store::SessionStore;
 use support::{ignoring, open, some_prefix};
 
+/// moto answers one request after the other, and a case has dozens under way: on a busy machine that
+/// takes longer than a call has by default.
+fn unhurried(url: &str) -> String {
+    format!("{url}{}timeout=30s", if url.contains('?') { '&' } else { '?' })
+}
+
 async fn moto() -> Option<Arc<dyn SessionStore>> {
-    open(&engine_url("MOCHA_TEST_S3_URL")?).await
+    open(&unhurried(&engine_url("MOCHA_TEST_S3_URL")?)).await
 }
 
 async fn verifying_moto() -> Option<Arc<dyn SessionStore>> {
-    open(&engine_url("MOCHA_TEST_S3_SIGNED_URL")?).await
+    open(&unhurried(&engine_url("MOCHA_TEST_S3_SIGNED_URL")?)).await
 }
 
 /// As on `MinIO` and R2: a bucket whose server ignores the condition of a delete. Each process has a
@@ -22,7 +28,7 @@ async fn verifying_moto() -> Option<Arc<dyn SessionStore>> {
 async fn without_conditional_deletes() -> Option<Arc<dyn SessionStore>> {
     static PREFIX: LazyLock<String> = LazyLock::new(some_prefix);
     let url = ignoring("conditional-deletes", &engine_url("MOCHA_TEST_S3_URL")?);
-    open(&format!("{url}&prefix={}", *PREFIX)).await
+    open(&unhurried(&format!("{url}&prefix={}", *PREFIX))).await
 }
 
 suite!(s3_moto_5, moto);

@@ -1,5 +1,4 @@
 //! What the app sees when the endpoint, the network, the credentials or the configuration are not in order.
-// tidy: long because the fault of each kind stands beside what the app sees of it
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -208,24 +207,20 @@ fn a_misspelt_option_is_refused_offline() {
     registry().check("s3://username:password@s3.aws.amazon.com/bucket?region=eu-west-1&timeout=2s").unwrap();
 }
 
-/// An endpoint that gives this answer and no other, and a store on it.
-async fn answering(status: u16, code: &'static str) -> (Double, S3Store) {
-    let double = Double::start(0, move |_| match code {
-        "" => Reply::Answer(status, String::new(), b"<html>leak</html>".to_vec()),
-        code => Reply::error(status, code),
+/// Every answer that is no success, and what it means for a read and for a write.
+#[tokio::test]
+async fn answers_mean_what_they_say() {
+    use ErrorKind::{Ambiguous, Denied, Full, Internal, InvalidConfig, TooLarge, Unavailable, Unsupported};
+    let answer = Arc::new(Mutex::new((0, "")));
+    let told = Arc::clone(&answer);
+    let double = Double::start(0, move |_| match *told.lock().unwrap() {
+        (status, "") => Reply::Answer(status, String::new(), b"<html>leak</html>".to_vec()),
+        (status, code) => Reply::error(status, code),
     })
     .await;
     let (client, _) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
     let store = S3Store::new(client, "bucket", KeySpace::new("").unwrap()).on_aws();
-    (double, store.with_deadline(Duration::from_secs(1)))
-}
-
-/// Every answer that is no success, and what it means for a read and for a write. All at once,
-/// because those that are tried again take a while.
-#[tokio::test]
-async fn answers_mean_what_they_say() {
-    use ErrorKind::{Ambiguous, Denied, Full, Internal, InvalidConfig, TooLarge, Unavailable, Unsupported};
-    let mut rows = tokio::task::JoinSet::new();
+    let store = store.with_deadline(Duration::from_secs(1));
     for (status, code, read, write) in [
         (404, "", Unavailable, Unavailable),
         (404, "NoSuchBucket", Unavailable, Unavailable),
@@ -250,34 +245,27 @@ async fn answers_mean_what_they_say() {
         (501, "NotImplemented", Unsupported, Unsupported),
         (400, "InvalidArgument", Internal, Internal),
     ] {
-        rows.spawn(async move {
-            let (_double, store) = answering(status, code).await;
-            let key = some_key();
-            let is = |error: Error, kind: ErrorKind| {
-                assert_eq!(error.kind(), kind, "{status} {code}: {error}");
-                let shown = format!("{error} {error:?}");
-                assert!(shown.contains(&status.to_string()) && shown.contains(code), "{shown}");
-                let shown = shown.to_lowercase();
-                assert!(!shown.contains("leak") && !shown.contains(&key.to_string()), "{shown}");
-            };
-            is(store.load(&key).await.expect_err("load"), read);
-            is(store.ping().await.expect_err("ping"), read);
-            is(store.scan(None, 1).await.expect_err("scan"), read);
-            is(store.create(&key, b"", within(60)).await.expect_err("create"), write);
-            let update = store.update(&key, b"", within(60), &"\"e\"".to_owned().into()).await;
-            is(update.expect_err("update"), write);
-        });
-    }
-    while let Some(row) = rows.join_next().await {
-        row.unwrap();
+        *answer.lock().unwrap() = (status, code);
+        let key = some_key();
+        let is = |error: Error, kind: ErrorKind| {
+            assert_eq!(error.kind(), kind, "{status} {code}: {error}");
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(&status.to_string()) && shown.contains(code), "{shown}");
+            assert!(!shown.to_lowercase().contains("leak") && !shown.contains(&key.to_string()), "{shown}");
+        };
+        is(store.load(&key).await.expect_err("load"), read);
+        is(store.ping().await.expect_err("ping"), read);
+        is(store.scan(None, 1).await.expect_err("scan"), read);
+        is(store.create(&key, b"", within(60)).await.expect_err("create"), write);
+        is(store.update(&key, b"", within(60), &"\"e\"".to_owned().into()).await.expect_err("update"), write);
     }
     for (status, code) in [(412, "PreconditionFailed"), (412, ""), (409, "ConditionalRequestConflict")] {
-        let (_double, store) = answering(status, code).await;
+        *answer.lock().unwrap() = (status, code);
         assert!(store.create(&some_key(), b"", within(60)).await.unwrap().is_none(), "{status} {code}");
         let update = store.update(&some_key(), b"", within(60), &"\"e\"".to_owned().into()).await;
         assert!(update.unwrap().is_none(), "{status} {code}");
     }
-    let (_double, store) = answering(404, "NoSuchKey").await;
+    *answer.lock().unwrap() = (404, "NoSuchKey");
     assert!(store.load(&some_key()).await.unwrap().is_none());
     assert!(store.update(&some_key(), b"", within(60), &"\"e\"".to_owned().into()).await.unwrap().is_none());
 }
