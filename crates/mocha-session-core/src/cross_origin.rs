@@ -340,8 +340,8 @@ mod tests {
     fn the_host_in_the_uri_counts_before_the_header() {
         let protection = CrossOriginProtection::new();
         let header = |name| match name {
-            "origin" => Some(b"https://example.com".as_slice()),
-            "host" => Some(b"other.example"),
+            "origin" => Some("https://example.com".as_bytes()),
+            "host" => Some("other.example".as_bytes()),
             _ => None,
         };
         assert!(protection.check("POST", "/", Some("example.com"), header).is_ok());

@@ -197,7 +197,7 @@ impl App {
     }
 
     pub(crate) fn about(&self) -> Answer {
-        self.render("about.html", context! { engine => self.engine })
+        self.render("about.html", context! { engine => self.engine.clone() })
     }
 
     /// A page with what all pages show: the messages that wait, who is logged in, where the session
@@ -210,7 +210,7 @@ impl App {
             owner => session.owner(),
             label => session.label(),
             fingerprint => session.fingerprint(),
-            engine => self.engine,
+            engine => self.engine.clone(),
             ..own
         };
         self.render(name, shared)
