@@ -12,6 +12,7 @@ use crate::store::{
     SweepReport,
 };
 use crate::time::{from_millis, to_millis};
+use crate::url::DEFAULT_DEADLINE;
 
 /// How long an end is remembered in the new store: longer than any process that is about to copy the
 /// session there can be held up.
@@ -361,9 +362,17 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             .with_eviction(old.evicts() || new.evicts())
             .with_repeated_writes(old.repeats_writes() || new.repeats_writes())
             .with_durability(durability);
-        match [old.max_value(), new.max_value()].into_iter().flatten().min() {
+        let both = match [old.max_value(), new.max_value()].into_iter().flatten().min() {
             Some(least) => both.with_max_value(least),
             None => both,
+        };
+        // The slower engine must have its time.
+        match [old.deadline(), new.deadline()] {
+            [None, None] => both,
+            deadlines => {
+                let longest = deadlines.map(|deadline| deadline.unwrap_or(DEFAULT_DEADLINE));
+                both.with_deadline(longest[0].max(longest[1]))
+            }
         }
     }
 }

@@ -365,9 +365,11 @@ async fn counters_of_several_processes_sum_exactly_while_the_session_moves() {
 async fn it_can_do_what_both_can() {
     let two = Two::new();
     let can = |engine| mocha_session_core::Capabilities::new(engine);
-    two.old.set_capabilities(can("old").with_listing(true).with_max_value(500).with_eviction(true));
+    let old = can("old").with_listing(true).with_max_value(500).with_eviction(true);
+    two.old.set_capabilities(old.with_deadline(Duration::from_secs(1)));
     two.new.set_capabilities(can("new").with_native_expiry(true).with_max_value(900));
     let both = two.other().capabilities().clone();
+    assert_eq!(both.deadline(), Some(Duration::from_secs(5)), "the other engine has the default one");
     assert_eq!((both.engine(), both.listing(), both.native_expiry()), ("new", false, false));
     assert_eq!((both.evicts(), both.max_value()), (true, Some(500)));
     two.new.on("ping", 0, Fault::Fail(ErrorKind::Unavailable));
