@@ -14,7 +14,8 @@ use mocha_session_simulator::world::Pool;
 
 const HELP: &str = "\
 prove [--minutes N] [--seed S] [--only pairs|random] [--faults 0|1]
-    every pair of operations without faults and with one fault at every point, then schedules by chance
+    every pair of operations without faults and with one fault at every point, which takes some
+    ten minutes of two cores, then schedules by chance for N minutes (one, if it is not said)
 prove replay CASE STEPS
     one schedule, with what was seen";
 
