@@ -187,11 +187,22 @@ impl Pattern {
             None => (path, path.is_empty()),
         };
         let segment = |segment: &str| {
-            let any = segment.starts_with('{') && segment.ends_with('}');
-            if any { None } else { Some(segment.to_owned()) }
+            let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            match name {
+                Some(name) if !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_') => {
+                    Ok(None)
+                }
+                None if !segment.contains(['{', '}']) => Ok(Some(segment.to_owned())),
+                // Among them what Go knows besides: `{$}` and `{name...}`.
+                _ => {
+                    let why =
+                        format!("`{pattern}` exempts nothing: between slashes stands a text, or `{{name}}`");
+                    Err(Error::new(ErrorKind::InvalidConfig, why))
+                }
+            }
         };
-        let segments = if path.is_empty() { Vec::new() } else { path.split('/').map(segment).collect() };
-        Ok(Self { method, segments, below })
+        let segments = if path.is_empty() { Ok(Vec::new()) } else { path.split('/').map(segment).collect() };
+        Ok(Self { method, segments: segments?, below })
     }
 
     fn matches(&self, method: &str, path: &str) -> bool {
@@ -333,7 +344,12 @@ mod tests {
         }
         let everything = CrossOriginProtection::new().exempt("/").unwrap();
         assert!(check(&everything, ("POST", "/any/path"), "cross-site", "").is_ok());
-        assert!(CrossOriginProtection::new().exempt("hook").unwrap_err().is_invalid_config());
+        for pattern in ["hook", "/{$}", "/hooks/{$}", "/{rest...}", "/{}", "/a{b}"] {
+            assert!(
+                CrossOriginProtection::new().exempt(pattern).unwrap_err().is_invalid_config(),
+                "{pattern}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod change;
 mod client_side;
 mod commit;
 mod data;
+mod destroy;
 mod detached;
 mod doubt;
 mod finish;
@@ -120,7 +121,8 @@ impl LazySession {
     /// once. The response removes the cookie, or sets the one of a session that begins.
     ///
     /// # Errors
-    /// Those of the engine; `Closed` after the response.
+    /// Those of the engine; `Unavailable` when the request goes on without a session because the engine
+    /// failed; `Gone` when a commit found the session gone; `Closed` after the response.
     pub async fn abandon(&self) -> Result<Session> {
         let session = match self.load().await {
             Ok(session) => session.destroy().map(|()| session),
@@ -131,6 +133,10 @@ impl LazySession {
             ended => return ended,
         }
         let _gate = self.inner.gate.lock().await;
+        let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
+        if self.inner.state().phase == Phase::Loaded {
+            return session.destroy().map(|()| session); // another handle has abandoned it meanwhile
+        }
         load::abandon(&self.inner.shared, &self.inner.cookies).await?;
         let mut state = self.inner.state();
         if state.phase == Phase::Finished {
@@ -140,7 +146,7 @@ impl LazySession {
         state.line = Some(Line::Remove);
         self.begin_nothing(&mut state);
         drop(state);
-        Ok(Session { data: SessionData::new(Arc::clone(&self.inner)) })
+        Ok(session)
     }
 
     /// Drops what the request changed and did not commit, and closes the session: for a framework whose

@@ -334,6 +334,22 @@ impl Vault {
         }
     }
 
+    /// Looks again at a record that has expired since it was seen; `open` where a try of this commit to write
+    /// over it may still have been done.
+    pub(crate) async fn look_again(
+        &self,
+        place: &Place,
+        seen: &Version,
+        commit: CommitId,
+        open: bool,
+    ) -> Result<Attempt> {
+        if open {
+            self.resolve(place, seen, commit).await
+        } else {
+            self.look(&place.key).await.map(Attempt::Changed)
+        }
+    }
+
     /// What became of a commit that an earlier call could not tell.
     ///
     /// # Errors

@@ -156,10 +156,12 @@ impl Check<'_> {
             let issue = self.history.issued.iter().find(|issue| same(&issue.value, &cookie))?;
             let Some(by) = issue.by else { return Some('S') };
             let record = &self.history.records[by];
+            // Of two cookies it is not known which one was alive.
+            let [own] = record.cookies.as_slice() else { return None };
             if !record.was_live() || !matches!(record.op.kind, Kind::Rotate) {
                 return None;
             }
-            cookie.clone_from(record.cookies.first()?);
+            cookie.clone_from(own);
         }
         None
     }
@@ -175,9 +177,10 @@ impl Check<'_> {
     /// The session that a request worked on.
     fn root_of_record(&self, record: &Record) -> Root {
         let loaded = record.report.loaded.as_ref().filter(|loaded| loaded.live)?;
-        // Of two cookies it is not known which one was alive.
-        let own = record.cookies.first().filter(|_| record.cookies.len() == 1);
-        mark(loaded).or_else(|| own.and_then(|own| self.root_of(own)))
+        mark(loaded).or_else(|| match record.cookies.as_slice() {
+            [own] => self.root_of(own),
+            _ => None,
+        })
     }
 
     /// Whether any other operation may end or move a session.

@@ -53,5 +53,7 @@ found! {
     a_repeated_claim_that_is_refused_and_not_found_out_about "user nn+d b:claim" "+1 b b b# b!",
     a_resigned_cookie_beside_a_login_that_begins_afresh "anon ooo+r c:login b:rotate a:modify" "+2 +1 b b b -2 c +3 c c c c c",
     a_count_with_two_cookies_after_a_login_as_one "stale oo b:bye a:login@other a:count@two" "",
+    a_rotation_with_two_cookies_beside_a_clear "stale oo a:login b:clear@other b:rotate@two" "+2 +1 +3",
+    a_login_that_begins_afresh_leaves_no_key_under_the_old_handle "user oo+r b:touch a:login b:destroy" "+2 a. +1 +3 b. b2 b, b b2. b b2 b2 b2 b2 b2 b2",
     a_claim_while_secrets_rotate "rotated~40000 ooo+r b:claim a:take-commit" "+1 b b b b b b b +2 a a a a a a b b b b",
 }

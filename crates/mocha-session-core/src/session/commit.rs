@@ -6,7 +6,7 @@ use super::change::{self, Change};
 use super::doubt::Doubt;
 use super::load::reopen;
 use super::state::{Base, Doomed, Line, Stored, gone};
-use super::{client_side, identity};
+use super::{client_side, destroy, identity};
 use crate::content::Content;
 use crate::ending::End;
 use crate::error::{Error, ErrorKind, Result};
@@ -219,7 +219,7 @@ async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> 
 /// nothing by this one.
 async fn end_doomed(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<()> {
     while let Some(doomed) = job.doomed.last() {
-        match identity::destroy(shared, vault, doomed).await? {
+        match destroy::destroy(shared, vault, doomed).await? {
             End::ByItself => job.superseded |= job.line.is_none(),
             End::Deleted(error) => return Err(error),
             End::Ours | End::ByOthers | End::Nothing => {
@@ -295,14 +295,20 @@ async fn write(
         // Checked before each write: what expired meanwhile is not revived.
         let expired = edit.shared.policy.effective(base, version.header.deadline) <= now;
         if expired && !mutant("a commit revives what expired") {
+            let again = edit.vault.look_again(&edit.stored.place, version, commit, open.is_some());
+            let found = match Box::pin(again).await? {
+                Attempt::Done(version, record) => return landed(edit, turn, version, record),
+                Attempt::Open => return over(true),
+                Attempt::Changed(found) => found,
+            };
+            *open = None;
             // Unless another request has kept it alive since it was loaded.
-            match edit.vault.look(&edit.stored.place.key).await?.live()? {
+            match found.live()? {
                 Some((later, record)) if later.revision != version.revision => {
-                    *open = None;
                     reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
                     continue;
                 }
-                _ => return over(open.is_some()),
+                _ => return Ok(Outcome::Gone),
             }
         }
         let mut next = match edit.view.take().filter(|_| reloaded.is_none()) {

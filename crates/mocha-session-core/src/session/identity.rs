@@ -7,9 +7,9 @@ use super::change::{self, Change};
 use super::commit::{Committed, Edit, Outcome, ROUNDS, Snapshot, begun, committed, contended, relabel};
 use super::doubt::Doubt;
 use super::load::reopen;
-use super::state::{Doomed, Line, Stored};
+use super::state::{Line, Stored};
 use crate::content::{Content, Owner};
-use crate::ending::{By, End, end, end_all};
+use crate::ending::{By, end};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::manager::Shared;
@@ -21,7 +21,7 @@ use crate::store::Revision;
 use crate::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful, pause};
 use crate::wire::Text;
 
-/// How many times a successor is written over, while a migration moves it or answers are lost.
+/// How many times a successor is written over while a migration moves it.
 const MOVES: u32 = 8;
 
 /// A new record of a session, and its content.
@@ -166,8 +166,24 @@ async fn rotate_to(
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
         let expired = |known: &&Version| shared.policy.effective(base, known.header.deadline) <= now;
         if let Some(known) = version.as_ref().filter(expired) {
+            let again = vault.look_again(&old.place, known, commit, open.is_some());
+            let found = match Box::pin(again).await? {
+                Attempt::Done(done, record) => {
+                    if let Some(mut turn) = turn.take() {
+                        turn.leave(&done, record);
+                    }
+                    let Some((_, content)) = new.as_ref() else {
+                        return Ok(Rotated::Retired(Arc::new(Content::new(now))));
+                    };
+                    moved_on(shared, vault, base, content).await;
+                    return Ok(Rotated::Won);
+                }
+                Attempt::Open => return Err(contended()),
+                Attempt::Changed(found) => found,
+            };
+            *open = None;
             // Expired meanwhile is as good as gone, unless another request has kept it alive.
-            match vault.look(&old.place.key).await?.live()? {
+            match found.live()? {
                 Some((later, record)) if later.revision != known.revision => {
                     reloaded = Some(reopen(vault, &old.place, &record)?);
                     version = Some(later);
@@ -203,6 +219,10 @@ async fn rotate_to(
             let told = shared.policy.told(&next, shared.policy.deadline(&next));
             if next.told != told {
                 Arc::make_mut(&mut next).told = told;
+            }
+            // What is entered under the handle of a session that is over would be listed twice.
+            if let Some(lost) = new.take_if(|(_, written)| written.owner != next.owner) {
+                Box::pin(discard(shared, vault, &lost)).await;
             }
             if !write_new(shared, vault, new, &next).await? {
                 return Ok(Rotated::Lost);
@@ -256,29 +276,6 @@ async fn rotate_to(
         }
     }
     Err(contended())
-}
-
-/// Ends a session for good, wherever a rotation may have taken it.
-pub(super) async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End> {
-    let Doomed::Stored { key, version, owner } = doomed else { return Ok(End::Ours) };
-    let (key, tombstone) = (*key, shared.policy.tombstone);
-    let mut ended = {
-        let mut turn = shared.turn(vault, &key).await?;
-        let known = turn.latest().map(|(version, _)| version).or_else(|| version.clone());
-        end(vault, key, known, By::Itself, tombstone).await?
-    };
-    let Some(owner) = owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(ended) };
-    if let End::Nothing = ended {
-        // It was rotated so long ago that the tombstone is gone. Its owner's index knows where it went.
-        let marked = shared.owners.mark(vault, &owner.name, false, |entry| entry.handle == owner.handle);
-        for entry in Box::pin(marked).await?.iter().filter(|entry| entry.handle == owner.handle) {
-            let keys: Vec<_> = entry.locations.iter().map(|location| location.key).collect();
-            end_all(vault, &keys, tombstone).await?;
-            ended = End::Ours;
-        }
-    }
-    forget(shared, vault, owner).await;
-    Ok(ended)
 }
 
 /// A login under way: what its owner's index said before anything was written.
@@ -381,6 +378,7 @@ async fn write_new(
     let deadline = shared.policy.deadline(next);
     let commit = fastrand::u64(1..);
     let mut known = stored.version.clone();
+    let mut lost = false;
     for _ in 0..MOVES {
         let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**next };
         match Box::pin(vault.replace(&stored.place, &known, commit, &draft)).await? {
@@ -389,7 +387,8 @@ async fn write_new(
                 return Ok(true);
             }
             // Nobody else knows this key to write to it, so it is as it was, unless a migration has moved it.
-            Attempt::Open => {}
+            Attempt::Open if lost => break, // the engine has had its time
+            Attempt::Open => lost = true,
             Attempt::Changed(Found::Record(moved, _)) if moved.header.commits == known.header.commits => {
                 known = moved;
             }
@@ -460,7 +459,7 @@ async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
 }
 
 /// Takes a session that is gone from its owner's index. A stale entry harms nobody, so a failure is not the request's.
-async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
+pub(super) async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     if owner.handle == 0 {
         return;
     }

@@ -1,7 +1,7 @@
 //! Whether responses say what is so, and browsers keep their sessions.
 
 use super::{Check, is_empty, shape};
-use crate::client::{Failure, IDLE, Line};
+use crate::client::{Failure, IDLE, Line, REFRESH};
 use crate::history::Record;
 use crate::ops::{From, Keys, Kind, Setup};
 
@@ -97,15 +97,19 @@ impl Check<'_> {
         if !self.quiet() || history.jumped || history.reordered || asked {
             return;
         }
-        // What was written before the id changed may be answered after it. A login that begins afresh, because
-        // its own cookie was superseded, knows nothing of the successor.
+        // What was written before the id changed may be answered after it. A deadline that was moved in silence is
+        // told without a write, so its line may cross the one of a new id as well. A login that begins afresh,
+        // because its own cookie was superseded, knows nothing of the successor.
+        let silent = history.case.age >= REFRESH
+            || history.records.iter().any(|record| matches!(record.op.kind, Kind::Touch | Kind::Detach));
         let overtaken = history.records.iter().any(|record| {
             let told = matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
-            let movers = history.records.iter().filter(|other| other.op.kind.moves());
             let afresh = |mover: &Record| !mover.was_live() && !mover.cookies.is_empty();
-            told && movers
-                .clone()
-                .any(|mover| afresh(mover) || self.wrote_before(record.op.process, mover.op.process))
+            told && history.records.iter().filter(|other| other.op.kind.moves()).any(|mover| {
+                afresh(mover)
+                    || (silent && !mover.before(record))
+                    || self.wrote_before(record.op.process, mover.op.process)
+            })
         });
         if overtaken {
             return;
