@@ -370,5 +370,5 @@ async fn replication(server: &Server) -> String {
 async fn authorized(server: &Server, password: &str) -> redis::aio::MultiplexedConnection {
     let login = if password.is_empty() { String::new() } else { format!(":{password}@") };
     let client = redis::Client::open(format!("redis://{login}127.0.0.1:{}", server.port)).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    common::patient(&client).await
 }

@@ -110,9 +110,13 @@ async fn store_that_is_dropped_says_goodbye_on_every_connection() {
     for engine in Engine::servers() {
         let proxy = Proxy::to(engine.authority()).await.unwrap();
         let storage = engine.at(&proxy.address().to_string()).open().await.unwrap();
-        load_at_once(&**storage.store().unwrap(), 3).await;
+        let began = Instant::now();
+        // The pool may serve several loads by one connection, if that is quick.
+        while proxy.dials() < 2 {
+            assert!(began.elapsed() < Duration::from_secs(10), "{}", engine.name);
+            load_at_once(&**storage.store().unwrap(), 8).await;
+        }
         let open = proxy.dials();
-        assert!(open >= 2, "{}: {open}", engine.name);
         drop(storage);
         let began = Instant::now();
         while goodbyes(&proxy) != (open, 0) {

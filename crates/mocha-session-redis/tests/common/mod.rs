@@ -130,8 +130,7 @@ impl Server {
 
     /// A connection of the test's own.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        patient(&redis::Client::open(self.url()).unwrap()).await
     }
 
     /// Sends a command, given as words, and expects it to work.
@@ -188,4 +187,11 @@ fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> std::io::Resul
         command.args(arguments);
     }
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// A connection of the test's own. The client's defaults give a busy machine half a second.
+pub(crate) async fn patient(client: &redis::Client) -> MultiplexedConnection {
+    let time = Some(std::time::Duration::from_secs(20));
+    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(time).set_response_timeout(time);
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
