@@ -55,5 +55,6 @@ found! {
     a_count_with_two_cookies_after_a_login_as_one "stale oo b:bye a:login@other a:count@two" "",
     a_rotation_with_two_cookies_beside_a_clear "stale oo a:login b:clear@other b:rotate@two" "+2 +1 +3",
     a_login_that_begins_afresh_leaves_no_key_under_the_old_handle "user oo+r b:touch a:login b:destroy" "+2 a. +1 +3 b. b2 b, b b2. b b2 b2 b2 b2 b2 b2",
+    a_rotation_of_a_successor_that_a_login_knows_nothing_of "anon oo a:login a:rotate b:rotate" "+3 b b +1 b -3 a +2",
     a_claim_while_secrets_rotate "rotated~40000 ooo+r b:claim a:take-commit" "+1 b b b b b b b +2 a a a a a a b b b b",
 }

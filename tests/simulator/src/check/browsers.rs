@@ -2,7 +2,6 @@
 
 use super::{Check, is_empty, shape};
 use crate::client::{Failure, IDLE, Line, REFRESH};
-use crate::history::Record;
 use crate::ops::{From, Keys, Kind, Setup};
 
 impl Check<'_> {
@@ -98,20 +97,26 @@ impl Check<'_> {
             return;
         }
         // What was written before the id changed may be answered after it. A deadline that was moved in silence is
-        // told without a write, so its line may cross the one of a new id as well. A login that begins afresh,
-        // because its own cookie was superseded, knows nothing of the successor.
+        // told without a write, so its line may cross the one of a new id as well.
         let silent = history.case.age >= REFRESH
             || history.records.iter().any(|record| matches!(record.op.kind, Kind::Touch | Kind::Detach));
         let overtaken = history.records.iter().any(|record| {
             let told = matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
-            let afresh = |mover: &Record| !mover.was_live() && !mover.cookies.is_empty();
             told && history.records.iter().filter(|other| other.op.kind.moves()).any(|mover| {
-                afresh(mover)
-                    || (silent && !mover.before(record))
-                    || self.wrote_before(record.op.process, mover.op.process)
+                (silent && !mover.before(record)) || self.wrote_before(record.op.process, mover.op.process)
             })
         });
-        if overtaken {
+        // A login that begins afresh, because its own cookie was superseded, knows nothing of the successor:
+        // which of two lines the browser gets last is the network's to decide.
+        let crossed = history.records.iter().enumerate().any(|(at, login)| {
+            let afresh = login.op.kind.moves() && !login.was_live() && !login.cookies.is_empty();
+            afresh
+                && history.records.iter().enumerate().any(|(other, record)| {
+                    let sets = matches!(record.report.line, Some(Line::Set(..)));
+                    other != at && sets && !record.before(login)
+                })
+        });
+        if overtaken || crossed {
             return;
         }
         // A tombstone lies for a minute; after that an old cookie is anybody's.
