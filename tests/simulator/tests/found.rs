@@ -56,5 +56,6 @@ found! {
     a_rotation_with_two_cookies_beside_a_clear "stale oo a:login b:clear@other b:rotate@two" "+2 +1 +3",
     a_login_that_begins_afresh_leaves_no_key_under_the_old_handle "user oo+r b:touch a:login b:destroy" "+2 a. +1 +3 b. b2 b, b b2. b b2 b2 b2 b2 b2 b2",
     a_rotation_of_a_successor_that_a_login_knows_nothing_of "anon oo a:login a:rotate b:rotate" "+3 b b +1 b -3 a +2",
+    what_the_turn_before_wrote_may_be_older_than_what_was_loaded "devices nn a:show a:claim b:push" "+2 a +1 a a +3 a b b b b a a2",
     a_claim_while_secrets_rotate "rotated~40000 ooo+r b:claim a:take-commit" "+1 b b b b b b b +2 a a a a a a b b b b",
 }

@@ -286,6 +286,8 @@ async fn write(
         }
         reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, latest, &record)?));
     }
+    // What the turn before has written may be older than what this request has loaded.
+    let mut handed_on = reloaded.is_some();
     for round in 0..edit.rounds {
         let (version, base) = match reloaded.as_deref() {
             Some(reloaded) => (&reloaded.version, &reloaded.content),
@@ -319,6 +321,12 @@ async fn write(
         let refresh = edit.shared.policy.wants_refresh(base, version.header.deadline, now)
             || (edit.renews && edit.log.is_empty());
         if next.same(base) && (base.is_empty() || !refresh) {
+            if std::mem::take(&mut handed_on) {
+                let found = edit.vault.look(&edit.stored.place.key).await?.live()?;
+                let Some((later, record)) = found else { return over(open.is_some()) };
+                reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
+                continue;
+            }
             let until = version.header.deadline;
             let told = edit.shared.policy.told(base, until);
             let tell = edit.tells && !base.is_empty() && told != base.told;
