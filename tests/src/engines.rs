@@ -28,7 +28,8 @@ impl Engine {
     /// An engine by its URL. Its sessions share the engine with those of other tests.
     pub async fn by_url(url: &str) -> Self {
         let in_process = matches!(url, "" | "memory:" | "sqlite://");
-        let shared = if in_process { Some(Registry::builtin().open(url).await.unwrap()) } else { None };
+        let shared =
+            if in_process { Some(Registry::builtin().open(url).await.unwrap()) } else { None };
         Self { url: url.to_owned(), _keep: None, shared }
     }
 
@@ -39,8 +40,12 @@ impl Engine {
 
     /// Redis over TLS, with the certificate authority that the tests' server has.
     pub async fn redis_tls() -> Option<Self> {
-        let (url, ca) = (engine_url("MOCHA_TEST_REDIS_TLS_URL")?, engine_url("MOCHA_TEST_REDIS_TLS_CA")?);
-        Some(Self::by_url(&format!("{url}{}ca={ca}", if url.contains('?') { '&' } else { '?' })).await)
+        let (url, ca) =
+            (engine_url("MOCHA_TEST_REDIS_TLS_URL")?, engine_url("MOCHA_TEST_REDIS_TLS_CA")?);
+        Some(
+            Self::by_url(&format!("{url}{}ca={ca}", if url.contains('?') { '&' } else { '?' }))
+                .await,
+        )
     }
 
     /// SQLite in a file of its own.
@@ -64,8 +69,17 @@ impl Engine {
 
     /// The engine behind a proxy, and the proxy: what cuts, holds and refuses connections.
     pub async fn through_proxy(&self) -> (Self, Proxy) {
-        let server =
-            self.url.split("://").nth(1).unwrap().split('/').next().unwrap().split('?').next().unwrap();
+        let server = self
+            .url
+            .split("://")
+            .nth(1)
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap()
+            .split('?')
+            .next()
+            .unwrap();
         let server = server.rsplit('@').next().unwrap();
         let proxy = Proxy::to(server).await.unwrap();
         let url = self.url.replace(server, &proxy.address().to_string());
@@ -154,9 +168,21 @@ macro_rules! on_each_store {
         $crate::on_engine!(sqlite_memory, async { Some(Engine::by_url("sqlite://").await) }, $run);
         $crate::on_engine!(sqlite_file, async { Some(Engine::sqlite_file().await) }, $run);
         $crate::on_engine!(redis_7_0_tls, Engine::redis_tls(), $run);
-        $crate::on_engine!(redis_7_0_cluster, Engine::by_variable("MOCHA_TEST_REDIS_CLUSTER_URL"), $run);
-        $crate::on_engine!(redis_7_0_sentinel, Engine::by_variable("MOCHA_TEST_REDIS_SENTINEL_URL"), $run);
-        $crate::on_engine!(memcached_1_6_three, Engine::by_variable("MOCHA_TEST_MEMCACHE_THREE_URL"), $run);
+        $crate::on_engine!(
+            redis_7_0_cluster,
+            Engine::by_variable("MOCHA_TEST_REDIS_CLUSTER_URL"),
+            $run
+        );
+        $crate::on_engine!(
+            redis_7_0_sentinel,
+            Engine::by_variable("MOCHA_TEST_REDIS_SENTINEL_URL"),
+            $run
+        );
+        $crate::on_engine!(
+            memcached_1_6_three,
+            Engine::by_variable("MOCHA_TEST_MEMCACHE_THREE_URL"),
+            $run
+        );
         $crate::on_engine!(s3_moto_5_signed, Engine::by_variable("MOCHA_TEST_S3_SIGNED_URL"), $run);
         $crate::on_engine!(gcs_double, Engine::gcs_official(), $run);
         $crate::on_engine!(gcs_double_hmac, Engine::gcs_hmac(), $run);

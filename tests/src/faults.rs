@@ -1,5 +1,5 @@
-//! How a session fares when its engine fails: what the application and its client see. One function, one fault. What the
-//! store itself must do is in the conformance crate's `faults!`.
+//! How a session fares when its engine fails: what the application and its client see. One
+//! function, one fault. What the store itself must do is in the conformance crate's `faults!`.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,8 @@ async fn recovers(manager: &SessionManager, cookie: &str) {
     }
 }
 
-/// The connection is cut between a write and its answer: applied once, or said to be unknown; never twice.
+/// The connection is cut between a write and its answer: applied once, or said to be unknown; never
+/// twice.
 pub async fn answer_lost_after_the_write(direct: Engine) {
     let (engine, proxy) = direct.through_proxy().await;
     let (observer, manager) = (direct.manager().await, impatient(&engine).await);
@@ -59,7 +60,8 @@ pub async fn answer_lost_after_the_write(direct: Engine) {
     }
 }
 
-/// The server is down: an error that says so, no cookie change; it is back: it works without a restart.
+/// The server is down: an error that says so, no cookie change; it is back: it works without a
+/// restart.
 pub async fn down_and_back(direct: Engine) {
     let (engine, proxy) = direct.through_proxy().await;
     let (observer, manager) = (direct.manager().await, impatient(&engine).await);

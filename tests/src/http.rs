@@ -8,7 +8,8 @@ async fn served<F: Framework>(engine: &Engine) -> Box<dyn Client> {
     F::serve(engine.manager().await, Gate::new())
 }
 
-/// Whether sessions live on a server: what the client's cookie alone cannot promise is left out there.
+/// Whether sessions live on a server: what the client's cookie alone cannot promise is left out
+/// there.
 async fn on_server(engine: &Engine) -> bool {
     engine.manager().await.capabilities().compare_and_set()
 }
@@ -54,15 +55,22 @@ pub async fn counter<F: Framework>(engine: Engine) {
     assert_eq!(one.get(&*client, "/read").await.body, "3");
 }
 
-/// The cookie has the promised attributes, and its response is not cacheable, whatever the application says.
+/// The cookie has the promised attributes, and its response is not cacheable, whatever the
+/// application says.
 pub async fn cookie_lines<F: Framework>(engine: Engine) {
     let client = served::<F>(&engine).await;
     let mut browser = Browser::new();
     let answer = browser.post(&*client, "/cached").await;
     let line = answer.session_line().unwrap();
     assert!(line.ends_with("; Max-Age=1209600; Path=/; Secure; HttpOnly; SameSite=Lax"), "{line}");
-    assert_eq!((answer.header("cache-control"), answer.header("vary")), ("no-store".into(), "Cookie".into()));
-    assert!(answer.all("set-cookie").any(|line| line == "theme=dark"), "the application's own cookie stays");
+    assert_eq!(
+        (answer.header("cache-control"), answer.header("vary")),
+        ("no-store".into(), "Cookie".into())
+    );
+    assert!(
+        answer.all("set-cookie").any(|line| line == "theme=dark"),
+        "the application's own cookie stays"
+    );
     let answer = browser.get(&*client, "/cached").await;
     assert_eq!(answer.header("cache-control"), "public, max-age=60");
     let answer = browser.post(&*client, "/logout").await;
@@ -79,7 +87,8 @@ pub async fn unknown_id<F: Framework>(engine: Engine) {
     let planted = |path| Send::new("GET", path).cookie(Some(planted.clone()));
     let answer = client.send(planted("/optional")).await;
     assert_eq!((answer.body.as_str(), answer.session_line()), ("none", None));
-    let write = Send::new("POST", "/count").cookie(Some(format!("__Host-session={}", "A".repeat(43))));
+    let write =
+        Send::new("POST", "/count").cookie(Some(format!("__Host-session={}", "A".repeat(43))));
     let answer = client.send(write).await;
     assert!(!answer.session_line().unwrap().contains("AAAAAAAAAAAA"));
     assert_eq!(client.send(planted("/optional")).await.body, "none");
@@ -229,7 +238,8 @@ pub async fn emptied<F: Framework>(engine: Engine) {
 /// Cookies that a proxy, an attacker or another application sends beside ours.
 pub async fn foreign_cookies<F: Framework>(engine: Engine) {
     let client = served::<F>(&engine).await;
-    // Of two cookies that hold a session each, the one sealed last counts: nothing else tells them apart.
+    // Of two cookies that hold a session each, the one sealed last counts: nothing else tells them
+    // apart.
     let stored = engine.manager().await.capabilities().compare_and_set();
     let mut browser = Browser::new();
     browser.post(&*client, "/count").await;
@@ -249,7 +259,11 @@ pub async fn foreign_cookies<F: Framework>(engine: Engine) {
     other.post(&*client, "/count").await;
     let both = format!("{own}; {}", other.cookie().unwrap());
     let answer = client.send(Send::new("GET", "/optional").header("cookie", both)).await;
-    assert_eq!(answer.body, if stored { "none" } else { "some" }, "two different live sessions are nobody");
+    assert_eq!(
+        answer.body,
+        if stored { "none" } else { "some" },
+        "two different live sessions are nobody"
+    );
     let split = Send::new("GET", "/read").header("cookie", "a=1").header("cookie", own);
     assert_eq!(client.send(split).await.body, "1", "HTTP/2 may split the header");
 }

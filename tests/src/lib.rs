@@ -1,8 +1,9 @@
 //! What crosses crates: every engine under every framework.
 //!
-//! [`engines`] says which engines there are and how to open them, [`frameworks`] serves one application under each web
-//! framework, [`http`] holds what every pair of them must do, [`sessions`] what every engine must do without a framework,
-//! [`faults`] how a session fares when its engine fails. The tables in `tests/` multiply them.
+//! [`engines`] says which engines there are and how to open them, [`frameworks`] serves one
+//! application under each web framework, [`http`] holds what every pair of them must do,
+//! [`sessions`] what every engine must do without a framework, [`faults`] how a session fares when
+//! its engine fails. The tables in `tests/` multiply them.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! What every engine must do, without a framework: the promises, one by one. One function, one situation.
+//! What every engine must do, without a framework: the promises, one by one. One function, one
+//! situation.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,13 @@ use mocha_session::{Level, RequestInfo, SessionManager};
 
 use crate::engines::Engine;
 
-/// A request: the handler, then a response of 200; the cookie pair that the client holds afterwards.
-async fn request<T>(manager: &SessionManager, cookie: &mut String, handler: impl FnOnce(&Session) -> T) -> T {
+/// A request: the handler, then a response of 200; the cookie pair that the client holds
+/// afterwards.
+async fn request<T>(
+    manager: &SessionManager,
+    cookie: &mut String,
+    handler: impl FnOnce(&Session) -> T,
+) -> T {
     let lazy = manager.open(RequestInfo::new(cookie.clone()));
     let session = lazy.load().await.unwrap();
     let answer = handler(&session);
@@ -108,8 +114,13 @@ pub async fn owners(engine: Engine) {
         .await
         .unwrap();
     let other = manager.seed(|session| session.login(&bob)).await.unwrap();
-    let labels: Vec<_> =
-        manager.sessions_of(&alice).await.unwrap().iter().map(|s| s.label().map(str::to_owned)).collect();
+    let labels: Vec<_> = manager
+        .sessions_of(&alice)
+        .await
+        .unwrap()
+        .iter()
+        .map(|s| s.label().map(str::to_owned))
+        .collect();
     assert!(labels.len() == 2 && labels.contains(&Some("phone".into())), "{labels:?}");
     request(&manager, &mut first, |session| session.rotate().unwrap()).await;
     assert_eq!(manager.sessions_of(&alice).await.unwrap().len(), 2, "a rotation keeps the entry");
@@ -146,7 +157,10 @@ pub async fn flash_is_claimed_once(engine: Engine) {
         claimed += got.unwrap();
     }
     let left = request(&manager, &mut cookie, |session| session.flash().messages()).await;
-    assert!(left.iter().any(|message| message.text() == "two") || claimed == 2, "{claimed} {left:?}");
+    assert!(
+        left.iter().any(|message| message.text() == "two") || claimed == 2,
+        "{claimed} {left:?}"
+    );
     assert_eq!(claimed + left.len(), 2, "each message was seen exactly once");
 }
 
@@ -176,7 +190,10 @@ pub async fn a_stolen_store_is_useless(engine: Engine) {
             seen += 1;
             let text = [key.to_string().as_bytes(), stored.value()].concat();
             for leak in [secret.as_bytes(), owner.as_bytes(), id.as_bytes(), b"password"] {
-                assert!(!text.windows(leak.len()).any(|window| window == leak), "the store holds {leak:?}");
+                assert!(
+                    !text.windows(leak.len()).any(|window| window == leak),
+                    "the store holds {leak:?}"
+                );
             }
         }
         match page.next() {

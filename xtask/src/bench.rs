@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what a session costs, in this library and beside others.
 //!
-//! Subjects run in processes of their own, built from tests/bench and tests/bench-peers; see there for what they do.
-//! This part starts servers and processes, has subjects measured in turn, and shows what came of it.
+//! Subjects run in processes of their own, built from tests/bench and tests/bench-peers; see there
+//! for what they do. This part starts servers and processes, has subjects measured in turn, and
+//! shows what came of it.
 
 mod baseline;
 mod core;
@@ -94,7 +95,11 @@ impl Options {
                     let substring = args.next().ok_or("--only wants a part of a subject's name")?;
                     options.only = Some((*substring).to_owned());
                 }
-                other => return Err(format!("bench does not know `{other}`; see `cargo xtask help`").into()),
+                other => {
+                    return Err(
+                        format!("bench does not know `{other}`; see `cargo xtask help`").into()
+                    );
+                }
             }
         }
         if options.write && !options.check {
@@ -118,8 +123,11 @@ pub(crate) fn run(args: &[&str]) -> Result {
     if options.check {
         return baseline::run(options.write);
     }
-    let wanted: Vec<&'static Subject> =
-        GROUPS.iter().flat_map(|group| group.subjects).filter(|subject| options.wants(subject)).collect();
+    let wanted: Vec<&'static Subject> = GROUPS
+        .iter()
+        .flat_map(|group| group.subjects)
+        .filter(|subject| options.wants(subject))
+        .collect();
     if wanted.is_empty() {
         return Err("no subject has such a name".into());
     }
@@ -127,7 +135,8 @@ pub(crate) fn run(args: &[&str]) -> Result {
     let target = Workspace::read()?.target;
     // Built first: a mistake that does not compile needs no servers.
     let with_peers = wanted.iter().any(|subject| subject.program == Program::Peers);
-    let programs = if with_peers { Programs::all(&target)? } else { Programs::ours(&target, "engines")? };
+    let programs =
+        if with_peers { Programs::all(&target)? } else { Programs::ours(&target, "engines")? };
     let mut engines: Vec<Engine> = wanted.iter().map(|subject| subject.engine).collect();
     engines.sort();
     engines.dedup();
@@ -166,7 +175,8 @@ impl Run<'_> {
         let with_peers = wanted.iter().any(|subject| subject.program == Program::Peers);
         findings.facts = machine::facts(with_peers, &servers);
         for group in GROUPS {
-            let subjects: Vec<_> = group.subjects.iter().filter(|subject| wanted.contains(subject)).collect();
+            let subjects: Vec<_> =
+                group.subjects.iter().filter(|subject| wanted.contains(subject)).collect();
             if !subjects.is_empty() {
                 let begun = Instant::now();
                 self.group(group, &subjects, &mut findings)?;
@@ -179,11 +189,18 @@ impl Run<'_> {
         Ok(findings)
     }
 
-    fn group(&self, group: &Group, subjects: &[&'static Subject], findings: &mut Findings) -> Result {
+    fn group(
+        &self,
+        group: &Group,
+        subjects: &[&'static Subject],
+        findings: &mut Findings,
+    ) -> Result {
         let (mut ready, mut jobs) = (Vec::new(), Vec::new());
         for &subject in subjects {
             if !self.lab.has(subject) {
-                findings.left_out.push(format!("{}: its server cannot be started here", subject.name));
+                findings
+                    .left_out
+                    .push(format!("{}: its server cannot be started here", subject.name));
                 continue;
             }
             match Worker::start(self.lab, subject, 1) {

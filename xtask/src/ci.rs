@@ -36,14 +36,29 @@ fn fmt() -> Result {
     command::run(&mut command::cargo(&["fmt", "--all", "--", "--check", "-l"]))?;
     // Workspaces of their own, which nothing else here looks at.
     for manifest in ["tests/bench-peers/Cargo.toml", "tests/fuzz/Cargo.toml"] {
-        command::run(&mut command::cargo(&["fmt", "--manifest-path", manifest, "--", "--check", "-l"]))?;
+        command::run(&mut command::cargo(&[
+            "fmt",
+            "--manifest-path",
+            manifest,
+            "--",
+            "--check",
+            "-l",
+        ]))?;
     }
     Ok(())
 }
 
 fn clippy() -> Result {
-    let args =
-        ["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    let args = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
     command::run(&mut command::cargo(&args))
 }
 
@@ -56,9 +71,18 @@ fn cost() -> Result {
 pub(crate) fn docs() -> Result {
     // With an example among its targets cargo gives the dependencies the features that clippy's
     // run has given them, and what that has checked is not checked again.
-    let args =
-        ["doc", "--quiet", "--workspace", "--no-deps", "--all-features", "--lib", "--bins", "--examples"];
+    let args = [
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--all-features",
+        "--lib",
+        "--bins",
+        "--examples",
+    ];
     // The same sources under the same names, compiled with planted bugs.
-    let planted = ["--exclude", "mocha-session-core-mutants", "--exclude", "mocha-session-simulator-planted"];
+    let planted =
+        ["--exclude", "mocha-session-core-mutants", "--exclude", "mocha-session-simulator-planted"];
     command::run(command::cargo(&args).args(planted).env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -20,7 +20,10 @@ impl Failed {
 
     /// The code that the program ended with, or plain failure where a signal ended it.
     pub(crate) fn code(&self) -> ExitCode {
-        self.status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        self.status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .map_or(ExitCode::FAILURE, ExitCode::from)
     }
 }
 
@@ -42,7 +45,8 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 
 /// The workspace's root: the folder above this crate.
 pub(crate) fn root() -> PathBuf {
-    // Cargo's word at run time comes first: a target folder shared by several checkouts may hold a binary of another one.
+    // Cargo's word at run time comes first: a target folder shared by several checkouts may hold a
+    // binary of another one.
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     let above = here.parent().filter(|above| above.join("xtask").is_dir());
@@ -60,7 +64,8 @@ pub(crate) fn run(command: &mut Command) -> Result {
 
 /// Runs a command and answers what it printed; what it complained about is in the error.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(printed);
@@ -79,7 +84,8 @@ pub(crate) fn works(command: &mut Command) -> bool {
 /// Where a program is: on the path, or where Debian keeps servers, which no path leads to.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    let on_path =
+        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
     on_path.or_else(|| find_under(Path::new("/"), program))
 }
 
@@ -89,7 +95,9 @@ pub(crate) fn find_under(root: &Path, program: &str) -> Option<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
+        })
         .collect();
     postgresql.sort();
     // Those first: what Debian has of them in usr/bin is a script that looks for them.
@@ -149,7 +157,10 @@ mod tests {
     #[test]
     fn what_is_not_installed_is_said_by_name() {
         assert!(find("sh").is_some());
-        assert_eq!(program("no-such-program").unwrap_err().to_string(), "no-such-program is not installed");
+        assert_eq!(
+            program("no-such-program").unwrap_err().to_string(),
+            "no-such-program is not installed"
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub(crate) fn run() -> Result {
         command
     };
     command::run(&mut deny(&["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
-    // The database is a git repository, which a closed network doesn't reach; what was fetched once still serves.
+    // The database is a git repository, which a closed network doesn't reach; what was fetched once
+    // still serves.
     match command::read(&mut deny(&["fetch", "db"])) {
         Ok(_) => command::run(&mut deny(&["check", "advisories"])),
         Err(error) => {

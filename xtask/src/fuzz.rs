@@ -25,7 +25,9 @@ pub(crate) fn run(args: &[&str]) -> Result {
         None => known,
         Some(target) if known.iter().any(|own| own == target) => vec![target.to_owned()],
         Some(other) => {
-            return Err(format!("there is no target `{other}`; there are: {}", known.join(", ")).into());
+            return Err(
+                format!("there is no target `{other}`; there are: {}", known.join(", ")).into()
+            );
         }
     };
     if !command::works(&mut command::cargo(&["fuzz", "--version"])) {
@@ -54,7 +56,8 @@ fn fuzz(target: &str, seconds: u64) -> Command {
     let mut command = command::cargo(&["fuzz", "run", "--fuzz-dir", FOLDER]);
     // No sanitizer: there is no unsafe code to watch, and assertions and overflow checks are on.
     command.args(["--sanitizer", "none", "--codegen-units", "4", target]);
-    // What is new goes into the first folder, which git ignores; the second is the committed corpus.
+    // What is new goes into the first folder, which git ignores; the second is the committed
+    // corpus.
     command.args([format!("{FOLDER}/corpus/{target}"), format!("{CORPUS}/{target}")]);
     command.arg("--").args([
         format!("-max_total_time={seconds}"),

@@ -1,4 +1,5 @@
-//! What each part of the workspace is, and what it may know: the one table behind `features` and `tidy`.
+//! What each part of the workspace is, and what it may know: the one table behind `features` and
+//! `tidy`.
 
 use crate::Result;
 use crate::metadata::{Package, Workspace};
@@ -53,7 +54,8 @@ pub(crate) struct Part {
     pub(crate) feature: &'static str,
     /// The crate of ours behind the feature.
     pub(crate) package: &'static str,
-    /// The package whose presence in a build means that this engine's client, or this framework, is compiled.
+    /// The package whose presence in a build means that this engine's client, or this framework, is
+    /// compiled.
     pub(crate) client: Option<&'static str>,
 }
 
@@ -88,14 +90,15 @@ pub(crate) fn parts() -> impl Iterator<Item = &'static Part> {
 pub(crate) fn layer(package: &str) -> Result<Layer> {
     let found = LAYERS.iter().find(|(name, _)| *name == package);
     found.map(|(_, layer)| *layer).ok_or_else(|| {
-        format!("`{package}` has no place in the house: add it to LAYERS in xtask/src/house.rs").into()
+        format!("`{package}` has no place in the house: add it to LAYERS in xtask/src/house.rs")
+            .into()
     })
 }
 
 /// Whether one part may depend on another, in its own code or for its tests alone.
 ///
-/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use what is made for tests, and a
-/// store under a framework; backends never see each other, not even there.
+/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use what is made for
+/// tests, and a store under a framework; backends never see each other, not even there.
 pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
     let own_code = match from {
         Layer::Core | Layer::Xtask => false,
@@ -107,14 +110,19 @@ pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
     own_code || (for_tests && from != Layer::Xtask && tests)
 }
 
-/// The facade's features that are engines, as its manifest has them: those that compile a backend in by themselves, not
-/// through another feature that does (`all = ["redis", …]` is no engine).
+/// The facade's features that are engines, as its manifest has them: those that compile a backend
+/// in by themselves, not through another feature that does (`all = ["redis", …]` is no engine).
 pub(crate) fn engine_features<'a>(facade: &'a Package, workspace: &Workspace) -> Vec<&'a str> {
-    let backends =
-        || workspace.packages.iter().filter(|package| layer(&package.name).ok() == Some(Layer::Backend));
+    let backends = || {
+        workspace
+            .packages
+            .iter()
+            .filter(|package| layer(&package.name).ok() == Some(Layer::Backend))
+    };
     let compiles = |feature: &str| backends().any(|backend| facade.enables(feature, &backend.name));
     let names = facade.features.iter().filter(|(feature, on)| {
-        compiles(feature) && !on.iter().any(|other| facade.features.contains_key(other) && compiles(other))
+        compiles(feature)
+            && !on.iter().any(|other| facade.features.contains_key(other) && compiles(other))
     });
     names.map(|(feature, _)| feature.as_str()).collect()
 }
@@ -127,17 +135,26 @@ mod tests {
     #[test]
     fn dependencies_point_one_way() {
         use Layer::{Backend, Core, Facade, Framework, Testing, Top, Xtask};
-        for (from, on) in
-            [(Backend, Core), (Framework, Core), (Facade, Backend), (Facade, Framework), (Top, Facade)]
-        {
-            assert!(may_depend(from, on, false) && !may_depend(on, from, false), "{from:?} → {on:?}");
+        for (from, on) in [
+            (Backend, Core),
+            (Framework, Core),
+            (Facade, Backend),
+            (Facade, Framework),
+            (Top, Facade),
+        ] {
+            assert!(
+                may_depend(from, on, false) && !may_depend(on, from, false),
+                "{from:?} → {on:?}"
+            );
         }
         assert!(!may_depend(Backend, Backend, false) && !may_depend(Backend, Backend, true));
         assert!(!may_depend(Backend, Framework, true) && !may_depend(Core, Backend, true));
         assert!(!may_depend(Backend, Testing, false) && may_depend(Backend, Testing, true));
         assert!(may_depend(Framework, Backend, true) && !may_depend(Framework, Backend, false));
         assert!(
-            !may_depend(Xtask, Core, true) && !may_depend(Top, Xtask, true) && !may_depend(Top, Top, false)
+            !may_depend(Xtask, Core, true)
+                && !may_depend(Top, Xtask, true)
+                && !may_depend(Top, Top, false)
         );
     }
 

@@ -105,14 +105,17 @@ pub(crate) fn advice(packages: &[&str]) -> String {
     if is_debian() {
         format!("as root: apt-get update && apt-get install -y --no-install-recommends {packages}")
     } else {
-        format!("the equivalents of Debian's packages {packages}, or run this in a Debian container as root")
+        format!(
+            "the equivalents of Debian's packages {packages}, or run this in a Debian container as root"
+        )
     }
 }
 
 /// Whether this Python can make a virtual environment: Debian's cannot without python3-venv.
 pub(crate) fn python() -> Option<PathBuf> {
-    let makes_environments =
-        |python: &PathBuf| command::works(Command::new(python).args(["-c", "import venv, ensurepip"]));
+    let makes_environments = |python: &PathBuf| {
+        command::works(Command::new(python).args(["-c", "import venv, ensurepip"]))
+    };
     let debians = PathBuf::from("/usr/bin/python3");
     command::find("python3").into_iter().chain([debians]).find(makes_environments)
 }
@@ -173,7 +176,8 @@ fn cached_in(
 
 /// Where such folders are kept: outside the checkout, so that a fresh one finds them.
 fn cache() -> Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     match user {
         Some(user) => Ok(user.join("mocha-session")),
@@ -188,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_cached_folder_is_made_once_and_again_when_it_is_incomplete() {
-        let cache = std::env::temp_dir().join(format!("mocha-session-cache-{}", std::process::id()));
+        let cache =
+            std::env::temp_dir().join(format!("mocha-session-cache-{}", std::process::id()));
         let make = |text: &'static str| {
             let make = move |folder: &Path| -> Result {
                 fs::create_dir(folder)?;

@@ -1,7 +1,8 @@
 //! The project's own commands: `cargo xtask …`.
 //!
-//! One module per command, `services` for the servers that tests need, `house` for what the workspace's parts are and
-//! may depend on. Few dependencies on purpose: this is compiled before anything else.
+//! One module per command, `services` for the servers that tests need, `house` for what the
+//! workspace's parts are and may depend on. Few dependencies on purpose: this is compiled before
+//! anything else.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,4 +1,5 @@
-//! What `cargo metadata` and `cargo tree` know about the workspace, as little of it as the checks need.
+//! What `cargo metadata` and `cargo tree` know about the workspace, as little of it as the checks
+//! need.
 
 use crate::{Result, command};
 use serde_json::Value;
@@ -33,7 +34,12 @@ pub(crate) struct Dependency {
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn read() -> Result<Self> {
-        let text = command::read(&mut command::cargo(&["metadata", "--format-version", "1", "--no-deps"]))?;
+        let text = command::read(&mut command::cargo(&[
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+        ]))?;
         Self::parse(&text)
     }
 
@@ -42,18 +48,24 @@ impl Workspace {
         let packages = list(&json["packages"]).map(package).collect::<Option<_>>();
         Ok(Self {
             packages: packages.ok_or("cargo metadata has a package without a name or a folder")?,
-            target: json["target_directory"].as_str().ok_or("cargo metadata names no target folder")?.into(),
+            target: json["target_directory"]
+                .as_str()
+                .ok_or("cargo metadata names no target folder")?
+                .into(),
         })
     }
 
     pub(crate) fn package(&self, name: &str) -> Result<&Package> {
         let found = self.packages.iter().find(|package| package.name == name);
-        found.ok_or_else(|| format!("the workspace has no package `{name}`; see xtask/src/house.rs").into())
+        found.ok_or_else(|| {
+            format!("the workspace has no package `{name}`; see xtask/src/house.rs").into()
+        })
     }
 }
 
 impl Package {
-    /// What a feature turns on, directly or through other features: features, `dep:crate`, `crate/feature`.
+    /// What a feature turns on, directly or through other features: features, `dep:crate`,
+    /// `crate/feature`.
     pub(crate) fn reach<'a>(&'a self, feature: &'a str) -> BTreeSet<&'a str> {
         let mut reached = BTreeSet::new();
         let mut open = vec![feature];
@@ -68,13 +80,16 @@ impl Package {
     /// Whether a feature compiles this dependency in. `crate?/feature` alone doesn't.
     pub(crate) fn enables(&self, feature: &str, dependency: &str) -> bool {
         self.reach(feature).into_iter().any(|reached| {
-            let name = reached.strip_prefix("dep:").or_else(|| reached.split_once('/').map(|(name, _)| name));
+            let name = reached
+                .strip_prefix("dep:")
+                .or_else(|| reached.split_once('/').map(|(name, _)| name));
             name == Some(dependency)
         })
     }
 }
 
-/// The names of all packages that are compiled into a build with these arguments, for this machine, tests left out.
+/// The names of all packages that are compiled into a build with these arguments, for this machine,
+/// tests left out.
 pub(crate) fn tree(args: &[&str]) -> Result<BTreeSet<String>> {
     let mut cargo =
         command::cargo(&["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
@@ -91,7 +106,9 @@ fn package(json: &Value) -> Option<Package> {
         folder: manifest.parent()?.to_path_buf(),
         published: json["publish"].as_array().is_none_or(|registries| !registries.is_empty()),
         features: features
-            .map(|(name, on)| (name.clone(), list(on).filter_map(Value::as_str).map(str::to_owned).collect()))
+            .map(|(name, on)| {
+                (name.clone(), list(on).filter_map(Value::as_str).map(str::to_owned).collect())
+            })
             .collect(),
         dependencies: list(&json["dependencies"])
             .filter_map(|on| {
@@ -120,8 +137,12 @@ mod tests {
     fn packages_are_read() {
         let workspace = Workspace::parse(TEXT).unwrap();
         let shop = workspace.package("shop").unwrap();
-        assert_eq!((shop.version.as_str(), shop.folder.to_str().unwrap()), ("1.2.3", "/w/crates/shop"));
-        let dependencies: Vec<_> = shop.dependencies.iter().map(|on| (on.name.as_str(), on.dev)).collect();
+        assert_eq!(
+            (shop.version.as_str(), shop.folder.to_str().unwrap()),
+            ("1.2.3", "/w/crates/shop")
+        );
+        let dependencies: Vec<_> =
+            shop.dependencies.iter().map(|on| (on.name.as_str(), on.dev)).collect();
         assert_eq!(dependencies, [("drawer", false), ("play", true)]);
         assert!(workspace.package("other").is_err());
         assert!(Workspace::parse("{}").is_err() && Workspace::parse("no").is_err());
@@ -133,7 +154,9 @@ mod tests {
         let shop = workspace.package("shop").unwrap();
         assert!(shop.reach("all").contains("dep:drawer"));
         assert!(
-            shop.enables("all", "drawer") && shop.enables("till", "drawer") && shop.enables("safe", "drawer")
+            shop.enables("all", "drawer")
+                && shop.enables("till", "drawer")
+                && shop.enables("safe", "drawer")
         );
         assert!(!shop.enables("bags", "drawer"), "a weak feature compiles nothing in");
         assert!(!shop.enables("till", "draw"));

@@ -30,27 +30,39 @@ pub(crate) fn run() -> Result {
         _ => Err(error),
     })?;
     fs::create_dir_all(&folder)?;
-    let mut manifest = String::from("[workspace]\nresolver = \"3\"\nmembers = [\"mocha-session*\"]\n");
+    let mut manifest =
+        String::from("[workspace]\nresolver = \"3\"\nmembers = [\"mocha-session*\"]\n");
     manifest.push_str("[patch.crates-io]\n");
     for package in &published {
         let name = format!("{}-{}", package.name, package.version);
         let archive = workspace.target.join("package").join(format!("{name}.crate"));
         command::run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&folder))?;
-        let missing =
-            missing(&fs::read_dir(folder.join(&name))?.flatten().map(|it| it.file_name()).collect());
+        let missing = missing(
+            &fs::read_dir(folder.join(&name))?.flatten().map(|it| it.file_name()).collect(),
+        );
         if !missing.is_empty() {
-            return Err(format!("the package of {} lacks {}", package.name, missing.join(", ")).into());
+            return Err(
+                format!("the package of {} lacks {}", package.name, missing.join(", ")).into()
+            );
         }
         writeln!(manifest, "{} = {{ path = \"{name}\" }}", package.name)?;
     }
     println!("package: {} crates, each with its licences and its README", published.len());
 
-    // The versions and profiles of the workspace, so that what is compiled already is not compiled again.
+    // The versions and profiles of the workspace, so that what is compiled already is not compiled
+    // again.
     let ours = fs::read_to_string(command::root().join("Cargo.toml"))?;
     manifest.extend(ours.find("[profile.dev]").map(|start| &ours[start..]));
     fs::write(folder.join("Cargo.toml"), manifest)?;
     fs::copy(command::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    let check = ["check", "--quiet", "--package", "mocha-session", "--package", "mocha-session-conformance"];
+    let check = [
+        "check",
+        "--quiet",
+        "--package",
+        "mocha-session",
+        "--package",
+        "mocha-session-conformance",
+    ];
     command::run(
         command::cargo(&check)
             .args(["--features", BUILT_WITH])

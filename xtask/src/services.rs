@@ -1,4 +1,5 @@
-//! The servers that tests need, as private processes on free ports of the loopback, and nothing of them left behind.
+//! The servers that tests need, as private processes on free ports of the loopback, and nothing of
+//! them left behind.
 
 mod certificates;
 mod memcached;
@@ -82,15 +83,17 @@ pub(crate) fn for_tests() -> Result<Running> {
     Running::start(folders.record_of_a_run(), |_| true)
 }
 
-/// Some servers for one run, by their names: private ones always, for what is measured must not be shared.
+/// Some servers for one run, by their names: private ones always, for what is measured must not be
+/// shared.
 pub(crate) fn only(names: &[&str]) -> Result<Running> {
     let folders = Folders::read()?;
     folders.clear_leftovers()?;
     Running::start(folders.record_of_a_run(), |service| names.contains(&service.name))
 }
 
-/// Waits until whoever holds the other end of our standard input lets go, then stops what the record names. That end
-/// closes however its owner ends: normally, with an error, by Ctrl-C, by a kill that nobody can catch.
+/// Waits until whoever holds the other end of our standard input lets go, then stops what the
+/// record names. That end closes however its owner ends: normally, with an error, by Ctrl-C, by a
+/// kill that nobody can catch.
 pub(crate) fn guard(folder: &str) -> Result {
     let mut word = Vec::new();
     std::io::stdin().read_to_end(&mut word)?;
@@ -157,7 +160,11 @@ impl Running {
         if let Some(mut input) = guard.stdin.take() {
             input.write_all(word)?;
         }
-        if guard.wait()?.success() { Ok(()) } else { Err("not all servers could be stopped".into()) }
+        if guard.wait()?.success() {
+            Ok(())
+        } else {
+            Err("not all servers could be stopped".into())
+        }
     }
 }
 
@@ -216,8 +223,8 @@ fn start_all(services: &[&Service], data: &Path, record: &Record) -> Result<Vec<
     if errors.is_empty() { Ok(variables) } else { Err(errors.join("\n").into()) }
 }
 
-/// The services that can start here, after installing what can be installed. Of the others it says what to do and which
-/// tests will not run; in CI that is an error.
+/// The services that can start here, after installing what can be installed. Of the others it says
+/// what to do and which tests will not run; in CI that is an error.
 fn startable(wanted: impl Fn(&Service) -> bool) -> Result<Vec<&'static Service>> {
     let services = || SERVICES.iter().filter(|service| wanted(service));
     let lacking = |services: &mut dyn Iterator<Item = &'static Service>| -> BTreeSet<&'static str> {
@@ -272,7 +279,8 @@ fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }
 
-/// A new folder that servers running as other users can reach: every folder above it lets them pass.
+/// A new folder that servers running as other users can reach: every folder above it lets them
+/// pass.
 fn data_folder() -> Result<PathBuf> {
     let name = format!("{}{}", record::DATA_PREFIX, Process::fresh_name()?);
     let candidates = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];

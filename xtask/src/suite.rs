@@ -4,12 +4,14 @@ use crate::{Result, command, services};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-/// Builds, starts the servers, runs the doctests and then the tests, and stops the servers whatever happened.
+/// Builds, starts the servers, runs the doctests and then the tests, and stops the servers whatever
+/// happened.
 ///
 /// The tests come last, so that their runner's closing lines close the output.
 pub(crate) fn test(args: &[&str]) -> Result {
     let runner = Runner::pick();
-    // Built first: a mistake that does not compile needs no servers, and they need not wait for the build.
+    // Built first: a mistake that does not compile needs no servers, and they need not wait for the
+    // build.
     command::run(&mut runner.command(args, true))?;
     let servers = services::for_tests()?;
     let with_servers = |mut command: Command| {
@@ -18,15 +20,20 @@ pub(crate) fn test(args: &[&str]) -> Result {
     };
     let result = match runner {
         Runner::Nextest => {
-            let doctests = if args.is_empty() { command::run(&mut with_servers(doctests())) } else { Ok(()) };
+            let doctests =
+                if args.is_empty() { command::run(&mut with_servers(doctests())) } else { Ok(()) };
             let tests = command::run(&mut with_servers(runner.command(args, false)));
             doctests.and(tests)
         }
         Runner::CargoTest => {
             let mut counts = Counts::default();
-            let doctests = if args.is_empty() { counts.run(with_servers(doctests())) } else { Ok(()) };
+            let doctests =
+                if args.is_empty() { counts.run(with_servers(doctests())) } else { Ok(()) };
             let tests = counts.run(with_servers(runner.command(args, false)));
-            println!("\n{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
+            println!(
+                "\n{} passed, {} failed, {} skipped",
+                counts.passed, counts.failed, counts.ignored
+            );
             doctests.and(tests)
         }
     };
@@ -67,7 +74,8 @@ fn doctests() -> Command {
     command::cargo(&["test", "--quiet", "--workspace", "--all-features", "--doc", "--no-fail-fast"])
 }
 
-/// What the many binaries of a `cargo test` say, added up; each of them closes with its own line only.
+/// What the many binaries of a `cargo test` say, added up; each of them closes with its own line
+/// only.
 #[derive(Default, Debug, PartialEq, Eq)]
 struct Counts {
     passed: u64,
@@ -96,7 +104,8 @@ impl Counts {
         let Some(results) = line.strip_prefix("test result: ") else { return };
         for part in results.split(['.', ';']) {
             let mut words = part.split_whitespace();
-            let (number, word) = (words.next().and_then(|number| number.parse::<u64>().ok()), words.next());
+            let (number, word) =
+                (words.next().and_then(|number| number.parse::<u64>().ok()), words.next());
             match (number, word) {
                 (Some(number), Some("passed")) => self.passed += number,
                 (Some(number), Some("failed")) => self.failed += number,

@@ -1,4 +1,5 @@
-//! The rules of the house that no compiler checks. Also a test, so that nobody has to remember them.
+//! The rules of the house that no compiler checks. Also a test, so that nobody has to remember
+//! them.
 
 use crate::house::{self, CORE, ENGINES, FACADE};
 use crate::metadata::{Package, Workspace};
@@ -12,7 +13,8 @@ const LONGEST_FILE: usize = 500;
 const LONG_BECAUSE: &str = "// tidy: long because ";
 
 /// Marks of unfinished work. Written apart, or this file would break its own rule.
-const UNFINISHED: [&str; 3] = [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME")];
+const UNFINISHED: [&str; 3] =
+    [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME")];
 /// How paths of somebody's machine begin.
 const HOMES: [&str; 3] = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/")];
 
@@ -36,7 +38,8 @@ fn check() -> Result<Vec<String>> {
     let mut files = Vec::new();
     text_files(&root, &mut files)?;
     for file in files {
-        let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         complaints.extend(text_rules(&file.strip_prefix(&root)?.to_string_lossy(), &text));
     }
     for package in &workspace.packages {
@@ -72,7 +75,8 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
     let rust = is(Path::new(path), "rs");
     if rust {
         if !text.starts_with("//!") && !text.starts_with("#![doc") {
-            complaints.push(format!("{path}: its first line must say what the file is for (`//! …`)"));
+            complaints
+                .push(format!("{path}: its first line must say what the file is for (`//! …`)"));
         }
         let lines = text.lines().count();
         if lines > LONGEST_FILE && !text.lines().any(|line| line.starts_with(LONG_BECAUSE)) {
@@ -86,12 +90,15 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
         if rust {
             // An example in the docs may leave a place open for its reader.
             let docs = line.trim_start().starts_with("//");
-            let found =
-                UNFINISHED.iter().find(|mark| line.contains(**mark) && !(docs && mark.ends_with('(')));
+            let found = UNFINISHED
+                .iter()
+                .find(|mark| line.contains(**mark) && !(docs && mark.ends_with('(')));
             complaints.extend(found.map(|mark| format!("{}: unfinished: `{mark}`", place())));
         }
         let found = HOMES.iter().find(|home| line.contains(**home));
-        complaints.extend(found.map(|home| format!("{}: a path of somebody's machine: `{home}…`", place())));
+        complaints.extend(
+            found.map(|home| format!("{}: a path of somebody's machine: `{home}…`", place())),
+        );
     }
     complaints
 }
@@ -99,12 +106,17 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
 fn package_rules(package: &Package) -> Result<Vec<String>> {
     let name = &package.name;
     let layer = house::layer(name)?;
-    let mut complaints = manifest_rules(name, &fs::read_to_string(package.folder.join("Cargo.toml"))?);
+    let mut complaints =
+        manifest_rules(name, &fs::read_to_string(package.folder.join("Cargo.toml"))?);
     let folder = package.folder.file_name().unwrap_or_default();
     // What isn't published lives under `tests/` and `xtask/` without the project's name.
-    if folder != name.as_str() && name.strip_prefix("mocha-session-").is_none_or(|short| folder != short) {
-        complaints
-            .push(format!("{name}: its folder is `{}`; folder and crate share one name", folder.display()));
+    if folder != name.as_str()
+        && name.strip_prefix("mocha-session-").is_none_or(|short| folder != short)
+    {
+        complaints.push(format!(
+            "{name}: its folder is `{}`; folder and crate share one name",
+            folder.display()
+        ));
     }
     for dependency in &package.dependencies {
         let Ok(on) = house::layer(&dependency.name) else { continue };
@@ -121,8 +133,10 @@ fn package_rules(package: &Package) -> Result<Vec<String>> {
 }
 
 fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
-    let missing = INHERITED.iter().filter(|line| !manifest.lines().any(|written| written.trim() == **line));
-    let mut complaints: Vec<_> = missing.map(|line| format!("{name}: its manifest lacks `{line}`")).collect();
+    let missing =
+        INHERITED.iter().filter(|line| !manifest.lines().any(|written| written.trim() == **line));
+    let mut complaints: Vec<_> =
+        missing.map(|line| format!("{name}: its manifest lacks `{line}`")).collect();
     // What a crate's dependencies need may be more than the workspace's.
     if !manifest.lines().any(|line| line.starts_with("rust-version")) {
         complaints.push(format!("{name}: its manifest does not say its `rust-version`"));
@@ -135,7 +149,8 @@ fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
 
 /// Features of the facade = drivers of the backends = rows of the README's table of engines.
 ///
-/// A backend joins with its driver; the facade with its first engine, and then it must have all that there are.
+/// A backend joins with its driver; the facade with its first engine, and then it must have all
+/// that there are.
 fn engine_rules(workspace: &Workspace, readme: &str) -> Result<Vec<String>> {
     let mut complaints = Vec::new();
     let facade = workspace.package(FACADE)?;
@@ -160,7 +175,10 @@ fn engine_rules(workspace: &Workspace, readme: &str) -> Result<Vec<String>> {
             ));
         }
         if !rows.contains(engine.feature) {
-            complaints.push(format!("README.md: no row of a table names the feature `{}`", engine.feature));
+            complaints.push(format!(
+                "README.md: no row of a table names the feature `{}`",
+                engine.feature
+            ));
         }
     }
     let backends: BTreeSet<&str> = ENGINES.iter().map(|engine| engine.package).collect();
@@ -168,9 +186,11 @@ fn engine_rules(workspace: &Workspace, readme: &str) -> Result<Vec<String>> {
         let folder = &workspace.package(backend)?.folder;
         let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
         for scheme in schemes(&folder.join("src"))? {
-            let shown = scheme.strip_suffix('*').map_or_else(|| format!("{scheme}:"), str::to_owned);
+            let shown =
+                scheme.strip_suffix('*').map_or_else(|| format!("{scheme}:"), str::to_owned);
             if !readme.contains(&shown) && !readme.contains(&format!("`{scheme}`")) {
-                complaints.push(format!("{backend}: its README does not name the scheme `{scheme}`"));
+                complaints
+                    .push(format!("{backend}: its README does not name the scheme `{scheme}`"));
             }
         }
     }
@@ -211,7 +231,9 @@ fn changelog_rule(changelog: &str, version: &str) -> Option<String> {
         || title
             .strip_prefix(version)
             .is_some_and(|rest| !rest.starts_with(|c: char| c == '.' || c.is_alphanumeric()));
-    (!right).then(|| format!("CHANGELOG.md: its first section must be `## Unreleased` or `## {version}`"))
+    (!right).then(|| {
+        format!("CHANGELOG.md: its first section must be `## Unreleased` or `## {version}`")
+    })
 }
 
 #[cfg(test)]
@@ -227,7 +249,10 @@ mod tests {
     #[test]
     fn a_file_says_what_it_is_for() {
         assert_eq!(text_rules("a.rs", "//! What.\n"), Vec::<String>::new());
-        assert_eq!(text_rules("a.rs", "#![doc = include_str!(\"../README.md\")]\n"), Vec::<String>::new());
+        assert_eq!(
+            text_rules("a.rs", "#![doc = include_str!(\"../README.md\")]\n"),
+            Vec::<String>::new()
+        );
         assert_eq!(text_rules("a.rs", "use std::fmt;\n").len(), 1);
         assert_eq!(text_rules("a.md", "anything\n"), Vec::<String>::new());
     }
@@ -249,7 +274,10 @@ mod tests {
             assert!(says.len() == 1 && says[0].starts_with("a.rs:3: "), "{mark}: {says:?}");
         }
         assert_eq!(text_rules("a.md", &format!("{}me", HOMES[0])).len(), 1);
-        assert_eq!(text_rules("a.rs", &format!("//! What.\n/// {}\n", UNFINISHED[0])), Vec::<String>::new());
+        assert_eq!(
+            text_rules("a.rs", &format!("//! What.\n/// {}\n", UNFINISHED[0])),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -272,15 +300,19 @@ mod tests {
 
     #[test]
     fn engines_are_looked_for_in_rows_of_tables() {
-        let found = table_features("use `no`\n| URL | feature |\n|---|---|\n| `redis://` | `redis` |\n");
+        let found =
+            table_features("use `no`\n| URL | feature |\n|---|---|\n| `redis://` | `redis` |\n");
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["redis", "redis://"]);
     }
 
     #[test]
     fn the_changelog_begins_with_now() {
-        for right in
-            ["# Changelog\n\n## Unreleased\n", "## [Unreleased]\n", "## 1.2.3 (2026-11-01)\n", "## [1.2.3]\n"]
-        {
+        for right in [
+            "# Changelog\n\n## Unreleased\n",
+            "## [Unreleased]\n",
+            "## 1.2.3 (2026-11-01)\n",
+            "## [1.2.3]\n",
+        ] {
             assert_eq!(changelog_rule(right, "1.2.3"), None, "{right}");
         }
         for wrong in ["", "## 1.2.2\n## Unreleased\n", "## 1.2.30\n", "## 1.2.3.4\n"] {

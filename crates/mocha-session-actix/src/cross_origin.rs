@@ -103,5 +103,10 @@ where
 fn check(protection: &CrossOriginProtection, request: &ServiceRequest) -> Result<(), CrossOrigin> {
     let uri = request.uri();
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-    protection.check(request.method().as_str(), uri.path(), uri.authority().map(Authority::as_str), header)
+    protection.check(
+        request.method().as_str(),
+        uri.path(),
+        uri.authority().map(Authority::as_str),
+        header,
+    )
 }

@@ -137,6 +137,7 @@ fn extract<S: 'static, T: 'static>(
 
 /// What the middleware left, for any of the extractors.
 fn lazy<S: 'static>(request: &HttpRequest) -> core::Result<core::LazySession> {
-    const ADVICE: &str = "wrap the route, its scope or the app in a `SessionMiddleware` of this scope";
+    const ADVICE: &str =
+        "wrap the route, its scope or the app in a `SessionMiddleware` of this scope";
     core::Sessions::require::<S>(request.extensions().get(), ADVICE).cloned()
 }

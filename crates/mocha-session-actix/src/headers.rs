@@ -23,7 +23,11 @@ pub(crate) fn request_info(request: &ServiceRequest) -> RequestInfo<CookieLines<
 /// Made when this is compiled, because parsing a name costs more than looking it up.
 const PURPOSES: [HeaderName; 3] = {
     let [standard, older, oldest] = RequestInfo::PURPOSE_HEADERS;
-    [HeaderName::from_static(standard), HeaderName::from_static(older), HeaderName::from_static(oldest)]
+    [
+        HeaderName::from_static(standard),
+        HeaderName::from_static(older),
+        HeaderName::from_static(oldest),
+    ]
 };
 
 /// The name of a header that the core reads or writes.

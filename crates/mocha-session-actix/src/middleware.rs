@@ -109,7 +109,10 @@ impl<S> SessionMiddleware<S> {
         respond: impl Fn(&Error, &RequestHead) -> HttpResponse + Send + Sync + 'static,
     ) -> Self {
         let manager = self.shared.manager.clone();
-        Self { shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }), scope: PhantomData }
+        Self {
+            shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }),
+            scope: PhantomData,
+        }
     }
 }
 
@@ -121,7 +124,9 @@ impl<S> Clone for SessionMiddleware<S> {
 
 impl<S> fmt::Debug for SessionMiddleware<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionMiddleware").field("manager", &self.shared.manager).finish_non_exhaustive()
+        f.debug_struct("SessionMiddleware")
+            .field("manager", &self.shared.manager)
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,7 +171,9 @@ pub struct SessionService<I, S = ()> {
 
 impl<I, S> fmt::Debug for SessionService<I, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionService").field("middleware", &self.middleware).finish_non_exhaustive()
+        f.debug_struct("SessionService")
+            .field("middleware", &self.middleware)
+            .finish_non_exhaustive()
     }
 }
 
@@ -190,8 +197,10 @@ where
         let shared = &self.middleware.shared;
         let head = shared.on_error.as_ref().map(|_| Box::new(request.head().clone()));
         let info = request_info(&request);
-        let entered =
-            request.extensions_mut().get_or_insert_with(Sessions::default).enter::<S>(&shared.manager, info);
+        let entered = request
+            .extensions_mut()
+            .get_or_insert_with(Sessions::default)
+            .enter::<S>(&shared.manager, info);
         match entered {
             Ok(Some(lazy)) => {
                 let open = Open { shared: Arc::clone(shared), lazy, head };
@@ -199,7 +208,8 @@ where
             }
             Ok(None) => ResponseFuture::passing(self.inner.call(request)),
             Err(error) => {
-                let (request, response) = request.error_response(crate::Error::from(error)).into_parts();
+                let (request, response) =
+                    request.error_response(crate::Error::from(error)).into_parts();
                 let response = shared.shape(response, head.as_deref());
                 ResponseFuture::refused(ServiceResponse::new(request, response))
             }

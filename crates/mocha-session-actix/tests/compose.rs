@@ -8,8 +8,8 @@ use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::{
-    Compress, Condition, DefaultHeaders, ErrorHandlerResponse, ErrorHandlers, Logger, Next, NormalizePath,
-    from_fn,
+    Compress, Condition, DefaultHeaders, ErrorHandlerResponse, ErrorHandlers, Logger, Next,
+    NormalizePath, from_fn,
 };
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, ServiceConfig};
@@ -143,12 +143,20 @@ async fn refused(session: Session) -> Result<String, Error> {
 #[actix_web::test]
 async fn an_error_of_a_middleware_within_is_a_response_of_its_status() {
     let sessions = sessions().on_error(|error: &core::Error, request| {
-        HttpResponse::InternalServerError().body(format!("{} {:?}", request.uri.path(), error.kind()))
+        HttpResponse::InternalServerError().body(format!(
+            "{} {:?}",
+            request.uri.path(),
+            error.kind()
+        ))
     });
     let app = App::new().route("/", web::get().to(refused)).wrap(from_fn(guard)).wrap(sessions);
     let mut client = Client::new(init_service(app).await);
     assert_eq!(client.get("/?fail").await, (500, "/ InvalidInput".into()));
-    assert_eq!(client.get("/").await, (200, "false".into()), "the session's error committed nothing");
+    assert_eq!(
+        client.get("/").await,
+        (200, "false".into()),
+        "the session's error committed nothing"
+    );
     let response = client.send(Method::GET, "/?refuse").await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert!(response.headers().contains_key(header::SET_COOKIE));

@@ -47,7 +47,8 @@ async fn a_form_of_another_site_is_refused_before_the_session_is_touched() {
     assert_eq!(answer(form()).await.status(), 200, "not a browser");
     let safe = TestRequest::get().uri("/").insert_header(("sec-fetch-site", "cross-site"));
     assert_eq!(answer(safe).await.status(), 200);
-    let exempt = TestRequest::post().uri("/hooks/one").insert_header(("sec-fetch-site", "cross-site"));
+    let exempt =
+        TestRequest::post().uri("/hooks/one").insert_header(("sec-fetch-site", "cross-site"));
     assert_eq!(answer(exempt).await.status(), 200);
 }
 

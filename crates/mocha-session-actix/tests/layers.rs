@@ -22,7 +22,10 @@ async fn the_same_middleware_twice_around_a_route_is_one_session_and_one_line() 
     let sessions = SessionMiddleware::new(manager.clone());
     for inner in [sessions.clone(), SessionMiddleware::new(manager.clone())] {
         let nested = web::scope("/in").wrap(inner).route("/count", web::post().to(count));
-        let app = App::new().service(nested).route("/count", web::post().to(count)).wrap(sessions.clone());
+        let app = App::new()
+            .service(nested)
+            .route("/count", web::post().to(count))
+            .wrap(sessions.clone());
         let mut client = Client::new(init_service(app).await);
         assert_eq!(client.lines("/in/count").await, 1);
         assert_eq!(client.post("/count").await.1, "2");
@@ -186,10 +189,14 @@ async fn a_route_without_a_session_says_which_scope_is_missing() {
         send.send(error.to_string()).unwrap();
         HttpResponse::Ok().finish()
     });
-    let app = App::new().route("/", web::get().to(async |_: Session<Admin>| "never")).wrap(sessions);
+    let app =
+        App::new().route("/", web::get().to(async |_: Session<Admin>| "never")).wrap(sessions);
     Client::new(init_service(app).await).get("/").await;
     let text = said.recv().unwrap();
-    assert!(text.contains("Admin`; wrap the route, its scope or the app in a `SessionMiddleware`"), "{text}");
+    assert!(
+        text.contains("Admin`; wrap the route, its scope or the app in a `SessionMiddleware`"),
+        "{text}"
+    );
     // Without any middleware the error still is a response.
     let app = App::new().route("/", web::get().to(async |_: Session| "never"));
     assert_eq!(Client::new(init_service(app).await).get("/").await.0, 500);

@@ -131,7 +131,11 @@ async fn a_web_socket_works_on_the_session_until_it_is_logged_out() {
     let (response, mut socket) = client.ws(served.url("/")).connect().await.unwrap();
     let line = response.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap();
     let cookie = line.split(';').next().unwrap().to_owned();
-    assert_eq!(stored(&manager, &cookie).await.as_deref(), Some("upgraded"), "committed by the 101");
+    assert_eq!(
+        stored(&manager, &cookie).await.as_deref(),
+        Some("upgraded"),
+        "committed by the 101"
+    );
     assert_eq!(ask(&mut socket, "hello").await, "kept");
     assert_eq!(stored(&manager, &cookie).await.as_deref(), Some("hello"));
     let logout = client.post(served.url("/logout")).insert_header((header::COOKIE, cookie.clone()));
@@ -154,7 +158,9 @@ where
     S::Error: std::fmt::Debug,
 {
     socket.send(awc::ws::Message::Text(text.into())).await.unwrap();
-    let awc::ws::Frame::Text(answer) = socket.next().await.unwrap().unwrap() else { return String::new() };
+    let awc::ws::Frame::Text(answer) = socket.next().await.unwrap().unwrap() else {
+        return String::new();
+    };
     String::from_utf8(answer.to_vec()).unwrap()
 }
 

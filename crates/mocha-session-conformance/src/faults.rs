@@ -73,7 +73,8 @@ impl Trial {
         open: impl Fn(String) -> BoxFuture<'static, S>,
     ) -> Verdict<Self> {
         let proxy = Proxy::to(server.clone()).await;
-        let proxy = proxy.map_err(|error| Stop::Fail(format!("the proxy cannot listen: {error}")))?;
+        let proxy =
+            proxy.map_err(|error| Stop::Fail(format!("the proxy cannot listen: {error}")))?;
         let address: SocketAddr = proxy.address();
         let direct = Subject::new(Arc::new(open(server).await), None);
         let store: Arc<dyn SessionStore> = Arc::new(open(address.to_string()).await);
@@ -98,7 +99,10 @@ impl Trial {
         loop {
             match bounded(IMPATIENT, self.store.load(key)).await {
                 Ok(Some(stored)) => {
-                    ensure!(stored.value()[..] == *value, "a read answers with another entry's value");
+                    ensure!(
+                        stored.value()[..] == *value,
+                        "a read answers with another entry's value"
+                    );
                     return Ok(());
                 }
                 Ok(None) => return Err(absent("after a fault")),
@@ -132,7 +136,11 @@ fn absent(when: &str) -> Stop {
 }
 
 fn is_outage(what: &str, error: &Error) -> Verdict {
-    ensure!(error.is_unavailable(), "{what} fails as {:?}, which is no outage: {error}", error.kind());
+    ensure!(
+        error.is_unavailable(),
+        "{what} fails as {:?}, which is no outage: {error}",
+        error.kind()
+    );
     Ok(())
 }
 
@@ -163,7 +171,11 @@ async fn lost_answer_of_an_update_is_said(it: &Trial) -> Verdict {
         it.proxy.lose_next_answers(1);
         let answer = bounded(PATIENT, it.store.update(&key, b"two", within(HOUR), &revision)).await;
         it.proxy.lose_next_answers(0);
-        judge(answer, it.truth(&key).await?.as_deref() == Some(b"two"), "the revision does not match")?;
+        judge(
+            answer,
+            it.truth(&key).await?.as_deref() == Some(b"two"),
+            "the revision does not match",
+        )?;
     }
     Ok(())
 }
@@ -201,7 +213,9 @@ async fn lost_answer_of_a_read_is_no_absence(it: &Trial) -> Verdict {
         let answer = bounded(PATIENT, it.store.load(&key)).await;
         it.proxy.lose_next_answers(0);
         match answer {
-            Ok(Some(stored)) => ensure!(stored.value()[..] == *b"one", "a read answers with another value"),
+            Ok(Some(stored)) => {
+                ensure!(stored.value()[..] == *b"one", "a read answers with another value")
+            }
             Ok(None) => return Err(absent("when the answer to a read is lost")),
             Err(error) => is_outage("a read without an answer", &error)?,
         }
@@ -235,15 +249,19 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
     for round in 0..5 {
         match bounded(PATIENT, it.store.load(&key)).await {
             Ok(None) => return Err(absent("while its engine is down")),
-            Ok(Some(_)) => return Err(Stop::Fail("a read is answered while the engine is down".to_owned())),
+            Ok(Some(_)) => {
+                return Err(Stop::Fail("a read is answered while the engine is down".to_owned()));
+            }
             Err(error) => is_outage("a read from an engine that is down", &error)?,
         }
         let update = bounded(PATIENT, it.store.update(&key, b"two", within(HOUR), &revision)).await;
         let create = bounded(PATIENT, it.store.create(&other, b"new", within(HOUR))).await;
         let delete = bounded(PATIENT, it.store.delete(&key)).await;
-        for (what, answer) in
-            [("update", update.map(drop)), ("create", create.map(drop)), ("delete", delete.map(drop))]
-        {
+        for (what, answer) in [
+            ("update", update.map(drop)),
+            ("create", create.map(drop)),
+            ("delete", delete.map(drop)),
+        ] {
             let Err(error) = answer else {
                 return Err(Stop::Fail(format!("{what} is answered while the engine is down")));
             };
@@ -254,7 +272,10 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
                 "{what} says that it may have been done, and nothing can have been sent: {error}"
             );
         }
-        ensure!(bounded(PATIENT, it.store.ping()).await.is_err(), "ping works while the engine is down");
+        ensure!(
+            bounded(PATIENT, it.store.ping()).await.is_err(),
+            "ping works while the engine is down"
+        );
         if it.store.capabilities().listing() {
             let page = bounded(PATIENT, it.store.scan(None, 10)).await;
             ensure!(page.is_err(), "scan gives a page while the engine is down");
@@ -263,7 +284,10 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
     }
     it.proxy.pass();
     it.works(&key, b"one").await?;
-    ensure!(it.truth(&other).await?.is_none(), "what was refused while the engine was down is there now");
+    ensure!(
+        it.truth(&other).await?.is_none(),
+        "what was refused while the engine was down is there now"
+    );
     let answer = bounded(PATIENT, it.store.update(&key, b"two", within(HOUR), &revision)).await?;
     ensure!(answer.is_some(), "after an outage the entry can no longer be updated");
     bounded(PATIENT, it.store.ping()).await?;
@@ -311,7 +335,9 @@ async fn hanging_engine_goes_on_with_the_right_answers(it: &Trial) -> Verdict {
     }
     for answer in calls.join_all().await {
         match answer {
-            Ok(Some(_)) => return Err(Stop::Fail("a read is answered while the engine hangs".to_owned())),
+            Ok(Some(_)) => {
+                return Err(Stop::Fail("a read is answered while the engine hangs".to_owned()));
+            }
             Ok(None) => return Err(absent("while its engine hangs")),
             Err(error) => is_outage("a read from an engine that hangs", &error)?,
         }
@@ -339,7 +365,9 @@ async fn silent_connections_are_left(it: &Trial) -> Verdict {
     it.proxy.black_hole();
     match bounded(IMPATIENT, it.store.load(&key)).await {
         Ok(None) => return Err(absent("behind a silent network")),
-        Ok(Some(_)) => return Err(Stop::Fail("a read is answered through a silent network".to_owned())),
+        Ok(Some(_)) => {
+            return Err(Stop::Fail("a read is answered through a silent network".to_owned()));
+        }
         Err(error) => is_outage("a read through a silent network", &error)?,
     }
     // The network is back; the connections that it forgot are not.

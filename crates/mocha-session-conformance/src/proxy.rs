@@ -91,7 +91,8 @@ impl Proxy {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let server = server.into();
-        let state = State { mode: Mode::Pass, server, lose: 0, cuts: 0, trickle: false, instead: None };
+        let state =
+            State { mode: Mode::Pass, server, lose: 0, cuts: 0, trickle: false, instead: None };
         let (state, _) = watch::channel(state);
         let seen = Arc::<Seen>::default();
         let task = tokio::spawn(listen(listener, state.clone(), Arc::clone(&seen)));
@@ -217,12 +218,18 @@ async fn listen(listener: TcpListener, state: watch::Sender<State>, seen: Arc<Se
 }
 
 /// One connection, until one side ends it or a fault does.
-async fn serve(client: TcpStream, state: watch::Sender<State>, seen: &Seen, last_words: &mut Vec<u8>) {
+async fn serve(
+    client: TcpStream,
+    state: watch::Sender<State>,
+    seen: &Seen,
+    last_words: &mut Vec<u8>,
+) {
     let cuts = state.borrow().cuts;
     let (mut ending, mut sinking) = (state.subscribe(), state.subscribe());
     let ended = async { drop(ending.wait_for(|state| state.ends(cuts)).await.map(drop)) };
     let relayed = async {
-        let sunk = async { drop(sinking.wait_for(|state| state.mode == Mode::BlackHole).await.map(drop)) };
+        let sunk =
+            async { drop(sinking.wait_for(|state| state.mode == Mode::BlackHole).await.map(drop)) };
         tokio::select! {
             biased;
             () = sunk => std::future::pending().await,

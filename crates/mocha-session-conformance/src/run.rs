@@ -141,7 +141,8 @@ where
 #[allow(clippy::panic, reason = "this is how a test fails")]
 fn conclude(module: &str, name: &str, case: impl Future<Output = Outcome>) {
     // Four workers even on one core: what races must be able to interleave.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime for the test: {error}"));
     let outcome = runtime.block_on(case);
     // A client's thread that never ends must not hang the test.
@@ -184,13 +185,15 @@ async fn judge<T>(case: &Case<T>, subject: Arc<T>) -> Outcome {
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 /// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and
 /// processes.
 fn log(line: &str) {
-    let Some(path) = std::env::var_os("MOCHA_CONFORMANCE_LOG").filter(|path| !path.is_empty()) else {
+    let Some(path) = std::env::var_os("MOCHA_CONFORMANCE_LOG").filter(|path| !path.is_empty())
+    else {
         return;
     };
     // One write of one line in append mode: lines of several processes do not mix.

@@ -10,7 +10,8 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 /// Opens another handle of the same store.
-pub(crate) type Opener = Arc<dyn Fn() -> BoxFuture<'static, Option<Arc<dyn SessionStore>>> + Send + Sync>;
+pub(crate) type Opener =
+    Arc<dyn Fn() -> BoxFuture<'static, Option<Arc<dyn SessionStore>>> + Send + Sync>;
 
 /// How a case ends.
 pub(crate) type Verdict<T = ()> = Result<T, Stop>;
@@ -65,7 +66,9 @@ impl Subject {
 
     /// What opens another handle, where the suite knows how.
     pub(crate) fn opener(&self) -> Verdict<&Opener> {
-        let Some(open) = &self.again else { skip!("a single handle was given; `suite!` can open another") };
+        let Some(open) = &self.again else {
+            skip!("a single handle was given; `suite!` can open another")
+        };
         Ok(open)
     }
 
@@ -108,7 +111,9 @@ impl Subject {
     ) -> Verdict<Revision> {
         match self.store.update(key, value, within(HOUR), expected).await? {
             Some(revision) => Ok(revision),
-            None => Err(Stop::Fail("update was refused although the revision was the entry's".to_owned())),
+            None => Err(Stop::Fail(
+                "update was refused although the revision was the entry's".to_owned(),
+            )),
         }
     }
 
@@ -118,7 +123,12 @@ impl Subject {
     }
 
     /// The entry must be there with this value and this revision.
-    pub(crate) async fn holds(&self, key: &StorageKey, value: &[u8], revision: &Revision) -> Verdict {
+    pub(crate) async fn holds(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        revision: &Revision,
+    ) -> Verdict {
         let Some((found, its)) = self.load(key).await? else {
             let why = if self.store.capabilities().evicts() {
                 "an entry is missing (the engine evicts: was it full?)"
@@ -179,9 +189,9 @@ impl Subject {
             let mut tasks = JoinSet::new();
             for &key in some {
                 let store = Arc::clone(&self.store);
-                tasks.spawn(
-                    async move { tokio::time::timeout(Duration::from_secs(5), store.delete(&key)).await },
-                );
+                tasks.spawn(async move {
+                    tokio::time::timeout(Duration::from_secs(5), store.delete(&key)).await
+                });
             }
             while tasks.join_next().await.is_some() {}
         }
@@ -206,8 +216,13 @@ pub(crate) fn value(size: usize, seed: u8) -> Vec<u8> {
     (0u8..=255).cycle().map(|at| at.wrapping_mul(31) ^ seed).take(size).collect()
 }
 
-/// Sweeps in batches until the store says that it is complete; false when the engine does that by itself.
-pub(crate) async fn sweep_all(store: &dyn SessionStore, now: SystemTime, limit: usize) -> Verdict<bool> {
+/// Sweeps in batches until the store says that it is complete; false when the engine does that by
+/// itself.
+pub(crate) async fn sweep_all(
+    store: &dyn SessionStore,
+    now: SystemTime,
+    limit: usize,
+) -> Verdict<bool> {
     let mut cursor: Option<ScanCursor> = None;
     loop {
         let report = store.sweep(now, cursor, limit).await?;
@@ -226,7 +241,8 @@ pub(crate) async fn sweep_all(store: &dyn SessionStore, now: SystemTime, limit: 
     }
 }
 
-/// Runs `count` tasks that all start at the same moment; the results are in the order of their numbers.
+/// Runs `count` tasks that all start at the same moment; the results are in the order of their
+/// numbers.
 pub(crate) async fn at_once<T, F>(count: usize, task: impl Fn(usize) -> F) -> Verdict<Vec<T>>
 where
     T: Send + 'static,
@@ -244,7 +260,9 @@ where
         .collect();
     let mut results = Vec::with_capacity(count);
     for task in tasks {
-        results.push(task.await.map_err(|error| Stop::Fail(format!("the store panicked: {error}")))??);
+        results.push(
+            task.await.map_err(|error| Stop::Fail(format!("the store panicked: {error}")))??,
+        );
     }
     Ok(results)
 }

@@ -27,7 +27,9 @@ async fn is_found(flaw: Flaw, case: &str) {
 }
 
 /// What opens handles of this store.
-fn opening(store: &Flawed) -> impl Fn() -> std::future::Ready<Option<Flawed>> + Send + Sync + 'static {
+fn opening(
+    store: &Flawed,
+) -> impl Fn() -> std::future::Ready<Option<Flawed>> + Send + Sync + 'static {
     let store = store.clone();
     move || std::future::ready(Some(store.another_handle()))
 }
@@ -154,12 +156,14 @@ flaws! {
 
 #[test]
 fn every_case_finds_a_flaw() {
-    let idle: Vec<_> =
-        mocha_session_conformance::case_names().filter(|case| !CASES_THAT_FIND.contains(case)).collect();
+    let idle: Vec<_> = mocha_session_conformance::case_names()
+        .filter(|case| !CASES_THAT_FIND.contains(case))
+        .collect();
     assert_eq!(idle, [""; 0], "no flaw above shows that these cases can fail");
 }
 
-/// A flaw spoils what it spoils: the store is not simply broken, so the case that found it found that.
+/// A flaw spoils what it spoils: the store is not simply broken, so the case that found it found
+/// that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flaw_leaves_the_rest_right() {
     for (flaw, right) in [
@@ -192,5 +196,7 @@ async fn a_panic_and_an_error_are_told() {
 
 #[test]
 fn a_store_that_is_not_there_is_skipped() {
-    mocha_session_conformance::__private::prove("a::b", "ping_answers", || async { None::<Flawed> });
+    mocha_session_conformance::__private::prove("a::b", "ping_answers", || async {
+        None::<Flawed>
+    });
 }

@@ -57,8 +57,9 @@ flaws! {
 
 #[test]
 fn every_case_finds_a_flaw() {
-    let idle: Vec<_> =
-        mocha_session_conformance::fault_names().filter(|case| !CASES_THAT_FIND.contains(case)).collect();
+    let idle: Vec<_> = mocha_session_conformance::fault_names()
+        .filter(|case| !CASES_THAT_FIND.contains(case))
+        .collect();
     assert_eq!(idle, [""; 0], "no flaw above shows that these cases can fail");
 }
 

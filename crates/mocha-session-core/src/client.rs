@@ -22,8 +22,8 @@ const SALT: usize = 16;
 /// ```
 ///
 /// Every value has a key of its own, derived from the secret, the salt and the scope: no number of
-/// cookies under one secret makes a nonce repeat under a key, and a value of one scope does not open
-/// under another.
+/// cookies under one secret makes a nonce repeat under a key, and a value of one scope does not
+/// open under another.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientSide {
     secrets: Secrets,
@@ -55,7 +55,8 @@ impl ClientSide {
         let salt: [u8; SALT] = crypto::unique()?;
         let Some(secret) = self.secrets.iter().next() else { return Err(no_secret()) };
         let head = 1 + SALT;
-        let mut out = Vec::with_capacity(head + crypto::NONCE + 16 + content.size_hint() + crypto::TAG);
+        let mut out =
+            Vec::with_capacity(head + crypto::NONCE + 16 + content.size_hint() + crypto::TAG);
         out.push(VERSION);
         out.extend_from_slice(&salt);
         out.resize(head + crypto::NONCE, 0);
@@ -90,7 +91,8 @@ impl ClientSide {
         }
         let mut buffer = [0; MAX_COOKIE_BYTES];
         let Ok(sealed) = Base64UrlUnpadded::decode(value, &mut buffer) else { return Ok(None) };
-        let Some(([VERSION, salt @ ..], sealed)) = sealed.split_first_chunk::<{ 1 + SALT }>() else {
+        let Some(([VERSION, salt @ ..], sealed)) = sealed.split_first_chunk::<{ 1 + SALT }>()
+        else {
             return Ok(None);
         };
         let opened = self.secrets.iter().enumerate().find_map(|(at, secret)| {
@@ -107,7 +109,8 @@ impl ClientSide {
         if deadline <= now {
             return Ok(None);
         }
-        let content = Content::read(text.split_off(16)).map_err(|error| error.on("cookie").during("load"))?;
+        let content =
+            Content::read(text.split_off(16)).map_err(|error| error.on("cookie").during("load"))?;
         Ok(Some(Opened { content, deadline, sealed, stale: at > 0 }))
     }
 

@@ -1,4 +1,5 @@
-//! The content of a session, once opened: its values, flash, owner and policy, and their place in the payload.
+//! The content of a session, once opened: its values, flash, owner and policy, and their place in
+//! the payload.
 
 use bytes::Bytes;
 
@@ -49,7 +50,8 @@ impl Persistence {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Owner {
     pub(crate) name: Text,
-    /// Names the session in the owner's index, through all its rotations; zero where there is no index.
+    /// Names the session in the owner's index, through all its rotations; zero where there is no
+    /// index.
     pub(crate) handle: u64,
 }
 
@@ -58,14 +60,25 @@ impl Content {
         Self { created: now, touched: now, ..Self::default() }
     }
 
-    /// Whether nothing is left that is worth a record: an owner is (they are logged in), a lifetime or a label alone is not.
+    /// Whether nothing is left that is worth a record: an owner is (they are logged in), a lifetime
+    /// or a label alone is not.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty() && self.flash.is_empty() && self.owner.is_none()
     }
 
     /// Whether two contents mean the same. When the deadline was moved or told is not part of it.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        let Self { created, touched: _, told: _, remember, persistence, owner, label, values, flash } = self;
+        let Self {
+            created,
+            touched: _,
+            told: _,
+            remember,
+            persistence,
+            owner,
+            label,
+            values,
+            flash,
+        } = self;
         *created == other.created
             && *remember == other.remember
             && *persistence == other.persistence
@@ -84,7 +97,9 @@ impl Content {
         let remember = if flags & REMEMBER == 0 { None } else { Some(reader.number()?) };
         let kept = Persistence::ALL.into_iter().find(|kept| *kept as u64 == flags >> PERSISTENCE);
         let persistence = kept.ok_or_else(|| {
-            Error::corrupt("the record says of its cookie what this version of the library does not know")
+            Error::corrupt(
+                "the record says of its cookie what this version of the library does not know",
+            )
         })?;
         let owner = if flags & OWNER == 0 {
             None
@@ -146,7 +161,8 @@ mod tests {
     use crate::session::change::Caps;
 
     fn full() -> Content {
-        let mut content = Content { remember: Some(1), label: Some("phone".into()), ..Content::new(1_000) };
+        let mut content =
+            Content { remember: Some(1), label: Some("phone".into()), ..Content::new(1_000) };
         (content.told, content.persistence) = (1_001, Persistence::Forgotten);
         content.owner = Some(Owner { name: "alice".into(), handle: 7 });
         content.values.set(&"b".into(), b"[1,2]"[..].into());
@@ -165,7 +181,8 @@ mod tests {
 
     #[test]
     fn the_payload_has_these_bytes() {
-        // Golden: a change here makes every stored session unreadable and needs a new version number.
+        // Golden: a change here makes every stored session unreadable and needs a new version
+        // number.
         assert_eq!(
             written(&full()),
             b"\xe8\x07\xe8\x07\xe9\x07\x17\x01\x05alice\0\0\0\0\0\0\0\x07\x05phone\x02\x01a\x011\x01b\x05[1,2]\

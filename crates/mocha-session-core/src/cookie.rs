@@ -1,4 +1,5 @@
-//! The session cookie as text: its attributes, the lines that set and remove it, and how it is found in a request.
+//! The session cookie as text: its attributes, the lines that set and remove it, and how it is
+//! found in a request.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ pub const MAX_COOKIE_BYTES: usize = 4096;
 pub enum SameSite {
     /// Never.
     Strict,
-    /// Only when the user navigates to this site. The default. It is no protection against CSRF by itself.
+    /// Only when the user navigates to this site. The default. It is no protection against CSRF by
+    /// itself.
     #[default]
     Lax,
     /// Always; needs `Secure`.
@@ -21,9 +23,9 @@ pub enum SameSite {
 
 /// The session cookie's name and attributes.
 ///
-/// The default is what OWASP and the `__Host-` prefix ask for: `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`,
-/// `Path=/`, no `Domain`, kept by the browser as long as the session lives. Combinations that browsers would drop are
-/// refused when the manager is built.
+/// The default is what OWASP and the `__Host-` prefix ask for: `__Host-session`, `Secure`,
+/// `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`, kept by the browser as long as the session
+/// lives. Combinations that browsers would drop are refused when the manager is built.
 ///
 /// ```
 /// use mocha_session_core::{CookiePolicy, SameSite};
@@ -75,8 +77,8 @@ impl CookiePolicy {
 
     /// For development over plain HTTP: named `session`, without `Secure`. Never for production.
     ///
-    /// On `localhost` Chromium and curl keep `Secure` cookies over plain HTTP as well; other browsers and other host
-    /// names need this policy.
+    /// On `localhost` Chromium and curl keep `Secure` cookies over plain HTTP as well; other
+    /// browsers and other host names need this policy.
     pub fn for_plain_http() -> Self {
         Self { secure: false, ..Self::named("session") }
     }
@@ -123,7 +125,8 @@ impl CookiePolicy {
         self
     }
 
-    /// Whether the browser keeps the cookie when it is closed, for as long as the session lives. The default is yes.
+    /// Whether the browser keeps the cookie when it is closed, for as long as the session lives.
+    /// The default is yes.
     #[must_use]
     pub fn persistent(mut self, yes: bool) -> Self {
         self.persistent = yes;
@@ -149,17 +152,21 @@ impl CookiePolicy {
         let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
         let text = |c: u8| (0x20..0x7f).contains(&c) && c != b';';
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(token) {
-            return refuse("its name must be 1 to 64 letters, digits or !#$%&'*+-.^_`|~ (RFC 6265 §4.1.1)");
+            return refuse(
+                "its name must be 1 to 64 letters, digits or !#$%&'*+-.^_`|~ (RFC 6265 §4.1.1)",
+            );
         }
         if !self.path.starts_with('/') || !self.path.bytes().all(text) {
             return refuse("its path must begin with '/' and hold no ';' or control character");
         }
         let host = |c: u8| c.is_ascii_alphanumeric() || c == b'.' || c == b'-';
-        if self.domain.as_ref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(host)) {
+        if self.domain.as_ref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(host))
+        {
             return refuse("its domain must be a host name");
         }
-        let begins =
-            |prefix: &str| self.name.get(..prefix.len()).is_some_and(|is| is.eq_ignore_ascii_case(prefix));
+        let begins = |prefix: &str| {
+            self.name.get(..prefix.len()).is_some_and(|is| is.eq_ignore_ascii_case(prefix))
+        };
         if begins("__Host-") && !(self.secure && self.path == "/" && self.domain.is_none()) {
             return refuse("a name that begins with `__Host-` needs Secure, Path=/ and no Domain");
         }
@@ -187,7 +194,8 @@ impl Default for CookiePolicy {
 pub(crate) struct CookieWriter {
     name: String,
     attributes: String,
-    /// Whether the browser keeps the cookie when it is closed, where a session does not say otherwise.
+    /// Whether the browser keeps the cookie when it is closed, where a session does not say
+    /// otherwise.
     pub(crate) persistent: bool,
 }
 
@@ -215,8 +223,8 @@ impl CookieWriter {
         &self.name
     }
 
-    /// The line that sets the cookie to what `value` appends, of so many bytes. The browser forgets it after
-    /// `max_age`, or when it is closed.
+    /// The line that sets the cookie to what `value` appends, of so many bytes. The browser forgets
+    /// it after `max_age`, or when it is closed.
     pub(crate) fn set(
         &self,
         length: usize,
@@ -228,7 +236,8 @@ impl CookieWriter {
         let digits = |seconds: u64| seconds.checked_ilog10().map_or(1, |log| log as usize + 1);
         let age = seconds.map_or(0, |seconds| MAX_AGE.len() + digits(seconds));
         // To the byte: a framework then takes the text over as it is.
-        let mut line = String::with_capacity(self.name.len() + 1 + length + age + self.attributes.len());
+        let mut line =
+            String::with_capacity(self.name.len() + 1 + length + age + self.attributes.len());
         line.push_str(&self.name);
         line.push('=');
         value(&mut line);
@@ -240,13 +249,18 @@ impl CookieWriter {
         line
     }
 
-    /// The line that removes it: the same name, path, domain and attributes, or the browser would keep it.
+    /// The line that removes it: the same name, path, domain and attributes, or the browser would
+    /// keep it.
     pub(crate) fn remove(&self) -> String {
-        format!("{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{}", self.name, self.attributes)
+        format!(
+            "{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{}",
+            self.name, self.attributes
+        )
     }
 
-    /// Calls `each` with every value the header gives our cookie. Names are compared exactly, and only spaces and tabs
-    /// count as white space, so that nothing else a proxy or an attacker writes passes for our name.
+    /// Calls `each` with every value the header gives our cookie. Names are compared exactly, and
+    /// only spaces and tabs count as white space, so that nothing else a proxy or an attacker
+    /// writes passes for our name.
     pub(crate) fn find<'h>(&self, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
         for pair in header.split(|&c| c == b';') {
             let pair = trim(pair);
@@ -283,7 +297,9 @@ mod tests {
     fn found(header: &str) -> Vec<String> {
         let writer = CookieWriter::new(&CookiePolicy::named("id").secure(false)).unwrap();
         let mut values = Vec::new();
-        writer.find(header.as_bytes(), |value| values.push(String::from_utf8_lossy(value).into_owned()));
+        writer.find(header.as_bytes(), |value| {
+            values.push(String::from_utf8_lossy(value).into_owned())
+        });
         values
     }
 
@@ -300,7 +316,11 @@ mod tests {
     }
 
     fn set(writer: &CookieWriter) -> String {
-        let line = writer.set(1, |line| line.push('v'), writer.persistent.then(|| Duration::from_secs(60)));
+        let line = writer.set(
+            1,
+            |line| line.push('v'),
+            writer.persistent.then(|| Duration::from_secs(60)),
+        );
         assert_eq!(line.capacity(), line.len());
         line
     }
@@ -308,23 +328,27 @@ mod tests {
     #[test]
     fn the_lines_agree_in_all_but_the_value() {
         let writer = CookieWriter::new(&CookiePolicy::new()).unwrap();
-        assert_eq!(set(&writer), "__Host-session=v; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            set(&writer),
+            "__Host-session=v; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
         assert_eq!(
             writer.remove(),
             "__Host-session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Secure; HttpOnly; SameSite=Lax"
         );
-        let policy =
-            CookiePolicy::named("s").domain("example.com").path("/app").partitioned(true).persistent(false);
+        let policy = CookiePolicy::named("s")
+            .domain("example.com")
+            .path("/app")
+            .partitioned(true)
+            .persistent(false);
         let writer = CookieWriter::new(&policy).unwrap();
         assert_eq!(
             set(&writer),
             "s=v; Path=/app; Domain=example.com; Secure; HttpOnly; SameSite=Lax; Partitioned"
         );
-        assert!(
-            writer
-                .remove()
-                .ends_with("; Path=/app; Domain=example.com; Secure; HttpOnly; SameSite=Lax; Partitioned")
-        );
+        assert!(writer.remove().ends_with(
+            "; Path=/app; Domain=example.com; Secure; HttpOnly; SameSite=Lax; Partitioned"
+        ));
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl CrossOriginProtection {
     /// a path.
     pub fn trust(mut self, origin: impl Into<String>) -> Result<Self> {
         let origin = origin.into();
-        let host = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, host)| host);
+        let host =
+            origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, host)| host);
         if !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
             let why = format!(
                 "`{origin}` is not an origin to trust; write scheme and host without a path, like \
@@ -128,8 +129,11 @@ impl CrossOriginProtection {
                 CrossOrigin::Origin
             }
         };
-        let trusted = origin.is_some_and(|origin| self.trusted.iter().any(|own| own.as_bytes() == origin));
-        if trusted || (is_plain(path) && self.exempt.iter().any(|pattern| pattern.matches(method, path))) {
+        let trusted =
+            origin.is_some_and(|origin| self.trusted.iter().any(|own| own.as_bytes() == origin));
+        if trusted
+            || (is_plain(path) && self.exempt.iter().any(|pattern| pattern.matches(method, path)))
+        {
             return Ok(());
         }
         Err(refusal)
@@ -179,7 +183,9 @@ impl Pattern {
             None => (None, pattern),
         };
         let Some(path) = path.strip_prefix('/') else {
-            let why = format!("`{pattern}` exempts no path; write it with its first slash, like `/hooks/`");
+            let why = format!(
+                "`{pattern}` exempts no path; write it with its first slash, like `/hooks/`"
+            );
             return Err(Error::new(ErrorKind::InvalidConfig, why));
         };
         let (path, below) = match path.strip_suffix('/') {
@@ -189,19 +195,24 @@ impl Pattern {
         let segment = |segment: &str| {
             let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
             match name {
-                Some(name) if !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_') => {
+                Some(name)
+                    if !name.is_empty()
+                        && name.chars().all(|c| c.is_alphanumeric() || c == '_') =>
+                {
                     Ok(None)
                 }
                 None if !segment.contains(['{', '}']) => Ok(Some(segment.to_owned())),
                 // Among them what Go knows besides: `{$}` and `{name...}`.
                 _ => {
-                    let why =
-                        format!("`{pattern}` exempts nothing: between slashes stands a text, or `{{name}}`");
+                    let why = format!(
+                        "`{pattern}` exempts nothing: between slashes stands a text, or `{{name}}`"
+                    );
                     Err(Error::new(ErrorKind::InvalidConfig, why))
                 }
             }
         };
-        let segments = if path.is_empty() { Ok(Vec::new()) } else { path.split('/').map(segment).collect() };
+        let segments =
+            if path.is_empty() { Ok(Vec::new()) } else { path.split('/').map(segment).collect() };
         Ok(Self { method, segments: segments?, below })
     }
 
@@ -215,7 +226,9 @@ impl Pattern {
                 None => segment.is_some_and(|segment| !segment.is_empty()),
             }
         });
-        self.method.as_ref().is_none_or(|own| own == method) && alike && sent.next().is_some() == self.below
+        self.method.as_ref().is_none_or(|own| own == method)
+            && alike
+            && sent.next().is_some() == self.below
     }
 }
 
@@ -307,7 +320,10 @@ mod tests {
             "https://user@example.com",
         ] {
             let error = CrossOriginProtection::new().trust(wrong).unwrap_err();
-            assert!(error.is_invalid_config() && error.to_string().contains("write scheme"), "{wrong}");
+            assert!(
+                error.is_invalid_config() && error.to_string().contains("write scheme"),
+                "{wrong}"
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! Every cryptographic primitive the library uses, in one place: derive, seal, open, sign, random.
 //!
-//! Keys are derived with the one-step KDF of NIST SP 800-56C rev. 2, §4.1 (SHA-256), each under a label of its own.
-//! Payloads are sealed with AES-256-GCM under a random 96-bit nonce; signatures are HMAC-SHA-256.
+//! Keys are derived with the one-step KDF of NIST SP 800-56C rev. 2, §4.1 (SHA-256), each under a
+//! label of its own. Payloads are sealed with AES-256-GCM under a random 96-bit nonce; signatures
+//! are HMAC-SHA-256.
 
 use std::cell::RefCell;
 use std::time::SystemTime;
@@ -46,8 +47,8 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// The format of what is derived, and the purpose. With the counter, a 32-byte key and the scope
-    /// this makes 55 bytes: a single block for the hash.
+    /// The format of what is derived, and the purpose. With the counter, a 32-byte key and the
+    /// scope this makes 55 bytes: a single block for the hash.
     const fn label(self) -> [u8; 3] {
         let code = match self {
             Self::StorageKey => b'K',
@@ -74,7 +75,8 @@ impl Scope {
     const NONE: Self = Self([0; 16]);
 
     pub(crate) fn named(name: &str) -> Self {
-        let hash: Key = Sha256::new().chain_update(b"mocha1 scope ").chain_update(name).finalize().into();
+        let hash: Key =
+            Sha256::new().chain_update(b"mocha1 scope ").chain_update(name).finalize().into();
         let mut scope = [0; 16];
         scope.copy_from_slice(&hash[..16]);
         Self(scope)
@@ -109,7 +111,8 @@ pub(crate) fn condense(secret: &[u8]) -> Key {
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(ErrorKind::Internal, "the operating system gave no random bytes").with_source(error)
+        Error::new(ErrorKind::Internal, "the operating system gave no random bytes")
+            .with_source(error)
     })?;
     Ok(bytes)
 }
@@ -118,11 +121,13 @@ thread_local! {
     static UNIQUE: RefCell<Option<StdRng>> = const { RefCell::new(None) };
 }
 
-/// Bytes that do not come twice, for nonces and salts: from a generator of this thread that the operating system has
-/// seeded, for asking the system each time costs more than the sealing itself. Secrets are never made of them.
+/// Bytes that do not come twice, for nonces and salts: from a generator of this thread that the
+/// operating system has seeded, for asking the system each time costs more than the sealing itself.
+/// Secrets are never made of them.
 ///
-/// A generator that a fork or a snapshot of a machine has copied would repeat itself. So the time is mixed in, to the
-/// nanosecond: two copies differ unless they seal the same session at the same instant.
+/// A generator that a fork or a snapshot of a machine has copied would repeat itself. So the time
+/// is mixed in, to the nanosecond: two copies differ unless they seal the same session at the same
+/// instant.
 ///
 /// # Errors
 /// As [`random`].
@@ -146,15 +151,15 @@ pub(crate) fn unique<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Seals in place what follows the [`NONCE`] free bytes at `buffer[from..]`: the nonce fills them, the tag is appended.
-/// `bound` is authenticated with it.
+/// Seals in place what follows the [`NONCE`] free bytes at `buffer[from..]`: the nonce fills them,
+/// the tag is appended. `bound` is authenticated with it.
 pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -> Result<()> {
     let nonce: [u8; NONCE] = unique()?;
     buffer[from..from + NONCE].copy_from_slice(&nonce);
     let nonce = Nonce::assume_unique_for_key(nonce);
     let text = &mut buffer[from + NONCE..];
-    let sealed =
-        cipher(key).and_then(|cipher| cipher.seal_in_place_separate_tag(nonce, Aad::from(bound), text).ok());
+    let sealed = cipher(key)
+        .and_then(|cipher| cipher.seal_in_place_separate_tag(nonce, Aad::from(bound), text).ok());
     let Some(tag) = sealed else {
         let why = "a record cannot be sealed: it is larger than the cipher allows";
         return Err(Error::new(ErrorKind::TooLarge, why));
@@ -163,13 +168,15 @@ pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -
     Ok(())
 }
 
-/// Opens what [`seal`] made of `nonce ‖ text ‖ tag`, in a buffer of its own; `None` when it was not made under this key
-/// with these bound bytes.
+/// Opens what [`seal`] made of `nonce ‖ text ‖ tag`, in a buffer of its own; `None` when it was not
+/// made under this key with these bound bytes.
 pub(crate) fn open(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
     let length = rest.len().checked_sub(TAG)?;
     let mut text = rest.to_vec();
-    cipher(key)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound), &mut text).ok()?;
+    cipher(key)?
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound), &mut text)
+        .ok()?;
     text.truncate(length);
     Some(text)
 }
@@ -194,7 +201,8 @@ pub(crate) fn verify(key: &Key, message: &[u8], signature: &[u8]) -> bool {
 }
 
 fn hmac(key: &Key) -> Hmac<Sha256> {
-    // HMAC pads a key that is shorter than the hash's block with zeros; doing so here leaves nothing that can fail.
+    // HMAC pads a key that is shorter than the hash's block with zeros; doing so here leaves
+    // nothing that can fail.
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     <Hmac<Sha256> as hmac::KeyInit>::new(&block.into())
@@ -219,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_generator_that_was_copied_does_not_repeat_itself() {
-        let set = |seed| UNIQUE.with(|generator| *generator.borrow_mut() = Some(StdRng::from_seed(seed)));
+        let set =
+            |seed| UNIQUE.with(|generator| *generator.borrow_mut() = Some(StdRng::from_seed(seed)));
         set([7; 32]);
         let first = unique::<NONCE>().unwrap();
         std::thread::sleep(std::time::Duration::from_micros(1));

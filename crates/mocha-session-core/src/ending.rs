@@ -16,8 +16,8 @@ pub(crate) enum By {
     /// A request of its own, which tells the browser. Where the session was rotated meanwhile, its
     /// successor is ended: logging out in the middle of a rotation logs out.
     Itself,
-    /// Somebody else: a revocation, a login that needs room, a rotation that lost. The browser was told
-    /// nothing. Nothing is followed, because whoever revokes knows every key of the session.
+    /// Somebody else: a revocation, a login that needs room, a rotation that lost. The browser was
+    /// told nothing. Nothing is followed, because whoever revokes knows every key of the session.
     Others,
 }
 
@@ -66,14 +66,17 @@ pub(crate) async fn end(
             },
         };
         match found.header.kind {
-            Kind::Ended | Kind::Revoked if found.header.commits.contains(&commit) => return Ok(End::Ours),
+            Kind::Ended | Kind::Revoked if found.header.commits.contains(&commit) => {
+                return Ok(End::Ours);
+            }
             Kind::Revoked => return Ok(End::ByOthers),
             Kind::Moved(successor) if by == By::Itself && !mutant("a logout does not follow") => {
                 place.key = successor;
             }
             Kind::Ended | Kind::Moved(_) => return Ok(End::ByItself),
-            // An engine that is full, and still is at a second try, takes no tombstone, but it deletes. A
-            // rotation under way cannot finish there either, so nothing is overlooked that could go on.
+            // An engine that is full, and still is at a second try, takes no tombstone, but it
+            // deletes. A rotation under way cannot finish there either, so nothing is overlooked
+            // that could go on.
             Kind::Live | Kind::Index if full > 1 || mutant("an end leaves no tombstone") => {
                 vault.delete(&place.key).await?;
                 return Ok(End::Ours);
@@ -96,18 +99,25 @@ pub(crate) async fn end(
         }
     }
     Err(if open {
-        Error::new(ErrorKind::Ambiguous, "the engine does not tell whether the session was ended; try again")
+        Error::new(
+            ErrorKind::Ambiguous,
+            "the engine does not tell whether the session was ended; try again",
+        )
     } else {
-        Error::new(ErrorKind::Conflict, "the session was changed faster than it could be ended; try again")
+        Error::new(
+            ErrorKind::Conflict,
+            "the session was changed faster than it could be ended; try again",
+        )
     }
     .during("destroy"))
 }
 
-/// Ends every session under these keys on behalf of somebody else. One that cannot be read is deleted
-/// and keeps no other alive; the error comes after all.
+/// Ends every session under these keys on behalf of somebody else. One that cannot be read is
+/// deleted and keeps no other alive; the error comes after all.
 ///
 /// # Errors
-/// `Corrupt` where a record was deleted unread; those of the engine, after the first of which it stops.
+/// `Corrupt` where a record was deleted unread; those of the engine, after the first of which it
+/// stops.
 pub(crate) async fn end_all(vault: &Vault, keys: &[StorageKey], tombstone: u64) -> Result<()> {
     let mut unread = None;
     for key in keys {

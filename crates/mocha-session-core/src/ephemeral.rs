@@ -10,11 +10,12 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::store::{
-    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored, SweepReport,
+    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
+    SweepReport,
 };
 
-/// The store behind [`SessionManager::in_memory`](crate::SessionManager::in_memory). It is never swept by
-/// itself and has no limit; the crate `mocha-session-memory` has the one for production.
+/// The store behind [`SessionManager::in_memory`](crate::SessionManager::in_memory). It is never
+/// swept by itself and has no limit; the crate `mocha-session-memory` has the one for production.
 #[derive(Default)]
 pub(crate) struct Ephemeral(Mutex<HashMap<StorageKey, Entry>>);
 
@@ -33,7 +34,11 @@ impl Ephemeral {
 
 impl Entry {
     fn new(value: &[u8], expiry: Expiry) -> Self {
-        Self { value: Bytes::copy_from_slice(value), revision: Revision::random(), until: expiry.at() }
+        Self {
+            value: Bytes::copy_from_slice(value),
+            revision: Revision::random(),
+            until: expiry.at(),
+        }
     }
 }
 
@@ -44,7 +49,12 @@ impl SessionStore for Ephemeral {
         Ok(found.map(|entry| Stored::new(entry.value, entry.revision)))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         let mut entries = self.entries();
         if entries.contains_key(key) {
             return Ok(None);

@@ -11,24 +11,27 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The engine could not be reached, or refused to serve: nothing was done. Trying later may help.
+    /// The engine could not be reached, or refused to serve: nothing was done. Trying later may
+    /// help.
     Unavailable,
     /// No answer in time. A read was not done; whether a write was done is unknown.
     Timeout,
     /// A write's outcome is unknown: the connection broke between the command and its answer.
     Ambiguous,
-    /// Others changed the session at the same time, more often than the commit was willing to try again, or
-    /// took the value that [`take`](crate::SessionData::take) had returned.
+    /// Others changed the session at the same time, more often than the commit was willing to try
+    /// again, or took the value that [`take`](crate::SessionData::take) had returned.
     Conflict,
     /// The session was destroyed, revoked, rotated or expired meanwhile; the changes were dropped.
     Gone,
     /// What is stored is not a record this version can read. It was left as it is.
     Corrupt,
-    /// A value, or what was found under a key, does not fit the type that was asked for, or a name is not allowed.
+    /// A value, or what was found under a key, does not fit the type that was asked for, or a name
+    /// is not allowed.
     InvalidInput,
     /// This engine, or the client-side mode, cannot do that.
     Unsupported,
-    /// The session would be larger than the limit of the engine, of the cookie or of the configuration.
+    /// The session would be larger than the limit of the engine, of the cookie or of the
+    /// configuration.
     TooLarge,
     /// The engine has no room left and refused the write.
     Full,
@@ -63,11 +66,12 @@ impl ErrorKind {
     }
 }
 
-/// Why something failed: a [kind](ErrorKind), a redacted message naming the engine and the operation, and the cause.
+/// Why something failed: a [kind](ErrorKind), a redacted message naming the engine and the
+/// operation, and the cause.
 ///
-/// No message holds a session id, a storage key, a secret, a password or a session's data. The cause
-/// ([`source`](StdError::source)) is the client library's own error; a store that cannot vouch for what its client
-/// prints must not attach it.
+/// No message holds a session id, a storage key, a secret, a password or a session's data. The
+/// cause ([`source`](StdError::source)) is the client library's own error; a store that cannot
+/// vouch for what its client prints must not attach it.
 ///
 /// ```
 /// use mocha_session_core::{Error, ErrorKind};
@@ -90,9 +94,16 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind. `message` says why it failed and what to do; it must hold nothing secret.
+    /// An error of this kind. `message` says why it failed and what to do; it must hold nothing
+    /// secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), engine: None, operation: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            engine: None,
+            operation: None,
+            source: None,
+        }))
     }
 
     /// Attaches the cause.
@@ -121,8 +132,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the engine could not be reached, did not answer in time, or had no room: 503, and trying later may
-    /// help. Never a statement about whether the session exists.
+    /// Whether the engine could not be reached, did not answer in time, or had no room: 503, and
+    /// trying later may help. Never a statement about whether the session exists.
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self.0.kind,
@@ -170,8 +181,9 @@ impl Error {
         self.0.kind == ErrorKind::InvalidInput
     }
 
-    /// The status a response should have when this error is all there is to say: 503 where the engine is at fault
-    /// and trying later may help, 409 for a conflict or a session that went away, else 500.
+    /// The status a response should have when this error is all there is to say: 503 where the
+    /// engine is at fault and trying later may help, 409 for a conflict or a session that went
+    /// away, else 500.
     pub fn http_status(&self) -> u16 {
         match self.0.kind {
             ErrorKind::Conflict | ErrorKind::Gone => 409,
@@ -184,7 +196,13 @@ impl Error {
     pub(crate) fn repeated(&self) -> Self {
         let Inner { kind, message, engine, operation, source: _ } = &*self.0;
         let (message, source) = (message.clone(), None);
-        Self(Box::new(Inner { kind: *kind, message, engine: *engine, operation: *operation, source }))
+        Self(Box::new(Inner {
+            kind: *kind,
+            message,
+            engine: *engine,
+            operation: *operation,
+            source,
+        }))
     }
 
     pub(crate) fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {
@@ -236,13 +254,18 @@ mod tests {
 
     #[test]
     fn the_innermost_operation_and_engine_are_kept() {
-        let error = Error::new(ErrorKind::Full, "").on("redis").during("update").on("core").during("commit");
+        let error = Error::new(ErrorKind::Full, "")
+            .on("redis")
+            .during("update")
+            .on("core")
+            .during("commit");
         assert_eq!(error.to_string(), "redis: update: the engine is full");
     }
 
     #[test]
     fn the_cause_is_kept() {
-        let error = Error::new(ErrorKind::Unavailable, "no").with_source(std::io::Error::other("cause"));
+        let error =
+            Error::new(ErrorKind::Unavailable, "no").with_source(std::io::Error::other("cause"));
         assert_eq!(StdError::source(&error).map(ToString::to_string).as_deref(), Some("cause"));
     }
 }

@@ -158,7 +158,8 @@ impl Flash {
     pub fn take(&self, level: Level) -> Result<Vec<Message>> {
         let mut state = self.session.inner().state();
         let of_level = |message: &&Message| message.level() == level;
-        let mut messages: Vec<_> = state.visible_messages().iter().filter(of_level).cloned().collect();
+        let mut messages: Vec<_> =
+            state.visible_messages().iter().filter(of_level).cloned().collect();
         state.consume(messages.iter().map(Message::id).collect())?;
         messages.extend(state.flash.now.iter().filter(of_level).cloned());
         Ok(messages)
@@ -190,8 +191,11 @@ impl Flash {
         let (waiting, claims) = {
             let mut state = inner.state();
             let waiting = state.visible_messages().to_vec();
-            let ids: Vec<_> =
-                waiting.iter().map(Message::id).filter(|id| !state.flash.claimed.contains(id)).collect();
+            let ids: Vec<_> = waiting
+                .iter()
+                .map(Message::id)
+                .filter(|id| !state.flash.claimed.contains(id))
+                .collect();
             let claims = !ids.is_empty();
             if claims {
                 state.change(Change::Claim(ids, Arc::clone(&got)))?;
@@ -203,8 +207,7 @@ impl Flash {
             // Nobody was given the messages, so another commit of this request must not consume
             // them. A commit that may have been done is left to the next one, which finds out.
             if !error.is_ambiguous() {
-                let ours =
-                    |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
+                let ours = |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
                 take_back(inner, ours)?;
             }
             return Err(error);

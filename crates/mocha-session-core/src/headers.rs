@@ -1,9 +1,11 @@
-//! What a framework hands to the core and gets back: the request's cookie text, and changes to the response's headers.
+//! What a framework hands to the core and gets back: the request's cookie text, and changes to the
+//! response's headers.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The request's `Cookie` header values, shared and not copied: a framework implements it for what it has.
+/// The request's `Cookie` header values, shared and not copied: a framework implements it for what
+/// it has.
 ///
 /// ```
 /// use mocha_session_core::CookieHeaders;
@@ -107,7 +109,8 @@ impl<C: CookieHeaders> RequestInfo<C> {
         self
     }
 
-    /// The value of one of its [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS): a prefetch may never be seen.
+    /// The value of one of its [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS): a prefetch may
+    /// never be seen.
     #[must_use]
     pub fn purpose(mut self, header: &[u8]) -> Self {
         self.prefetch |=
@@ -140,7 +143,8 @@ pub trait HeaderSink {
     fn set(&mut self, name: &'static str, value: Cow<'static, str>);
 }
 
-/// What a finished session changes in the response's headers: the cookie line, `Vary`, `Cache-Control`.
+/// What a finished session changes in the response's headers: the cookie line, `Vary`,
+/// `Cache-Control`.
 ///
 /// ```
 /// use mocha_session_core::HeaderChanges;
@@ -170,9 +174,10 @@ impl HeaderChanges {
 
     /// Writes the changes into a response.
     ///
-    /// A response made from the session varies with its cookie (RFC 9110 §12.5.5), and is `private` where the application
-    /// says nothing about caching. One that sets the cookie is `no-store`, whatever the application said, lest a cache
-    /// hand one user's session to another (ASVS 14.3.2).
+    /// A response made from the session varies with its cookie (RFC 9110 §12.5.5), and is `private`
+    /// where the application says nothing about caching. One that sets the cookie is `no-store`,
+    /// whatever the application said, lest a cache hand one user's session to another (ASVS
+    /// 14.3.2).
     pub fn apply(self, headers: &mut impl HeaderSink) {
         if self.consulted && !has_token(headers, "vary", &[b"cookie", b"*"]) {
             headers.append("vary", Cow::Borrowed("Cookie"));
@@ -220,7 +225,10 @@ mod tests {
 
     impl HeaderSink for Headers {
         fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8])) {
-            self.0.iter().filter(|(own, _)| *own == name).for_each(|(_, value)| f(value.as_bytes()));
+            self.0
+                .iter()
+                .filter(|(own, _)| *own == name)
+                .for_each(|(_, value)| f(value.as_bytes()));
         }
         fn append(&mut self, name: &'static str, value: Cow<'static, str>) {
             self.0.push((name, value.into_owned()));
@@ -231,9 +239,14 @@ mod tests {
         }
     }
 
-    fn applied(cookie: Option<&str>, before: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        let mut headers = Headers(before.iter().map(|(name, value)| (*name, (*value).to_owned())).collect());
-        HeaderChanges { cookie: cookie.map(ToOwned::to_owned), consulted: true }.apply(&mut headers);
+    fn applied(
+        cookie: Option<&str>,
+        before: &[(&'static str, &str)],
+    ) -> Vec<(&'static str, String)> {
+        let mut headers =
+            Headers(before.iter().map(|(name, value)| (*name, (*value).to_owned())).collect());
+        HeaderChanges { cookie: cookie.map(ToOwned::to_owned), consulted: true }
+            .apply(&mut headers);
         headers.0
     }
 
@@ -246,13 +259,19 @@ mod tests {
         assert_eq!(applied(None, &[]), lines(&[("vary", "Cookie"), ("cache-control", "private")]));
         let own = [("vary", "Accept, COOKIE"), ("cache-control", "public, max-age=60")];
         assert_eq!(applied(None, &own), lines(&own));
-        assert_eq!(applied(None, &[("vary", "*")]), lines(&[("vary", "*"), ("cache-control", "private")]));
+        assert_eq!(
+            applied(None, &[("vary", "*")]),
+            lines(&[("vary", "*"), ("cache-control", "private")])
+        );
     }
 
     #[test]
     fn not_cacheable_when_the_cookie_is_set_and_the_apps_own_cookies_stay() {
-        let before =
-            [("set-cookie", "theme=dark"), ("cache-control", "public, max-age=60"), ("vary", "accept")];
+        let before = [
+            ("set-cookie", "theme=dark"),
+            ("cache-control", "public, max-age=60"),
+            ("vary", "accept"),
+        ];
         let after = [
             ("set-cookie", "theme=dark"),
             ("vary", "accept"),
@@ -278,7 +297,11 @@ mod tests {
         for (header, is) in
             [("prefetch", true), ("Prefetch;prerender", true), ("navigate", false), ("", false)]
         {
-            assert_eq!(RequestInfo::new(()).purpose(header.as_bytes()).is_speculative(), is, "{header}");
+            assert_eq!(
+                RequestInfo::new(()).purpose(header.as_bytes()).is_speculative(),
+                is,
+                "{header}"
+            );
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::store::StorageKey;
 
 /// The secret that a client presents to be recognised. The store never sees it.
 ///
-/// 256 bits exceed what OWASP (64) and ASVS 7.2.3 (128) ask for, so that neither guessing nor a birthday among a billion
-/// sessions matters.
+/// 256 bits exceed what OWASP (64) and ASVS 7.2.3 (128) ask for, so that neither guessing nor a
+/// birthday among a billion sessions matters.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SessionId([u8; 32]);
 
@@ -24,7 +24,8 @@ impl SessionId {
         crypto::random().map(Self)
     }
 
-    /// Reads an id: exactly 43 characters of the base64url alphabet, and only the one spelling an id has.
+    /// Reads an id: exactly 43 characters of the base64url alphabet, and only the one spelling an
+    /// id has.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != Self::TEXT {
             return None;
@@ -39,8 +40,8 @@ impl SessionId {
         push_base64(&self.0, out);
     }
 
-    /// Where the session's record is kept, and the key that seals it. Both follow from the id and the
-    /// scope alone.
+    /// Where the session's record is kept, and the key that seals it. Both follow from the id and
+    /// the scope alone.
     pub(crate) fn place(&self, scope: &Scope) -> Place {
         Place {
             key: storage_key(&self.0, Purpose::StorageKey, scope),
@@ -48,7 +49,8 @@ impl SessionId {
         }
     }
 
-    /// A name for the session that may stand in a log: it leads neither to the id nor to the record.
+    /// A name for the session that may stand in a log: it leads neither to the id nor to the
+    /// record.
     pub(crate) fn fingerprint(&self, scope: &Scope) -> String {
         let hash = scope.derive(&self.0, Purpose::Fingerprint);
         let mut first = [0; 8];
@@ -90,7 +92,8 @@ impl fmt::Debug for Place {
 pub(crate) fn push_base64(bytes: &[u8], out: &mut String) {
     let mut chunk = [0; 64];
     for part in bytes.chunks(48) {
-        // 48 bytes make 64 characters, so no chunk but the last leaves bits over and the buffer always fits.
+        // 48 bytes make 64 characters, so no chunk but the last leaves bits over and the buffer
+        // always fits.
         if let Ok(text) = Base64UrlUnpadded::encode(part, &mut chunk) {
             out.push_str(text);
         }

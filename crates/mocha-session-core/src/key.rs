@@ -1,4 +1,5 @@
-//! Names of values in a session: plain text, or a typed key whose name and type agree at compile time.
+//! Names of values in a session: plain text, or a typed key whose name and type agree at compile
+//! time.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,13 +36,17 @@ pub struct Key<T> {
 }
 
 impl<T> Key<T> {
-    /// A key with this name. Meant for a `const`, where a name that is not allowed does not compile.
+    /// A key with this name. Meant for a `const`, where a name that is not allowed does not
+    /// compile.
     ///
     /// # Panics
     /// When the name is empty, longer than 256 bytes, or begins with `__`.
     pub const fn new(name: &'static str) -> Self {
         let bytes = name.as_bytes();
-        assert!(!bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES, "a session key has 1 to 256 bytes");
+        assert!(
+            !bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES,
+            "a session key has 1 to 256 bytes"
+        );
         assert!(
             bytes.len() < 2 || bytes[0] != b'_' || bytes[1] != b'_',
             "session keys that begin with `__` are reserved"

@@ -31,8 +31,9 @@ use crate::vault::Vault;
 
 /// Sessions of an application: where they live, and the rules they live by.
 ///
-/// Cheap to clone; every clone is the same manager. A framework crate calls [`open`](Self::open) when a request comes in
-/// and [`finish`](Self::finish) when its response goes out; in between the session is the handler's.
+/// Cheap to clone; every clone is the same manager. A framework crate calls [`open`](Self::open)
+/// when a request comes in and [`finish`](Self::finish) when its response goes out; in between the
+/// session is the handler's.
 ///
 /// ```
 /// use mocha_session_core::{RequestInfo, Secrets, SessionManager, Storage};
@@ -69,7 +70,8 @@ pub(crate) struct Shared {
     pub(crate) owners_indexed: bool,
     pub(crate) check_owner_at_load: bool,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What a session holds before it is loaded: one for all, so that a session that is never loaded costs no allocation.
+    /// What a session holds before it is loaded: one for all, so that a session that is never
+    /// loaded costs no allocation.
     pub(crate) nothing: Arc<Content>,
 }
 
@@ -104,13 +106,14 @@ impl SessionManager {
     /// A manager with the default rules: an idle timeout of two weeks, the cookie `__Host-session`.
     ///
     /// # Errors
-    /// `InvalidConfig` where the storage needs something it does not have, like client-side sessions a secret.
+    /// `InvalidConfig` where the storage needs something it does not have, like client-side
+    /// sessions a secret.
     pub fn new(storage: impl Into<Storage>) -> Result<Self> {
         Self::builder(storage).build()
     }
 
-    /// A manager over a store of its own in this process, without a limit and without a cookie that needs
-    /// TLS: for tests of an application, and for trying things out. Its sessions end with it.
+    /// A manager over a store of its own in this process, without a limit and without a cookie that
+    /// needs TLS: for tests of an application, and for trying things out. Its sessions end with it.
     ///
     /// ```
     /// # use mocha_session_core::SessionManager;
@@ -139,22 +142,24 @@ impl SessionManager {
         LazySession::new(Arc::clone(&self.shared), request)
     }
 
-    /// Commits what the request did to its session, and says what the response must tell the client.
+    /// Commits what the request did to its session, and says what the response must tell the
+    /// client.
     ///
-    /// A framework calls it once per request with the response's status, awaits it, replaces the response
-    /// where [`Finished::error`](crate::Finished::error) says so, and
-    /// [applies](crate::Finished::apply) the header lines to what it sends. Nothing is boxed where there is
-    /// nothing to write.
+    /// A framework calls it once per request with the response's status, awaits it, replaces the
+    /// response where [`Finished::error`](crate::Finished::error) says so, and
+    /// [applies](crate::Finished::apply) the header lines to what it sends. Nothing is boxed where
+    /// there is nothing to write.
     ///
-    /// A session nobody asked for costs nothing. A response of 5xx or 408 commits nothing (unless configured
-    /// otherwise); ids that an explicit [`commit`](crate::SessionData::commit) made known are told even then.
-    /// After this the session is closed: another change of it is an error.
+    /// A session nobody asked for costs nothing. A response of 5xx or 408 commits nothing (unless
+    /// configured otherwise); ids that an explicit [`commit`](crate::SessionData::commit) made
+    /// known are told even then. After this the session is closed: another change of it is an
+    /// error.
     pub fn finish(&self, session: &LazySession, status: u16) -> Finish {
         session::finish(session.inner(), status)
     }
 
-    /// Whether this manager, or a clone of it, opened the session: a framework opens one per request, however often it is
-    /// asked.
+    /// Whether this manager, or a clone of it, opened the session: a framework opens one per
+    /// request, however often it is asked.
     pub fn opened(&self, session: &LazySession) -> bool {
         Arc::ptr_eq(&self.shared, &session.inner().shared)
     }
@@ -190,7 +195,8 @@ impl SessionManager {
         }
     }
 
-    /// Stores a session made by `fill` and returns its cookie as `name=value`: for tests of applications.
+    /// Stores a session made by `fill` and returns its cookie as `name=value`: for tests of
+    /// applications.
     ///
     /// ```
     /// # use mocha_session_core::{RequestInfo, Secrets, SessionManager, Storage};

@@ -1,4 +1,5 @@
-//! Changing the engine without logging anyone out: a store that reads the old one and writes the new one.
+//! Changing the engine without logging anyone out: a store that reads the old one and writes the
+//! new one.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,14 +9,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::mutant;
 use crate::record::{self, Header, Kind};
 use crate::store::{
-    Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
-    SweepReport,
+    Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
+    Stored, SweepReport,
 };
 use crate::time::{from_millis, to_millis};
 use crate::url::DEFAULT_DEADLINE;
 
-/// How long an end is remembered in the new store: longer than any process that is about to copy the
-/// session there can be held up.
+/// How long an end is remembered in the new store: longer than any process that is about to copy
+/// the session there can be held up.
 const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long, where what the old store still has of the session could not be removed.
@@ -32,19 +33,22 @@ const OF_COPY: &str = "cpy:";
 /// The commit id of the tombstones that this store makes. Those of sessions are random.
 const OURS: u64 = u64::from_be_bytes(*b"migrated");
 
-/// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged out.
+/// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged
+/// out.
 ///
-/// `load` asks the new store, then the old one. A write of what lives in the old store moves it: one
-/// compare-and-set there *freezes* the entry with the value that is to be written, which is the moment it
-/// counts; then the value is created in the new store and the frozen entry is removed. Whoever meets a frozen
-/// entry takes its value for the current one, and writes over it by creating it in the new store. The copy says
-/// that the frozen entry may still be there, until a write has seen to it. A logout, a rotation or a revocation
-/// of what lives in the old store is one compare-and-set there. So every point is safe to stop at, and whatever
-/// two processes do at once is decided by one compare-and-set.
+/// `load` asks the new store, then the old one. A write of what lives in the old store moves it:
+/// one compare-and-set there *freezes* the entry with the value that is to be written, which is the
+/// moment it counts; then the value is created in the new store and the frozen entry is removed.
+/// Whoever meets a frozen entry takes its value for the current one, and writes over it by creating
+/// it in the new store. The copy says that the frozen entry may still be there, until a write has
+/// seen to it. A logout, a rotation or a revocation of what lives in the old store is one
+/// compare-and-set there. So every point is safe to stop at, and whatever two processes do at once
+/// is decided by one compare-and-set.
 ///
-/// Both must be read by every process before any writes the new one: roll out [`prepare`](Self::prepare) first (it reads
-/// both and writes where a session lives), then [`new`](Self::new). Rolling back goes the same way. Sessions that nobody
-/// uses expire in the old store; [`move_page`](Self::move_page) carries them over in bulk.
+/// Both must be read by every process before any writes the new one: roll out
+/// [`prepare`](Self::prepare) first (it reads both and writes where a session lives), then
+/// [`new`](Self::new). Rolling back goes the same way. Sessions that nobody uses expire in the old
+/// store; [`move_page`](Self::move_page) carries them over in bulk.
 ///
 /// ```
 /// use mocha_session_core::{Migrating, SessionManager, store::SessionStore};
@@ -66,14 +70,14 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         Self { old, new, preparing: false }
     }
 
-    /// Reads both stores and writes where a session lives; new sessions begin in the old one. For the time in which not
-    /// every process reads the new store yet.
+    /// Reads both stores and writes where a session lives; new sessions begin in the old one. For
+    /// the time in which not every process reads the new store yet.
     pub fn prepare(old: O, new: N) -> Self {
         Self { old, new, preparing: true }
     }
 
-    /// Moves a page of the old store's sessions, whether they are used or not; where to go on, and how many were moved.
-    /// What cannot be read is left where it is.
+    /// Moves a page of the old store's sessions, whether they are used or not; where to go on, and
+    /// how many were moved. What cannot be read is left where it is.
     ///
     /// # Errors
     /// Those of the two stores. What was moved is moved; call it again with the same cursor.
@@ -105,7 +109,8 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         Ok((next, moved))
     }
 
-    /// Moves what the old store has at `expected`, with this value; `None` when it is not there any more.
+    /// Moves what the old store has at `expected`, with this value; `None` when it is not there any
+    /// more.
     async fn carry(
         &self,
         key: &StorageKey,
@@ -124,9 +129,15 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         }
     }
 
-    /// Copies what was just frozen. The write is done already, so that a failure here is nobody's: the next
-    /// write finishes the copy.
-    async fn thaw(&self, key: &StorageKey, value: &[u8], expiry: Expiry, frozen: &Revision) -> Revision {
+    /// Copies what was just frozen. The write is done already, so that a failure here is nobody's:
+    /// the next write finishes the copy.
+    async fn thaw(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        frozen: &Revision,
+    ) -> Revision {
         match self.copy(key, value, expiry, frozen).await {
             Ok(Some(revision)) => revision,
             Ok(None) => of(OF_FROZEN, frozen),
@@ -150,11 +161,13 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         if let Err(error) = self.clear(key, kind(value), expiry, Some(frozen)).await {
             tracing::debug!(%error, "a session that was moved is frozen in the old engine until its next write");
         }
-        // As a load says it: one entry has one revision, or a write that may still arrive is taken for lost.
+        // As a load says it: one entry has one revision, or a write that may still arrive is taken
+        // for lost.
         Ok(Some(of(in_new(&copy), &revision)))
     }
 
-    /// Removes what is frozen in the old store, after it was copied: it must not come back when the copy ends.
+    /// Removes what is frozen in the old store, after it was copied: it must not come back when the
+    /// copy ends.
     async fn clear(
         &self,
         key: &StorageKey,
@@ -162,8 +175,9 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         expiry: Expiry,
         frozen: Option<&Revision>,
     ) -> Result<()> {
-        // A session's key never comes again. An index's does: there a guard stays in the old store, and keeps
-        // a process that looked into the new store before from beginning another index beside this one.
+        // A session's key never comes again. An index's does: there a guard stays in the old store,
+        // and keeps a process that looked into the new store before from beginning another index
+        // beside this one.
         if kind.is_some_and(|kind| kind != Kind::Index) {
             return self.old.delete(key).await.map(drop);
         }
@@ -192,7 +206,8 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         if let Some(created) = self.old.create(key, written, expiry).await? {
             return Ok(Some(created));
         }
-        // A guard tells that the key was copied to the new store. If it is not there any more, it is free.
+        // A guard tells that the key was copied to the new store. If it is not there any more, it
+        // is free.
         let Some(guard) = self.old.load(key).await?.filter(is_ours) else { return Ok(None) };
         if self.in_new(key).await?.is_some() {
             return Ok(None);
@@ -227,7 +242,12 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         }
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         // A session's key is new and random: nobody else can be creating it.
         if kind(value) == Some(Kind::Live) {
             return Ok(if self.preparing {
@@ -236,14 +256,16 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
                 self.new.create(key, value, expiry).await?.map(|revision| of(OF_NEW, &revision))
             });
         }
-        // An owner's comes again, and several processes of both modes may create it at once. The old store
-        // decides which of them does.
+        // An owner's comes again, and several processes of both modes may create it at once. The
+        // old store decides which of them does.
         let hidden = match self.new.load(key).await? {
             Some(stored) if !is_ours(&stored) => return Ok(None),
             hidden => hidden,
         };
         let written = if self.preparing { value.to_vec() } else { record::freeze(value) };
-        let Some(created) = self.create_in_old(key, &written, expiry).await? else { return Ok(None) };
+        let Some(created) = self.create_in_old(key, &written, expiry).await? else {
+            return Ok(None);
+        };
         if hidden.is_some() {
             // What was deleted before is not what is hidden now.
             self.new.delete(key).await?;
@@ -298,7 +320,8 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        // The guard first: a process that has frozen the entry and is about to copy it must find the key taken.
+        // The guard first: a process that has frozen the entry and is about to copy it must find
+        // the key taken.
         let mut there = false;
         loop {
             match self.new.load(key).await? {
@@ -315,11 +338,18 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         Ok(self.old.delete(key).await? | there)
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         match split(cursor) {
             (Place::Old, cursor) => {
                 let report = self.old.sweep(now, cursor, limit).await?;
-                let next = report.next().map_or_else(|| ScanCursor::new(OF_NEW), |next| joined(OF_OLD, next));
+                let next = report
+                    .next()
+                    .map_or_else(|| ScanCursor::new(OF_NEW), |next| joined(OF_OLD, next));
                 Ok(report.with_next(Some(next)))
             }
             (Place::New, cursor) => {
@@ -340,7 +370,8 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             (None, Place::Old) => Some(ScanCursor::new(OF_NEW)),
             (None, Place::New) => None,
         };
-        // A guard is no entry. A tombstone in the old store need not be moved: it is older than its session.
+        // A guard is no entry. A tombstone in the old store need not be moved: it is older than its
+        // session.
         let entries = page.into_entries().into_iter().filter_map(|(key, stored)| {
             let listed = place == Place::New || !is_tombstone(&stored);
             Some((key, shown(mark, stored).filter(|_| listed)?))
@@ -396,14 +427,15 @@ fn joined(mark: &str, cursor: &ScanCursor) -> ScanCursor {
     ScanCursor::new(format!("{mark}{}", cursor.as_str()))
 }
 
-/// A revision, with a mark of the store it is of. Numbers are marked apart from texts, to come back as they were.
+/// A revision, with a mark of the store it is of. Numbers are marked apart from texts, to come back
+/// as they were.
 fn of(mark: &str, revision: &Revision) -> Revision {
     let kind = if revision.as_u64().is_some() { '#' } else { '"' };
     Revision::from(format!("{mark}{kind}{}", revision.as_str()))
 }
 
-/// What this store returns for what one of the two has: guards stand for nothing, and what is frozen is what
-/// is to be written.
+/// What this store returns for what one of the two has: guards stand for nothing, and what is
+/// frozen is what is to be written.
 fn shown(mark: &str, stored: Stored) -> Option<Stored> {
     if is_ours(&stored) {
         return None;
@@ -449,13 +481,15 @@ fn is_tombstone(stored: &Stored) -> bool {
     kind(stored.value()).is_some_and(Kind::is_tombstone)
 }
 
-/// Whether it is a guard that this store has made. A tombstone of the session above is an entry like any other.
+/// Whether it is a guard that this store has made. A tombstone of the session above is an entry
+/// like any other.
 fn is_ours(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
 }
 
 /// A record that stands for nothing and keeps its key from being taken.
 fn guard(expiry: Expiry) -> Result<Vec<u8>> {
-    let header = Header { kind: Kind::Revoked, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
+    let header =
+        Header { kind: Kind::Revoked, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
     record::encode(&header, &(), &[0; 32], false, usize::MAX)
 }

@@ -1,4 +1,5 @@
-//! Bugs that the simulator plants, one at a time, to prove that it finds them. Compiled by its own build alone.
+//! Bugs that the simulator plants, one at a time, to prove that it finds them. Compiled by its own
+//! build alone.
 
 use std::cell::Cell;
 

@@ -1,14 +1,15 @@
-//! The owner index: which sessions a user has, so that they can be listed and ended, on any engine that
-//! keeps what it acknowledged.
+//! The owner index: which sessions a user has, so that they can be listed and ended, on any engine
+//! that keeps what it acknowledged.
 //!
 //! One record per owner, with an epoch and an entry per session. The rules:
 //!
-//! - An entry covers every key under which its session may be alive. A key is entered before the session
-//!   can be reached under it.
-//! - A key is dropped only when it is known dead. A key that became the base of a request proves that
-//!   every key it was rotated from is dead, and so are the other successors of those.
-//! - Only "log out everywhere" draws a new epoch. An index that only logins wrote has epoch 0, and so has
-//!   an index that does not exist. A login enters its session only while the epoch is the one it read.
+//! - An entry covers every key under which its session may be alive. A key is entered before the
+//!   session can be reached under it.
+//! - A key is dropped only when it is known dead. A key that became the base of a request proves
+//!   that every key it was rotated from is dead, and so are the other successors of those.
+//! - Only "log out everywhere" draws a new epoch. An index that only logins wrote has epoch 0, and
+//!   so has an index that does not exist. A login enters its session only while the epoch is the
+//!   one it read.
 //! - A revoked entry stays, marked, until its sessions are ended; nothing revives it.
 
 mod entry;
@@ -70,8 +71,8 @@ enum Step {
 }
 
 impl Owners {
-    /// Sessions of before a secret was introduced are listed under no secret, and are found as long as
-    /// unsigned ids are accepted.
+    /// Sessions of before a secret was introduced are listed under no secret, and are found as long
+    /// as unsigned ids are accepted.
     pub(crate) fn new(
         secrets: Option<&Secrets>,
         accept_unsigned: bool,
@@ -88,7 +89,9 @@ impl Owners {
     }
 
     fn places(&self, owner: &Text) -> impl Iterator<Item = Place> {
-        self.keys.iter().map(|key| Place::of_owner(&crypto::sign(key, owner.as_bytes()), &self.scope))
+        self.keys
+            .iter()
+            .map(|key| Place::of_owner(&crypto::sign(key, owner.as_bytes()), &self.scope))
     }
 
     /// The owner's index under every secret, to be changed later if it is still the same.
@@ -96,13 +99,15 @@ impl Owners {
         Seen::read(vault, self.places(owner)).await
     }
 
-    /// The owner's sessions, each once, those among them that a revocation has marked and not ended yet.
+    /// The owner's sessions, each once, those among them that a revocation has marked and not ended
+    /// yet.
     pub(crate) async fn list(&self, vault: &Vault, owner: &Text) -> Result<Vec<Entry>> {
         Ok(self.find(vault, owner).await?.entries())
     }
 
-    /// Enters a session that was just stored, unless the owner's sessions were revoked since the index was
-    /// `seen`. Where there is no room, the least recently used session is ended and makes way.
+    /// Enters a session that was just stored, unless the owner's sessions were revoked since the
+    /// index was `seen`. Where there is no room, the least recently used session is ended and makes
+    /// way.
     pub(crate) async fn enter(
         &self,
         vault: &Vault,
@@ -175,8 +180,9 @@ impl Owners {
         self.extend(vault, owner, handle, from, to, used).await
     }
 
-    /// Adds a location to a session's entry wherever the entry is, and at the first secret's place. A
-    /// revocation marks every place: it either finds the key that is added here first, or is found here.
+    /// Adds a location to a session's entry wherever the entry is, and at the first secret's place.
+    /// A revocation marks every place: it either finds the key that is added here first, or is
+    /// found here.
     async fn extend(
         &self,
         vault: &Vault,
@@ -187,7 +193,9 @@ impl Owners {
         touch: impl Fn(&mut Entry) + Send + Sync,
     ) -> Result<bool> {
         let mut seen = self.find(vault, owner).await?;
-        let Some(mut whole) = seen.entry(handle).filter(|entry| !entry.revoked) else { return Ok(false) };
+        let Some(mut whole) = seen.entry(handle).filter(|entry| !entry.revoked) else {
+            return Ok(false);
+        };
         if !whole.extend(from, to.clone()) {
             return Ok(false);
         }
@@ -195,7 +203,8 @@ impl Owners {
         for shelf in seen.take_with_first_last(handle) {
             let had = shelf.has(handle);
             let alive = shelf::change(vault, shelf.place.clone(), Some(shelf), |index| {
-                let Some(entry) = index.entries.iter_mut().find(|entry| entry.handle == handle) else {
+                let Some(entry) = index.entries.iter_mut().find(|entry| entry.handle == handle)
+                else {
                     // Forgotten since it was read: the session was ended.
                     if had {
                         return Verdict::Keep(false);
@@ -240,8 +249,8 @@ impl Owners {
         .await
     }
 
-    /// Marks the entries that `which` picks, so that nothing under way revives them, and returns them.
-    /// With `everyone`, logins that are under way are refused too.
+    /// Marks the entries that `which` picks, so that nothing under way revives them, and returns
+    /// them. With `everyone`, logins that are under way are refused too.
     pub(crate) async fn mark(
         &self,
         vault: &Vault,
@@ -258,7 +267,8 @@ impl Owners {
                 let revoked = index.entries.iter().filter(|entry| entry.revoked).cloned().collect();
                 let drawn = epoch.is_some_and(|epoch| index.epoch != epoch);
                 index.epoch = epoch.unwrap_or(index.epoch);
-                // Written even where there was no index: a login that read "none" must find it changed.
+                // Written even where there was no index: a login that read "none" must find it
+                // changed.
                 if fresh || drawn { Verdict::Write(revoked) } else { Verdict::Keep(revoked) }
             });
             let revoked: Vec<Entry> = here.await?;
@@ -269,17 +279,30 @@ impl Owners {
 
     /// Forgets entries whose sessions are all known dead.
     pub(crate) async fn forget(&self, vault: &Vault, owner: &Text, handles: &[u64]) -> Result<()> {
-        self.everywhere(vault, owner, |index| index.drop_entries(|entry| handles.contains(&entry.handle)))
-            .await
+        self.everywhere(vault, owner, |index| {
+            index.drop_entries(|entry| handles.contains(&entry.handle))
+        })
+        .await
     }
 
     /// Forgets entries whose sessions were found dead, unless they have changed since.
-    pub(crate) async fn forget_entries(&self, vault: &Vault, owner: &Text, dead: &[Entry]) -> Result<()> {
-        self.everywhere(vault, owner, |index| index.drop_entries(|entry| dead.contains(entry))).await
+    pub(crate) async fn forget_entries(
+        &self,
+        vault: &Vault,
+        owner: &Text,
+        dead: &[Entry],
+    ) -> Result<()> {
+        self.everywhere(vault, owner, |index| index.drop_entries(|entry| dead.contains(entry)))
+            .await
     }
 
     /// Drops a key that is known dead, and the entry with it where it has no other.
-    pub(crate) async fn drop_key(&self, vault: &Vault, owner: &Text, key: StorageKey) -> Result<()> {
+    pub(crate) async fn drop_key(
+        &self,
+        vault: &Vault,
+        owner: &Text,
+        key: StorageKey,
+    ) -> Result<()> {
         self.everywhere(vault, owner, |index| index.drop_key(key)).await
     }
 

@@ -8,10 +8,12 @@ use crate::flash::Level;
 use crate::session::change::Caps;
 use crate::store::Expiry;
 
-/// How long an emptied session's record stays, so that a writer that is under way finds it and goes on from it.
+/// How long an emptied session's record stays, so that a writer that is under way finds it and goes
+/// on from it.
 pub(crate) const EMPTIED: u64 = 60_000;
 
-/// The absolute timeout of client-side sessions where none is configured: without a store nothing else ends a copy.
+/// The absolute timeout of client-side sessions where none is configured: without a store nothing
+/// else ends a copy.
 pub(crate) const CLIENT_SIDE_ABSOLUTE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Times in milliseconds, limits in bytes.
@@ -37,14 +39,16 @@ impl Policy {
         self.deadline_from(content, content.touched)
     }
 
-    /// When a record expires: at the deadline it was written with, or sooner if the configuration was tightened since.
+    /// When a record expires: at the deadline it was written with, or sooner if the configuration
+    /// was tightened since.
     pub(crate) fn effective(&self, content: &Content, written: u64) -> u64 {
         written.min(self.deadline(content))
     }
 
     /// Whether moving the idle deadline to now is worth a write: it would gain a refresh interval.
     pub(crate) fn wants_refresh(&self, content: &Content, written: u64, now: u64) -> bool {
-        let gain = self.deadline_from(content, now).saturating_sub(self.effective(content, written));
+        let gain =
+            self.deadline_from(content, now).saturating_sub(self.effective(content, written));
         let idle = self.idle_of(content);
         // A session of its own, shorter timeout is refreshed before it runs out.
         gain > 0 && gain >= self.refresh.map_or(idle / 10, |refresh| refresh.min(idle / 2))
@@ -118,7 +122,8 @@ mod tests {
     #[test]
     fn a_refresh_must_gain_an_interval() {
         let content = Content { created: 0, touched: 0, ..Content::default() };
-        let wants = |policy: &Policy, now| policy.wants_refresh(&content, policy.deadline(&content), now);
+        let wants =
+            |policy: &Policy, now| policy.wants_refresh(&content, policy.deadline(&content), now);
         assert!(!wants(&policy(10_000, None), 999));
         assert!(wants(&policy(10_000, None), 1_000));
         assert!(!wants(&policy(10_000, Some(10_000)), 9_000));

@@ -1,7 +1,8 @@
-//! Commits of one session take turns inside a process, so that only writers of different processes conflict.
+//! Commits of one session take turns inside a process, so that only writers of different processes
+//! conflict.
 //!
-//! Who waits for a turn finds what the one before wrote, and needs neither a failed write nor a read to go on from it:
-//! N writers of one session cost N writes, not N².
+//! Who waits for a turn finds what the one before wrote, and needs neither a failed write nor a
+//! read to go on from it: N writers of one session cost N writes, not N².
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -108,7 +109,8 @@ impl Turn {
         let mut written = written();
         while let Some(pass) = waiting.get_mut().pop_front() {
             let next = Turn { place: Some((Arc::clone(&queues), key)), written };
-            // One that gave up waiting does not take it. One that gives up later drops it, which passes it on.
+            // One that gave up waiting does not take it. One that gives up later drops it, which
+            // passes it on.
             match pass.send(next) {
                 Ok(()) => return,
                 Err(mut refused) => {
@@ -182,7 +184,10 @@ mod tests {
         drop(waiting.remove(0));
         let mut second = waiting.remove(0).await.unwrap();
         let (version, record) = second.latest().unwrap();
-        assert!(version.revision == 7.into() && record == "record", "what was written is passed on");
+        assert!(
+            version.revision == 7.into() && record == "record",
+            "what was written is passed on"
+        );
         assert!(waits(&mut waiting[0]).await);
         drop(second);
         assert!(waiting.remove(0).await.unwrap().latest().is_none(), "taken by the one before");

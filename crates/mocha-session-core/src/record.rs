@@ -5,9 +5,10 @@
 //! nonce(12) ciphertext tag(16)                                          the sealed payload; a tombstone has none
 //! ```
 //!
-//! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the payload follows the
-//! header as it is. The header alone is enough to sweep, move, revoke and count. A record on its way to another engine
-//! stands behind `'S' FROZEN` in the engine that it leaves.
+//! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the
+//! payload follows the header as it is. The header alone is enough to sweep, move, revoke and
+//! count. A record on its way to another engine stands behind `'S' FROZEN` in the engine that it
+//! leaves.
 
 use bytes::Bytes;
 
@@ -18,7 +19,8 @@ use crate::store::StorageKey;
 const MAGIC: u8 = b'S';
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0x80;
-/// A flag beside the kind, which seals do not cover: the engine that the record was copied from may still have it.
+/// A flag beside the kind, which seals do not cover: the engine that the record was copied from may
+/// still have it.
 const COPIED: u8 = 0x40;
 /// In the place of a version.
 const FROZEN: u8 = 0xf0;
@@ -92,7 +94,9 @@ impl Header {
             return Err(Error::corrupt("the record is damaged: it is shorter than a header"));
         };
         if head[0] != MAGIC {
-            return Err(Error::corrupt("what is stored under the session's key is not a session record"));
+            return Err(Error::corrupt(
+                "what is stored under the session's key is not a session record",
+            ));
         }
         if head[1] == FROZEN {
             return Err(Error::corrupt(
@@ -128,8 +132,11 @@ impl Header {
                 ));
             }
         };
-        let header =
-            Self { kind, deadline: number(3), commits: [number(11), number(19), number(27), number(35)] };
+        let header = Self {
+            kind,
+            deadline: number(3),
+            commits: [number(11), number(19), number(27), number(35)],
+        };
         Ok((header, head[2] & PLAIN != 0, length))
     }
 }
@@ -144,8 +151,8 @@ pub(crate) fn thaw(frozen: &Bytes) -> Option<Bytes> {
     frozen.starts_with(&[MAGIC, FROZEN]).then(|| frozen.slice(2..))
 }
 
-/// Whether a record that this version cannot read is one of another version, or on its way to another
-/// engine, and not merely damaged.
+/// Whether a record that this version cannot read is one of another version, or on its way to
+/// another engine, and not merely damaged.
 pub(crate) fn is_foreign(record: &[u8]) -> bool {
     matches!(record, [MAGIC, version, ..] if *version != VERSION)
 }
@@ -224,9 +231,9 @@ pub(crate) fn open(
     let body = record.slice(header_length..);
     match (plain, accept_plain) {
         (true, true) => Ok(body),
-        (true, false) => {
-            Err(Error::corrupt("the record is not sealed, and this manager reads sealed records alone"))
-        }
+        (true, false) => Err(Error::corrupt(
+            "the record is not sealed, and this manager reads sealed records alone",
+        )),
         (false, _) => {
             let bound = &record[..header_length];
             let mut original = [0; HEADER + StorageKey::BYTES];
@@ -276,14 +283,16 @@ mod tests {
 
     #[test]
     fn the_header_has_these_bytes() {
-        // Golden: a change here makes every stored session unreadable and needs a new version number.
+        // Golden: a change here makes every stored session unreadable and needs a new version
+        // number.
         let plain = encode(&header(Kind::Live), &Text("payload"), &SEAL, true, 1000).unwrap();
         assert_eq!(
             plain,
             b"S\x01\x81\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04payload"
         );
         let moved =
-            encode(&header(Kind::Moved(StorageKey::from_bytes([7; 20]))), &(), &SEAL, false, 1000).unwrap();
+            encode(&header(Kind::Moved(StorageKey::from_bytes([7; 20]))), &(), &SEAL, false, 1000)
+                .unwrap();
         assert_eq!((moved.len(), moved[2], &moved[43..]), (63, 2, &[7; 20][..]));
         for (kind, code) in [(Kind::Ended, 3), (Kind::Revoked, 5)] {
             let ended = encode(&header(kind), &(), &SEAL, false, 1000).unwrap();
@@ -310,14 +319,16 @@ mod tests {
             let mut flipped = record.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let read = read(&flipped.into(), false);
-            // A live record that is said to be a tombstone opens with nothing in it only if its length fits: it doesn't.
+            // A live record that is said to be a tombstone opens with nothing in it only if its
+            // length fits: it doesn't.
             assert!(read.is_err_and(|error| error.is_corrupt()), "bit {bit}");
         }
     }
 
     #[test]
     fn a_record_cut_anywhere_is_refused() {
-        let record = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
+        let record =
+            Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
         for length in 0..record.len() {
             assert!(read(&record.slice(..length), false).is_err(), "{length}");
         }
@@ -325,7 +336,8 @@ mod tests {
 
     #[test]
     fn a_frozen_record_comes_back_and_is_not_read_as_a_session() {
-        let record = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
+        let record =
+            Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap());
         let frozen = Bytes::from(freeze(&record));
         assert!(Header::read(&frozen).is_err_and(|error| error.is_corrupt()));
         assert_eq!(thaw(&frozen).unwrap(), record);
@@ -334,14 +346,16 @@ mod tests {
 
     #[test]
     fn plain_is_read_only_where_it_is_accepted_and_limits_hold() {
-        let plain = Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, true, 1000).unwrap());
+        let plain =
+            Bytes::from(encode(&header(Kind::Live), &Text("payload"), &SEAL, true, 1000).unwrap());
         assert!(read(&plain, true).is_ok());
         assert!(read(&plain, false).is_err_and(|error| error.is_corrupt()));
         let error = encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 50).unwrap_err();
         assert!(error.is_too_large());
     }
 
-    /// The text `sealed by version 1`, sealed under `SEAL` by another implementation of AES-256-GCM.
+    /// The text `sealed by version 1`, sealed under `SEAL` by another implementation of
+    /// AES-256-GCM.
     const GOLDEN: &[u8] =
         b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x99\x34\xfa\xae\x59\x2b\x0a\x87\xe6\x76\x5a\
         \xfa\xa2\xb0\xac\x5b\xbd\x55\xbe\x69\x84\x88\xc5\xd9\x04\x6c\x4e\x01\xe1\x96\xed\x42\xfa\x7f\xbe";

@@ -122,7 +122,8 @@ impl Registry {
         self.drivers.iter().flat_map(|driver| driver.schemes().iter().copied())
     }
 
-    /// Reads a URL and finds its driver, without connecting. A misspelt scheme or option is an error.
+    /// Reads a URL and finds its driver, without connecting. A misspelt scheme or option is an
+    /// error.
     ///
     /// # Errors
     /// `InvalidConfig` saying what is wrong with the URL.
@@ -136,8 +137,8 @@ impl Registry {
     /// Opens the store that `url` names; an empty URL or `None` means client-side sessions.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong. Otherwise the reason why the engine cannot be reached
-    /// or prepared.
+    /// `InvalidConfig` for a URL that is wrong. Otherwise the reason why the engine cannot be
+    /// reached or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
         if names_none(url) {
             return Ok(Storage::client_side());
@@ -160,7 +161,8 @@ impl Registry {
     }
 
     fn prepare(&self, mut url: StoreUrl) -> Result<(Opening, Option<Duration>)> {
-        let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme())) else {
+        let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme()))
+        else {
             return Err(self.unknown(&url));
         };
         let opening = (driver.prepare)(&mut url)?;
@@ -171,7 +173,9 @@ impl Registry {
     fn unknown(&self, url: &StoreUrl) -> Error {
         let scheme = url.scheme();
         if let Some((_, needs)) = self.absent.iter().find(|(known, _)| matches(known, scheme)) {
-            return Error::invalid_config(format!("session URLs of the scheme `{scheme}` need {needs}"));
+            return Error::invalid_config(format!(
+                "session URLs of the scheme `{scheme}` need {needs}"
+            ));
         }
         let mut there: Vec<_> = self.schemes().collect();
         there.sort_unstable();
@@ -180,7 +184,9 @@ impl Registry {
         } else {
             there.join(", ")
         };
-        Error::invalid_config(format!("the session URL's scheme `{scheme}` is not known; there are: {there}"))
+        Error::invalid_config(format!(
+            "the session URL's scheme `{scheme}` is not known; there are: {there}"
+        ))
     }
 }
 
@@ -212,13 +218,19 @@ mod tests {
         let url = StoreUrl::parse("login://user:fixed@h").unwrap();
         let registry = Registry::new().register(LOGIN);
         let fixed = registry.open_url(url.clone()).await.unwrap_err().to_string();
-        assert_eq!(fixed, r#"Some("fixed") Some("fixed") CredentialSource(fixed) Credentials(***)"#);
+        assert_eq!(
+            fixed,
+            r#"Some("fixed") Some("fixed") CredentialSource(fixed) Credentials(***)"#
+        );
         let url = url.with_credentials(move || {
             let time = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             async move { Ok(crate::store::Credentials::new("app", format!("token {time}"))) }
         });
         let rotating = registry.open_url(url).await.unwrap_err().to_string();
-        assert_eq!(rotating, r#"Some("token 1") Some("token 2") CredentialSource(asked) Credentials(***)"#);
+        assert_eq!(
+            rotating,
+            r#"Some("token 1") Some("token 2") CredentialSource(asked) Credentials(***)"#
+        );
     }
 
     const NOTHING: Driver = Driver::new(&["nothing", "my+*"], |url| {
@@ -228,7 +240,8 @@ mod tests {
 
     #[test]
     fn urls_are_checked_offline() {
-        let registry = Registry::new().register(NOTHING).with_absent("s3", "the cargo feature `s3`");
+        let registry =
+            Registry::new().register(NOTHING).with_absent("s3", "the cargo feature `s3`");
         for good in ["nothing:", "my+sql://h", "nothing:?prefix=a&timeout=2s", "", " ", "None"] {
             assert!(registry.check(good).is_ok(), "{good}");
         }

@@ -24,10 +24,12 @@ impl Secrets {
     /// The shortest secret that is taken, in bytes.
     pub const MIN_BYTES: usize = 32;
 
-    /// Reads secrets separated by commas, as `SESSION_SECRET` holds them. White space around each is ignored.
+    /// Reads secrets separated by commas, as `SESSION_SECRET` holds them. White space around each
+    /// is ignored.
     ///
     /// # Errors
-    /// `InvalidConfig` when there is none, or one is shorter than 32 bytes or has fewer than 12 different bytes.
+    /// `InvalidConfig` when there is none, or one is shorter than 32 bytes or has fewer than 12
+    /// different bytes.
     pub fn parse(text: &str) -> Result<Self> {
         Self::new(text.split(',').map(str::trim))
     }
@@ -35,7 +37,8 @@ impl Secrets {
     /// Secrets from text or bytes of your own.
     ///
     /// # Errors
-    /// `InvalidConfig` when there is none, or one is shorter than 32 bytes or has fewer than 12 different bytes.
+    /// `InvalidConfig` when there is none, or one is shorter than 32 bytes or has fewer than 12
+    /// different bytes.
     pub fn new<T: AsRef<[u8]>>(secrets: impl IntoIterator<Item = T>) -> Result<Self> {
         let secrets: Vec<_> =
             secrets.into_iter().map(|secret| condense(secret.as_ref())).collect::<Result<_>>()?;
@@ -45,7 +48,8 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
-    /// A secret from the operating system's generator, for a process whose cookies need not outlive it.
+    /// A secret from the operating system's generator, for a process whose cookies need not outlive
+    /// it.
     ///
     /// # Errors
     /// `Internal` when the operating system has no randomness to give.

@@ -39,8 +39,8 @@ const MAX_NAME_BYTES: usize = 256;
 
 /// A request's session before anybody looked at it.
 ///
-/// It costs nothing until [`load`](Self::load) is called: no cookie is parsed, no store is asked, no header is sent. The
-/// session is loaded once per request, whoever asks.
+/// It costs nothing until [`load`](Self::load) is called: no cookie is parsed, no store is asked,
+/// no header is sent. The session is loaded once per request, whoever asks.
 ///
 /// ```
 /// # use mocha_session_core::{LazySession, Result};
@@ -69,8 +69,9 @@ impl LazySession {
     /// The session, loaded now if it was not yet; an empty one where the request has none.
     ///
     /// # Errors
-    /// When the engine does not say whether there is a session (unknown is not absent), or the record cannot be read.
-    /// `Closed` when nobody asked before the response had its headers: it is too late to say whether there is one.
+    /// When the engine does not say whether there is a session (unknown is not absent), or the
+    /// record cannot be read. `Closed` when nobody asked before the response had its headers: it is
+    /// too late to say whether there is one.
     pub async fn load(&self) -> Result<Session> {
         let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
         if self.inner.state().is_touched()? {
@@ -114,15 +115,15 @@ impl LazySession {
     }
 
     /// Ends the session that the request names and begins an empty one: the way out where
-    /// [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because the record is
-    /// damaged or of a newer version.
+    /// [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because the record
+    /// is damaged or of a newer version.
     ///
-    /// A session that can be read is destroyed, with the commit. A record that cannot be read is deleted at
-    /// once. The response removes the cookie, or sets the one of a session that begins.
+    /// A session that can be read is destroyed, with the commit. A record that cannot be read is
+    /// deleted at once. The response removes the cookie, or sets the one of a session that begins.
     ///
     /// # Errors
-    /// Those of the engine; `Unavailable` when the request goes on without a session because the engine
-    /// failed; `Gone` when a commit found the session gone; `Closed` after the response.
+    /// Those of the engine; `Unavailable` when the request goes on without a session because the
+    /// engine failed; `Gone` when a commit found the session gone; `Closed` after the response.
     pub async fn abandon(&self) -> Result<Session> {
         let session = match self.load().await {
             Ok(session) => session.destroy().map(|()| session),
@@ -149,8 +150,8 @@ impl LazySession {
         Ok(session)
     }
 
-    /// Drops what the request changed and did not commit, and closes the session: for a framework whose
-    /// handler was given up before it answered.
+    /// Drops what the request changed and did not commit, and closes the session: for a framework
+    /// whose handler was given up before it answered.
     pub fn close(&self) {
         self.inner.close();
     }
@@ -182,10 +183,11 @@ impl fmt::Debug for LazySession {
     }
 }
 
-/// A loaded session: what every handle can do (see [`SessionData`], which it derefs to), and what changes its id.
+/// A loaded session: what every handle can do (see [`SessionData`], which it derefs to), and what
+/// changes its id.
 ///
-/// Changes are logged and committed when the response goes out, as one conditional write; or at once by
-/// [`commit`](SessionData::commit). Clones are the same session.
+/// Changes are logged and committed when the response goes out, as one conditional write; or at
+/// once by [`commit`](SessionData::commit). Clones are the same session.
 ///
 /// ```
 /// use mocha_session_core::{Key, Result, Session};
@@ -206,8 +208,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new session in a store of its own, in this process: for tests of handlers. It can do whatever a
-    /// session in a request can, except that no response is sent: call
+    /// A new session in a store of its own, in this process: for tests of handlers. It can do
+    /// whatever a session in a request can, except that no response is sent: call
     /// [`commit`](SessionData::commit) where a test needs it stored.
     ///
     /// For tests that list owners, or send requests one after the other, build on
@@ -226,11 +228,12 @@ impl Session {
         Ok(Self { data: SessionData::new(lazy.inner) })
     }
 
-    /// Logs a user in: the session gets a new id, the old one dies, and it belongs to `owner` (your user id) from here on.
+    /// Logs a user in: the session gets a new id, the old one dies, and it belongs to `owner` (your
+    /// user id) from here on.
     ///
-    /// What an anonymous session held is kept. A session that belonged to somebody else starts empty, but for flash
-    /// messages pushed in this request. The absolute timeout starts anew. (OWASP: renew the session id after any
-    /// privilege level change; ASVS 7.2.4)
+    /// What an anonymous session held is kept. A session that belonged to somebody else starts
+    /// empty, but for flash messages pushed in this request. The absolute timeout starts anew.
+    /// (OWASP: renew the session id after any privilege level change; ASVS 7.2.4)
     ///
     /// # Errors
     /// `InvalidInput` for an empty or overlong owner; else as [`insert`](SessionData::insert).
@@ -256,7 +259,8 @@ impl Session {
         state.change(Change::Login { owner: Text::from(owner), fresh, now })
     }
 
-    /// Gives the session a new id; the old one dies with the commit. For any change of privilege that is not a login.
+    /// Gives the session a new id; the old one dies with the commit. For any change of privilege
+    /// that is not a login.
     ///
     /// # Errors
     /// As [`insert`](SessionData::insert).
@@ -270,9 +274,11 @@ impl Session {
         Ok(())
     }
 
-    /// Logs out: the session and everything in it is gone with the commit, and no request in flight can bring it back.
+    /// Logs out: the session and everything in it is gone with the commit, and no request in flight
+    /// can bring it back.
     ///
-    /// What is inserted or pushed after it begins a new session: a flash message "you are logged out", for example.
+    /// What is inserted or pushed after it begins a new session: a flash message "you are logged
+    /// out", for example.
     ///
     /// # Errors
     /// As [`insert`](SessionData::insert).
@@ -289,8 +295,9 @@ impl Session {
 
     /// A handle for work that outlives the request: WebSockets, server-sent events, jobs.
     ///
-    /// It follows this request's session, also one that is new or rotated by this request. It does not notice a logout by
-    /// itself: load it anew, or [`reload`](SessionData::reload), before anything that matters.
+    /// It follows this request's session, also one that is new or rotated by this request. It does
+    /// not notice a logout by itself: load it anew, or [`reload`](SessionData::reload), before
+    /// anything that matters.
     pub fn detached(&self) -> Detached {
         Detached::new(Arc::clone(self.data.inner()))
     }

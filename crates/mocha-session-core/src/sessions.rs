@@ -55,7 +55,10 @@ impl Sessions {
     /// # Errors
     /// `InvalidConfig` where no layer of this scope is around the route. `advice` ends the sentence
     /// and says how the framework adds one.
-    pub fn require<'a, S: 'static>(found: Option<&'a Self>, advice: &str) -> Result<&'a LazySession> {
+    pub fn require<'a, S: 'static>(
+        found: Option<&'a Self>,
+        advice: &str,
+    ) -> Result<&'a LazySession> {
         found.and_then(Self::get::<S>).ok_or_else(|| {
             let scope = type_name::<S>();
             let why = format!("this route has no session of scope `{scope}`; {advice}");

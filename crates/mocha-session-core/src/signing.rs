@@ -20,8 +20,10 @@ pub(crate) struct Signer {
 impl Signer {
     /// With secrets the first signs and all verify; without, ids are taken as they are.
     pub(crate) fn new(secrets: Option<&Secrets>, accept_unsigned: bool, scope: &Scope) -> Self {
-        let keys =
-            secrets.into_iter().flat_map(Secrets::iter).map(|secret| scope.derive(secret, Purpose::Signing));
+        let keys = secrets
+            .into_iter()
+            .flat_map(Secrets::iter)
+            .map(|secret| scope.derive(secret, Purpose::Signing));
         let keys: Vec<_> = keys.collect();
         Self { accept_unsigned: accept_unsigned || keys.is_empty(), keys }
     }
@@ -42,7 +44,8 @@ impl Signer {
         }
     }
 
-    /// The id of a value, and whether the value should be written anew (signed at all, or with the first secret).
+    /// The id of a value, and whether the value should be written anew (signed at all, or with the
+    /// first secret).
     pub(crate) fn read(&self, value: &[u8]) -> Option<(SessionId, bool)> {
         let (text, signature) = value.split_at_checked(SessionId::TEXT)?;
         let id = SessionId::parse(text)?;
@@ -86,7 +89,11 @@ mod tests {
         assert_eq!(both.read(old.as_bytes()), Some((id.clone(), true)));
         assert_eq!(both.read(written(&both, &id).as_bytes()), Some((id.clone(), false)));
         assert_eq!(signer(NEW, false).read(old.as_bytes()), None);
-        assert_eq!(signer(NEW, true).read(old.as_bytes()), None, "a wrong signature is worse than none");
+        assert_eq!(
+            signer(NEW, true).read(old.as_bytes()),
+            None,
+            "a wrong signature is worse than none"
+        );
     }
 
     #[test]
@@ -112,7 +119,9 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(strict.read(&flipped), None, "bit {bit}");
         }
-        for bad in [&good[..good.len() - 1], &format!("{good}A"), &good[..=SessionId::TEXT], ".", ""] {
+        for bad in
+            [&good[..good.len() - 1], &format!("{good}A"), &good[..=SessionId::TEXT], ".", ""]
+        {
             assert_eq!(strict.read(bad.as_bytes()), None);
         }
     }

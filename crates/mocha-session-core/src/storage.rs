@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::secret::Secrets;
 use crate::store::{Capabilities, SessionStore};
 
-/// Where a manager keeps its sessions: a store, or the client's cookie. May bring a deadline for the
-/// store's calls, and secrets.
+/// Where a manager keeps its sessions: a store, or the client's cookie. May bring a deadline for
+/// the store's calls, and secrets.
 ///
 /// Opening a URL returns one, and a [`SessionManager`](crate::SessionManager) is built on one. A
 /// store of your own becomes one with `into()`.
@@ -64,7 +64,8 @@ impl Storage {
         self.store.as_ref().map_or_else(Capabilities::client_side, |store| (**store).capabilities())
     }
 
-    /// Asks the engine for a sign of life. Client-side sessions have no engine, so it always succeeds.
+    /// Asks the engine for a sign of life. Client-side sessions have no engine, so it always
+    /// succeeds.
     ///
     /// # Errors
     /// When the engine does not answer.

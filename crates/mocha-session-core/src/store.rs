@@ -36,36 +36,43 @@ use crate::error::Result;
 ///
 /// # Contract
 ///
-/// A store moves bytes. It never looks into a value, never makes a key, never decides whether something has expired
-/// (except where the engine does that by itself, or in [`sweep`](Self::sweep)), never repeats a write whose outcome it
-/// doesn't know, and never writes a key or a password to a log or an error. Everything else (formats, sealing,
-/// conflicts, expiry, limits) is above it, once, for every engine.
+/// A store moves bytes. It never looks into a value, never makes a key, never decides whether
+/// something has expired (except where the engine does that by itself, or in
+/// [`sweep`](Self::sweep)), never repeats a write whose outcome it doesn't know, and never writes a
+/// key or a password to a log or an error. Everything else (formats, sealing, conflicts, expiry,
+/// limits) is above it, once, for every engine.
 ///
-/// 1. **A revision belongs to one write.** Every successful [`create`](Self::create) and [`update`](Self::update) gives
-///    the entry a [`Revision`] that this key never had and never will have again, not even after a delete and another
-///    create. A fresh random 64-bit number per write is right ([`Revision::random`]); a counter that starts again at 1
-///    is not.
-/// 2. **`create` never overwrites** a live entry, and of any number of simultaneous creates exactly one succeeds.
-/// 3. **`update` never creates**, and replaces only what still has the expected revision; of any number of simultaneous
-///    updates that expect the same revision exactly one succeeds.
-/// 4. **`load` never writes or deletes** and sees every write that was acknowledged before it was called: read from the
-///    primary, not from a replica. It may return an entry that has expired.
-/// 5. **Unknown is not absent.** `Ok(None)` is a statement that the engine has nothing under the key. Whatever keeps the
-///    store from knowing (no connection, a redirect, a read-only replica, a missing table or bucket) is an error.
-/// 6. **An unknown outcome is reported.** A write that may or may not have happened is an error whose
-///    [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries that retry writes by
-///    themselves must be told not to. Where that is impossible the store says so
-///    ([`Capabilities::with_repeated_writes`]): its "revision does not match" may then stand for its own
-///    write, which the core recognises by the commit id for as long as no four others have followed.
-/// 7. **Cancelling is safe.** A future dropped half-way leaves the entry as it was or as it was going to be.
+/// 1. **A revision belongs to one write.** Every successful [`create`](Self::create) and
+///    [`update`](Self::update) gives the entry a [`Revision`] that this key never had and never
+///    will have again, not even after a delete and another create. A fresh random 64-bit number per
+///    write is right ([`Revision::random`]); a counter that starts again at 1 is not.
+/// 2. **`create` never overwrites** a live entry, and of any number of simultaneous creates exactly
+///    one succeeds.
+/// 3. **`update` never creates**, and replaces only what still has the expected revision; of any
+///    number of simultaneous updates that expect the same revision exactly one succeeds.
+/// 4. **`load` never writes or deletes** and sees every write that was acknowledged before it was
+///    called: read from the primary, not from a replica. It may return an entry that has expired.
+/// 5. **Unknown is not absent.** `Ok(None)` is a statement that the engine has nothing under the
+///    key. Whatever keeps the store from knowing (no connection, a redirect, a read-only replica, a
+///    missing table or bucket) is an error.
+/// 6. **An unknown outcome is reported.** A write that may or may not have happened is an error
+///    whose [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries that retry
+///    writes by themselves must be told not to. Where that is impossible the store says so
+///    ([`Capabilities::with_repeated_writes`]): its "revision does not match" may then stand for
+///    its own write, which the core recognises by the commit id for as long as no four others have
+///    followed.
+/// 7. **Cancelling is safe.** A future dropped half-way leaves the entry as it was or as it was
+///    going to be.
 ///
 /// # Upgrades
 ///
-/// New methods arrive only with a major version: there are no default bodies, so that a wrapper cannot forget one.
+/// New methods arrive only with a major version: there are no default bodies, so that a wrapper
+/// cannot forget one.
 ///
 /// # Wrappers
 ///
-/// A store that wraps another forwards every method; put `#[deny(clippy::missing_trait_methods)]` on the `impl`.
+/// A store that wraps another forwards every method; put `#[deny(clippy::missing_trait_methods)]`
+/// on the `impl`.
 ///
 /// # Proof
 ///
@@ -94,17 +101,24 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// An expired entry that is still there may count as taken. Never overwrites a live one.
     ///
     /// # Errors
-    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been stored nevertheless; otherwise nothing
-    /// was stored.
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>>;
+    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been stored
+    /// nevertheless; otherwise nothing was stored.
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>>;
 
-    /// Replaces the value if the stored revision is still `expected`; `None` when it is another, or nothing is there.
+    /// Replaces the value if the stored revision is still `expected`; `None` when it is another, or
+    /// nothing is there.
     ///
-    /// Never creates. An expired entry that is still there may be updated: the core has checked the deadline.
+    /// Never creates. An expired entry that is still there may be updated: the core has checked the
+    /// deadline.
     ///
     /// # Errors
-    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been replaced nevertheless; otherwise the
-    /// entry is as it was.
+    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been replaced
+    /// nevertheless; otherwise the entry is as it was.
     async fn update(
         &self,
         key: &StorageKey,
@@ -113,26 +127,35 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         expected: &Revision,
     ) -> Result<Option<Revision>>;
 
-    /// Removes the entry, whatever its revision, and says whether something was there. Removing twice is fine.
+    /// Removes the entry, whatever its revision, and says whether something was there. Removing
+    /// twice is fine.
     ///
     /// # Errors
     /// When the entry may still be there.
     async fn delete(&self, key: &StorageKey) -> Result<bool>;
 
-    /// Removes one batch of entries whose expiry lies before `now`, examining about `limit` entries.
+    /// Removes one batch of entries whose expiry lies before `now`, examining about `limit`
+    /// entries.
     ///
-    /// Called again with the [`cursor`](SweepReport::next) it returned until that is `None`. Each removal is conditional
-    /// on what was examined: an entry refreshed between the look and the removal must survive. An engine that expires by
-    /// itself returns [`SweepReport::native`]. Clock skew is the caller's business: `now` already has a margin.
+    /// Called again with the [`cursor`](SweepReport::next) it returned until that is `None`. Each
+    /// removal is conditional on what was examined: an entry refreshed between the look and the
+    /// removal must survive. An engine that expires by itself returns [`SweepReport::native`].
+    /// Clock skew is the caller's business: `now` already has a margin.
     ///
     /// One entry that cannot be removed does not end the batch: the report counts it
     /// ([`SweepReport::with_failures`]).
     ///
     /// # Errors
     /// When the batch could not be finished. What was removed stays removed.
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport>;
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport>;
 
-    /// One page of about `limit` entries, for moving and counting sessions. Expired entries may be among them.
+    /// One page of about `limit` entries, for moving and counting sessions. Expired entries may be
+    /// among them.
     ///
     /// An entry that exists during the whole scan appears at least once; it may appear twice.
     ///

@@ -75,7 +75,8 @@ const LATEST_MILLIS: u64 = 253_402_300_799_000;
 /// Milliseconds since 1970; an earlier instant counts as 1970, a later one than year 9999 as that.
 pub(crate) fn to_millis(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let millis = since.as_secs().saturating_mul(1_000).saturating_add(u64::from(since.subsec_millis()));
+    let millis =
+        since.as_secs().saturating_mul(1_000).saturating_add(u64::from(since.subsec_millis()));
     millis.min(LATEST_MILLIS)
 }
 

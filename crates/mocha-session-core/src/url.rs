@@ -1,5 +1,5 @@
-//! `SESSION_URL`, parsed: what the `url` package cannot read (several hosts, an underscore in the scheme), options that
-//! are handed out by name, and nothing secret shown.
+//! `SESSION_URL`, parsed: what the `url` package cannot read (several hosts, an underscore in the
+//! scheme), options that are handed out by name, and nothing secret shown.
 // tidy: long because every form of URL that users write stands as a test beside the parser
 
 use std::fmt;
@@ -52,9 +52,9 @@ impl Host {
 
 /// A parsed store URL: `scheme://username:password@host:port,host:port/path?option=value`.
 ///
-/// Credentials and path are percent-decoded. Options are [taken](Self::take) by name; whatever nobody took is refused
-/// by [`finish`](Self::finish), so that a misspelt option is an error and not a surprise. Neither `Display` nor `Debug`
-/// shows the password or an option's value.
+/// Credentials and path are percent-decoded. Options are [taken](Self::take) by name; whatever
+/// nobody took is refused by [`finish`](Self::finish), so that a misspelt option is an error and
+/// not a surprise. Neither `Display` nor `Debug` shows the password or an option's value.
 ///
 /// ```
 /// use mocha_session_core::StoreUrl;
@@ -85,9 +85,9 @@ impl StoreUrl {
     /// Parses a URL. Which schemes, paths and options mean something is the driver's business.
     ///
     /// # Errors
-    /// `InvalidConfig`, saying what is wrong and never repeating the URL: no scheme, a raw `/`, `+` or `@` in the
-    /// credentials (percent-encode it), a bad host or port, an option given twice, a `timeout` that is no
-    /// duration above zero.
+    /// `InvalidConfig`, saying what is wrong and never repeating the URL: no scheme, a raw `/`, `+`
+    /// or `@` in the credentials (percent-encode it), a bad host or port, an option given twice, a
+    /// `timeout` that is no duration above zero.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once(':') else {
@@ -97,11 +97,17 @@ impl StoreUrl {
         };
         let scheme = scheme.to_ascii_lowercase();
         let scheme_char = |c: u8| c.is_ascii_alphanumeric() || b"+-._".contains(&c);
-        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(scheme_char) {
-            return Err(invalid("what stands before the first ':' is not a scheme like redis or postgresql"));
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            || !scheme.bytes().all(scheme_char)
+        {
+            return Err(invalid(
+                "what stands before the first ':' is not a scheme like redis or postgresql",
+            ));
         }
         if rest.contains('#') {
-            return Err(invalid("it has a raw '#'; write %23 where one belongs to a password or a name"));
+            return Err(invalid(
+                "it has a raw '#'; write %23 where one belongs to a password or a name",
+            ));
         }
         let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
         let (authority, path) = match rest.strip_prefix("//") {
@@ -117,7 +123,11 @@ impl StoreUrl {
             }
             return Err(raw_character('/'));
         }
-        if query.contains('@') && !authority.contains('@') && authority.contains(':') && !path.contains('/') {
+        if query.contains('@')
+            && !authority.contains('@')
+            && authority.contains(':')
+            && !path.contains('/')
+        {
             return Err(raw_character('?'));
         }
         let (username, password, host_list) = match authority.rsplit_once('@') {
@@ -147,7 +157,8 @@ impl StoreUrl {
         Ok(url)
     }
 
-    /// The time that one call of the store may take: the URL's `timeout`, five seconds where it has none.
+    /// The time that one call of the store may take: the URL's `timeout`, five seconds where it has
+    /// none.
     ///
     /// The option is read with the URL, because it means the same to every engine. The core
     /// enforces it: a store hands it on as
@@ -179,8 +190,8 @@ impl StoreUrl {
         self.password.as_deref()
     }
 
-    /// Asks `ask` for the credentials of each new connection, in place of those that the URL names: for
-    /// passwords that rotate. Open it with [`Registry::open_url`](crate::Registry::open_url).
+    /// Asks `ask` for the credentials of each new connection, in place of those that the URL names:
+    /// for passwords that rotate. Open it with [`Registry::open_url`](crate::Registry::open_url).
     ///
     /// ```
     /// use mocha_session_core::{StoreUrl, store::Credentials};
@@ -229,7 +240,8 @@ impl StoreUrl {
         &self.path
     }
 
-    /// The first segment of the path, and what follows it: a bucket and a prefix in it, for example.
+    /// The first segment of the path, and what follows it: a bucket and a prefix in it, for
+    /// example.
     pub fn split_path(&self) -> (&str, &str) {
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
         path.split_once('/').unwrap_or((path, ""))
@@ -251,9 +263,8 @@ impl StoreUrl {
             None => Ok(None),
             Some(text) => match text.parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => {
-                    Err(self.refuse_option(name, "cannot be read; a plain value without unit is expected"))
-                }
+                Err(_) => Err(self
+                    .refuse_option(name, "cannot be read; a plain value without unit is expected")),
             },
         }
     }
@@ -287,14 +298,18 @@ impl StoreUrl {
         };
         match millis {
             Some(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
-            _ => Err(self.refuse_option(name, "must be a duration above zero, like 500ms, 5s, 2m or 1h")),
+            _ => {
+                Err(self
+                    .refuse_option(name, "must be a duration above zero, like 500ms, 5s, 2m or 1h"))
+            }
         }
     }
 
     /// Takes the common option `prefix` as a [`KeySpace`], or uses this default.
     ///
     /// # Errors
-    /// `InvalidConfig` when the prefix holds a character that some engine would read as more than a name.
+    /// `InvalidConfig` when the prefix holds a character that some engine would read as more than a
+    /// name.
     pub fn take_key_space(&mut self, default: &str) -> Result<KeySpace> {
         let prefix = self.take("prefix");
         KeySpace::new(prefix.as_deref().unwrap_or(default))
@@ -312,8 +327,10 @@ impl StoreUrl {
                 known.sort_unstable();
                 known.dedup();
                 let name: String = name.chars().filter(char::is_ascii_graphic).take(40).collect();
-                Err(self
-                    .refuse(&format!("the option `{name}` is not known; there are: {}", known.join(", "))))
+                Err(self.refuse(&format!(
+                    "the option `{name}` is not known; there are: {}",
+                    known.join(", ")
+                )))
             }
         }
     }
@@ -339,8 +356,11 @@ impl FromStr for StoreUrl {
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slashes =
-            if self.hosts.is_empty() && self.username.is_none() && self.path.is_empty() { "" } else { "//" };
+        let slashes = if self.hosts.is_empty() && self.username.is_none() && self.path.is_empty() {
+            ""
+        } else {
+            "//"
+        };
         write!(f, "{}:{slashes}", self.scheme)?;
         if self.username.is_some() || self.password.is_some() {
             f.write_str(self.username.as_deref().unwrap_or_default())?;
@@ -394,11 +414,13 @@ fn decode(text: &str, what: &str) -> Result<String> {
 }
 
 fn parse_credentials(text: &str) -> Result<(Option<String>, Option<String>)> {
-    // A '+' means itself here and a space elsewhere; a secret with one is refused rather than read in one of two ways.
+    // A '+' means itself here and a space elsewhere; a secret with one is refused rather than read
+    // in one of two ways.
     if let Some(raw) = text.chars().find(|c| matches!(c, '+' | '@')) {
         return Err(raw_character(raw));
     }
-    let (username, password) = text.split_once(':').map_or((text, None), |(name, word)| (name, Some(word)));
+    let (username, password) =
+        text.split_once(':').map_or((text, None), |(name, word)| (name, Some(word)));
     let username = if username.is_empty() { None } else { Some(decode(username, "user name")?) };
     Ok((username, password.map(|word| decode(word, "password")).transpose()?))
 }
@@ -473,7 +495,12 @@ mod tests {
             ("redis+sentinel://a:26379,b/mymaster", "redis+sentinel", "a:26379 b:1", "/mymaster"),
             ("redis+unix:///run/redis.sock", "redis+unix", "", "/run/redis.sock"),
             ("memcache://host:11211", "memcache", "host:11211", ""),
-            ("s3://username:password@s3.aws.amazon.com/bucket", "s3", "s3.aws.amazon.com:1", "/bucket"),
+            (
+                "s3://username:password@s3.aws.amazon.com/bucket",
+                "s3",
+                "s3.aws.amazon.com:1",
+                "/bucket",
+            ),
             (
                 "google_storage://username:password@cloud.google.com/bucket",
                 "google_storage",
@@ -571,7 +598,10 @@ mod tests {
     #[test]
     fn the_deadline_is_read_with_the_url_whatever_the_engine() {
         let url = parse("x://h?timeout=700ms");
-        assert_eq!((url.deadline(), url.timeout()), (Duration::from_millis(700), Some(url.deadline())));
+        assert_eq!(
+            (url.deadline(), url.timeout()),
+            (Duration::from_millis(700), Some(url.deadline()))
+        );
         assert!(url.finish().is_ok(), "nobody need take it");
         assert_eq!((parse("x://h").deadline(), parse("x://h").timeout()), (DEFAULT_DEADLINE, None));
         for bad in ["x://h?timeout=0", "x://h?timeout=soon", "x://h?timeout="] {

@@ -1,9 +1,10 @@
 //! A session's values: encoded as MessagePack, one by one, and left encoded until one is asked for.
 //!
-//! MessagePack with field names, because it is self-describing (a value read as the wrong type is an error and not
-//! garbage, and fields may be added), and smaller and faster than JSON. Types are told that it is human readable, and
-//! have the shapes that they have in JSON: serde's untagged, tagged and flattened types read those alone. So whatever
-//! comes back from JSON comes back from here, and so do maps with any keys and every float.
+//! MessagePack with field names, because it is self-describing (a value read as the wrong type is
+//! an error and not garbage, and fields may be added), and smaller and faster than JSON. Types are
+//! told that it is human readable, and have the shapes that they have in JSON: serde's untagged,
+//! tagged and flattened types read those alone. So whatever comes back from JSON comes back from
+//! here, and so do maps with any keys and every float.
 
 mod depth;
 mod encoder;
@@ -20,8 +21,8 @@ use self::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::wire::{self, Reader, Text};
 
-/// How many levels of a value may lie in each other, as many as `serde_json` reads: recursion is bounded, whatever is
-/// encoded and whatever is stored.
+/// How many levels of a value may lie in each other, as many as `serde_json` reads: recursion is
+/// bounded, whatever is encoded and whatever is stored.
 const MAX_DEPTH: usize = 127;
 /// The largest buffer that a thread keeps for encoding.
 const SCRATCH: usize = 8 * 1024;
@@ -39,8 +40,8 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     encode_with(value, |bytes| Encoded::from(bytes))
 }
 
-/// Encodes a value that was decoded from these bytes; `None` where that makes the same bytes. It makes others
-/// of a `HashMap`, whose items do not have the order in which they were written.
+/// Encodes a value that was decoded from these bytes; `None` where that makes the same bytes. It
+/// makes others of a `HashMap`, whose items do not have the order in which they were written.
 pub(crate) fn encode_unless<T: Serialize>(value: &T, known: &[u8]) -> Result<Option<Encoded>> {
     encode_with(value, |bytes| (bytes != known).then(|| Encoded::from(bytes)))
 }
@@ -77,8 +78,8 @@ pub(crate) fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T>
     T::deserialize(&mut decoder).map_err(|_| unreadable())
 }
 
-/// Encoded values by name: the block of the payload that they were read from, checked once and otherwise left alone, and
-/// over it what was changed since.
+/// Encoded values by name: the block of the payload that they were read from, checked once and
+/// otherwise left alone, and over it what was changed since.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
     block: Block,
@@ -112,7 +113,8 @@ impl Values {
 
     pub(crate) fn is_empty(&self) -> bool {
         // What was removed was in the block.
-        self.changes.len() == self.block.count && self.changes.iter().all(|(_, value)| value.is_none())
+        self.changes.len() == self.block.count
+            && self.changes.iter().all(|(_, value)| value.is_none())
     }
 
     /// Names and values, sorted by name.
@@ -122,7 +124,8 @@ impl Values {
 
     pub(crate) fn encoded_len(&self) -> usize {
         let value = |value: &Option<Encoded>| value.as_ref().map_or(0, |value| value.len() + 10);
-        let changes = self.changes.iter().map(|(name, changed)| name.as_bytes().len() + value(changed) + 2);
+        let changes =
+            self.changes.iter().map(|(name, changed)| name.as_bytes().len() + value(changed) + 2);
         self.block.entries.len() + changes.sum::<usize>() + 10
     }
 
@@ -197,7 +200,8 @@ impl PartialEq for Values {
     }
 }
 
-/// Values as they lie in a payload: length, name, length, value; sorted by name, and checked when they were read.
+/// Values as they lie in a payload: length, name, length, value; sorted by name, and checked when
+/// they were read.
 #[derive(Clone, Debug, Default)]
 struct Block {
     payload: Bytes,
@@ -343,7 +347,9 @@ mod tests {
     #[test]
     fn values_out_of_order_or_twice_are_damage() {
         for block in [&b"\x02\x01b\x011\x01a\x011"[..], b"\x02\x01a\x011\x01a\x011"] {
-            assert!(Values::read(Bytes::from_static(block), 0).is_err_and(|error| error.is_corrupt()));
+            assert!(
+                Values::read(Bytes::from_static(block), 0).is_err_and(|error| error.is_corrupt())
+            );
         }
     }
 

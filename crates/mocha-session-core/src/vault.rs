@@ -1,4 +1,5 @@
-//! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome becomes a known one.
+//! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome
+//! becomes a known one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -47,8 +48,8 @@ pub(crate) enum Found {
     Nothing,
     /// A record, and its encoded form, not opened yet.
     Record(Version, Bytes),
-    /// Bytes that are not a record of this version, and why. `damaged` where no other version, and no
-    /// other mode of this one, could read them either.
+    /// Bytes that are not a record of this version, and why. `damaged` where no other version, and
+    /// no other mode of this one, could read them either.
     Unreadable {
         revision: Revision,
         damaged: bool,
@@ -75,12 +76,14 @@ impl Found {
 /// How an attempt to write ended.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// It is written. The record is the one to go on from: ours, or a later one that was written over ours.
+    /// It is written. The record is the one to go on from: ours, or a later one that was written
+    /// over ours.
     Done(Version, Sealed),
     /// It is not written and never will be: something else is stored now.
     Changed(Found),
-    /// It is not written, but its answer was lost and it may still arrive at the engine: the record is
-    /// unchanged. Another attempt under the same commit id is safe, because one of the two can land.
+    /// It is not written, but its answer was lost and it may still arrive at the engine: the record
+    /// is unchanged. Another attempt under the same commit id is safe, because one of the two can
+    /// land.
     Open,
 }
 
@@ -149,7 +152,11 @@ impl Vault {
     }
 
     /// Runs one store call within the deadline, and says where an error came from.
-    pub(crate) fn call<'c, T>(&self, operation: &'static str, call: BoxFuture<'c, Result<T>>) -> Call<'c, T> {
+    pub(crate) fn call<'c, T>(
+        &self,
+        operation: &'static str,
+        call: BoxFuture<'c, Result<T>>,
+    ) -> Call<'c, T> {
         self.call_for(operation, self.timeout, call)
     }
 
@@ -235,7 +242,10 @@ impl Vault {
         for last in [false, true] {
             let found = match answer {
                 Ok(Some(revision)) => {
-                    return Ok(Attempt::Done(Version { header, revision }, Sealed::Written(record)));
+                    return Ok(Attempt::Done(
+                        Version { header, revision },
+                        Sealed::Written(record),
+                    ));
                 }
                 Ok(None) => match self
                     .probe(&place.key)
@@ -273,8 +283,8 @@ impl Vault {
         Err(unknown().on(self.engine).during("create"))
     }
 
-    /// Writes over the record that `base` is, if it still is. `commit` names this change through all its
-    /// attempts.
+    /// Writes over the record that `base` is, if it still is. `commit` names this change through
+    /// all its attempts.
     ///
     /// # Errors
     /// A definite failure, after which nothing was written; or an ambiguous one that could not be
@@ -306,25 +316,33 @@ impl Vault {
         answer: Result<Option<Revision>>,
     ) -> Result<Attempt> {
         let (found, lost) = match answer {
-            // A client that repeats writes may have been refused because an earlier try of its own was done.
-            Ok(_) => (self.probe(&place.key).await.map_err(|error| doubtful(self.repeats, error))?, false),
+            // A client that repeats writes may have been refused because an earlier try of its own
+            // was done.
+            Ok(_) => (
+                self.probe(&place.key).await.map_err(|error| doubtful(self.repeats, error))?,
+                false,
+            ),
             Err(error) if error.is_ambiguous() => (self.inquire(&place.key, error).await?, true),
             Err(error) => return Err(error),
         };
         match &found {
             Found::Record(version, record)
-                if version.header.commits.contains(&commit) && !mutant("an own commit is not recognised") =>
+                if version.header.commits.contains(&commit)
+                    && !mutant("an own commit is not recognised") =>
             {
                 return Ok(Attempt::Done(version.clone(), Sealed::Found(record.clone())));
             }
             _ => {}
         }
         match self.unexpired(found) {
-            Found::Record(version, _) if lost && version.revision == base.revision => Ok(Attempt::Open),
-            // What replaced the base does not remember it: too many commits have passed to know whether
-            // ours was among them.
+            Found::Record(version, _) if lost && version.revision == base.revision => {
+                Ok(Attempt::Open)
+            }
+            // What replaced the base does not remember it: too many commits have passed to know
+            // whether ours was among them.
             Found::Record(version, _)
-                if (lost || self.repeats) && !version.header.commits.contains(&base.header.commits[0]) =>
+                if (lost || self.repeats)
+                    && !version.header.commits.contains(&base.header.commits[0]) =>
             {
                 Err(unknown().on(self.engine).during("update"))
             }
@@ -334,8 +352,8 @@ impl Vault {
         }
     }
 
-    /// Looks again at a record that has expired since it was seen; `open` where a try of this commit to write
-    /// over it may still have been done.
+    /// Looks again at a record that has expired since it was seen; `open` where a try of this
+    /// commit to write over it may still have been done.
     pub(crate) async fn look_again(
         &self,
         place: &Place,
@@ -354,8 +372,14 @@ impl Vault {
     ///
     /// # Errors
     /// Ambiguous, when what is stored now does not tell.
-    pub(crate) async fn resolve(&self, place: &Place, base: &Version, commit: CommitId) -> Result<Attempt> {
-        self.replace_in_doubt(place, base, commit, Err(unknown().on(self.engine).during("update"))).await
+    pub(crate) async fn resolve(
+        &self,
+        place: &Place,
+        base: &Version,
+        commit: CommitId,
+    ) -> Result<Attempt> {
+        self.replace_in_doubt(place, base, commit, Err(unknown().on(self.engine).during("update")))
+            .await
     }
 
     /// Removes a record for good, whatever it is.
@@ -363,12 +387,14 @@ impl Vault {
         self.call("delete", self.store.delete(key)).await
     }
 
-    /// Asks what is stored after a write whose outcome is unknown, giving the engine time to come back.
+    /// Asks what is stored after a write whose outcome is unknown, giving the engine time to come
+    /// back.
     async fn inquire(&self, key: &StorageKey, because: Error) -> Result<Found> {
         for round in 0..INQUIRIES {
             match self.probe(key).await {
                 Ok(found) => return Ok(found),
-                // An engine that hangs has had its time: the request waits for two deadlines, not for as many as we ask.
+                // An engine that hangs has had its time: the request waits for two deadlines, not
+                // for as many as we ask.
                 Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
                 Err(error) if error.is_unavailable() => pause(2 * round + 3).await,
                 Err(error) => return Err(doubtful(true, error)),
@@ -406,8 +432,9 @@ fn unknown() -> Error {
 
 /// A store call under way.
 ///
-/// An engine that answers at once, as one in this process does, needs no timer. Where one is needed it has a box of its
-/// own, so that the futures around this one, which are moved and kept for each request, stay small.
+/// An engine that answers at once, as one in this process does, needs no timer. Where one is needed
+/// it has a box of its own, so that the futures around this one, which are moved and kept for each
+/// request, stay small.
 #[must_use]
 pub(crate) struct Call<'c, T> {
     future: BoxFuture<'c, Result<T>>,
@@ -427,7 +454,9 @@ impl<T> Future for Call<'_, T> {
                 let timeout = self.timeout;
                 let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(timer.as_mut().poll(cx));
-                let why = format!("no answer within {timeout:?}; is the engine overloaded or unreachable?");
+                let why = format!(
+                    "no answer within {timeout:?}; is the engine overloaded or unreachable?"
+                );
                 Err(Error::new(ErrorKind::Timeout, why))
             }
         };

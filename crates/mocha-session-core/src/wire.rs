@@ -1,4 +1,5 @@
-//! Reading and writing the bytes of a record: bounded, never panicking, without copying what is read.
+//! Reading and writing the bytes of a record: bounded, never panicking, without copying what is
+//! read.
 
 use std::sync::Arc;
 
@@ -73,8 +74,8 @@ impl<'b> Reader<'b> {
         std::str::from_utf8(self.bytes()?).map_err(|_| broken())
     }
 
-    /// The number of items that follow, each of at least one byte: a count that the rest cannot hold is refused before
-    /// anything is allocated for it.
+    /// The number of items that follow, each of at least one byte: a count that the rest cannot
+    /// hold is refused before anything is allocated for it.
     pub(crate) fn count(&mut self) -> Result<usize> {
         let count = usize::try_from(self.number()?).map_err(|_| broken())?;
         if count > self.rest.len() { Err(broken()) } else { Ok(count) }

@@ -11,8 +11,8 @@ mod support;
 use std::time::Duration;
 
 use mocha_session_core::{
-    CookiePolicy, ErrorKind, ManualClock, Requirement, Secrets, SessionManager, SessionManagerBuilder,
-    Storage,
+    CookiePolicy, ErrorKind, ManualClock, Requirement, Secrets, SessionManager,
+    SessionManagerBuilder, Storage,
 };
 use support::{App, Browser};
 
@@ -134,7 +134,8 @@ async fn an_absolute_timeout_there_always_is() {
     browser.request(&manager, |session| session.remember_for(300 * DAY)).await.unwrap();
     for _ in 0..29 {
         clock.advance(DAY);
-        let (live, _) = browser.request_status(&manager, 200, |session| session.contains("a")).await;
+        let (live, _) =
+            browser.request_status(&manager, 200, |session| session.contains("a")).await;
         assert!(live);
     }
     clock.advance(DAY);
@@ -203,7 +204,8 @@ async fn secrets_rotate_the_old_one_opens_the_new_one_seals() {
     let new = with(NEW, &clock, |rules| rules);
     let mut browser = with_values(&old).await;
     assert!(!browser.is_live(&new).await, "an unknown secret opens nothing");
-    let (a, headers) = browser.request_status(&both, 200, |session| session.get::<u8>("a").unwrap()).await;
+    let (a, headers) =
+        browser.request_status(&both, 200, |session| session.get::<u8>("a").unwrap()).await;
     assert_eq!(a, Some(1));
     assert!(headers.set_cookie().is_some(), "sealed anew although it was only read");
     assert!(browser.is_live(&new).await && !browser.is_live(&old).await);
@@ -224,20 +226,27 @@ async fn a_value_of_another_cookie_name_flipped_plain_or_stale_is_refused() {
     for at in 0..value.len() {
         let mut flipped = value.clone().into_bytes();
         flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
-        let flipped =
-            Browser { cookie: Some(format!("__Host-session={}", String::from_utf8(flipped).unwrap())) };
+        let flipped = Browser {
+            cookie: Some(format!("__Host-session={}", String::from_utf8(flipped).unwrap())),
+        };
         assert!(!flipped.is_live(&manager).await, "{at}");
     }
-    for bad in
-        ["", "eyJhIjoxfQ", "{\"a\":1}", &"A".repeat(5_000), &format!("{value}A"), &value[..value.len() - 1]]
-    {
+    for bad in [
+        "",
+        "eyJhIjoxfQ",
+        "{\"a\":1}",
+        &"A".repeat(5_000),
+        &format!("{value}A"),
+        &value[..value.len() - 1],
+    ] {
         let bad = Browser { cookie: Some(format!("__Host-session={bad}")) };
         assert!(!bad.is_live(&manager).await);
     }
     assert!(browser.is_live(&manager).await);
     // An id of a store-backed session is no client-side session, nor the other way round.
     let app = App::with(|rules| rules.secrets(Secrets::parse(OLD).unwrap()));
-    let stored = Browser { cookie: Some(app.manager.seed(|session| session.insert("a", 1)).await.unwrap()) };
+    let stored =
+        Browser { cookie: Some(app.manager.seed(|session| session.insert("a", 1)).await.unwrap()) };
     assert!(!stored.is_live(&manager).await && !browser.is_live(&app.manager).await);
 }
 
@@ -267,6 +276,7 @@ async fn two_cookies_of_one_session_differ_in_every_byte_that_hides_something() 
     let (_, manager) = App::client_side(OLD);
     let (one, two) = (with_values(&manager).await.header(), with_values(&manager).await.header());
     assert_ne!(one, two);
-    let same = one.bytes().zip(two.bytes()).skip("__Host-session=".len()).filter(|(a, b)| a == b).count();
+    let same =
+        one.bytes().zip(two.bytes()).skip("__Host-session=".len()).filter(|(a, b)| a == b).count();
     assert!(same < 20, "fresh salt, nonce and key: {same}");
 }

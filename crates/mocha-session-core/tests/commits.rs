@@ -1,4 +1,5 @@
-//! Commits on engines that hang, are full or hold what cannot be read, and next to handles that go on working.
+//! Commits on engines that hang, are full or hold what cannot be read, and next to handles that go
+//! on working.
 
 #![allow(
     clippy::expect_used,
@@ -57,8 +58,11 @@ async fn destroying_by_a_clone_during_a_rotation_or_login_logs_out_of_the_new_id
             } else {
                 session.rotate().unwrap();
             }
-            let mut paused =
-                if after { app.store.pause_after("update", 0) } else { app.store.pause("update", 0) };
+            let mut paused = if after {
+                app.store.pause_after("update", 0)
+            } else {
+                app.store.pause("update", 0)
+            };
             let committing = tokio::spawn({
                 let session = session.clone();
                 async move { session.commit().await }
@@ -68,7 +72,10 @@ async fn destroying_by_a_clone_during_a_rotation_or_login_logs_out_of_the_new_id
             paused.release();
             committing.await.unwrap().unwrap();
             let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
-            assert!(headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")), "{login} {after}");
+            assert!(
+                headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")),
+                "{login} {after}"
+            );
             assert_eq!(app.store.sessions(), 0, "{login} {after}");
             assert_eq!(listed(&app.manager, "alice").await, 0);
         }
@@ -81,7 +88,8 @@ async fn destroying_by_a_clone_during_a_reload_logs_out() {
         let app = App::new();
         let browser = logged_in(&app.manager, "alice").await;
         let (lazy, session) = browser.start(&app.manager).await;
-        let mut paused = if after { app.store.pause_after("load", 0) } else { app.store.pause("load", 0) };
+        let mut paused =
+            if after { app.store.pause_after("load", 0) } else { app.store.pause("load", 0) };
         let reloading = tokio::spawn({
             let session = session.clone();
             async move { session.reload().await }
@@ -98,7 +106,8 @@ async fn destroying_by_a_clone_during_a_reload_logs_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_writers_of_one_session_on_a_hanging_engine_are_each_bounded_and_a_refresh_never_waits() {
+async fn ten_writers_of_one_session_on_a_hanging_engine_are_each_bounded_and_a_refresh_never_waits()
+{
     let limit = Duration::from_secs(2);
     let app = App::with(|rules| rules.store_timeout(limit));
     let browser = with_values(&app).await;
@@ -116,7 +125,8 @@ async fn ten_writers_of_one_session_on_a_hanging_engine_are_each_bounded_and_a_r
         app.store.on("load", 0, Fault::Hang);
     }
     let began = Instant::now();
-    let commits: Vec<_> = requests.into_iter().map(|lazy| finish_in_background(&app.manager, lazy)).collect();
+    let commits: Vec<_> =
+        requests.into_iter().map(|lazy| finish_in_background(&app.manager, lazy)).collect();
     tokio::task::yield_now().await; // one of them has the turn now
     app.manager.finish(&reader, 200).await.into_result().unwrap();
     assert!(began.elapsed() < Duration::from_millis(10), "the reader's response waited");
@@ -156,7 +166,8 @@ async fn a_closure_that_holds_its_session_is_freed_with_the_request_whatever_the
     }
 }
 
-/// Runs a request in a thread of its own, so that a lock that is held for good is found and not waited for.
+/// Runs a request in a thread of its own, so that a lock that is held for good is found and not
+/// waited for.
 fn in_time(request: impl AsyncFnOnce() + Send + 'static) {
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || {
@@ -164,7 +175,9 @@ fn in_time(request: impl AsyncFnOnce() + Send + 'static) {
         runtime.block_on(request());
         done.send(()).unwrap();
     });
-    is_done.recv_timeout(Duration::from_secs(10)).expect("a lock was held, or the request panicked");
+    is_done
+        .recv_timeout(Duration::from_secs(10))
+        .expect("a lock was held, or the request panicked");
 }
 
 /// Adds one, and asks the session for something else meanwhile.
@@ -236,7 +249,10 @@ async fn a_page_that_shows_flash_is_shown_when_its_consumption_cannot_be_stored(
     for kind in [ErrorKind::Full, ErrorKind::Unavailable, ErrorKind::Denied, ErrorKind::Timeout] {
         let app = App::new();
         let mut browser = with_values(&app).await;
-        browser.request(&app.manager, |session| session.flash().info("saved").map(drop)).await.unwrap();
+        browser
+            .request(&app.manager, |session| session.flash().info("saved").map(drop))
+            .await
+            .unwrap();
         let show = |session: &Session| session.flash().messages().len();
         app.store.fail("update", 5, kind);
         assert_eq!(browser.request(&app.manager, show).await, 1, "{kind:?}");
@@ -254,7 +270,8 @@ async fn a_page_that_shows_flash_is_shown_when_its_consumption_cannot_be_stored(
 }
 
 #[tokio::test]
-async fn where_the_logout_worked_and_the_new_session_did_not_the_dead_cookie_is_removed_and_the_error_told() {
+async fn where_the_logout_worked_and_the_new_session_did_not_the_dead_cookie_is_removed_and_the_error_told()
+ {
     let app = App::new();
     let mut browser = logged_in(&app.manager, "alice").await;
     let (lazy, session) = browser.start(&app.manager).await;

@@ -64,7 +64,8 @@ async fn count(app: &App, managers: &[SessionManager], tasks: usize) -> u64 {
 async fn counters_from_64_tasks_sum_exactly_and_cost_a_write_each() {
     let app = App::new();
     assert_eq!(count(&app, std::slice::from_ref(&app.manager), 64).await, 64);
-    // One create, one write per task. A few more reads than tasks: who lost a race for the turn looks again.
+    // One create, one write per task. A few more reads than tasks: who lost a race for the turn
+    // looks again.
     assert_eq!(app.store.calls().create, 1);
     assert!(app.store.calls().update <= 64 + 8, "{:?}", app.store.calls());
 }
@@ -83,7 +84,8 @@ async fn logout_while_a_slow_request_is_in_flight_stays_out() {
         let mut browser = logged_in(&app).await;
         let (slow, slow_session) = browser.start(&app.manager).await;
         slow_session.insert("x", 1).unwrap();
-        let ((), headers) = browser.clone().request_status(&app.manager, 200, |s| s.destroy().unwrap()).await;
+        let ((), headers) =
+            browser.clone().request_status(&app.manager, 200, |s| s.destroy().unwrap()).await;
         assert!(headers.set_cookie().unwrap().contains("Max-Age=0"));
         let late = app.manager.finish(&slow, 200).await.into_result().unwrap();
         assert_eq!(late.set_cookie(), None, "a late response never touches the cookie");
@@ -173,7 +175,13 @@ async fn of_n_rotations_at_once_one_wins_and_one_session_is_left() {
                     return None; // came after a rotation was through
                 }
                 session.rotate().unwrap();
-                manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().map(ToOwned::to_owned)
+                manager
+                    .finish(&lazy, 200)
+                    .await
+                    .into_result()
+                    .unwrap()
+                    .set_cookie()
+                    .map(ToOwned::to_owned)
             }));
         }
         let mut lines = Vec::new();
@@ -275,7 +283,10 @@ async fn one_request_empties_the_session_while_another_inserts_and_the_insert_li
     assert_eq!(first.cookie, None);
     let headers = two.finish(&inserting, 200).await.into_result().unwrap();
     second.take(&headers);
-    assert!(headers.set_cookie().is_some(), "the cookie that the other response removed is set again");
+    assert!(
+        headers.set_cookie().is_some(),
+        "the cookie that the other response removed is set again"
+    );
     app.clock.advance(std::time::Duration::from_secs(3600));
     assert_eq!(second.get::<u8>(&one, "b").await, Some(2));
     assert_eq!(second.get::<u8>(&one, "a").await, None);
@@ -333,11 +344,15 @@ async fn an_ambiguous_failure_then_other_writers_then_our_look_is_not_applied_tw
         let writing = finish_in_background(&app.manager, lazy);
         look.arrived().await;
         for at in 0..others {
-            browser.clone().request(&app.other_process(), |session| session.insert("o", at).unwrap()).await;
+            browser
+                .clone()
+                .request(&app.other_process(), |session| session.insert("o", at).unwrap())
+                .await;
         }
         look.release();
         let result = writing.await.unwrap();
-        // With more writers since than the record remembers nobody can tell: an error, never a second application.
+        // With more writers since than the record remembers nobody can tell: an error, never a
+        // second application.
         assert_eq!(result.is_ok(), others < 4, "{others}: {result:?}");
         assert!(result.is_ok() || result.unwrap_err().is_ambiguous());
         assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "{others}");
@@ -372,8 +387,11 @@ async fn a_request_dropped_in_mid_commit_leaves_the_old_or_the_new_state() {
                 "rotate" => session.rotate().unwrap(),
                 _ => session.destroy().unwrap(),
             }
-            let mut paused =
-                if after { app.store.pause_after(operation, 0) } else { app.store.pause(operation, 0) };
+            let mut paused = if after {
+                app.store.pause_after(operation, 0)
+            } else {
+                app.store.pause(operation, 0)
+            };
             let task = finish_in_background(&app.manager, lazy);
             paused.arrived().await;
             task.abort();
@@ -411,7 +429,11 @@ async fn commit_runs_to_its_end_when_its_future_is_dropped() {
     let _ = committing.await;
     paused.release();
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
-    assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "once, although finish came after it");
+    assert_eq!(
+        browser.get::<u32>(&app.manager, "n").await,
+        Some(1),
+        "once, although finish came after it"
+    );
 }
 
 #[tokio::test]
@@ -422,13 +444,18 @@ async fn a_commit_that_nobody_looks_at_any_more_holds_nobody_up() {
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     let mut paused = app.store.pause("update", 0);
     let mut committing = Box::pin(session.commit());
-    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(committing.as_mut().poll(cx).is_pending()));
+    let waits = std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(committing.as_mut().poll(cx).is_pending())
+    });
     assert!(waits.await);
     paused.arrived().await;
     paused.release();
     // Neither polled nor dropped, as in a `select!` whose other branch is running.
     let patience = std::time::Duration::from_secs(2);
-    tokio::time::timeout(patience, session.reload()).await.expect("the commit goes on by itself").unwrap();
+    tokio::time::timeout(patience, session.reload())
+        .await
+        .expect("the commit goes on by itself")
+        .unwrap();
     let mut other = browser.clone();
     let write = other.request(&app.manager, |session| session.insert("b", 2));
     tokio::time::timeout(patience, write).await.expect("its turn comes").unwrap();
@@ -478,6 +505,9 @@ async fn destroying_by_a_clone_while_a_commit_is_under_way_logs_out() {
     committing.await.unwrap().unwrap();
     assert!(session.is_empty() && session.is_new(), "what was committed is not seen again");
     let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
-    assert!(headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")), "the cookie is removed");
+    assert!(
+        headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")),
+        "the cookie is removed"
+    );
     assert_eq!(app.store.sessions(), 0);
 }

@@ -66,19 +66,31 @@ async fn every_request_costs_the_store_calls_that_were_promised() {
         calls(1, 0, 1),
         "logout"
     );
-    assert_eq!(cost(&app, &mut browser, |session| session.destroy().unwrap()).await, calls(0, 0, 0));
+    assert_eq!(
+        cost(&app, &mut browser, |session| session.destroy().unwrap()).await,
+        calls(0, 0, 0)
+    );
 }
 
 #[tokio::test]
 async fn an_owner_that_is_indexed_costs_two_more() {
     let app = App::new();
     let mut browser = Browser::new();
-    // The index is read before the session is created and written after it, if it is still the same.
+    // The index is read before the session is created and written after it, if it is still the
+    // same.
     let login = |session: &Session| session.login("alice").unwrap();
     assert_eq!(cost(&app, &mut browser, login).await.all(), 1 + 2);
     assert_eq!(cost(&app, &mut Browser::new(), login).await.all(), 1 + 2, "the second device");
-    assert_eq!(cost(&app, &mut browser, |session| session.rotate().unwrap()).await, calls(2, 1, 2), "3 + 2");
-    assert_eq!(cost(&app, &mut browser, |session| assert!(session.is_empty())).await, calls(1, 0, 0), "read");
+    assert_eq!(
+        cost(&app, &mut browser, |session| session.rotate().unwrap()).await,
+        calls(2, 1, 2),
+        "3 + 2"
+    );
+    assert_eq!(
+        cost(&app, &mut browser, |session| assert!(session.is_empty())).await,
+        calls(1, 0, 0),
+        "read"
+    );
     assert_eq!(
         cost(&app, &mut browser, |session| session.insert("a", 1).unwrap()).await,
         calls(1, 0, 1),
@@ -110,8 +122,10 @@ async fn a_hot_session_costs_n_writes_in_one_process() {
     }
     app.store.reset_calls();
     let mut held = app.store.pause("update", 0);
-    let tasks: Vec<_> =
-        requests.into_iter().map(|lazy| support::finish_in_background(&app.manager, lazy)).collect();
+    let tasks: Vec<_> = requests
+        .into_iter()
+        .map(|lazy| support::finish_in_background(&app.manager, lazy))
+        .collect();
     held.arrived().await;
     tokio::task::yield_now().await;
     held.release();
@@ -137,7 +151,11 @@ async fn an_update_runs_once_unless_somebody_else_wrote() {
         };
         session.update("n", add).unwrap();
         for _ in 0..others {
-            browser.clone().request(&app.other_process(), |other| other.insert("n", 10)).await.unwrap();
+            browser
+                .clone()
+                .request(&app.other_process(), |other| other.insert("n", 10))
+                .await
+                .unwrap();
         }
         app.manager.finish(&lazy, 200).await.into_result().unwrap();
         assert_eq!(counted.load(Ordering::SeqCst), runs);
@@ -150,7 +168,8 @@ fn allocations(future: impl Future<Output = ()>) -> u64 {
     let mut future = std::pin::pin!(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let mut ready = false;
-    let counted = allocation_counter::measure(|| ready = future.as_mut().poll(&mut context).is_ready());
+    let counted =
+        allocation_counter::measure(|| ready = future.as_mut().poll(&mut context).is_ready());
     assert!(ready);
     counted.count_total
 }

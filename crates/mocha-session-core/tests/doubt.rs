@@ -1,4 +1,5 @@
-//! Commits whose answer was lost: applied once, recognised by whoever tries again, and never called undone.
+//! Commits whose answer was lost: applied once, recognised by whoever tries again, and never called
+//! undone.
 
 #![allow(
     clippy::type_complexity,
@@ -31,7 +32,8 @@ fn count(session: &Session) -> u32 {
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap()
 }
 
-/// The next call of this operation is done, but its answer is lost, and nobody can ask what became of it.
+/// The next call of this operation is done, but its answer is lost, and nobody can ask what became
+/// of it.
 fn lose_answer(app: &App, operation: &'static str, nth: usize) {
     app.store.on(operation, nth, Fault::LoseAnswer);
     app.store.fail("load", 4, ErrorKind::Unavailable);
@@ -61,7 +63,11 @@ async fn a_commit_whose_answer_was_lost_is_recognised_by_the_next_one_and_applie
         count(&session);
         lose_answer(&app, "update", 0);
         ambiguous(&session).await;
-        assert_eq!(session.get::<u32>("n").unwrap(), Some(1), "the request goes on with what it did");
+        assert_eq!(
+            session.get::<u32>("n").unwrap(),
+            Some(1),
+            "the request goes on with what it did"
+        );
         go_on(&app, &mut browser, &lazy, &session, again).await;
         assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "{again}");
     }
@@ -223,7 +229,8 @@ async fn a_write_that_the_client_library_repeats_is_never_applied_twice() {
         count(&session);
         // Done, repeated after the others' commits, and answered with "does not match".
         let mut between = app.store.repeat("update", 0);
-        let committing = tokio::spawn(async move { manager.finish(&lazy, 200).await.into_result() });
+        let committing =
+            tokio::spawn(async move { manager.finish(&lazy, 200).await.into_result() });
         between.arrived().await;
         write_over(&app, &browser, others).await;
         between.release();
@@ -263,7 +270,8 @@ async fn an_earlier_attempt_that_may_have_landed_is_not_called_unavailable_when_
     for (name, operation, change) in jobs {
         for kind in [ErrorKind::Unavailable, ErrorKind::Full, ErrorKind::Denied] {
             let app = App::new();
-            let browser = if operation == "create" { Browser::new() } else { with_values(&app).await };
+            let browser =
+                if operation == "create" { Browser::new() } else { with_values(&app).await };
             let (lazy, session) = browser.start(&app.manager).await;
             change(&session);
             // The first try is not answered and not seen; it may still arrive.
@@ -301,7 +309,8 @@ async fn rotated_meanwhile(manager: &SessionManager, browser: &mut Browser) {
 #[tokio::test]
 async fn where_gone_is_answered_nothing_was_applied() {
     // The other request moves the session before or after each call of the commit.
-    for (operation, after) in [("update", false), ("update", true), ("load", false), ("load", true)] {
+    for (operation, after) in [("update", false), ("update", true), ("load", false), ("load", true)]
+    {
         for fault in [None, Some(Fault::LoseAnswer), Some(Fault::Fail(ErrorKind::Timeout))] {
             let app = App::new();
             let mut browser = logged_in(&app.manager, "alice").await;
@@ -309,7 +318,11 @@ async fn where_gone_is_answered_nothing_was_applied() {
             count(&session);
             let conflict = operation == "load" && fault.is_none();
             if conflict {
-                browser.clone().request(&app.other_process(), |other| other.insert("b", 2)).await.unwrap();
+                browser
+                    .clone()
+                    .request(&app.other_process(), |other| other.insert("b", 2))
+                    .await
+                    .unwrap();
             }
             if let Some(fault) = fault {
                 if operation == "update" {
@@ -317,8 +330,11 @@ async fn where_gone_is_answered_nothing_was_applied() {
                 }
                 app.store.on("update", 0, fault);
             }
-            let mut paused =
-                if after { app.store.pause_after(operation, 0) } else { app.store.pause(operation, 0) };
+            let mut paused = if after {
+                app.store.pause_after(operation, 0)
+            } else {
+                app.store.pause(operation, 0)
+            };
             let committing = tokio::spawn({
                 let session = session.clone();
                 async move { session.commit().await }

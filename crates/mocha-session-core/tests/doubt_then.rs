@@ -1,4 +1,5 @@
-//! What a request may still do after a commit whose answer was lost: log out, reload, log in, answer 5xx.
+//! What a request may still do after a commit whose answer was lost: log out, reload, log in,
+//! answer 5xx.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +24,8 @@ async fn in_doubt(app: &App, change: impl FnOnce(&Session)) -> (Browser, LazySes
     (browser, lazy, session)
 }
 
-/// Commits, and loses the answer of the `nth` call of this operation; `asks` calls are in front of the question.
+/// Commits, and loses the answer of the `nth` call of this operation; `asks` calls are in front of
+/// the question.
 async fn lose(app: &App, session: &Session, operation: &'static str, nth: usize, asks: usize) {
     app.store.on(operation, nth, Fault::LoseAnswer);
     app.store.on("load", asks, Fault::Fail(ErrorKind::Timeout));
@@ -94,7 +96,8 @@ async fn a_reload_after_a_lost_answer_finds_what_was_written_and_does_not_apply_
 async fn a_rotation_or_login_after_the_lost_answer_of_a_write_applies_the_write_once() {
     for login in [false, true] {
         let app = App::new();
-        let (mut browser, lazy, session) = in_doubt(&app, |session| assert!(count(session) > 0)).await;
+        let (mut browser, lazy, session) =
+            in_doubt(&app, |session| assert!(count(session) > 0)).await;
         let old = browser.clone();
         lose(&app, &session, "update", 0, 0).await;
         count(&session);

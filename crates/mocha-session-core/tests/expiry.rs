@@ -11,7 +11,9 @@ mod support;
 
 use std::time::Duration;
 
-use mocha_session_core::{Clock, CookiePolicy, ErrorKind, HeaderChanges, Secrets, SessionManager, Storage};
+use mocha_session_core::{
+    Clock, CookiePolicy, ErrorKind, HeaderChanges, Secrets, SessionManager, Storage,
+};
 use support::{App, Browser, Calls, Fault};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -137,8 +139,9 @@ async fn a_tightened_configuration_takes_effect_on_sessions_that_exist() {
 async fn remember_for_sticks_up_to_the_ceiling() {
     let app = App::with(|rules| rules.idle_timeout(HOUR).remember_at_most(30 * DAY));
     let mut browser = with_values(&app.manager).await;
-    let ((), headers) =
-        browser.request_status(&app.manager, 200, |session| session.remember_for(10 * DAY).unwrap()).await;
+    let ((), headers) = browser
+        .request_status(&app.manager, 200, |session| session.remember_for(10 * DAY).unwrap())
+        .await;
     assert_eq!(max_age(&headers), 10 * 24 * 3600);
     browser.request(&app.manager, |session| session.rotate()).await.unwrap();
     app.clock.advance(9 * DAY);
@@ -149,9 +152,13 @@ async fn remember_for_sticks_up_to_the_ceiling() {
     app.clock.advance(9 * DAY);
     assert!(browser.is_live(&app.other_process()).await);
     for forever in [Duration::MAX, 365 * DAY] {
-        let ((), headers) =
-            browser.request_status(&app.manager, 200, |session| session.remember_for(forever).unwrap()).await;
-        assert_eq!(headers.set_cookie().map_or(30 * 24 * 3600, |_| max_age(&headers)), 30 * 24 * 3600);
+        let ((), headers) = browser
+            .request_status(&app.manager, 200, |session| session.remember_for(forever).unwrap())
+            .await;
+        assert_eq!(
+            headers.set_cookie().map_or(30 * 24 * 3600, |_| max_age(&headers)),
+            30 * 24 * 3600
+        );
     }
     let (_, session) = browser.start(&app.manager).await;
     assert!(session.remember_for(Duration::from_millis(999)).unwrap_err().is_invalid_input());
@@ -205,8 +212,9 @@ async fn of_100_requests_within_the_refresh_interval_at_most_one_refreshes() {
     }
     let mut lines = 0;
     for lazy in all {
-        lines +=
-            usize::from(app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().is_some());
+        lines += usize::from(
+            app.manager.finish(&lazy, 200).await.into_result().unwrap().set_cookie().is_some(),
+        );
     }
     assert_eq!(lines, 1);
 }
@@ -243,7 +251,8 @@ async fn the_cookies_max_age_agrees_with_the_stores_ttl() {
         }
         app.clock.advance(3 * DAY);
     }
-    let browsing = app.process_with(|rules| rules.cookie(CookiePolicy::named("s").persistent(false)));
+    let browsing =
+        app.process_with(|rules| rules.cookie(CookiePolicy::named("s").persistent(false)));
     let cookie = browsing.seed(|session| session.insert("a", 1)).await.unwrap();
     assert!(cookie.starts_with("s="));
 }
@@ -292,9 +301,13 @@ async fn no_lifetime_panics() {
 
 #[tokio::test]
 async fn a_refresh_that_fails_leaves_the_response_good_and_the_cookie_untouched() {
-    for kind in
-        [ErrorKind::Full, ErrorKind::Unavailable, ErrorKind::Ambiguous, ErrorKind::Denied, ErrorKind::Timeout]
-    {
+    for kind in [
+        ErrorKind::Full,
+        ErrorKind::Unavailable,
+        ErrorKind::Ambiguous,
+        ErrorKind::Denied,
+        ErrorKind::Timeout,
+    ] {
         let app = App::new();
         let mut browser = with_values(&app.manager).await;
         app.clock.advance(3 * DAY);
@@ -316,13 +329,15 @@ async fn a_mere_refresh_sends_no_cookie_line_on_304() {
     let mut browser = with_values(&app.manager).await;
     app.clock.advance(3 * DAY);
     app.store.reset_calls();
-    let (_, headers) = browser.request_status(&app.manager, 304, |session| session.contains("a")).await;
+    let (_, headers) =
+        browser.request_status(&app.manager, 304, |session| session.contains("a")).await;
     assert_eq!((headers.set_cookie(), app.store.calls().update), (None, 1));
     app.clock.advance(12 * DAY);
     assert!(browser.is_live(&app.manager).await, "the session was refreshed all the same");
     // Nor on an error, where nothing is refreshed.
     app.store.reset_calls();
-    let (_, headers) = browser.request_status(&app.manager, 500, |session| session.contains("a")).await;
+    let (_, headers) =
+        browser.request_status(&app.manager, 500, |session| session.contains("a")).await;
     assert_eq!((headers.set_cookie(), app.store.calls().update), (None, 0));
 }
 
@@ -332,7 +347,9 @@ async fn a_new_secret_signs_anew_what_the_old_one_signed() {
     const NEW: &str = "a new secret of more than 32 bytes: pqP82jdn";
     let app = App::new();
     let under = |secrets: &str, unsigned: bool| {
-        app.process_with(|rules| rules.secrets(Secrets::parse(secrets).unwrap()).accept_unsigned(unsigned))
+        app.process_with(|rules| {
+            rules.secrets(Secrets::parse(secrets).unwrap()).accept_unsigned(unsigned)
+        })
     };
     let unsigned = with_values(&app.manager).await;
     assert!(!unsigned.is_live(&under(OLD, false)).await);
@@ -345,7 +362,11 @@ async fn a_new_secret_signs_anew_what_the_old_one_signed() {
     app.store.reset_calls();
     let (_, headers) = read(&mut browser, &both).await;
     assert_eq!((max_age(&headers), app.store.calls().all()), (14 * 24 * 3600, 2), "with a write");
-    assert!(browser != signed && browser.is_live(&under(NEW, false)).await && signed.is_live(&both).await);
+    assert!(
+        browser != signed
+            && browser.is_live(&under(NEW, false)).await
+            && signed.is_live(&both).await
+    );
     assert_eq!(read(&mut browser, &both).await.1.set_cookie(), None, "once");
 }
 
@@ -358,7 +379,11 @@ async fn sweeping_goes_on_after_an_error_and_spares_what_lives() {
     let live = with_values(&app.manager).await;
     app.store.on("sweep", 0, Fault::Fail(ErrorKind::Unavailable));
     let total = app.manager.sweep().await.unwrap();
-    assert_eq!((total.examined(), total.removed()), (2, 0), "a minute's margin for clocks that differ");
+    assert_eq!(
+        (total.examined(), total.removed()),
+        (2, 0),
+        "a minute's margin for clocks that differ"
+    );
     app.clock.advance(2 * MINUTE);
     for _ in 0..3 {
         app.store.on("sweep", 0, Fault::Fail(ErrorKind::Unavailable));
@@ -398,5 +423,8 @@ async fn the_idle_deadline_is_moved_from_the_end_of_a_long_request() {
     let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
     browser.take(&headers);
     app.clock.advance(Duration::from_secs(55));
-    assert!(browser.is_live(&app.manager).await, "105 seconds after it began, 55 after it was used");
+    assert!(
+        browser.is_live(&app.manager).await,
+        "105 seconds after it began, 55 after it was used"
+    );
 }

@@ -1,4 +1,5 @@
-//! When the engine fails: an error that says so, never an empty session, never a cookie, nothing lost.
+//! When the engine fails: an error that says so, never an empty session, never a cookie, nothing
+//! lost.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,8 +17,13 @@ use support::{App, Browser, Fault};
 type Named<T> = (&'static str, T);
 type Damage = fn(&mut Vec<u8>);
 
-const DOWN: [ErrorKind; 5] =
-    [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Ambiguous, ErrorKind::Full, ErrorKind::Denied];
+const DOWN: [ErrorKind; 5] = [
+    ErrorKind::Unavailable,
+    ErrorKind::Timeout,
+    ErrorKind::Ambiguous,
+    ErrorKind::Full,
+    ErrorKind::Denied,
+];
 
 async fn with_values(app: &App) -> Browser {
     let mut browser = Browser::new();
@@ -33,7 +39,11 @@ fn down(app: &App, operations: &[&'static str], calls: usize, kind: ErrorKind) {
     }
 }
 
-async fn failing(manager: &SessionManager, browser: &Browser, change: impl FnOnce(&Session)) -> Error {
+async fn failing(
+    manager: &SessionManager,
+    browser: &Browser,
+    change: impl FnOnce(&Session),
+) -> Error {
     let (lazy, session) = browser.start(manager).await;
     change(&session);
     let (headers, error) = manager.finish(&lazy, 200).await.into_parts();
@@ -53,7 +63,11 @@ async fn down_at_load_is_an_error_and_the_cookie_stays() {
         assert_eq!(error.http_status(), if kind == ErrorKind::Denied { 500 } else { 503 });
         assert!(error.to_string().starts_with("scripted: load: "), "{error}");
         app.store.on("load", 0, Fault::Fail(kind));
-        assert_eq!(lazy.load_existing().await.unwrap_err().kind(), kind, "a failing engine is not \"none\"");
+        assert_eq!(
+            lazy.load_existing().await.unwrap_err().kind(),
+            kind,
+            "a failing engine is not \"none\""
+        );
         assert_eq!(app.manager.finish(&lazy, 503).await.into_result().unwrap().set_cookie(), None);
         // It works again as soon as the engine does.
         assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));
@@ -93,7 +107,8 @@ async fn down_at_commit_is_an_error_without_a_cookie_line_and_loses_nothing() {
     // A new session.
     let app = App::new();
     down(&app, &["create", "load"], 20, ErrorKind::Unavailable);
-    let error = failing(&app.manager, &Browser::new(), |session| session.insert("a", 1).unwrap()).await;
+    let error =
+        failing(&app.manager, &Browser::new(), |session| session.insert("a", 1).unwrap()).await;
     assert!(error.is_unavailable());
     assert_eq!(app.store.len(), 0);
 }
@@ -111,7 +126,10 @@ async fn a_rotation_that_fails_at_any_call_leaves_one_session_under_a_known_id()
                     let app = App::new();
                     let mut browser = with_values(&app).await;
                     if login {
-                        browser.request(&app.manager, |session| session.login("alice")).await.unwrap();
+                        browser
+                            .request(&app.manager, |session| session.login("alice"))
+                            .await
+                            .unwrap();
                     }
                     let old = browser.clone();
                     let (lazy, session) = browser.start(&app.manager).await;
@@ -210,7 +228,9 @@ async fn the_failure_policy_anonymous_serves_an_empty_session_that_cannot_change
     // A failing commit is an error under this policy too.
     down(&app, &["update"], 1, ErrorKind::Unavailable);
     assert!(
-        failing(&app.manager, &browser, |session| session.insert("a", 2).unwrap()).await.is_unavailable()
+        failing(&app.manager, &browser, |session| session.insert("a", 2).unwrap())
+            .await
+            .is_unavailable()
     );
 }
 
@@ -254,13 +274,16 @@ async fn a_full_engine_is_an_error_and_the_session_lives() {
     down(&app, &["update"], 1, ErrorKind::Full);
     let error = failing(&app.manager, &browser, |session| session.insert("a", 2).unwrap()).await;
     assert_eq!((error.kind(), error.http_status()), (ErrorKind::Full, 503));
-    browser.request(&app.manager, |session| assert_eq!(session.get::<u8>("a").unwrap(), Some(1))).await;
+    browser
+        .request(&app.manager, |session| assert_eq!(session.get::<u8>("a").unwrap(), Some(1)))
+        .await;
     // Over the limit of the record: nothing is written, and the next request is none the worse.
     let app = App::with(|rules| rules.max_record_bytes(1024));
     let browser = with_values(&app).await;
     app.store.reset_calls();
     let error =
-        failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1024)).unwrap()).await;
+        failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1024)).unwrap())
+            .await;
     assert!(error.is_too_large() && error.http_status() == 500);
     assert_eq!(app.store.calls().writes(), 0);
     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1));

@@ -29,7 +29,10 @@ fn texts(messages: &[Message]) -> Vec<String> {
 
 /// What the flash shows in a request that ends like this.
 async fn shown(app: &App, browser: &mut Browser, status: u16) -> Vec<String> {
-    browser.request_status(&app.manager, status, |session| texts(&session.flash().messages())).await.0
+    browser
+        .request_status(&app.manager, status, |session| texts(&session.flash().messages()))
+        .await
+        .0
 }
 
 /// What waits, without consuming it.
@@ -134,7 +137,9 @@ async fn what_a_head_or_a_prefetch_read_stays() {
     let app = App::new();
     let browser = pushed(&app, &["saved"]).await;
     let info = || RequestInfo::new(browser.header());
-    for info in [info().head(true), info().purpose(b"prefetch;prerender"), info().purpose(b"prefetch")] {
+    for info in
+        [info().head(true), info().purpose(b"prefetch;prerender"), info().purpose(b"prefetch")]
+    {
         let lazy = app.manager.open(info);
         assert_eq!(texts(&lazy.load().await.unwrap().flash().messages()), ["saved"]);
         app.manager.finish(&lazy, 200).await.into_result().unwrap();
@@ -150,11 +155,15 @@ async fn assets_and_polling_that_do_not_read_it_leave_it() {
         let asset = browser.open(&app.manager);
         app.manager.finish(&asset, 200).await.into_result().unwrap();
         browser
-            .request(&app.manager, |session| session.update("polls", |n: Option<u8>| n.unwrap_or(0) + 1))
+            .request(&app.manager, |session| {
+                session.update("polls", |n: Option<u8>| n.unwrap_or(0) + 1)
+            })
             .await
             .unwrap();
         browser.request(&app.manager, |session| session.flash().peek().len()).await;
-        browser.request(&app.manager, |session| session.flash().take(Level::Error).unwrap().len()).await;
+        browser
+            .request(&app.manager, |session| session.flash().take(Level::Error).unwrap().len())
+            .await;
     }
     assert_eq!(shown(&app, &mut browser, 200).await, ["saved"]);
 }
@@ -232,7 +241,9 @@ async fn keep_keeps_all_keep_level_one_and_discard_nothing() {
         })
         .await;
     assert_eq!(waiting(&app, &browser).await, ["i", "e"]);
-    browser.request(&app.manager, |session| session.flash().keep_level(Level::Error).messages().len()).await;
+    browser
+        .request(&app.manager, |session| session.flash().keep_level(Level::Error).messages().len())
+        .await;
     assert_eq!(waiting(&app, &browser).await, ["e"]);
     let ((), headers) = browser
         .request_status(&app.manager, 302, |session| {
@@ -278,9 +289,15 @@ async fn past_a_cap_the_oldest_is_dropped_and_reported() {
             session.flash().dropped()
         })
         .await;
-    assert_eq!((dropped, waiting(&app, &browser).await), (1, vec!["2".into(), "3".into(), "4".into()]));
+    assert_eq!(
+        (dropped, waiting(&app, &browser).await),
+        (1, vec!["2".into(), "3".into(), "4".into()])
+    );
     let long = "x".repeat(400);
-    browser.request(&app.manager, |session| session.flash().info(long.clone()).map(drop)).await.unwrap();
+    browser
+        .request(&app.manager, |session| session.flash().info(long.clone()).map(drop))
+        .await
+        .unwrap();
     assert_eq!(waiting(&app, &browser).await, ["3", "4", &long]);
     browser
         .request(&app.manager, |session| {
@@ -321,7 +338,14 @@ async fn data_waits_in_slots_and_is_none_where_nothing_was_left() {
     browser
         .request_status(&app.manager, 303, |session| {
             assert_eq!(session.flash().take_data::<u8>().unwrap(), None);
-            session.flash().set_data(&70).unwrap().set_data(&71).unwrap().set_data_for("form", "x").unwrap();
+            session
+                .flash()
+                .set_data(&70)
+                .unwrap()
+                .set_data(&71)
+                .unwrap()
+                .set_data_for("form", "x")
+                .unwrap();
             assert_eq!(session.flash().take_data::<u8>().unwrap(), None, "not by this request");
         })
         .await;
@@ -346,7 +370,10 @@ async fn data_waits_in_slots_and_is_none_where_nothing_was_left() {
                 Some(72),
                 "left anew, not consumed with the old"
             );
-            assert_eq!(session.flash().take_data_for::<String>("form").unwrap().as_deref(), Some("x"));
+            assert_eq!(
+                session.flash().take_data_for::<String>("form").unwrap().as_deref(),
+                Some("x")
+            );
         })
         .await;
     let (_, session) = browser.start(&app.manager).await;
@@ -362,7 +389,10 @@ async fn a_message_comes_back_as_it_was_pushed_markup_tags_and_data() {
         .with_tag("")
         .with_data(&[1, 2])
         .unwrap();
-    browser.request(&app.manager, |session| session.flash().push(message.clone()).map(drop)).await.unwrap();
+    browser
+        .request(&app.manager, |session| session.flash().push(message.clone()).map(drop))
+        .await
+        .unwrap();
     let (_, session) = browser.start(&app.manager).await;
     let back = session.flash().messages();
     assert_eq!(back, [message]); // as it is: escaping is the template's

@@ -1,4 +1,5 @@
-//! The handles to a session: reload, detached, explicit commits, what is closed, and the ones for tests of applications.
+//! The handles to a session: reload, detached, explicit commits, what is closed, and the ones for
+//! tests of applications.
 
 #![allow(
     clippy::unwrap_used,
@@ -59,7 +60,10 @@ async fn a_reload_that_fails_changes_nothing() {
         })
         .await;
     assert!(session.reload().await.unwrap_err().is_conflict());
-    assert!(app.manager.finish(&lazy, 200).await.into_result().unwrap_err().is_conflict(), "taken once");
+    assert!(
+        app.manager.finish(&lazy, 200).await.into_result().unwrap_err().is_conflict(),
+        "taken once"
+    );
     assert_eq!(browser.get::<u8>(&app.manager, "theirs").await, Some(1), "and nothing is lost");
 }
 
@@ -85,7 +89,10 @@ async fn a_detached_handle_follows_a_new_and_a_rotated_session_and_sees_a_logout
     let (lazy, session) = browser.start(&app.manager).await;
     let detached = session.detached();
     session.insert("a", 1).unwrap();
-    assert!(detached.load().await.unwrap_err().is_conflict(), "it says that it waited for the response");
+    assert!(
+        detached.load().await.unwrap_err().is_conflict(),
+        "it says that it waited for the response"
+    );
     let job = tokio::spawn({
         let detached = detached.clone();
         async move { detached.load().await.unwrap().unwrap().get::<u8>("a").unwrap() }
@@ -247,10 +254,14 @@ async fn closures_run_outside_the_lock_and_may_use_the_session() {
     let app = App::new();
     let (lazy, session) = with_values(&app).await.start(&app.manager).await;
     let inner = session.clone();
-    let sum = session.update("sum", move |_: Option<u8>| inner.get::<u8>("a").unwrap().unwrap() + 1).unwrap();
+    let sum = session
+        .update("sum", move |_: Option<u8>| inner.get::<u8>("a").unwrap().unwrap() + 1)
+        .unwrap();
     assert_eq!(sum, 2);
     let inner = session.clone();
-    let made = session.get_or_insert_with("made", move || inner.get::<u8>("sum").unwrap().unwrap()).unwrap();
+    let made = session
+        .get_or_insert_with("made", move || inner.get::<u8>("sum").unwrap().unwrap())
+        .unwrap();
     assert_eq!(made, 2);
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
 }
@@ -275,9 +286,12 @@ async fn in_memory_is_for_tests_of_handlers() {
     session.login("alice").unwrap();
     session.commit().await.unwrap();
     session.reload().await.unwrap();
-    assert_eq!((session.get::<u8>("a").unwrap(), session.owner().as_deref()), (Some(1), Some("alice")));
-    // What a handler may do beyond it, in a test as well: claim, go on detached, list and end a user's sessions.
-    // What was pushed is for those who come later.
+    assert_eq!(
+        (session.get::<u8>("a").unwrap(), session.owner().as_deref()),
+        (Some(1), Some("alice"))
+    );
+    // What a handler may do beyond it, in a test as well: claim, go on detached, list and end a
+    // user's sessions. What was pushed is for those who come later.
     session.flash().info("saved").unwrap();
     session.commit().await.unwrap();
     assert!(session.flash().claim().await.unwrap().is_empty());
@@ -308,7 +322,10 @@ async fn seed_stores_a_session_and_gives_its_cookie() {
         .await
         .unwrap();
     let session = app.manager.open(RequestInfo::new(cookie)).load().await.unwrap();
-    assert_eq!((session.get::<u8>("a").unwrap(), session.owner().as_deref()), (Some(1), Some("alice")));
+    assert_eq!(
+        (session.get::<u8>("a").unwrap(), session.owner().as_deref()),
+        (Some(1), Some("alice"))
+    );
     assert_eq!(app.manager.sessions_of("alice").await.unwrap().len(), 1);
     assert!(app.manager.seed(|_| Ok(())).await.unwrap_err().is_invalid_input());
 }
@@ -328,7 +345,10 @@ async fn finish_is_ready_where_nothing_is_to_be_written_or_waited_for() {
     let finish = app.manager.finish(&lazy, 200);
     assert!(finish.is_ready());
     let said = finish.await.into_result().unwrap();
-    assert!(!said.is_none() && said.set_cookie().is_none(), "read: the response varies with the cookie");
+    assert!(
+        !said.is_none() && said.set_cookie().is_none(),
+        "read: the response varies with the cookie"
+    );
     assert_eq!(session.insert("a", 2).unwrap_err().kind(), ErrorKind::Closed);
 
     let (lazy, session) = browser.start(&app.manager).await;

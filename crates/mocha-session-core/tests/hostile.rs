@@ -57,8 +57,13 @@ async fn hostile_ids_never_reach_the_store() {
     bad.push(vec![b'A'; 1 << 20]);
     bad.push(id.as_bytes()[1..].to_vec());
     bad.extend(
-        [[id, "A"].concat(), [id, "."].concat(), [id, ".", &"A".repeat(22)].concat(), [id, id].concat()]
-            .map(String::into_bytes),
+        [
+            [id, "A"].concat(),
+            [id, "."].concat(),
+            [id, ".", &"A".repeat(22)].concat(),
+            [id, id].concat(),
+        ]
+        .map(String::into_bytes),
     );
     for value in bad {
         let header = [b"__Host-session=".as_slice(), &value].concat();
@@ -98,7 +103,10 @@ async fn of_duplicate_cookies_a_bad_first_one_hides_no_valid_second_one() {
         assert_eq!(value_with(&app.manager, two_lines).await, Some(1));
     }
     app.store.reset_calls();
-    assert_eq!(value_with(&app.manager, vec![format!("{good}; {good}; {good}").into_bytes()]).await, Some(1));
+    assert_eq!(
+        value_with(&app.manager, vec![format!("{good}; {good}; {good}").into_bytes()]).await,
+        Some(1)
+    );
     assert_eq!(app.store.calls().all(), 1, "the same one thrice is one");
 }
 

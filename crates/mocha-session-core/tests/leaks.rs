@@ -14,7 +14,8 @@ use mocha_session_core::store::{
     Bytes, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored, SweepReport,
 };
 use mocha_session_core::{
-    CookiePolicy, Error, ErrorKind, Level, Message, Migrating, RequestInfo, Secrets, SessionManager, Storage,
+    CookiePolicy, Error, ErrorKind, Level, Message, Migrating, RequestInfo, Secrets,
+    SessionManager, Storage,
 };
 use support::{App, Browser, Fault};
 
@@ -70,14 +71,17 @@ async fn the_stores_whole_content_holds_no_id_and_no_plaintext() {
     for id in &ids {
         let raw = decoded(id);
         assert!(
-            !holds(&dumps, id.as_bytes()) && !holds(&dumps, &raw) && !holds(&dumps, hex(&raw).as_bytes())
+            !holds(&dumps, id.as_bytes())
+                && !holds(&dumps, &raw)
+                && !holds(&dumps, hex(&raw).as_bytes())
         );
     }
     for text in ["hunter2", "key", "alice", DATA, OWNER, FLASH, LABEL, SECRET] {
         assert!(!holds(&dumps, text.as_bytes()), "{text}");
     }
     // The hunt finds what it looks for where sealing is switched off by name.
-    let unsealed = app.process_with(mocha_session_core::SessionManagerBuilder::dangerously_unsealed);
+    let unsealed =
+        app.process_with(mocha_session_core::SessionManagerBuilder::dangerously_unsealed);
     unsealed.seed(|session| session.insert("key", DATA)).await.unwrap();
     assert!(holds(&app.store.dump(), DATA.as_bytes()));
     assert!(!browser.is_live(&app.manager).await);
@@ -86,7 +90,8 @@ async fn the_stores_whole_content_holds_no_id_and_no_plaintext() {
 #[tokio::test]
 async fn an_unsealed_record_is_not_read_where_records_are_sealed() {
     let app = App::new();
-    let unsealed = app.process_with(mocha_session_core::SessionManagerBuilder::dangerously_unsealed);
+    let unsealed =
+        app.process_with(mocha_session_core::SessionManagerBuilder::dangerously_unsealed);
     let cookie = unsealed.seed(|session| session.insert("a", 1)).await.unwrap();
     let browser = Browser { cookie: Some(cookie) };
     assert!(browser.open(&app.manager).load().await.unwrap_err().is_corrupt());
@@ -160,7 +165,9 @@ async fn hunt() -> (App, Browser, Hunt) {
         secrets.push(hex(&value[50..60]));
         secrets.push(format!("{:?}", &key.as_bytes()[..6]).replace(['[', ']'], ""));
         secrets.push(
-            format!("{:?}", Bytes::copy_from_slice(&value[50..60])).replace("b\"", "").replace('"', ""),
+            format!("{:?}", Bytes::copy_from_slice(&value[50..60]))
+                .replace("b\"", "")
+                .replace('"', ""),
         );
     }
     // Bytes as MessagePack and as numbers.
@@ -200,7 +207,9 @@ async fn debug_of_no_public_type_shows_an_id_a_key_a_secret_or_data() {
     hunt.in_debug(&secrets);
     hunt.in_debug(&Storage::client_side().with_secrets(secrets.clone()));
     hunt.in_debug(
-        &SessionManager::builder(Storage::client_side()).secrets(secrets).cookie(CookiePolicy::new()),
+        &SessionManager::builder(Storage::client_side())
+            .secrets(secrets)
+            .cookie(CookiePolicy::new()),
     );
     hunt.in_debug(&Migrating::new(app.store.clone(), app.store.clone()));
     for (key, value) in app.store.snapshot() {
@@ -220,7 +229,9 @@ async fn no_error_shows_an_id_a_key_a_secret_or_data() {
     let (app, browser, mut hunt) = hunt().await;
     let weak = format!("{SECRET},hunter2");
     hunt.in_error(&Secrets::parse(&weak).unwrap_err());
-    for kind in [ErrorKind::Unavailable, ErrorKind::Ambiguous, ErrorKind::Timeout, ErrorKind::Denied] {
+    for kind in
+        [ErrorKind::Unavailable, ErrorKind::Ambiguous, ErrorKind::Timeout, ErrorKind::Denied]
+    {
         let lazy = browser.open(&app.manager);
         app.store.on("load", 0, Fault::Fail(kind));
         hunt.in_error(&lazy.load().await.unwrap_err());
@@ -236,9 +247,10 @@ async fn no_error_shows_an_id_a_key_a_secret_or_data() {
     assert_eq!(session.take::<String>("key").unwrap().as_deref(), Some(DATA));
     browser
         .clone()
-        .request(&app.process_with(|rules| rules.secrets(Secrets::parse(SECRET).unwrap())), |session| {
-            session.remove("key")
-        })
+        .request(
+            &app.process_with(|rules| rules.secrets(Secrets::parse(SECRET).unwrap())),
+            |session| session.remove("key"),
+        )
         .await
         .unwrap();
     hunt.in_error(&app.manager.finish(&lazy, 200).await.into_result().unwrap_err());

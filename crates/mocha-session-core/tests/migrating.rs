@@ -1,4 +1,5 @@
-//! Changing the engine under sessions that are in use: nobody is logged out, and who logged out stays out.
+//! Changing the engine under sessions that are in use: nobody is logged out, and who logged out
+//! stays out.
 
 #![allow(
     clippy::type_complexity,
@@ -81,7 +82,10 @@ async fn a_session_of_the_old_engine_is_read_through_and_moved_with_its_remainin
         browser.request_status(&two.moving, 200, |session| session.insert("b", 2).unwrap()).await;
     assert_eq!((two.alive(), headers.set_cookie()), ((0, 1), None), "the same id");
     let (_, session) = browser.start(&two.after).await;
-    assert_eq!((session.get::<u8>("a").unwrap(), session.get::<u8>("b").unwrap()), (Some(1), Some(2)));
+    assert_eq!(
+        (session.get::<u8>("a").unwrap(), session.get::<u8>("b").unwrap()),
+        (Some(1), Some(2))
+    );
     assert_eq!(session.expires_at(), until);
     assert_eq!(two.new.expiries()[0].ttl(), 13 * DAY);
     assert!(!browser.is_live(&two.before).await);
@@ -138,7 +142,8 @@ async fn logout_during_a_carry_stays_out() {
             let (slow, session) = browser.start(&two.moving).await;
             session.insert("b", 2).unwrap();
             let store = if in_new { &two.new } else { &two.old };
-            let mut paused = if after { store.pause_after(operation, 0) } else { store.pause(operation, 0) };
+            let mut paused =
+                if after { store.pause_after(operation, 0) } else { store.pause(operation, 0) };
             let carrying = finish_in_background(&two.moving, slow);
             paused.arrived().await;
             browser.clone().request(&two.other(), |session| session.destroy()).await.unwrap();
@@ -164,7 +169,10 @@ async fn prepare_reads_both_and_writes_where_a_session_lives() {
     assert_eq!(moved.get::<u8>(&two.after, "b").await, Some(2));
     assert_eq!(stays.get::<u8>(&two.before, "b").await, Some(2));
     let begun = with_values(&two.preparing).await;
-    assert!(begun.is_live(&two.before).await, "processes that do not read the new engine yet must see it");
+    assert!(
+        begun.is_live(&two.before).await,
+        "processes that do not read the new engine yet must see it"
+    );
     // Rolling on and back again.
     stays.request(&two.moving, |session| session.insert("c", 3)).await.unwrap();
     assert_eq!(stays.get::<u8>(&two.preparing, "c").await, Some(3));
@@ -186,10 +194,16 @@ async fn move_page_carries_everything_that_lives_with_its_remaining_life() {
         browsers.push(with_values(&two.before).await);
     }
     browsers[0].clone().request(&two.before, |session| session.destroy()).await.unwrap();
-    let owned = Browser { cookie: Some(two.before.seed(|session| session.login("alice")).await.unwrap()) };
+    let owned =
+        Browser { cookie: Some(two.before.seed(|session| session.login("alice")).await.unwrap()) };
     two.clock.advance(DAY);
-    let (next, moved) = Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
-    assert_eq!((next, moved, two.alive()), (None, 6, (0, 5)), "four, alice's, and the index of hers");
+    let (next, moved) =
+        Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    assert_eq!(
+        (next, moved, two.alive()),
+        (None, 6, (0, 5)),
+        "four, alice's, and the index of hers"
+    );
     for browser in &browsers[1..] {
         assert_eq!(browser.get::<u8>(&two.after, "a").await, Some(1));
         let (_, session) = browser.start(&two.after).await;
@@ -198,7 +212,8 @@ async fn move_page_carries_everything_that_lives_with_its_remaining_life() {
     assert!(!browsers[0].is_live(&two.moving).await);
     assert_eq!(two.after.revoke_all("alice").await.unwrap(), 1);
     assert!(!owned.is_live(&two.moving).await);
-    let (_, again) = Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    let (_, again) =
+        Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
     assert_eq!(again, 0);
 }
 
@@ -210,7 +225,8 @@ async fn a_damaged_record_does_not_stop_the_others_from_being_moved() {
     let damaged = two.old.snapshot();
     with_values(&two.before).await;
     with_values(&two.before).await;
-    let (_, moved) = Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    let (_, moved) =
+        Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
     assert_eq!((moved, two.new.sessions()), (2, 2));
     assert!(two.old.snapshot().contains(&damaged[0]), "left as it is");
 }
@@ -220,7 +236,8 @@ async fn owners_and_their_indexes_move_along() {
     let two = Two::new();
     let mut phone =
         Browser { cookie: Some(two.before.seed(|session| session.login("alice")).await.unwrap()) };
-    let laptop = Browser { cookie: Some(two.moving.seed(|session| session.login("alice")).await.unwrap()) };
+    let laptop =
+        Browser { cookie: Some(two.moving.seed(|session| session.login("alice")).await.unwrap()) };
     assert_eq!(two.moving.sessions_of("alice").await.unwrap().len(), 2);
     phone.request(&two.moving, |session| session.rotate()).await.unwrap();
     assert_eq!(two.moving.revoke_all("alice").await.unwrap(), 2);
@@ -243,7 +260,8 @@ type Point<'f> = (&'static str, fn(&Two) -> &ScriptedStore, &'f dyn Fn() -> Faul
 
 #[tokio::test]
 async fn a_carry_cut_short_is_done_once_and_the_session_does_not_come_back_after_its_end() {
-    // The first step is where the write counts: before it nothing has happened, after it everything has.
+    // The first step is where the write counts: before it nothing has happened, after it everything
+    // has.
     let lost = || Fault::LoseAnswer;
     let refused = || Fault::Fail(ErrorKind::Unavailable);
     let points: [Point<'_>; 6] = [
@@ -263,7 +281,11 @@ async fn a_carry_cut_short_is_done_once_and_the_session_does_not_come_back_after
             session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
             store(&two).on(operation, 0, fault());
             assert_eq!(two.moving.finish(&lazy, 200).await.error().is_none(), done, "{operation}");
-            assert_eq!(browser.get::<u8>(&two.other(), "n").await, done.then_some(1), "{operation}");
+            assert_eq!(
+                browser.get::<u8>(&two.other(), "n").await,
+                done.then_some(1),
+                "{operation}"
+            );
             browser.request(&two.other(), end).await;
             two.wait();
             assert!(!id.is_live(&two.moving).await, "{name} {operation}");
@@ -296,7 +318,11 @@ async fn an_end_cut_short_is_an_error_or_final() {
             } else {
                 let alive = id.is_live(&two.moving).await;
                 two.wait();
-                assert_eq!(id.is_live(&two.moving).await, alive, "{name}: nothing comes or goes by itself");
+                assert_eq!(
+                    id.is_live(&two.moving).await,
+                    alive,
+                    "{name}: nothing comes or goes by itself"
+                );
             }
         }
     }
@@ -369,7 +395,11 @@ async fn it_can_do_what_both_can() {
     two.old.set_capabilities(old.with_deadline(Duration::from_secs(1)));
     two.new.set_capabilities(can("new").with_native_expiry(true).with_max_value(900));
     let both = two.other().capabilities().clone();
-    assert_eq!(both.deadline(), Some(Duration::from_secs(5)), "the other engine has the default one");
+    assert_eq!(
+        both.deadline(),
+        Some(Duration::from_secs(5)),
+        "the other engine has the default one"
+    );
     assert_eq!((both.engine(), both.listing(), both.native_expiry()), ("new", false, false));
     assert_eq!((both.evicts(), both.max_value()), (true, Some(500)));
     two.new.on("ping", 0, Fault::Fail(ErrorKind::Unavailable));

@@ -1,4 +1,5 @@
-//! Two right stores make a right store: the published suite on `Migrating`, and on the store that these tests stand on.
+//! Two right stores make a right store: the published suite on `Migrating`, and on the store that
+//! these tests stand on.
 
 mod support;
 

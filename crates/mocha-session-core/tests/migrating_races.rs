@@ -1,4 +1,5 @@
-//! Changing the engine while several processes, of one stage or of two, work on the same sessions at once.
+//! Changing the engine while several processes, of one stage or of two, work on the same sessions
+//! at once.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -77,11 +78,16 @@ impl Two {
         self.clock.advance(Duration::from_secs(11 * 60));
     }
 
-    async fn answer_all(&self, requests: Vec<(SessionManager, LazySession)>) -> Vec<Result<HeaderChanges>> {
+    async fn answer_all(
+        &self,
+        requests: Vec<(SessionManager, LazySession)>,
+    ) -> Vec<Result<HeaderChanges>> {
         self.old.shuffle();
         self.new.shuffle();
-        let tasks: Vec<_> =
-            requests.into_iter().map(|(manager, lazy)| finish_in_background(&manager, lazy)).collect();
+        let tasks: Vec<_> = requests
+            .into_iter()
+            .map(|(manager, lazy)| finish_in_background(&manager, lazy))
+            .collect();
         let mut answers = Vec::new();
         for task in tasks {
             answers.push(task.await.unwrap());
@@ -124,15 +130,20 @@ async fn a_logout_beside_a_write_and_a_rotation_is_final_in_whichever_engine_the
             let requests = vec![
                 begun(&two, stages[0], &browser, |session| session.insert("b", 2).unwrap()).await,
                 begun(&two, stages[1], &browser, |session| session.rotate().unwrap()).await,
-                begun(&two, stages[fastrand::usize(0..2)], &browser, |session| session.destroy().unwrap())
-                    .await,
+                begun(&two, stages[fastrand::usize(0..2)], &browser, |session| {
+                    session.destroy().unwrap()
+                })
+                .await,
             ];
             let answers = two.answer_all(requests).await;
             browser.take(answers[1].as_ref().unwrap());
             assert!(answers[2].is_ok());
             for _ in 0..2 {
                 assert_eq!(two.alive(), 0, "{stages:?} order {seed}");
-                assert!(!browser.is_live(&two.process(New)).await && !old.is_live(&two.process(New)).await);
+                assert!(
+                    !browser.is_live(&two.process(New)).await
+                        && !old.is_live(&two.process(New)).await
+                );
                 two.wait();
             }
             assert_eq!(listed(&two.process(New), "alice").await, 0, "{stages:?} order {seed}");
@@ -158,7 +169,11 @@ async fn an_insert_beside_a_request_that_empties_the_session_lives() {
                 answer.unwrap();
             }
             two.wait();
-            assert_eq!(browser.get::<u8>(&two.process(New), "b").await, Some(2), "{stages:?} order {seed}");
+            assert_eq!(
+                browser.get::<u8>(&two.process(New), "b").await,
+                Some(2),
+                "{stages:?} order {seed}"
+            );
         }
     }
 }
@@ -180,7 +195,11 @@ async fn the_first_logins_of_a_user_in_processes_of_two_stages_are_listed_in_one
                 browsers.push(browser);
             }
             for stage in stages {
-                assert_eq!(listed(&two.process(stage), "alice").await, 3, "{stages:?} order {seed}");
+                assert_eq!(
+                    listed(&two.process(stage), "alice").await,
+                    3,
+                    "{stages:?} order {seed}"
+                );
             }
             assert_eq!(two.process(stages[0]).revoke_all("alice").await.unwrap(), 3);
             assert_eq!(two.alive(), 0, "{stages:?} order {seed}");
@@ -198,7 +217,10 @@ async fn a_flash_message_that_was_acknowledged_beside_a_mover_is_kept() {
             let mut requests = vec![begun(&two, stages[0], &browser, push).await];
             for n in 0..2 {
                 requests.push(
-                    begun(&two, stages[1], &browser, move |session| session.insert("b", n).unwrap()).await,
+                    begun(&two, stages[1], &browser, move |session| {
+                        session.insert("b", n).unwrap()
+                    })
+                    .await,
                 );
             }
             let mover = Migrating::new(two.old.clone(), two.new.clone());
@@ -262,7 +284,8 @@ async fn prepare_and_new_side_by_side_lose_nothing_and_leave_nothing_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_carry_that_a_deadline_or_its_process_end_cuts_short_brings_no_old_id_and_no_logout_back() {
+async fn a_carry_that_a_deadline_or_its_process_end_cuts_short_brings_no_old_id_and_no_logout_back()
+{
     type End = (&'static str, fn(&Session), usize);
     let ends: [End; 3] = [
         ("logout", |session| session.destroy().unwrap(), 0),
@@ -292,7 +315,11 @@ async fn a_carry_that_a_deadline_or_its_process_end_cuts_short_brings_no_old_id_
                     manager.finish(&lazy, 200).await.into_result().unwrap();
                 }
                 // The freeze is where the write counted.
-                assert_eq!(browser.get::<u8>(&two.process(New), "b").await, Some(2), "{name} {operation}");
+                assert_eq!(
+                    browser.get::<u8>(&two.process(New), "b").await,
+                    Some(2),
+                    "{name} {operation}"
+                );
                 browser.request(&two.process(New), end).await;
                 for _ in 0..3 {
                     let what = format!("{name} after {operation}, dies: {dies}");

@@ -22,7 +22,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const INDEX: u8 = 4;
 
 #[tokio::test]
-async fn an_index_that_outgrows_a_records_limit_or_the_engines_makes_room_by_the_least_recently_used() {
+async fn an_index_that_outgrows_a_records_limit_or_the_engines_makes_room_by_the_least_recently_used()
+ {
     for by_engine in [false, true] {
         let app = App::new();
         let manager = if by_engine {
@@ -35,7 +36,8 @@ async fn an_index_that_outgrows_a_records_limit_or_the_engines_makes_room_by_the
         let mut browsers = Vec::new();
         for day in 0..40 {
             app.clock.advance(DAY);
-            let (owner, headers) = daily.request_status(&manager, 200, |session| session.owner()).await;
+            let (owner, headers) =
+                daily.request_status(&manager, 200, |session| session.owner()).await;
             assert!(owner.is_some(), "day {day}: used daily, and revoked {headers:?}");
             let mut browser = Browser::new();
             browser
@@ -127,7 +129,10 @@ async fn a_user_whose_index_is_damaged_can_log_in_and_the_trace_says_so() {
         browser.request(&app.manager, |session| session.rotate()).await.unwrap();
         let second = logged_in(&app.manager, "alice").await;
         assert_eq!(app.manager.revoke_all("alice").await.unwrap(), 2, "{what}");
-        assert!(!browser.is_live(&app.manager).await && !second.is_live(&app.manager).await, "{what}");
+        assert!(
+            !browser.is_live(&app.manager).await && !second.is_live(&app.manager).await,
+            "{what}"
+        );
         // What nothing can list any more ends before it would be extended.
         app.clock.advance(13 * DAY);
         let mut old = old;
@@ -165,7 +170,8 @@ async fn labels(manager: &SessionManager, owner: &str) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn a_label_that_was_set_in_a_commit_that_did_not_happen_is_not_listed() {
-    // A write, a write with a refresh of the index before it, and a rotation; each fails at its last write.
+    // A write, a write with a refresh of the index before it, and a rotation; each fails at its
+    // last write.
     for (due, rotate, last) in [(false, false, 0), (true, false, 1), (false, true, 1)] {
         let app = App::new();
         let mut browser = logged_in(&app.manager, "alice").await;
@@ -184,9 +190,17 @@ async fn a_label_that_was_set_in_a_commit_that_did_not_happen_is_not_listed() {
         app.store.on("update", last, Fault::Fail(ErrorKind::Unavailable));
         app.manager.finish(&lazy, 200).await.into_result().unwrap_err();
         app.store.repair();
-        assert_eq!(labels(&app.manager, "alice").await, [Some("first".to_owned())], "{due} {rotate}");
+        assert_eq!(
+            labels(&app.manager, "alice").await,
+            [Some("first".to_owned())],
+            "{due} {rotate}"
+        );
         browser.request(&app.manager, set).await;
-        assert_eq!(labels(&app.manager, "alice").await, [Some("second".to_owned())], "{due} {rotate}");
+        assert_eq!(
+            labels(&app.manager, "alice").await,
+            [Some("second".to_owned())],
+            "{due} {rotate}"
+        );
     }
 }
 
@@ -198,7 +212,9 @@ async fn a_label_whose_index_could_not_be_written_is_listed_after_the_next_refre
     browser.request(&app.manager, |session| session.set_label("phone")).await.unwrap();
     assert_eq!(labels(&app.manager, "alice").await, [None]);
     app.clock.advance(3 * DAY);
-    browser.request(&app.manager, |session| assert_eq!(session.label().as_deref(), Some("phone"))).await;
+    browser
+        .request(&app.manager, |session| assert_eq!(session.label().as_deref(), Some("phone")))
+        .await;
     assert_eq!(labels(&app.manager, "alice").await, [Some("phone".to_owned())]);
 }
 

@@ -1,4 +1,5 @@
-//! The owner index's rules: what is alive is listed and can be ended, whatever failed, was lost or was late before.
+//! The owner index's rules: what is alive is listed and can be ended, whatever failed, was lost or
+//! was late before.
 
 #![allow(
     clippy::unwrap_used,
@@ -95,7 +96,9 @@ async fn of_a_login_that_was_submitted_twice_both_sessions_are_listed_and_can_be
             }
             assert_ne!(twice[0], twice[1]);
             wait(&app); // eleven minutes later one of them is used, which refreshes it
-            twice[refreshes].request(&app.manager, |session| assert!(session.owner().is_some())).await;
+            twice[refreshes]
+                .request(&app.manager, |session| assert!(session.owner().is_some()))
+                .await;
             if ends == "revoke_all" {
                 all_are_found_and_end(&app, &app.manager, 2).await;
                 continue;
@@ -153,7 +156,8 @@ async fn after_a_late_rotation_that_lost_the_index_still_has_the_live_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_seventeen_rotations_that_failed_at_their_last_write_the_index_still_has_the_live_key() {
+async fn after_seventeen_rotations_that_failed_at_their_last_write_the_index_still_has_the_live_key()
+ {
     for kind in [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Full] {
         let app = App::new();
         let mut browser = logged_in(&app.manager, "alice").await;
@@ -161,8 +165,8 @@ async fn after_seventeen_rotations_that_failed_at_their_last_write_the_index_sti
         for _ in 0..17 {
             let (lazy, session) = browser.start(&app.manager).await;
             session.rotate().unwrap();
-            // Its first update is the index'. A timeout is tried once more, after the successor was written anew;
-            // after the others the successor is to be discarded, which fails as well.
+            // Its first update is the index'. A timeout is tried once more, after the successor was
+            // written anew; after the others the successor is to be discarded, which fails as well.
             app.store.on("update", 1, Fault::Fail(kind));
             let second = if kind == ErrorKind::Timeout { 3 } else { 2 };
             app.store.on("update", second, Fault::Fail(kind));
@@ -195,7 +199,11 @@ async fn a_logout_with_an_id_that_was_rotated_more_than_a_tombstone_ago_ends_the
         let headers = app.manager.finish(&late, 200).await.into_result().unwrap();
         assert!(headers.set_cookie().is_some_and(|line| line.contains("Max-Age=0")));
         assert!(!browser.is_live(&app.manager).await, "{rotations}");
-        assert_eq!((app.store.sessions(), listed(&app.manager, "alice").await), (0, 0), "{rotations}");
+        assert_eq!(
+            (app.store.sessions(), listed(&app.manager, "alice").await),
+            (0, 0),
+            "{rotations}"
+        );
     }
 }
 
@@ -233,7 +241,11 @@ async fn one_damaged_or_newer_record_keeps_no_other_of_a_users_sessions_alive() 
                 .map(|(_, record)| record.get(2).map(|kind| kind & 0x3f))
                 .collect();
             assert_eq!(kinds.iter().filter(|kind| **kind == Some(5)).count(), 2, "{what} {nth}");
-            assert_eq!(app.store.snapshot().len(), before - 1, "{what} {nth}: the damaged one is deleted");
+            assert_eq!(
+                app.store.snapshot().len(),
+                before - 1,
+                "{what} {nth}: the damaged one is deleted"
+            );
             assert_eq!(listed(&app.manager, "alice").await, 0, "{what} {nth}");
             assert_eq!(app.manager.revoke_all("alice").await.unwrap(), 0, "{what} {nth}");
         }
@@ -262,7 +274,11 @@ async fn a_revoke_all_whose_client_goes_away_goes_on_to_its_end() {
         }
         assert_eq!((app.store.sessions(), listed(&app.manager, "alice").await), (0, 0), "{nth}");
         app.store.reset_calls();
-        assert_eq!(app.manager.revoke_all("alice").await.unwrap(), 0, "{nth}: nothing was left to do");
+        assert_eq!(
+            app.manager.revoke_all("alice").await.unwrap(),
+            0,
+            "{nth}: nothing was left to do"
+        );
     }
 }
 
@@ -321,7 +337,9 @@ async fn only_log_out_everywhere_refuses_a_login_that_is_under_way() {
             let (mut paused, logging_in) = login_under_way(&app).await;
             match meanwhile {
                 "login" => drop(logged_in(&app.manager, "alice").await),
-                "logout" => before.request(&app.manager, |session| session.destroy()).await.unwrap(),
+                "logout" => {
+                    before.request(&app.manager, |session| session.destroy()).await.unwrap()
+                }
                 "evict" => app.store.evict(4),
                 "revoke_all" => drop(app.manager.revoke_all("alice").await.unwrap()),
                 _ => {
@@ -337,10 +355,16 @@ async fn only_log_out_everywhere_refuses_a_login_that_is_under_way() {
             let refused = matches!(meanwhile, "revoke_all" | "revoke_others");
             match logging_in.await.unwrap() {
                 Ok(_) => assert!(!refused, "{meanwhile} {known}"),
-                Err(error) => assert!(refused && error.http_status() == 409, "{meanwhile} {known}: {error}"),
+                Err(error) => {
+                    assert!(refused && error.http_status() == 409, "{meanwhile} {known}: {error}")
+                }
             }
             if meanwhile != "evict" {
-                assert_eq!(listed(&app.manager, "alice").await, app.store.sessions(), "{meanwhile} {known}");
+                assert_eq!(
+                    listed(&app.manager, "alice").await,
+                    app.store.sessions(),
+                    "{meanwhile} {known}"
+                );
             }
         }
     }

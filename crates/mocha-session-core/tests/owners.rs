@@ -27,7 +27,13 @@ async fn handle(manager: &SessionManager, browser: &Browser) -> SessionHandle {
 }
 
 async fn listed(manager: &SessionManager, owner: &str) -> Vec<SessionHandle> {
-    manager.sessions_of(owner).await.unwrap().iter().map(mocha_session_core::OwnedSession::handle).collect()
+    manager
+        .sessions_of(owner)
+        .await
+        .unwrap()
+        .iter()
+        .map(mocha_session_core::OwnedSession::handle)
+        .collect()
 }
 
 #[tokio::test]
@@ -62,7 +68,8 @@ async fn one_of_a_users_sessions_is_revoked_by_its_handle() {
 
 #[tokio::test]
 async fn revoke_all_while_a_login_is_being_written_refuses_it() {
-    // Before the session is created, and between that and the index write: the first login creates it, others update it.
+    // Before the session is created, and between that and the index write: the first login creates
+    // it, others update it.
     for (known, operation, nth) in
         [(false, "create", 0), (false, "create", 1), (true, "create", 0), (true, "update", 0)]
     {
@@ -109,8 +116,11 @@ async fn revoke_all_between_a_rotations_writes_leaves_nothing_alive() {
         let browser = login(&app.manager, "alice").await;
         let (lazy, session) = browser.start(&app.manager).await;
         session.rotate().unwrap();
-        let mut paused =
-            if after { app.store.pause_after(operation, nth) } else { app.store.pause(operation, nth) };
+        let mut paused = if after {
+            app.store.pause_after(operation, nth)
+        } else {
+            app.store.pause(operation, nth)
+        };
         let mut rotation = finish_in_background(&app.manager, lazy);
         let done = tokio::select! {
             () = paused.arrived() => None,
@@ -144,8 +154,11 @@ async fn revoke_all_between_a_logins_writes_leaves_the_session_dead_or_listed() 
             }
             let (lazy, session) = browser.start(&app.manager).await;
             session.login("alice").unwrap();
-            let mut paused =
-                if after { app.store.pause_after(operation, nth) } else { app.store.pause(operation, nth) };
+            let mut paused = if after {
+                app.store.pause_after(operation, nth)
+            } else {
+                app.store.pause(operation, nth)
+            };
             let mut commit = finish_in_background(&app.manager, lazy);
             let done = tokio::select! {
                 () = paused.arrived() => None,
@@ -166,7 +179,11 @@ async fn revoke_all_between_a_logins_writes_leaves_the_session_dead_or_listed() 
             let list = listed(&app.manager, "alice").await;
             assert_eq!(list.len(), usize::from(alive), "{known} {operation} {nth} {after}");
             // Only a login that had not even begun when everyone was logged out may live.
-            assert_eq!(alive, (operation, nth, after) == ("load", 0, false), "{operation} {nth} {after}");
+            assert_eq!(
+                alive,
+                (operation, nth, after) == ("load", 0, false),
+                "{operation} {nth} {after}"
+            );
             assert_eq!(app.manager.revoke_all("alice").await.unwrap(), list.len());
             assert!(!late.is_live(&app.manager).await);
         }
@@ -182,7 +199,11 @@ async fn the_index_is_clean_after_rotation_expiry_logout_and_owner_change() {
     for _ in 0..20 {
         browser.request(&app.manager, |session| session.rotate()).await.unwrap();
     }
-    assert_eq!(listed(&app.manager, "alice").await, [first], "the same session, under the same handle");
+    assert_eq!(
+        listed(&app.manager, "alice").await,
+        [first],
+        "the same session, under the same handle"
+    );
     browser.request(&app.manager, |session| session.login("alice")).await.unwrap();
     assert_eq!(listed(&app.manager, "alice").await, [first], "logged in again, still this device");
     // Another owner.
@@ -321,7 +342,8 @@ async fn owner_calls_are_unsupported_on_engines_that_evict_unless_each_load_chec
     let required = SessionManager::builder(app.store.clone()).require(Requirement::OwnerIndex);
     assert!(required.build().unwrap_err().is_invalid_config());
 
-    let checking = app.process_with(|rules| rules.check_owner_at_load(true).require(Requirement::OwnerIndex));
+    let checking =
+        app.process_with(|rules| rules.check_owner_at_load(true).require(Requirement::OwnerIndex));
     let mut browser = login(&checking, "alice").await;
     assert!(browser.is_live(&checking).await);
     browser.request(&checking, |session| session.rotate()).await.unwrap();

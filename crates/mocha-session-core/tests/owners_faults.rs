@@ -1,4 +1,5 @@
-//! Owners, when something fails half-way or secrets change: nothing alive goes unlisted, and what stopped goes on.
+//! Owners, when something fails half-way or secrets change: nothing alive goes unlisted, and what
+//! stopped goes on.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +30,8 @@ async fn listed(manager: &SessionManager, owner: &str) -> usize {
 
 #[tokio::test]
 async fn an_interrupted_revoke_all_is_resumed() {
-    // Its writes: the marks, then one tombstone for each of three sessions, then the marks are cleared.
+    // Its writes: the marks, then one tombstone for each of three sessions, then the marks are
+    // cleared.
     for fails in 0..5 {
         for kind in [ErrorKind::Unavailable, ErrorKind::Full] {
             let app = App::new();
@@ -51,14 +53,22 @@ async fn an_interrupted_revoke_all_is_resumed() {
                     app.store.sessions(),
                     "what is alive is listed"
                 );
-                // A session that is marked and not ended yet cannot rotate. Who logs in on it gets another one.
+                // A session that is marked and not ended yet cannot rotate. Who logs in on it gets
+                // another one.
                 let (lazy, session) = browsers[2].start(&app.manager).await;
                 if !session.is_new() {
                     session.rotate().unwrap();
                     let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
                     assert_eq!(headers.set_cookie(), None, "{fails}");
-                    browsers[2].request(&app.manager, |session| session.login("alice")).await.unwrap();
-                    assert_eq!(listed(&app.manager, "alice").await, app.store.sessions(), "{fails}");
+                    browsers[2]
+                        .request(&app.manager, |session| session.login("alice"))
+                        .await
+                        .unwrap();
+                    assert_eq!(
+                        listed(&app.manager, "alice").await,
+                        app.store.sessions(),
+                        "{fails}"
+                    );
                     app.manager.revoke_all("alice").await.unwrap();
                     assert_eq!(app.store.sessions(), 0);
                     continue;
@@ -75,9 +85,11 @@ async fn an_interrupted_revoke_all_is_resumed() {
 #[tokio::test]
 async fn a_login_that_failed_half_way_leaves_nothing_alive_and_unlisted() {
     for (operation, nth) in [("load", 0), ("create", 0), ("create", 1)] {
-        for fault in
-            [Fault::Fail(ErrorKind::Unavailable), Fault::Fail(ErrorKind::Ambiguous), Fault::LoseAnswer]
-        {
+        for fault in [
+            Fault::Fail(ErrorKind::Unavailable),
+            Fault::Fail(ErrorKind::Ambiguous),
+            Fault::LoseAnswer,
+        ] {
             let app = App::new();
             let (lazy, session) = Browser::new().start(&app.manager).await;
             session.login("alice").unwrap();
@@ -99,7 +111,8 @@ async fn a_login_that_failed_half_way_leaves_nothing_alive_and_unlisted() {
 #[tokio::test]
 async fn indexes_made_under_an_old_secret_are_found_and_rewritten() {
     let app = App::new();
-    let under = |secrets: &str| app.process_with(|rules| rules.secrets(Secrets::parse(secrets).unwrap()));
+    let under =
+        |secrets: &str| app.process_with(|rules| rules.secrets(Secrets::parse(secrets).unwrap()));
     let old = under(OLD);
     let (mut first, second) = (login(&old, "alice").await, login(&old, "bob").await);
     let both = under(&format!("{NEW},{OLD}"));
@@ -117,7 +130,9 @@ async fn indexes_made_under_an_old_secret_are_found_and_rewritten() {
     );
     assert_eq!(listed(&new, "bob").await, 0);
     assert_eq!(both.revoke_all("alice").await.unwrap(), 2);
-    assert!(!first.is_live(&both).await && !third.is_live(&both).await && second.is_live(&both).await);
+    assert!(
+        !first.is_live(&both).await && !third.is_live(&both).await && second.is_live(&both).await
+    );
     assert_eq!(both.revoke_all("bob").await.unwrap(), 1);
     assert_eq!(app.store.sessions(), 0);
 }

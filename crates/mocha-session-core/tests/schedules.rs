@@ -1,4 +1,5 @@
-//! Requests of one session at once, in many orders of their store calls: what one was told holds for the others.
+//! Requests of one session at once, in many orders of their store calls: what one was told holds
+//! for the others.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +35,10 @@ async fn with_token(app: &App) -> Browser {
 }
 
 /// Lets all of them answer at once.
-async fn answer_all(app: &App, requests: Vec<(SessionManager, LazySession)>) -> Vec<Result<HeaderChanges>> {
+async fn answer_all(
+    app: &App,
+    requests: Vec<(SessionManager, LazySession)>,
+) -> Vec<Result<HeaderChanges>> {
     app.store.shuffle();
     let tasks: Vec<_> =
         requests.into_iter().map(|(manager, lazy)| finish_in_background(&manager, lazy)).collect();
@@ -84,7 +88,9 @@ async fn a_take_that_finish_drops_because_the_session_moved_on_is_an_error() {
     assert!(session.take::<String>("token").unwrap().is_some());
     let mut other = browser.clone();
     other.request(&app.other_process(), |session| session.rotate()).await.unwrap();
-    let taken = other.request(&app.other_process(), |session| session.take::<String>("token").unwrap()).await;
+    let taken = other
+        .request(&app.other_process(), |session| session.take::<String>("token").unwrap())
+        .await;
     assert!(taken.is_some());
     let dropped = app.manager.finish(&late, 200).await.into_result().unwrap_err();
     assert!(dropped.is_gone() && dropped.http_status() == 409);
@@ -119,8 +125,10 @@ async fn a_commit_that_is_gone_has_written_nothing_and_one_that_is_not_has() {
             }
         }
         app.store.shuffle();
-        let commits: Vec<_> =
-            counting.into_iter().map(|session| tokio::spawn(async move { session.commit().await })).collect();
+        let commits: Vec<_> = counting
+            .into_iter()
+            .map(|session| tokio::spawn(async move { session.commit().await }))
+            .collect();
         let answers = answer_all(&app, requests).await;
         let mut done = 0;
         for commit in commits {

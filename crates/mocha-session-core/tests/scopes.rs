@@ -17,7 +17,8 @@ const SECRET: &str = "a secret of more than 32 bytes: kdU2hs8dm2M";
 
 type Rules = fn(SessionManagerBuilder) -> SessionManagerBuilder;
 
-/// A shop and its administration on one store: told apart by the cookie's name, or by the scope alone.
+/// A shop and its administration on one store: told apart by the cookie's name, or by the scope
+/// alone.
 const APART: [(&str, Rules, Rules); 3] = [
     (
         "cookie names",
@@ -35,11 +36,18 @@ fn renamed(browser: &Browser, to: &SessionManager) -> Browser {
     Browser { cookie: Some(format!("{}={value}", to.cookie_name())) }
 }
 
-fn two(app: &App, (_, shop, admin): (&str, Rules, Rules), signed: bool) -> (SessionManager, SessionManager) {
+fn two(
+    app: &App,
+    (_, shop, admin): (&str, Rules, Rules),
+    signed: bool,
+) -> (SessionManager, SessionManager) {
     let secrets = |rules: SessionManagerBuilder| {
         if signed { rules.secrets(Secrets::parse(SECRET).unwrap()) } else { rules }
     };
-    (app.process_with(|rules| secrets(shop(rules))), app.process_with(|rules| secrets(admin(rules))))
+    (
+        app.process_with(|rules| secrets(shop(rules))),
+        app.process_with(|rules| secrets(admin(rules))),
+    )
 }
 
 #[tokio::test]
@@ -72,7 +80,11 @@ async fn the_same_user_number_in_two_scopes_is_two_users() {
         assert_eq!((listed(&shop, "1").await, listed(&admin, "1").await), (1, 1), "{}", apart.0);
         assert!(!shop.revoke("1", handle).await.unwrap());
         assert_eq!(shop.revoke_all("1").await.unwrap(), 1);
-        assert!(!customer.is_live(&shop).await && administrator.is_live(&admin).await, "{}", apart.0);
+        assert!(
+            !customer.is_live(&shop).await && administrator.is_live(&admin).await,
+            "{}",
+            apart.0
+        );
     }
 }
 
@@ -96,7 +108,10 @@ async fn a_named_scope_keeps_its_sessions_when_the_cookie_is_renamed() {
     let app = App::new();
     let named = |name: &'static str| {
         app.process_with(|rules| {
-            rules.scope("shop").cookie(CookiePolicy::named(name)).secrets(Secrets::parse(SECRET).unwrap())
+            rules
+                .scope("shop")
+                .cookie(CookiePolicy::named(name))
+                .secrets(Secrets::parse(SECRET).unwrap())
         })
     };
     let (before, after) = (named("__Host-shop"), named("__Host-s"));
@@ -110,7 +125,11 @@ async fn a_named_scope_keeps_its_sessions_when_the_cookie_is_renamed() {
 async fn a_client_side_session_of_another_scope_does_not_open() {
     let app = |scope: &str| {
         let secrets = Secrets::parse(SECRET).unwrap();
-        SessionManager::builder(Storage::client_side()).secrets(secrets).scope(scope).build().unwrap()
+        SessionManager::builder(Storage::client_side())
+            .secrets(secrets)
+            .scope(scope)
+            .build()
+            .unwrap()
     };
     let (shop, admin) = (app("shop"), app("admin"));
     assert_eq!(shop.cookie_name(), admin.cookie_name());
@@ -118,5 +137,8 @@ async fn a_client_side_session_of_another_scope_does_not_open() {
     let open = |manager: &SessionManager| manager.open(RequestInfo::new(cookie.clone()));
     assert!(open(&admin).load_existing().await.unwrap().is_none());
     assert!(open(&shop).load_existing().await.unwrap().is_some());
-    assert!(open(&app("shop")).load_existing().await.unwrap().is_some(), "another process of the shop");
+    assert!(
+        open(&app("shop")).load_existing().await.unwrap().is_some(),
+        "another process of the shop"
+    );
 }

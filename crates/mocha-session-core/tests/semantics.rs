@@ -1,4 +1,5 @@
-//! What a session means, whatever the engine: what is kept, what is never stored, which id is whose.
+//! What a session means, whatever the engine: what is kept, what is never stored, which id is
+//! whose.
 
 #![allow(
     clippy::unwrap_used,
@@ -82,11 +83,13 @@ async fn read_only_varies_and_sets_no_cookie_and_contains_counts_as_access() {
     let app = App::new();
     let mut browser = with_values(&app).await;
     app.store.reset_calls();
-    let (there, headers) = browser.request_status(&app.manager, 200, |session| session.contains("a")).await;
+    let (there, headers) =
+        browser.request_status(&app.manager, 200, |session| session.contains("a")).await;
     assert!(there && !headers.is_none() && headers.set_cookie().is_none());
     assert_eq!(app.store.calls(), Calls { load: 1, ..Calls::default() });
     // Nor does looking at nobody's session make one.
-    let (_, headers) = Browser::new().request_status(&app.manager, 200, |session| session.is_new()).await;
+    let (_, headers) =
+        Browser::new().request_status(&app.manager, 200, |session| session.is_new()).await;
     assert!(!headers.is_none() && headers.set_cookie().is_none());
 }
 
@@ -215,7 +218,9 @@ async fn a_type_mismatch_is_an_error_and_keeps_the_data() {
                     .unwrap_err()
                     .is_invalid_input()
             );
-            assert!(session.modify("a", |a: &mut Vec<u8>| a.clear()).unwrap_err().is_invalid_input());
+            assert!(
+                session.modify("a", |a: &mut Vec<u8>| a.clear()).unwrap_err().is_invalid_input()
+            );
             assert!(session.get_or_insert_with("a", String::new).unwrap_err().is_invalid_input());
             assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
         })
@@ -267,7 +272,8 @@ async fn an_emptied_session_is_gone_within_a_minute_and_its_cookie_at_once() {
         browser.request(&app.manager, empty).await;
         assert_eq!(browser.cookie, None);
         // A tab that was under way reads an empty session, and reading does not keep it.
-        let (_, headers) = old.clone().request_status(&app.manager, 200, |session| session.is_empty()).await;
+        let (_, headers) =
+            old.clone().request_status(&app.manager, 200, |session| session.is_empty()).await;
         assert_eq!(headers.set_cookie(), None);
         app.clock.advance(std::time::Duration::from_secs(61));
         assert_eq!(app.store.len(), 0);
@@ -302,7 +308,8 @@ async fn a_login_keeps_what_an_anonymous_session_held_and_drops_the_first_owners
     assert!(!alice.is_live(&app.manager).await);
     let (_, session) = browser.start(&app.manager).await;
     assert_eq!((session.owner().as_deref(), session.keys()), (Some("bob"), vec![]));
-    let texts: Vec<_> = session.flash().messages().iter().map(|message| message.text().to_owned()).collect();
+    let texts: Vec<_> =
+        session.flash().messages().iter().map(|message| message.text().to_owned()).collect();
     assert_eq!((texts, session.label()), (vec!["hello bob".to_owned()], None));
     let idle = session.expires_at().duration_since(session.created_at()).unwrap();
     assert_eq!(idle.as_secs(), 14 * 24 * 3600, "nor her lifetime");

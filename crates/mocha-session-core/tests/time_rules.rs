@@ -10,7 +10,9 @@ mod support;
 
 use std::time::Duration;
 
-use mocha_session_core::{Clock, CookiePolicy, Session, SessionManager, SessionManagerBuilder, Storage};
+use mocha_session_core::{
+    Clock, CookiePolicy, Session, SessionManager, SessionManagerBuilder, Storage,
+};
 use support::{App, Browser, listed, logged_in, max_age};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -31,8 +33,9 @@ async fn remember_for_shorter_than_the_time_since_the_last_refresh_counts_from_n
     let app = App::new();
     let mut browser = with_values(&app.manager).await;
     app.clock.advance(DAY); // no refresh was due yet
-    let ((), headers) =
-        browser.request_status(&app.manager, 200, |session| session.remember_for(HOUR).unwrap()).await;
+    let ((), headers) = browser
+        .request_status(&app.manager, 200, |session| session.remember_for(HOUR).unwrap())
+        .await;
     assert_eq!(max_age(headers.set_cookie().unwrap()), Some(60 * 60));
     app.clock.advance(59 * MINUTE);
     assert!(browser.is_live(&app.manager).await, "it does not end at once");
@@ -72,7 +75,8 @@ async fn rules_under_which_sessions_would_expire_under_use_or_nothing_would_fit_
     ];
     for (names, rules) in refused {
         let app = App::new();
-        let error = rules(SessionManager::builder(Storage::from(app.store.clone()))).build().unwrap_err();
+        let error =
+            rules(SessionManager::builder(Storage::from(app.store.clone()))).build().unwrap_err();
         assert!(error.is_invalid_config() && error.to_string().contains(names), "{names}: {error}");
     }
     let accepted: [Rules; 3] = [
@@ -146,7 +150,9 @@ async fn the_remember_me_box_is_asked_at_each_login() {
     for persistent in [false, true] {
         let app = App::with(|rules| rules.cookie(CookiePolicy::new().persistent(persistent)));
         let mut browser = Browser::new();
-        for (handler, lasts) in [(unticked, false), (ticked, true), (unticked, false), (ticked, true)] {
+        for (handler, lasts) in
+            [(unticked, false), (ticked, true), (unticked, false), (ticked, true)]
+        {
             let ((), headers) = browser.request_status(&app.manager, 200, handler).await;
             let age = max_age(headers.set_cookie().unwrap());
             assert_eq!(age, lasts.then_some(30 * 24 * 60 * 60), "{persistent}");
@@ -155,8 +161,9 @@ async fn the_remember_me_box_is_asked_at_each_login() {
             assert_eq!(life, if lasts { 30 * DAY } else { 14 * DAY }, "{persistent}");
             // It sticks through refreshes and rotations.
             app.clock.advance(5 * DAY);
-            let ((), headers) =
-                browser.request_status(&app.manager, 200, |session| session.rotate().unwrap()).await;
+            let ((), headers) = browser
+                .request_status(&app.manager, 200, |session| session.rotate().unwrap())
+                .await;
             assert_eq!(max_age(headers.set_cookie().unwrap()).is_some(), lasts, "{persistent}");
         }
         assert_eq!(listed(&app.manager, "alice").await, 1);

@@ -1,4 +1,5 @@
-//! Told is not moved: the cookie slides with the record, whatever responses carried no line in between.
+//! Told is not moved: the cookie slides with the record, whatever responses carried no line in
+//! between.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,8 +26,10 @@ struct Clocked {
 impl Clocked {
     async fn new(app: &App) -> Self {
         let mut it = Self { browser: Browser::new(), drops_at: app.clock.now() };
-        let ((), headers) =
-            it.browser.request_status(&app.manager, 200, |session| session.insert("a", 1).unwrap()).await;
+        let ((), headers) = it
+            .browser
+            .request_status(&app.manager, 200, |session| session.insert("a", 1).unwrap())
+            .await;
         it.heard(app, &headers);
         it
     }
@@ -41,8 +44,10 @@ impl Clocked {
     async fn read(&mut self, app: &App, status: u16) -> (Calls, bool) {
         assert!(self.drops_at > app.clock.now(), "the browser has dropped its cookie");
         app.store.reset_calls();
-        let (there, headers) =
-            self.browser.request_status(&app.manager, status, |session| session.contains("a")).await;
+        let (there, headers) = self
+            .browser
+            .request_status(&app.manager, status, |session| session.contains("a"))
+            .await;
         assert!(there, "the session is over");
         self.heard(app, &headers);
         (app.store.calls(), headers.set_cookie().is_some())
@@ -147,7 +152,8 @@ async fn an_explicit_commit_is_told_with_its_response_whatever_its_status() {
 
 #[tokio::test]
 async fn a_cookie_that_ends_with_the_browser_is_told_once() {
-    let app = App::with(|rules| rules.idle_timeout(HOUR).cookie(CookiePolicy::new().persistent(false)));
+    let app =
+        App::with(|rules| rules.idle_timeout(HOUR).cookie(CookiePolicy::new().persistent(false)));
     let mut browser = Browser::new();
     let begin = |session: &Session| session.insert("a", 1).unwrap();
     let ((), headers) = browser.request_status(&app.manager, 200, begin).await;

@@ -28,7 +28,9 @@ type Write = (&'static str, fn(&Session));
 /// What a late request may try.
 const WRITES: [Write; 6] = [
     ("insert", |session| session.insert("b", 2).unwrap()),
-    ("update", |session| assert_eq!(session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap(), 1)),
+    ("update", |session| {
+        assert_eq!(session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap(), 1)
+    }),
     ("flash", |session| assert!(session.flash().info("late").is_ok())),
     ("rotate", |session| session.rotate().unwrap()),
     ("destroy", |session| session.destroy().unwrap()),
@@ -45,7 +47,8 @@ async fn with_values(app: &App) -> Browser {
 }
 
 #[tokio::test]
-async fn a_request_sent_before_a_login_or_logout_and_answered_after_it_sends_no_line_and_stores_nothing() {
+async fn a_request_sent_before_a_login_or_logout_and_answered_after_it_sends_no_line_and_stores_nothing()
+ {
     // It had loaded its session before, or it loads it after.
     for loaded_before in [true, false] {
         for (end, ends, left) in TOLD {
@@ -76,7 +79,10 @@ async fn a_request_sent_before_a_login_or_logout_and_answered_after_it_sends_no_
                 assert_eq!(app.store.sessions(), left, "{what}");
                 if left > 0 {
                     assert_eq!(browser.get::<u8>(&app.manager, "a").await, Some(1), "{what}");
-                    assert!(!browser.open(&app.manager).load().await.unwrap().contains("b"), "{what}");
+                    assert!(
+                        !browser.open(&app.manager).load().await.unwrap().contains("b"),
+                        "{what}"
+                    );
                 }
             }
         }
@@ -96,13 +102,17 @@ async fn a_commit_on_an_id_that_was_moved_is_gone() {
 }
 
 #[tokio::test]
-async fn a_login_with_an_id_that_was_moved_or_ended_starts_fresh_and_never_follows_to_the_successor() {
+async fn a_login_with_an_id_that_was_moved_or_ended_starts_fresh_and_never_follows_to_the_successor()
+ {
     for (end, ends, left) in TOLD {
         let app = App::new();
         let mut browser = with_values(&app).await;
         let mut late = browser.clone();
         browser.request(&app.manager, ends).await;
-        browser.request(&app.manager, |session| session.flash().info("mine").map(drop)).await.unwrap();
+        browser
+            .request(&app.manager, |session| session.flash().info("mine").map(drop))
+            .await
+            .unwrap();
         let mine = app.store.sessions();
         assert!(mine >= left);
         late.request(&app.manager, |session| session.login("mallory")).await.unwrap();
@@ -175,7 +185,12 @@ async fn who_ends_all_sessions_of_oneself_then_logs_out_sees_the_message_on_the_
     let texts = browser
         .request(&app.manager, |session| {
             assert_eq!(session.owner(), None);
-            session.flash().messages().iter().map(|message| message.text().to_owned()).collect::<Vec<_>>()
+            session
+                .flash()
+                .messages()
+                .iter()
+                .map(|message| message.text().to_owned())
+                .collect::<Vec<_>>()
         })
         .await;
     assert_eq!(texts, ["logged out everywhere"]);
@@ -183,7 +198,8 @@ async fn who_ends_all_sessions_of_oneself_then_logs_out_sees_the_message_on_the_
 }
 
 #[tokio::test]
-async fn changes_dropped_because_the_session_is_gone_leave_a_line_in_the_trace_with_the_fingerprint() {
+async fn changes_dropped_because_the_session_is_gone_leave_a_line_in_the_trace_with_the_fingerprint()
+ {
     let app = App::new();
     let mut browser = with_values(&app).await;
     let (lazy, session) = browser.start(&app.manager).await;
@@ -193,7 +209,8 @@ async fn changes_dropped_because_the_session_is_gone_leave_a_line_in_the_trace_w
     let (trace, _guard) = traced();
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
     let lines = trace.at(Level::DEBUG);
-    let dropped: Vec<_> = lines.iter().filter(|line| line.contains("changes were dropped")).collect();
+    let dropped: Vec<_> =
+        lines.iter().filter(|line| line.contains("changes were dropped")).collect();
     assert_eq!(dropped.len(), 1, "{lines:?}");
     assert!(dropped[0].contains(&fingerprint) && !dropped[0].contains("secret-"), "{dropped:?}");
 }

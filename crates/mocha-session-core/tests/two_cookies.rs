@@ -32,7 +32,11 @@ impl Two {
     }
 
     /// A request with both; lines are for the browser's own.
-    async fn request<T>(&mut self, manager: &SessionManager, handler: impl FnOnce(&Session) -> T) -> T {
+    async fn request<T>(
+        &mut self,
+        manager: &SessionManager,
+        handler: impl FnOnce(&Session) -> T,
+    ) -> T {
         let lazy = self.open(manager);
         let answer = handler(&lazy.load().await.unwrap());
         self.own.take(&manager.finish(&lazy, 200).await.into_result().unwrap());
@@ -63,14 +67,18 @@ async fn who_logs_in_with_two_live_cookies_is_logged_in_on_the_next_page_and_lea
 #[tokio::test]
 async fn who_logs_in_with_two_cookies_of_two_users_ends_the_sessions_of_both() {
     let app = App::new();
-    let (stray, own) = (logged_in(&app.manager, "bob").await, logged_in(&app.manager, "carol").await);
+    let (stray, own) =
+        (logged_in(&app.manager, "bob").await, logged_in(&app.manager, "carol").await);
     let mut two = Two { stray, own };
     two.request(&app.manager, |session| {
         assert_eq!(session.owner(), None);
         session.login("alice").unwrap();
     })
     .await;
-    assert_eq!(two.request(&app.manager, |session| session.owner()).await.as_deref(), Some("alice"));
+    assert_eq!(
+        two.request(&app.manager, |session| session.owner()).await.as_deref(),
+        Some("alice")
+    );
     assert_eq!(app.store.sessions(), 1);
     for (owner, sessions) in [("alice", 1), ("bob", 0), ("carol", 0)] {
         assert_eq!(listed(&app.manager, owner).await, sessions, "{owner}");
@@ -127,7 +135,10 @@ async fn two_live_cookies_are_warned_of_once_in_the_trace_and_one_live_cookie_is
     }
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
     let warnings = trace.at(Level::WARN);
-    assert!(warnings.len() == 1 && warnings[0].contains("several live session cookies"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("several live session cookies"),
+        "{warnings:?}"
+    );
     assert!(!warnings[0].contains(two.own.header().split_once('=').unwrap().1), "no id in it");
     two.request(&app.manager, |session| session.login("alice")).await.unwrap();
     two.request(&app.manager, |session| assert!(session.owner().is_some())).await;

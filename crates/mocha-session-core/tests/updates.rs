@@ -172,7 +172,8 @@ fn in_time(work: impl FnOnce(&Session) + Send + 'static) {
         work(&session);
         done.send(()).unwrap();
     });
-    wait.recv_timeout(Duration::from_secs(10)).expect("a lock was held while the caller's code ran");
+    wait.recv_timeout(Duration::from_secs(10))
+        .expect("a lock was held while the caller's code ran");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Turns Google's errors into this library's: what is absent, what a call can have done, what to do.
+//! Turns Google's errors into this library's: what is absent, what a call can have done, what to
+//! do.
 
 use std::error::Error as StdError;
 
@@ -31,11 +32,14 @@ pub(crate) enum Answer {
 /// Reads an HTTP status and the word or sentence that came with it.
 pub(crate) fn status(status: u16, says: &str, effect: Effect) -> Answer {
     use ErrorKind::{Denied, Internal, TooLarge, Unavailable};
-    // Google's sentences hold the object's name, which holds the key: only known words of them are repeated.
+    // Google's sentences hold the object's name, which holds the key: only known words of them are
+    // repeated.
     let code = word(says);
     let (failure, why) = match status {
         404 if says.contains("No such object") || says == "NoSuchKey" => return Answer::Absent,
-        404 if says.contains("bucket does not exist") || says == "NoSuchBucket" => return Answer::NoBucket,
+        404 if says.contains("bucket does not exist") || says == "NoSuchBucket" => {
+            return Answer::NoBucket;
+        }
         404 => return Answer::ObjectOrBucketMissing,
         409 if says.starts_with("BucketAlready") => return Answer::Taken,
         412 => return Answer::Mismatch,
@@ -62,7 +66,10 @@ pub(crate) fn status(status: u16, says: &str, effect: Effect) -> Answer {
         413 => (Failure::Refused(TooLarge), "refused as too large (413)".to_owned()),
         // A front end may say so after the write was done behind it.
         500.. => (Failure::Unanswered, format!("Google's side failed ({status}{code}); try later")),
-        _ => (Failure::Refused(Internal), format!("an answer that was not expected ({status}{code})")),
+        _ => (
+            Failure::Refused(Internal),
+            format!("an answer that was not expected ({status}{code})"),
+        ),
     };
     Answer::Failed(failure.error(effect, why))
 }
@@ -101,7 +108,10 @@ pub(crate) fn transport(error: &(dyn StdError + 'static), effect: Effect) -> Err
     } else if never_sent(error) {
         (Failure::NotSent, format!("Google Cloud Storage cannot be reached{}", cause(error)))
     } else {
-        (Failure::Unanswered, format!("the connection broke before the answer came{}", cause(error)))
+        (
+            Failure::Unanswered,
+            format!("the connection broke before the answer came{}", cause(error)),
+        )
     };
     failure.error(effect, why)
 }
@@ -179,7 +189,9 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     error.downcast_ref().or_else(|| sources(error).find_map(|cause| cause.downcast_ref()))
 }
 
-fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn sources<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
 }
 
@@ -199,7 +211,10 @@ mod tests {
         assert!(matches!(status(404, "No such object: b/o", Effect::Read), Answer::Absent));
         assert!(matches!(status(404, "NoSuchKey", Effect::Write), Answer::Absent));
         assert!(matches!(status(404, "", Effect::Read), Answer::ObjectOrBucketMissing));
-        assert!(matches!(status(404, "<html>nginx</html>", Effect::Read), Answer::ObjectOrBucketMissing));
+        assert!(matches!(
+            status(404, "<html>nginx</html>", Effect::Read),
+            Answer::ObjectOrBucketMissing
+        ));
         for says in ["The specified bucket does not exist.", "NoSuchBucket"] {
             let answer = status(404, says, Effect::Read);
             assert!(matches!(answer, Answer::NoBucket));
@@ -230,7 +245,8 @@ mod tests {
     #[test]
     fn what_google_says_is_repeated_only_if_it_is_one_word() {
         let key = "ab".repeat(20);
-        let shown = failed(status(403, &format!("x lacks access to bucket/sessions/{key}"), Effect::Read));
+        let shown =
+            failed(status(403, &format!("x lacks access to bucket/sessions/{key}"), Effect::Read));
         assert!(!shown.to_string().contains(&key));
         assert!(!failed(status(403, &key, Effect::Read)).to_string().contains(&key));
         let shown = failed(status(403, "SignatureDoesNotMatch", Effect::Read));

@@ -1,4 +1,5 @@
-//! The XML of listings and errors. It stands alone, so that the fuzzer reads it without the rest of the crate.
+//! The XML of listings and errors. It stands alone, so that the fuzzer reads it without the rest of
+//! the crate.
 
 use quick_xml::events::Event;
 
@@ -13,7 +14,8 @@ pub(crate) fn error_code(body: &[u8]) -> String {
     code
 }
 
-/// Calls `visit` with the name and the text of every element that holds text alone; `None` when this is no XML.
+/// Calls `visit` with the name and the text of every element that holds text alone; `None` when
+/// this is no XML.
 pub(crate) fn each_text(xml: &[u8], mut visit: impl FnMut(&str, &str)) -> Option<()> {
     let mut reader = quick_xml::Reader::from_str(std::str::from_utf8(xml).ok()?);
     let mut text = String::new();

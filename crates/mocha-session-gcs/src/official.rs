@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::{Storage, StorageControl};
-use google_cloud_storage::model::{Bucket as NewBucket, ListObjectsResponse, Object as GoogleObject};
+use google_cloud_storage::model::{
+    Bucket as NewBucket, ListObjectsResponse, Object as GoogleObject,
+};
 use mocha_session_core::store::objects::{
     Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
@@ -30,7 +32,12 @@ impl Official {
         Self { objects, control, bucket: format!("projects/_/buckets/{bucket}") }
     }
 
-    async fn page(&self, prefix: &str, limit: usize, after: &str) -> Result<ListObjectsResponse, Answer> {
+    async fn page(
+        &self,
+        prefix: &str,
+        limit: usize,
+        after: &str,
+    ) -> Result<ListObjectsResponse, Answer> {
         let call = self
             .control
             .list_objects()
@@ -80,8 +87,8 @@ impl ObjectClient for Official {
         when: Condition<'_>,
     ) -> Result<Outcome<Revision>> {
         let Some(generation) = generation(when) else { return Ok(Outcome::Unmet) };
-        // Left alone, the client takes a conditional write for repeatable, and answers "does not match" to its own
-        // repetition of a write whose answer was lost.
+        // Left alone, the client takes a conditional write for repeatable, and answers "does not
+        // match" to its own repetition of a write whose answer was lost.
         let call = self
             .objects
             .write_object(&self.bucket, name, body)
@@ -108,7 +115,9 @@ impl ObjectClient for Official {
             .with_idempotency(false)
             .with_retry_policy(NeverRetry);
         if let Some(expected) = expected {
-            let Some(generation) = generation(Condition::Is(expected)) else { return Ok(Outcome::Unmet) };
+            let Some(generation) = generation(Condition::Is(expected)) else {
+                return Ok(Outcome::Unmet);
+            };
             call = call.set_if_generation_match(generation);
         }
         match Box::pin(call.send()).await {
@@ -121,7 +130,10 @@ impl ObjectClient for Official {
     }
 
     async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page> {
-        let page = self.page(prefix, limit, after.unwrap_or_default()).await.map_err(Answer::into_error)?;
+        let page = self
+            .page(prefix, limit, after.unwrap_or_default())
+            .await
+            .map_err(Answer::into_error)?;
         let objects = page.objects.into_iter().map(listed).collect::<Result<_>>()?;
         Ok(Page { objects, next: Some(page.next_page_token).filter(|token| !token.is_empty()) })
     }
@@ -164,7 +176,8 @@ impl Bucket for Official {
 }
 
 fn listed(object: GoogleObject) -> Result<Listed> {
-    let (size, deadline) = (u64::try_from(object.size).unwrap_or_default(), expires(&object.metadata));
+    let (size, deadline) =
+        (u64::try_from(object.size).unwrap_or_default(), expires(&object.metadata));
     let head = Head { revision: revision(object.generation)?, size, deadline };
     // The time of the write is not asked for, because the deadline is there.
     Ok(Listed { name: object.name, size, written: SystemTime::UNIX_EPOCH, head: Some(head) })
@@ -188,6 +201,9 @@ fn generation(when: Condition<'_>) -> Option<i64> {
 fn revision(generation: i64) -> Result<Revision> {
     match u64::try_from(generation) {
         Ok(generation) if generation > 0 => Ok(Revision::from(generation)),
-        _ => Err(Error::new(ErrorKind::Internal, "an answer of Google Cloud Storage names no generation")),
+        _ => Err(Error::new(
+            ErrorKind::Internal,
+            "an answer of Google Cloud Storage names no generation",
+        )),
     }
 }

@@ -1,8 +1,9 @@
 //! Signs requests to the XML API with an HMAC key: Google's V4 signature, `GOOG4-HMAC-SHA256`.
 //!
-//! No kept crate does this for Rust: `google-cloud-storage` signs URLs with RSA alone, `cloud-storage-signature` calls
-//! itself alpha and lists HMAC keys as to do, and the signers for AWS have its names built in. Google refuses a mix of
-//! `x-amz` and `x-goog` headers, and the condition on the generation has only the second kind, so AWS's names won't do.
+//! No kept crate does this for Rust: `google-cloud-storage` signs URLs with RSA alone,
+//! `cloud-storage-signature` calls itself alpha and lists HMAC keys as to do, and the signers for
+//! AWS have its names built in. Google refuses a mix of `x-amz` and `x-goog` headers, and the
+//! condition on the generation has only the second kind, so AWS's names won't do.
 
 use std::fmt;
 
@@ -35,7 +36,8 @@ impl fmt::Debug for HmacKey {
     }
 }
 
-/// The names that the algorithm is dressed in: Google's, and in a test AWS's, which publishes examples.
+/// The names that the algorithm is dressed in: Google's, and in a test AWS's, which publishes
+/// examples.
 struct Dress {
     algorithm: &'static str,
     secret_prefix: &'static str,
@@ -53,7 +55,8 @@ const GOOGLE: Dress = Dress {
     digest: "x-goog-content-sha256",
 };
 
-/// What is signed. Path and query are encoded by [`path`] and [`query`], header names in lower case.
+/// What is signed. Path and query are encoded by [`path`] and [`query`], header names in lower
+/// case.
 pub(crate) struct Unsigned<'a> {
     pub(crate) method: &'a str,
     pub(crate) host: &'a str,
@@ -86,7 +89,8 @@ impl Unsigned<'_> {
 
         let day = now.get(..8).unwrap_or(now);
         let scope = format!("{day}/{}", dress.scope.join("/"));
-        let to_sign = format!("{}\n{now}\n{scope}\n{}", dress.algorithm, hex(&Sha256::digest(&request)));
+        let to_sign =
+            format!("{}\n{now}\n{scope}\n{}", dress.algorithm, hex(&Sha256::digest(&request)));
         let mut secret = mac(format!("{}{}", dress.secret_prefix, key.secret).as_bytes(), day);
         for step in dress.scope {
             secret = mac(&secret, step);
@@ -122,7 +126,8 @@ pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
 }
 
 fn mac(key: &[u8], message: &str) -> [u8; 32] {
-    // What HMAC does first with any key: hash one that is longer than a block, pad with zeros. Nothing is left to fail.
+    // What HMAC does first with any key: hash one that is longer than a block, pad with zeros.
+    // Nothing is left to fail.
     let mut block = [0; 64];
     if key.len() > block.len() {
         block[..32].copy_from_slice(&Sha256::digest(key));
@@ -151,7 +156,8 @@ mod tests {
         digest: "x-amz-content-sha256",
     };
 
-    /// AWS publishes examples with their signatures and Google does not; but for the names the algorithm is the same.
+    /// AWS publishes examples with their signatures and Google does not; but for the names the
+    /// algorithm is the same.
     #[test]
     fn the_published_examples_come_out() {
         let key = HmacKey::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
@@ -163,8 +169,12 @@ mod tests {
             headers: &[("range", "bytes=0-9".to_owned())],
             body: b"",
         };
-        let list =
-            Unsigned { path: "/", query: &query(&[("max-keys", "2"), ("prefix", "J")]), headers: &[], ..get };
+        let list = Unsigned {
+            path: "/",
+            query: &query(&[("max-keys", "2"), ("prefix", "J")]),
+            headers: &[],
+            ..get
+        };
         let put = Unsigned {
             method: "PUT",
             path: &path("", Some("test$file.text"))[1..],
@@ -188,7 +198,8 @@ mod tests {
     #[test]
     fn google_s_names_are_used() {
         let key = HmacKey::new("GOOG1ACCESS", "secret");
-        let request = Unsigned { method: "GET", host: "h", path: "/b/o", query: "", headers: &[], body: b"" };
+        let request =
+            Unsigned { method: "GET", host: "h", path: "/b/o", query: "", headers: &[], body: b"" };
         let [date, digest, (_, authorization)] =
             request.sign(&key, Timestamp::clamp(1_551_467_339, 999_999_999));
         assert_eq!(date, ("x-goog-date", "20190301T190859Z".to_owned()));
@@ -212,6 +223,9 @@ mod tests {
     fn names_are_encoded_as_google_wants() {
         assert_eq!(path("b.u-c_k", Some("a:b/{c}.d-e_f")), "/b.u-c_k/a%3Ab/%7Bc%7D.d-e_f");
         assert_eq!(path("bucket", None), "/bucket");
-        assert_eq!(query(&[("list-type", "2"), ("prefix", "a/b+c=")]), "list-type=2&prefix=a%2Fb%2Bc%3D");
+        assert_eq!(
+            query(&[("list-type", "2"), ("prefix", "a/b+c=")]),
+            "list-type=2&prefix=a%2Fb%2Bc%3D"
+        );
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use google_cloud_auth::credentials::{Credentials as GoogleCredentials, anonymous, service_account};
+use google_cloud_auth::credentials::{
+    Credentials as GoogleCredentials, anonymous, service_account,
+};
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::store::objects::{ObjectClient, ObjectStore};
@@ -66,9 +68,9 @@ impl GcsStore {
     /// Reads a URL, and returns what connects and looks for the bucket when it is awaited.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong. The future fails when the bucket is missing and is not
-    /// to be created (`Unavailable`), the credentials are refused (`Denied`) or Google cannot be
-    /// reached (`Unavailable`, `Timeout`).
+    /// `InvalidConfig` for a URL that is wrong. The future fails when the bucket is missing and is
+    /// not to be created (`Unavailable`), the credentials are refused (`Denied`) or Google cannot
+    /// be reached (`Unavailable`, `Timeout`).
     ///
     /// ```no_run
     /// use mocha_session_core::StoreUrl;
@@ -81,7 +83,9 @@ impl GcsStore {
     /// ```
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
         let target = Target::read(url)?;
-        Ok(Box::pin(async move { open(target).await.map_err(|error| error.on(ENGINE).during("open")) }))
+        Ok(Box::pin(
+            async move { open(target).await.map_err(|error| error.on(ENGINE).during("open")) },
+        ))
     }
 }
 
@@ -141,7 +145,8 @@ async fn connect(target: &Target) -> Result<Arc<dyn Bucket>> {
     Ok(Arc::new(Official::new(objects, control, &target.bucket)))
 }
 
-/// Why a client cannot be built. What the error prints is not passed on: it may quote what it has read.
+/// Why a client cannot be built. What the error prints is not passed on: it may quote what it has
+/// read.
 fn unusable(error: &google_cloud_gax::client_builder::Error) -> Error {
     if error.is_default_credentials() {
         return Error::new(

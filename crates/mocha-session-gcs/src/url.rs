@@ -1,4 +1,5 @@
-//! What a URL says: the bucket, its endpoint, the credentials, and the names of the objects. No I/O.
+//! What a URL says: the bucket, its endpoint, the credentials, and the names of the objects. No
+//! I/O.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,9 +73,10 @@ impl Target {
         let location = url.take("location");
         let create = url.take_bool("create")?.unwrap_or(true);
         if location.is_some() && project.is_none() {
-            return Err(
-                url.refuse_option("location", "is for a bucket to be made, which needs `project`, too")
-            );
+            return Err(url.refuse_option(
+                "location",
+                "is for a bucket to be made, which needs `project`, too",
+            ));
         }
         let creation = project.filter(|_| create).map(|project| Creation { project, location });
         let endpoint = take_endpoint(url)?;
@@ -105,9 +107,9 @@ fn by_default(url: &StoreUrl) -> Result<(String, String)> {
     }
     let host = url.single_host()?;
     if host.port().is_some() {
-        return Err(
-            url.refuse("what follows gs:// is the bucket, without a port; a server is named by ?endpoint=")
-        );
+        return Err(url.refuse(
+            "what follows gs:// is the bucket, without a port; a server is named by ?endpoint=",
+        ));
     }
     if is_google(host.name()) {
         return Err(url.refuse("what follows gs:// is the bucket: gs://bucket/prefix"));
@@ -117,7 +119,8 @@ fn by_default(url: &StoreUrl) -> Result<(String, String)> {
 
 /// `google_storage://username:password@cloud.google.com/bucket/prefix`.
 fn by_hmac(url: &StoreUrl) -> Result<(String, String, HmacKey, Option<String>)> {
-    let (Some(access_id), Some(secret)) = (url.username(), url.password().filter(|word| !word.is_empty()))
+    let (Some(access_id), Some(secret)) =
+        (url.username(), url.password().filter(|word| !word.is_empty()))
     else {
         return Err(url.refuse(
             "it needs an HMAC key: google_storage://ACCESS_ID:SECRET@cloud.google.com/bucket; \
@@ -151,9 +154,10 @@ fn take_endpoint(url: &mut StoreUrl) -> Result<Option<String>> {
     });
     match parsed {
         Some(parsed) => Ok(Some(parsed.as_str().trim_end_matches('/').to_owned())),
-        None => {
-            Err(url.refuse_option("endpoint", "must be http://host:port or https://host:port and no more"))
-        }
+        None => Err(url.refuse_option(
+            "endpoint",
+            "must be http://host:port or https://host:port and no more",
+        )),
     }
 }
 
@@ -163,8 +167,12 @@ fn take_credentials(url: &mut StoreUrl, endpoint: Option<&str>) -> Result<Creden
     if anonymous {
         return match (endpoint, file) {
             (Some(_), None) => Ok(Credentials::Anonymous),
-            (_, Some(_)) => Err(url.refuse_option("anonymous", "and `credentials` contradict each other")),
-            (None, None) => Err(url.refuse_option("anonymous", "is for test servers, with `endpoint`")),
+            (_, Some(_)) => {
+                Err(url.refuse_option("anonymous", "and `credentials` contradict each other"))
+            }
+            (None, None) => {
+                Err(url.refuse_option("anonymous", "is for test servers, with `endpoint`"))
+            }
         };
     }
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http:")) {
@@ -221,9 +229,24 @@ mod tests {
             ("gs://bucket?prefix=a:", "bucket", "a:", None),
             ("gs://bucket/a/b/?prefix=s-", "bucket", "a/b/s-", None),
             ("gs:///12345/x", "12345", "x/", None),
-            ("gs://bucket?credentials=/k.json&endpoint=https://h", "bucket", "sessions/", Some("https://h")),
-            ("gs://b-1?endpoint=http://[::1]:9/&anonymous=true", "b-1", "sessions/", Some("http://[::1]:9")),
-            ("google_storage://username:password@cloud.google.com/bucket", "bucket", "sessions/", None),
+            (
+                "gs://bucket?credentials=/k.json&endpoint=https://h",
+                "bucket",
+                "sessions/",
+                Some("https://h"),
+            ),
+            (
+                "gs://b-1?endpoint=http://[::1]:9/&anonymous=true",
+                "b-1",
+                "sessions/",
+                Some("http://[::1]:9"),
+            ),
+            (
+                "google_storage://username:password@cloud.google.com/bucket",
+                "bucket",
+                "sessions/",
+                None,
+            ),
             ("google_storage://u:p@storage.googleapis.com:443/bucket/x/y", "bucket", "x/y/", None),
             (
                 "google_storage://u:p%2Fq@gcs.example:8443/bucket",
@@ -295,7 +318,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let shown = format!("{:?}", read("google_storage://u:hunter2@cloud.google.com/bucket").unwrap());
+        let shown =
+            format!("{:?}", read("google_storage://u:hunter2@cloud.google.com/bucket").unwrap());
         assert!(!shown.contains("hunter2"));
     }
 }

@@ -57,11 +57,17 @@ impl<'a> Request<'a> {
 }
 
 impl Xml {
-    pub(crate) fn new(endpoint: &str, bucket: &str, key: HmacKey, connect: Duration) -> Result<Self> {
+    pub(crate) fn new(
+        endpoint: &str,
+        bucket: &str,
+        key: HmacKey,
+        connect: Duration,
+    ) -> Result<Self> {
         let built = Client::builder()
             .user_agent(concat!("mocha-session-gcs/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            // A dropped call closes its connection: on one shared by many, a peer gone silent would hold up all.
+            // A dropped call closes its connection: on one shared by many, a peer gone silent would
+            // hold up all.
             .http1_only()
             .retry(reqwest::retry::never())
             .connect_timeout(connect)
@@ -95,7 +101,8 @@ impl Xml {
         };
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
         let signed = unsigned.sign(&self.key, now);
-        let url = format!("{}{path}{}{query}", self.endpoint, if query.is_empty() { "" } else { "?" });
+        let url =
+            format!("{}{path}{}{query}", self.endpoint, if query.is_empty() { "" } else { "?" });
         let mut call = self.http.request(request.method.clone(), url).body(request.body.clone());
         for (name, value) in request.headers.iter().chain(&signed) {
             call = call.header(*name, value);
@@ -119,7 +126,9 @@ impl Xml {
 impl ObjectClient for Xml {
     async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
         match self.send(Request { most, ..Request::read(Method::GET, Some(name)) }).await {
-            Ok((headers, body)) => Ok(Some(Object { head: head(&headers, body.len() as u64)?, body })),
+            Ok((headers, body)) => {
+                Ok(Some(Object { head: head(&headers, body.len() as u64)?, body }))
+            }
             Err(Answer::Absent) => Ok(None),
             Err(other) => Err(other.into_error()),
         }
@@ -131,7 +140,8 @@ impl ObjectClient for Xml {
                 let size = header(&headers, "content-length").unwrap_or_default();
                 head(&headers, size).map(Some)
             }
-            // An answer to HEAD has no body to say what is missing; that the bucket is there, the listing has shown.
+            // An answer to HEAD has no body to say what is missing; that the bucket is there, the
+            // listing has shown.
             Err(Answer::Absent | Answer::ObjectOrBucketMissing) => Ok(None),
             Err(other) => Err(other.into_error()),
         }
@@ -152,7 +162,8 @@ impl ObjectClient for Xml {
             ("cache-control", CACHE_CONTROL.to_owned()),
             ("content-type", CONTENT_TYPE.to_owned()),
         ];
-        match self.send(Request { headers, body, ..Request::write(Method::PUT, Some(name)) }).await {
+        match self.send(Request { headers, body, ..Request::write(Method::PUT, Some(name)) }).await
+        {
             Ok((headers, _)) => revision(&headers).map(Outcome::Done),
             Err(answer) => answer.of_write(true),
         }
@@ -161,7 +172,9 @@ impl ObjectClient for Xml {
     async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>> {
         let mut request = Request::write(Method::DELETE, Some(name));
         if let Some(expected) = expected {
-            let Some(generation) = condition(Condition::Is(expected)) else { return Ok(Outcome::Unmet) };
+            let Some(generation) = condition(Condition::Is(expected)) else {
+                return Ok(Outcome::Unmet);
+            };
             request.headers.push((IF_GENERATION, generation));
         }
         match self.send(request).await {
@@ -177,8 +190,9 @@ impl ObjectClient for Xml {
         query.extend([("list-type", "2"), ("max-keys", &limit), ("prefix", prefix)]);
         let request = Request { query: &query, ..Request::read(Method::GET, None) };
         let (_, body) = self.send(request).await.map_err(Answer::into_error)?;
-        listing(&body)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a listing of the bucket cannot be read as XML"))
+        listing(&body).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "a listing of the bucket cannot be read as XML")
+        })
     }
 
     fn delete_tells(&self) -> bool {
@@ -252,7 +266,8 @@ fn listing(xml: &[u8]) -> Option<Page> {
         }
         ("Size", Some(object)) => object.size = text.parse().unwrap_or_default(),
         ("LastModified", Some(object)) => {
-            let written = Timestamp::try_from(text).ok().and_then(|at| SystemTime::try_from(at).ok());
+            let written =
+                Timestamp::try_from(text).ok().and_then(|at| SystemTime::try_from(at).ok());
             object.written = written.unwrap_or(SystemTime::UNIX_EPOCH);
         }
         ("NextContinuationToken", _) => page.next = Some(text.to_owned()),
@@ -285,7 +300,8 @@ mod tests {
             ("http://127.0.0.1:80", "127.0.0.1"),
             ("http://[::1]:8080", "[::1]:8080"),
         ] {
-            let xml = Xml::new(endpoint, "b", HmacKey::new("a", "s"), Duration::from_secs(1)).unwrap();
+            let xml =
+                Xml::new(endpoint, "b", HmacKey::new("a", "s"), Duration::from_secs(1)).unwrap();
             assert_eq!(xml.host, host);
         }
     }

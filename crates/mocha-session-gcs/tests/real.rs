@@ -1,9 +1,16 @@
-//! Against a bucket of Google's own, when `MOCHA_TEST_GCS_REAL_URL` names one: what only Google can prove.
+//! Against a bucket of Google's own, when `MOCHA_TEST_GCS_REAL_URL` names one: what only Google can
+//! prove.
 //!
-//! It needs an account, so it is the one test that may not run in CI. Writes to one object are a second apart, for
-//! Google allows no more.
+//! It needs an account, so it is the one test that may not run in CI. Writes to one object are a
+//! second apart, for Google allows no more.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -24,13 +31,19 @@ async fn a_real_bucket_keeps_the_contract() {
     };
     let store = open(&url).await.unwrap();
     let key = fresh();
-    assert!(store.load(&key).await.unwrap().is_none(), "an absent object is told from an absent bucket");
+    assert!(
+        store.load(&key).await.unwrap().is_none(),
+        "an absent object is told from an absent bucket"
+    );
     assert!(!store.delete(&key).await.unwrap());
     assert!(store.update(&key, b"x", hour(), &Revision::from(1)).await.unwrap().is_none());
 
     let first = store.create(&key, b"one", hour()).await.unwrap().unwrap();
     pause().await;
-    assert!(store.create(&key, b"other", hour()).await.unwrap().is_none(), "create never overwrites");
+    assert!(
+        store.create(&key, b"other", hour()).await.unwrap().is_none(),
+        "create never overwrites"
+    );
     let stored = store.load(&key).await.unwrap().unwrap();
     assert_eq!((&stored.value()[..], stored.revision()), (&b"one"[..], &first));
     pause().await;
@@ -72,7 +85,10 @@ async fn a_real_bucket_keeps_the_contract() {
             break;
         }
     }
-    assert!(store.load(&short).await.unwrap().is_none(), "the sweep reads the expiry from the metadata");
+    assert!(
+        store.load(&short).await.unwrap().is_none(),
+        "the sweep reads the expiry from the metadata"
+    );
     assert!(store.load(&key).await.unwrap().is_some());
     assert!(store.delete(&key).await.unwrap());
 

@@ -94,7 +94,10 @@ mod tests {
             &["[fd00::1]:11211", "10.0.0.1:11211", "10.0.0.2:11211"],
         ] {
             let error = find(several).await.unwrap_err();
-            assert!(error.is_invalid_config() && error.to_string().contains("list the servers"), "{error}");
+            assert!(
+                error.is_invalid_config() && error.to_string().contains("list the servers"),
+                "{error}"
+            );
         }
     }
 }

@@ -12,14 +12,17 @@ pub(crate) const ENGINE: &str = "memcached";
 pub(crate) fn of_command(address: &str, cause: ClientError, effect: Effect) -> Error {
     use Failure::{Refused, Unanswered};
     let (failure, why) = match &cause {
-        ClientError::Io(_) => (Unanswered, "broke the connection before it answered; was it restarted?"),
+        ClientError::Io(_) => {
+            (Unanswered, "broke the connection before it answered; was it restarted?")
+        }
         ClientError::Server(text) if text.to_ascii_lowercase().contains("out of memory") => (
             Refused(ErrorKind::Full),
             "has no memory left and evicts nothing (-M); it drops what was stored under the key",
         ),
-        ClientError::Server(text) if text.contains("too large") => {
-            (Refused(ErrorKind::TooLarge), "refused the value and dropped what was stored under the key")
-        }
+        ClientError::Server(text) if text.contains("too large") => (
+            Refused(ErrorKind::TooLarge),
+            "refused the value and dropped what was stored under the key",
+        ),
         ClientError::Rejected(text) if text.contains("unauthenticated") => {
             (Refused(ErrorKind::Denied), "wants a login: memcache://username:password@…")
         }

@@ -48,7 +48,8 @@ impl Greeting<'_> {
         }
         let (mut pid, mut time, mut uptime, mut limit, mut cas, mut run) =
             (None, None, None, None, None, None);
-        let mut line = self.ask(&format!("stats settings\r\nstats\r\nmg {marker} v\r\n{NO_OP}")).await?;
+        let mut line =
+            self.ask(&format!("stats settings\r\nstats\r\nmg {marker} v\r\n{NO_OP}")).await?;
         while line != "MN" {
             let number = |text: &str| text.parse::<u64>().ok();
             match line.split(' ').collect::<Vec<_>>()[..] {
@@ -64,7 +65,8 @@ impl Greeting<'_> {
             }
             line = self.read_line().await?;
         }
-        let (Some(pid), Some(time), Some(uptime), Some(limit), Some(cas)) = (pid, time, uptime, limit, cas)
+        let (Some(pid), Some(time), Some(uptime), Some(limit), Some(cas)) =
+            (pid, time, uptime, limit, cas)
         else {
             let why = "does not say what memcached says (`stats`, `stats settings`); name the servers themselves, \
                        not a proxy before them";
@@ -93,7 +95,8 @@ impl Greeting<'_> {
         }
         // Asked first: a server that wants no login would store the password as a value.
         if self.ask(NO_OP).await? != "CLIENT_ERROR unauthenticated" {
-            let why = "asks for no login (-Y); take the user name and password out of the session URL";
+            let why =
+                "asks for no login (-Y); take the user name and password out of the session URL";
             return Err(self.unfit(ErrorKind::InvalidConfig, why));
         }
         let login = format!("{username} {password}");
@@ -130,7 +133,9 @@ impl Greeting<'_> {
         read.map_err(|cause| self.broken().with_source(cause))?;
         value.truncate(value.len().saturating_sub(2));
         let mark = String::from_utf8(value).ok();
-        Ok(mark.filter(|mark| mark.len() == MARKER && mark.bytes().all(|byte| byte.is_ascii_hexdigit())))
+        Ok(mark.filter(|mark| {
+            mark.len() == MARKER && mark.bytes().all(|byte| byte.is_ascii_hexdigit())
+        }))
     }
 
     async fn ask(&mut self, command: &str) -> Result<String> {
@@ -155,14 +160,20 @@ impl Greeting<'_> {
         if line.contains("unauthenticated") {
             self.unfit(ErrorKind::Denied, "wants a login: memcache://username:password@…")
         } else if line.contains("Too many open connections") {
-            unsent(self.address, "has no connection left; raise its limit (-c) or lower `max_connections`")
+            unsent(
+                self.address,
+                "has no connection left; raise its limit (-c) or lower `max_connections`",
+            )
         } else {
             self.too_old()
         }
     }
 
     fn too_old(&self) -> Error {
-        self.unfit(ErrorKind::Unsupported, "does not know these meta commands; memcached 1.6.10 is needed")
+        self.unfit(
+            ErrorKind::Unsupported,
+            "does not know these meta commands; memcached 1.6.10 is needed",
+        )
     }
 
     fn broken(&self) -> Error {
@@ -236,7 +247,9 @@ mod tests {
         assert_eq!(first.cas(&revision), Some(5));
         assert_eq!(second.cas(&revision), None);
         assert_eq!(first.cas(&second.revision(5)), None);
-        for other in [Revision::from(5), Revision::from("4711.1700000000".to_owned()), Revision::random()] {
+        for other in
+            [Revision::from(5), Revision::from("4711.1700000000".to_owned()), Revision::random()]
+        {
             assert_eq!(first.cas(&other), None, "{other:?}");
         }
     }

@@ -79,24 +79,40 @@ impl Server {
     pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
         let pool = self.pools.here()?;
         let slots = pool.slots.get_or_init(|| Arc::new(Semaphore::new(self.access.connections)));
-        let Ok(Ok(slot)) = timeout(self.access.timeouts.connect, Arc::clone(slots).acquire_owned()).await
+        let Ok(Ok(slot)) =
+            timeout(self.access.timeouts.connect, Arc::clone(slots).acquire_owned()).await
         else {
-            return Err(unsent(self.address(), "has all its connections in use; raise `max_connections`"));
+            return Err(unsent(
+                self.address(),
+                "has all its connections in use; raise `max_connections`",
+            ));
         };
         let (connection, used_before) = match self.idle_connection(&pool) {
             Some(connection) => (connection, true),
             None => (self.connect().await?, false),
         };
         let peer = Arc::clone(&connection.peer);
-        Ok(Lease { server: self, pool, peer, connection: Some(connection), used_before, _slot: slot })
+        Ok(Lease {
+            server: self,
+            pool,
+            peer,
+            connection: Some(connection),
+            used_before,
+            _slot: slot,
+        })
     }
 
     /// One reading command. It changes nothing, so where a connection proves dead only now it is
     /// asked again on a new one.
-    pub(crate) async fn read(&self, command: &MetaCommand) -> Result<(Lease<'_>, MetaCommandResult)> {
+    pub(crate) async fn read(
+        &self,
+        command: &MetaCommand,
+    ) -> Result<(Lease<'_>, MetaCommandResult)> {
         let mut lease = self.lease().await?;
         let answer = lease.exchange(command, Effect::Read).await;
-        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) && lease.used_before {
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+            && lease.used_before
+        {
             drop(lease);
             lease = self.lease().await?;
             let answer = lease.exchange(command, Effect::Read).await?;
@@ -120,8 +136,9 @@ impl Server {
     async fn connect(&self) -> Result<Connection> {
         let attempt = self.dialer.attempt(Instant::now())?;
         let late = || unsent(self.address(), "did not answer a new connection in time");
-        let dialled =
-            timeout(self.access.timeouts.connect, self.dial()).await.unwrap_or_else(|_| Err(late()));
+        let dialled = timeout(self.access.timeouts.connect, self.dial())
+            .await
+            .unwrap_or_else(|_| Err(late()));
         match dialled {
             Ok((wire, peer)) => {
                 let era = attempt.succeeded();
@@ -135,12 +152,14 @@ impl Server {
     async fn dial(&self) -> Result<(AsyncMetaConnection, Peer)> {
         let addresses = self.address.find().await?;
         let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause: io::Error| {
-            unsent(self.address(), "cannot be reached; is memcached running there?").with_source(cause)
+            unsent(self.address(), "cannot be reached; is memcached running there?")
+                .with_source(cause)
         })?;
         // Without it every answer would wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let mut greeting = Greeting { address: self.address(), stream: BufReader::new(stream) };
-        let peer = greeting.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
+        let peer =
+            greeting.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
         Ok((AsyncMetaConnection::from_stream(greeting.stream.into_inner()), peer))
     }
 
@@ -194,7 +213,10 @@ impl Lease<'_> {
         effect: Effect,
     ) -> Result<MetaCommandResult> {
         let Some(mut connection) = self.connection.take() else {
-            return Err(Error::new(ErrorKind::Internal, "a connection was used for a second command"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a connection was used for a second command",
+            ));
         };
         let server = self.server;
         let call = server.pulse.call(&server.dialer, connection.era);
@@ -281,7 +303,10 @@ mod tests {
         drop(lease);
         let error = server.lease().await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
-        assert!(error.to_string().contains("cache.internal:11211 leads to several servers"), "{error}");
+        assert!(
+            error.to_string().contains("cache.internal:11211 leads to several servers"),
+            "{error}"
+        );
         assert_eq!(other.count("total_connections"), before + 1, "asked by this test alone");
     }
 }

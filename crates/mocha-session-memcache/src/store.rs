@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
 use mocha_session_core::store::{
-    Capabilities, Credentials, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage,
-    SessionStore, StorageKey, Stored, SweepReport, async_trait,
+    Capabilities, Credentials, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor,
+    ScanPage, SessionStore, StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 
@@ -56,7 +56,10 @@ impl MemcacheStore {
     ///
     /// # Errors
     /// `InvalidConfig` for an address that is none, and for no address.
-    pub fn new<S: AsRef<str>>(servers: impl IntoIterator<Item = S>, space: KeySpace) -> Result<Self> {
+    pub fn new<S: AsRef<str>>(
+        servers: impl IntoIterator<Item = S>,
+        space: KeySpace,
+    ) -> Result<Self> {
         Self::described_by(list(servers)?, space)
     }
 
@@ -137,14 +140,24 @@ impl MemcacheStore {
         }
         match (reached, unreachable) {
             (None, Some(error)) => Err(error.on(ENGINE).during("open")),
-            (Some(limit), _) => Ok(Self { capabilities: self.capabilities.with_max_value(limit), ..self }),
+            (Some(limit), _) => {
+                Ok(Self { capabilities: self.capabilities.with_max_value(limit), ..self })
+            }
             (None, None) => Ok(self),
         }
     }
 
-    pub(crate) fn over(addresses: impl Iterator<Item = Address>, access: &Access, space: KeySpace) -> Self {
+    pub(crate) fn over(
+        addresses: impl Iterator<Item = Address>,
+        access: &Access,
+        space: KeySpace,
+    ) -> Self {
         let servers = addresses.map(|address| Server::new(address, access.clone())).collect();
-        Self { servers, space, capabilities: capabilities(USUAL_ITEM).with_deadline(access.deadline) }
+        Self {
+            servers,
+            space,
+            capabilities: capabilities(USUAL_ITEM).with_deadline(access.deadline),
+        }
     }
 
     fn described_by(mut url: StoreUrl, space: KeySpace) -> Result<Self> {
@@ -157,7 +170,8 @@ impl MemcacheStore {
     /// moves that server's keys alone, and the order in the URL doesn't matter.
     fn server(&self, key: &StorageKey) -> Result<&Server> {
         let key = fnv(key.as_bytes());
-        let best = self.servers.iter().max_by_key(|server| spread(key ^ fnv(server.address().as_bytes())));
+        let best =
+            self.servers.iter().max_by_key(|server| spread(key ^ fnv(server.address().as_bytes())));
         best.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no server"))
     }
 
@@ -174,7 +188,11 @@ impl MemcacheStore {
         let name = self.space.name(key);
         capabilities(lease.peer.max_value(name.len())).check_size(value)?;
         let lifetime = format!("T{}", lease.peer.lifetime(expiry));
-        let set = MetaCommand::new(MetaOp::Set, name).flag("c").flag(lifetime).flag(condition).value(value);
+        let set = MetaCommand::new(MetaOp::Set, name)
+            .flag("c")
+            .flag(lifetime)
+            .flag(condition)
+            .value(value);
         let answer = lease.exchange(&set, Effect::Write).await?;
         match (answer.rc, answer.cas) {
             (ReturnCode::Hd, Some(cas)) => Ok(Some(lease.peer.revision(cas))),
@@ -199,7 +217,12 @@ impl SessionStore for MemcacheStore {
         }
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         let mut lease = self.server(key)?.lease().await?;
         self.store(&mut lease, key, value, expiry, "ME".to_owned()).await
     }
@@ -270,9 +293,9 @@ fn capabilities(max_value: usize) -> Capabilities {
 /// FNV-1a. Every process must send a key to the same server, so the hash is written down here and
 /// not left to the standard library, whose default one may change with a version of Rust.
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The finalizer of `SplitMix64`: every bit of the input moves every bit of the score.

@@ -21,10 +21,11 @@ const PORT: u16 = 11211;
 /// registry.check("memcache://10.0.0.1,10.0.0.2:11212?prefix=shop:").unwrap();
 /// assert!(registry.check("memcaches://10.0.0.1").is_err());
 /// ```
-pub const DRIVER: Driver = Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
-    let opening = prepare(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-});
+pub const DRIVER: Driver =
+    Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
+        let opening = prepare(url)?;
+        Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+    });
 
 /// Reads the URL at once, and connects later.
 pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemcacheStore>>> {
@@ -45,7 +46,11 @@ pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore>
     match (url.username(), url.password()) {
         (None, None) => {}
         (Some(name), Some(word)) if !name.contains(' ') && !word.contains(' ') => {}
-        _ => return Err(url.refuse("a login is username:password; memcached reads no spaces in either")),
+        _ => {
+            return Err(
+                url.refuse("a login is username:password; memcached reads no spaces in either")
+            );
+        }
     }
     let access = Access {
         credentials: url.credentials(),

@@ -12,8 +12,8 @@ use mocha_session_core::ErrorKind;
 use mocha_session_core::store::SessionStore;
 use mocha_session_memcache::MemcacheStore;
 use support::{
-    GREETING, Memcached, an_hour, assert_hidden, disguised, eventually, free_port, impostor, key, name, open,
-    through_proxy, value,
+    GREETING, Memcached, an_hour, assert_hidden, disguised, eventually, free_port, impostor, key,
+    name, open, through_proxy, value,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,19 +116,25 @@ async fn cancelled_futures_never_mix_answers() {
     let store = Arc::new(open(&format!("{url}?max_connections=8")).await);
     let mut revisions = Vec::new();
     for number in 0..16 {
-        revisions.push(store.create(&key(number), &number.to_be_bytes(), an_hour()).await.unwrap().unwrap());
+        revisions.push(
+            store.create(&key(number), &number.to_be_bytes(), an_hour()).await.unwrap().unwrap(),
+        );
     }
     proxy.trickle(true);
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..16_u64 {
-        let (store, mut revision) = (Arc::clone(&store), revisions[usize::try_from(number).unwrap()].clone());
+        let (store, mut revision) =
+            (Arc::clone(&store), revisions[usize::try_from(number).unwrap()].clone());
         tasks.spawn(async move {
             let (mut cut, mut whole) = (0, 0);
             let mut wait = number;
             for round in 0..150 {
-                wait = wait.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                wait = wait
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 // From far too short to more than enough.
-                let patience = Duration::from_micros(wait >> (if round % 3 == 0 { 44 } else { 50 }));
+                let patience =
+                    Duration::from_micros(wait >> (if round % 3 == 0 { 44 } else { 50 }));
                 let mut text = number.to_be_bytes().to_vec();
                 let loaded = tokio::time::timeout(patience, store.load(&key(number))).await;
                 match loaded {
@@ -141,9 +147,11 @@ async fn cancelled_futures_never_mix_answers() {
                     }
                 }
                 text.extend_from_slice(&[b'x'; 50]);
-                let updated =
-                    tokio::time::timeout(patience, store.update(&key(number), &text, an_hour(), &revision))
-                        .await;
+                let updated = tokio::time::timeout(
+                    patience,
+                    store.update(&key(number), &text, an_hour(), &revision),
+                )
+                .await;
                 if let Ok(Ok(Some(new))) = updated {
                     revision = new;
                 }
@@ -177,7 +185,11 @@ async fn hanging_engine_is_bounded_and_recovers() {
         let store = Arc::clone(&store);
         // The deadline that the core sets to each call; more calls than there are connections.
         tasks.spawn(async move {
-            tokio::time::timeout(Duration::from_millis(500), async move { store.load(&key(1)).await }).await
+            tokio::time::timeout(
+                Duration::from_millis(500),
+                async move { store.load(&key(1)).await },
+            )
+            .await
         });
     }
     for answer in tasks.join_all().await {
@@ -198,11 +210,13 @@ async fn opening_a_hanging_or_absent_engine_is_bounded() {
     // The kernel completes the connection, nobody takes it.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let start = Instant::now();
-    let error =
-        MemcacheStore::connect(&format!("memcache://{}", silent.local_addr().unwrap())).await.unwrap_err();
+    let error = MemcacheStore::connect(&format!("memcache://{}", silent.local_addr().unwrap()))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(start.elapsed() < Duration::from_secs(4));
-    let error = MemcacheStore::connect(&format!("memcache://127.0.0.1:{}", free_port())).await.unwrap_err();
+    let error =
+        MemcacheStore::connect(&format!("memcache://127.0.0.1:{}", free_port())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().starts_with("memcached: open: 127.0.0.1:"), "{error}");
 }
@@ -237,7 +251,8 @@ async fn keys_are_spread_by_name_alone_and_one_server_down_takes_its_keys_alone(
     let Some(mut a) = Memcached::start(&[]) else { return };
     let (b, c) = (Memcached::start(&[]).unwrap(), Memcached::start(&["-I", "512k"]).unwrap());
     let store = open(&format!("memcache://{},{},{}", a.address(), b.address(), c.address())).await;
-    let reordered = open(&format!("memcached://{},{},{}", c.address(), a.address(), b.address())).await;
+    let reordered =
+        open(&format!("memcached://{},{},{}", c.address(), a.address(), b.address())).await;
     assert!(store.capabilities().max_value().unwrap() < 512 * 1024, "the smallest counts");
     for number in 0..300 {
         store.create(&key(number), &number.to_be_bytes(), an_hour()).await.unwrap().unwrap();
@@ -287,7 +302,11 @@ async fn mark_of_a_run_that_was_lost_costs_a_conflict_and_no_more() {
     let old = store.create(&key(1), b"old", an_hour()).await.unwrap().unwrap();
     assert_eq!(server.ask("md session:run"), "HD");
     let other = open(&server.url()).await;
-    assert_eq!(other.update(&key(1), b"late", an_hour(), &old).await.unwrap(), None, "another mark");
+    assert_eq!(
+        other.update(&key(1), b"late", an_hour(), &old).await.unwrap(),
+        None,
+        "another mark"
+    );
     let (_, now) = other.load(&key(1)).await.unwrap().unwrap().into_parts();
     assert!(other.update(&key(1), b"new", an_hour(), &now).await.unwrap().is_some());
     // Its own connections still know the old mark, and see the same session.
@@ -320,7 +339,9 @@ async fn silent_network_costs_one_deadline_and_then_fresh_connections() {
     assert!(tokio::time::timeout(deadline, store.load(&key(1))).await.is_err(), "one deadline");
     proxy.pass();
     // Not another of the fifteen.
-    let found = tokio::time::timeout(Duration::from_secs(5), store.load(&key(1))).await.expect("no deadline");
+    let found = tokio::time::timeout(Duration::from_secs(5), store.load(&key(1)))
+        .await
+        .expect("no deadline");
     assert_eq!(found.unwrap().unwrap().value(), &b"one"[..]);
 }
 
@@ -335,8 +356,14 @@ async fn one_of_three_down_at_the_start_is_told_and_the_others_work() {
     let store = open(&url).await;
     drop(guard);
     let told = told.0.lock().unwrap().join(" ");
-    assert!(told.contains(&a.address().to_string()) && told.contains("cannot be reached"), "{told}");
-    assert!(store.capabilities().max_value().unwrap() < 512 * 1024, "the smallest of those that are there");
+    assert!(
+        told.contains(&a.address().to_string()) && told.contains("cannot be reached"),
+        "{told}"
+    );
+    assert!(
+        store.capabilities().max_value().unwrap() < 512 * 1024,
+        "the smallest of those that are there"
+    );
     let mut down = Vec::new();
     for number in 0..60 {
         match store.create(&key(number), b"x", an_hour()).await {

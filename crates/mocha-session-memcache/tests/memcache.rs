@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use mocha_session_core::store::{Credentials, Durability, KeySpace, SessionStore};
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_memcache::{DRIVER, MemcacheStore};
-use support::{Memcached, an_hour, assert_hidden, impostor, key, name, open, through_proxy, value, within};
+use support::{
+    Memcached, an_hour, assert_hidden, impostor, key, name, open, through_proxy, value, within,
+};
 
 #[tokio::test]
 async fn ttl_is_neither_short_nor_forgotten_over_30_days_and_after_2038() {
@@ -23,7 +25,11 @@ async fn ttl_is_neither_short_nor_forgotten_over_30_days_and_after_2038() {
     {
         let key = key(number as u64);
         let revision = store.create(&key, b"x", an_hour()).await.unwrap().unwrap();
-        store.update(&key, b"y", within(Duration::from_secs(seconds)), &revision).await.unwrap().unwrap();
+        store
+            .update(&key, b"y", within(Duration::from_secs(seconds)), &revision)
+            .await
+            .unwrap()
+            .unwrap();
         let left: u64 = server.ask(&format!("mg {} t", name(&key)))[4..].parse().unwrap();
         assert!((seconds..=seconds + 3).contains(&left), "{seconds} seconds became {left}");
     }
@@ -41,7 +47,11 @@ async fn a_lifetime_of_a_second_lasts_it() {
         let created = Instant::now();
         tokio::time::sleep(Duration::from_millis(930)).await;
         if created.elapsed() < Duration::from_secs(1) {
-            assert!(store.load(&key(number)).await.unwrap().is_some(), "gone after {:?}", created.elapsed());
+            assert!(
+                store.load(&key(number)).await.unwrap().is_some(),
+                "gone after {:?}",
+                created.elapsed()
+            );
         }
         tokio::time::sleep(Duration::from_millis(190)).await;
     }
@@ -58,16 +68,20 @@ async fn oversized_value_keeps_the_old_one_whatever_the_item_limit() {
         let store = open(&server.url()).await;
         let limit = store.capabilities().max_value().unwrap();
         let revision = store.create(&key(1), b"old", an_hour()).await.unwrap().unwrap();
-        let error = store.update(&key(1), &vec![0; limit + 1], an_hour(), &revision).await.unwrap_err();
+        let error =
+            store.update(&key(1), &vec![0; limit + 1], an_hour(), &revision).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(error.to_string().contains(&limit.to_string()), "{error}");
         assert_eq!(value(&store, &key(1)).await.unwrap(), &b"old"[..]);
         let error = store.create(&key(2), &vec![0; limit + 1], an_hour()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
-        assert!(store.update(&key(1), &vec![0; limit], an_hour(), &revision).await.unwrap().is_some());
+        assert!(
+            store.update(&key(1), &vec![0; limit], an_hour(), &revision).await.unwrap().is_some()
+        );
         assert_eq!(value(&store, &key(1)).await.unwrap().len(), limit);
         // The limit is memcached's, not one far below it.
-        let refused = format!("ms {} {} T60\r\n{}", name(&key(3)), limit + 65, "x".repeat(limit + 65));
+        let refused =
+            format!("ms {} {} T60\r\n{}", name(&key(3)), limit + 65, "x".repeat(limit + 65));
         assert_eq!(server.ask(&refused), "SERVER_ERROR object too large for cache");
     }
 }
@@ -112,7 +126,8 @@ async fn full_without_eviction_is_an_error_never_absent() {
 
 #[tokio::test]
 async fn credentials_are_used_or_refused_and_never_stored_or_shown() {
-    let folder = std::env::temp_dir().join(format!("mocha-session-memcache-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("mocha-session-memcache-{}", std::process::id()));
     std::fs::write(&folder, "app:hunter2:@x\n").unwrap();
     let Some(server) = Memcached::start(&["-Y", folder.to_str().unwrap()]) else { return };
     std::fs::remove_file(&folder).unwrap();
@@ -142,7 +157,8 @@ async fn credentials_are_used_or_refused_and_never_stored_or_shown() {
 
     // A server without logins takes the command that logs in for a value to keep.
     let server = Memcached::start(&[]).unwrap();
-    let error = MemcacheStore::connect(&server.url().replace("//", "//app:hunter2@")).await.unwrap_err();
+    let error =
+        MemcacheStore::connect(&server.url().replace("//", "//app:hunter2@")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     assert_hidden(&error);
     assert_eq!((server.count("cmd_set"), server.count("total_items")), (0, 0));

@@ -17,10 +17,13 @@ fn requirement() -> &'static str {
 /// A folder with a registry that has these versions of the package, and a backend with this
 /// requirement.
 fn world(name: &str, versions: &[&str], requirement: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("mocha-session-pin-{}-{name}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("mocha-session-pin-{}-{name}", std::process::id()));
     drop(fs::remove_dir_all(&folder));
     let index = folder.join("registry/index/me/mc");
-    for path in [&index, &folder.join("backend/src"), &folder.join("app/src"), &folder.join("app/.cargo")] {
+    for path in
+        [&index, &folder.join("backend/src"), &folder.join("app/src"), &folder.join("app/.cargo")]
+    {
         fs::create_dir_all(path).unwrap();
     }
     let lines = versions.iter().map(|version| {
@@ -28,8 +31,7 @@ fn world(name: &str, versions: &[&str], requirement: &str) -> PathBuf {
         format!(r#"{{"name":"memcache","vers":"{version}","deps":[],"cksum":"{checksum}","features":{{}},"yanked":false}}"#)
     });
     fs::write(index.join("memcache"), lines.collect::<Vec<_>>().join("\n")).unwrap();
-    let source =
-        "[source.crates-io]\nreplace-with = \"local\"\n[source.local]\nlocal-registry = \"../registry\"\n";
+    let source = "[source.crates-io]\nreplace-with = \"local\"\n[source.local]\nlocal-registry = \"../registry\"\n";
     fs::write(folder.join("app/.cargo/config.toml"), source).unwrap();
     package(&folder.join("backend"), "backend", &format!("memcache = \"{requirement}\""));
     folder
@@ -37,8 +39,11 @@ fn world(name: &str, versions: &[&str], requirement: &str) -> PathBuf {
 
 fn package(folder: &Path, name: &str, dependencies: &str) {
     let about = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
-    fs::write(folder.join("Cargo.toml"), format!("{about}[workspace]\n[dependencies]\n{dependencies}\n"))
-        .unwrap();
+    fs::write(
+        folder.join("Cargo.toml"),
+        format!("{about}[workspace]\n[dependencies]\n{dependencies}\n"),
+    )
+    .unwrap();
     fs::write(folder.join("src/lib.rs"), "").unwrap();
 }
 

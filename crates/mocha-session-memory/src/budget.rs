@@ -73,7 +73,8 @@ impl Budget {
     }
 }
 
-/// Adds, unless the sum would be above the bound. The counters guard no other memory, so no order is asked for.
+/// Adds, unless the sum would be above the bound. The counters guard no other memory, so no order
+/// is asked for.
 fn add_up_to(counter: &AtomicU64, more: u64, bound: u64) -> bool {
     let sum = |held: u64| held.checked_add(more).filter(|sum| *sum <= bound);
     more == 0 || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()

@@ -18,12 +18,12 @@ use crate::store::MemoryStore;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It is refused with [`ErrorKind::Full`](mocha_session_core::ErrorKind::Full). What was acknowledged is kept: a
-    /// flood of new sessions cannot log anybody out.
+    /// It is refused with [`ErrorKind::Full`](mocha_session_core::ErrorKind::Full). What was
+    /// acknowledged is kept: a flood of new sessions cannot log anybody out.
     #[default]
     Refuse,
-    /// The live entry that is closest to its expiry makes room: with idle timeouts, the one that was longest unused.
-    /// [`MemoryStore::evicted`] counts them.
+    /// The live entry that is closest to its expiry makes room: with idle timeouts, the one that
+    /// was longest unused. [`MemoryStore::evicted`] counts them.
     Evict,
 }
 
@@ -67,8 +67,8 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// How many bytes of heap it may use; 256 MiB by default. What the store itself needs for an entry counts, so that
-    /// the bound is about memory and not about data.
+    /// How many bytes of heap it may use; 256 MiB by default. What the store itself needs for an
+    /// entry counts, so that the bound is about memory and not about data.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
@@ -82,7 +82,8 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// The clock by which entries expire; the machine's by default. Give it the clock that the manager has.
+    /// The clock by which entries expire; the machine's by default. Give it the clock that the
+    /// manager has.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);

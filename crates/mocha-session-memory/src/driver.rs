@@ -9,8 +9,8 @@ use crate::{MemoryStore, WhenFull};
 
 /// Opens `memory:` and `memory://`.
 ///
-/// Options: `max_entries`, `max_bytes`, `when_full` (`refuse` or `evict`). `prefix` is accepted and changes nothing:
-/// each opening makes a store of its own.
+/// Options: `max_entries`, `max_bytes`, `when_full` (`refuse` or `evict`). `prefix` is accepted and
+/// changes nothing: each opening makes a store of its own.
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -65,7 +65,10 @@ mod tests {
         let store = |text: &str| read(&mut StoreUrl::parse(text).unwrap()).unwrap();
         let full = store("memory:?max_entries=5&max_bytes=70000&when_full=evict&prefix=shop:");
         let shown = format!("{full:?}");
-        assert!(shown.contains("max_entries: 5,") && shown.contains("max_bytes: 70000,"), "{shown}");
+        assert!(
+            shown.contains("max_entries: 5,") && shown.contains("max_bytes: 70000,"),
+            "{shown}"
+        );
         assert!(full.capabilities().evicts());
         assert!(!store("memory://").capabilities().evicts());
         assert!(!store("memory:?when_full=refuse").capabilities().evicts());

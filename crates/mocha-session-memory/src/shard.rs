@@ -3,9 +3,9 @@
 use indexmap::IndexMap;
 use mocha_session_core::store::{Bytes, Expiry, Revision, StorageKey, Stored};
 
-/// What an entry costs beside its value's bytes: its slot in the map (80 bytes, and an eighth in reserve), its place in
-/// the index (9 bytes, at worst 21 with what a hash table leaves empty) and the value's reference count (24 bytes).
-/// `tests/heap.rs` holds it against the allocator.
+/// What an entry costs beside its value's bytes: its slot in the map (80 bytes, and an eighth in
+/// reserve), its place in the index (9 bytes, at worst 21 with what a hash table leaves empty) and
+/// the value's reference count (24 bytes). `tests/heap.rs` holds it against the allocator.
 pub(crate) const OVERHEAD: u64 = 136;
 
 /// A value, which write it is, and when it expires in milliseconds since 1970.
@@ -18,7 +18,8 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(value: &[u8], expiry: Expiry) -> Self {
         let value = Bytes::copy_from_slice(value);
-        // The first clone is what makes the bytes shared, and allocates; here, so that no load does.
+        // The first clone is what makes the bytes shared, and allocates; here, so that no load
+        // does.
         drop(value.clone());
         Self { value, revision: fastrand::u64(..), expires: expiry.at_millis() }
     }
@@ -46,9 +47,9 @@ impl Entry {
 
 /// The entries of some of the keys.
 ///
-/// The map keeps its entries in one vector and finds them by an index beside it. Their order in the vector would mean
-/// nothing, so it is that of a binary heap by expiry: entry 0 expires first, and no queue of expiries, which would cost
-/// memory and fall behind the map, is needed.
+/// The map keeps its entries in one vector and finds them by an index beside it. Their order in the
+/// vector would mean nothing, so it is that of a binary heap by expiry: entry 0 expires first, and
+/// no queue of expiries, which would cost memory and fall behind the map, is needed.
 #[derive(Default)]
 pub(crate) struct Shard {
     heap: IndexMap<StorageKey, Entry>,
@@ -78,7 +79,8 @@ impl Shard {
             return;
         }
         if self.heap.len() == self.heap.capacity() {
-            // By an eighth and not by doubling: half-empty vectors would be most of what a session costs.
+            // By an eighth and not by doubling: half-empty vectors would be most of what a session
+            // costs.
             self.heap.reserve_exact((self.heap.len() / 8).max(4));
         }
         let (at, _) = self.heap.insert_full(key, entry);
@@ -120,13 +122,16 @@ impl Shard {
         rest.into_iter().map(|(key, entry)| (*key, entry.stored()))
     }
 
-    /// Moves the entry at this place to where it belongs in the heap: up to its parent's place or down to a child's.
+    /// Moves the entry at this place to where it belongs in the heap: up to its parent's place or
+    /// down to a child's.
     fn settle(&mut self, mut at: usize) {
         while at > 0 && self.expires(at) < self.expires((at - 1) / 2) {
             self.heap.swap_indices(at, (at - 1) / 2);
             at = (at - 1) / 2;
         }
-        while let Some(child) = self.first_child(at).filter(|child| self.expires(*child) < self.expires(at)) {
+        while let Some(child) =
+            self.first_child(at).filter(|child| self.expires(*child) < self.expires(at))
+        {
             self.heap.swap_indices(at, child);
             at = child;
         }
@@ -173,7 +178,9 @@ mod tests {
                     shard.put(key, expiring(at));
                     model.insert(key, i64::try_from(at).unwrap());
                 }
-                0..8 => assert_eq!(shard.remove(&key).map(|entry| entry.expires), model.remove(&key)),
+                0..8 => {
+                    assert_eq!(shard.remove(&key).map(|entry| entry.expires), model.remove(&key))
+                }
                 8 => {
                     let least = model.values().copied().min().filter(|least| *least < 300);
                     let popped = shard.pop_before(300).map(|entry| entry.expires);
@@ -182,7 +189,8 @@ mod tests {
                     model.retain(|key, _| shard.get(key).is_some());
                 }
                 _ => {
-                    let least = model.iter().filter(|(other, _)| **other != key).map(|(_, at)| *at).min();
+                    let least =
+                        model.iter().filter(|(other, _)| **other != key).map(|(_, at)| *at).min();
                     assert_eq!(shard.first_but(&key).map(|(_, entry)| entry.expires), least);
                 }
             }

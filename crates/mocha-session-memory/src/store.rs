@@ -7,8 +7,8 @@ use std::thread::available_parallelism;
 use std::time::SystemTime;
 
 use mocha_session_core::store::{
-    Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
-    SweepReport, async_trait,
+    Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
+    Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Clock, Error, ErrorKind, Result, StoreUrl};
 
@@ -18,8 +18,8 @@ use crate::shard::{Entry, OVERHEAD, Shard};
 
 const ENGINE: &str = "memory";
 
-/// How many expired entries a write removes from its shard, if there are any. A write adds at most one entry, so with
-/// more than one removed what has expired cannot pile up.
+/// How many expired entries a write removes from its shard, if there are any. A write adds at most
+/// one entry, so with more than one removed what has expired cannot pile up.
 const PURGED_BY_A_WRITE: usize = 4;
 
 /// Sessions in this process's memory.
@@ -103,7 +103,8 @@ impl MemoryStore {
 
     pub(crate) fn with(budget: Budget, when_full: WhenFull, clock: Arc<dyn Clock>) -> Self {
         let threads = available_parallelism().map_or(1, usize::from);
-        // Enough that two threads seldom meet, few enough to be looked through when the store is full.
+        // Enough that two threads seldom meet, few enough to be looked through when the store is
+        // full.
         let shards = (threads * 16).next_power_of_two().clamp(16, 256);
         let shards = (0..shards).map(|_| Padded::default()).collect();
         Self { shards, budget, when_full, clock, evicted: AtomicU64::new(0) }
@@ -151,14 +152,16 @@ impl MemoryStore {
                 return Ok(None);
             }
             let (cost, freed) = (entry.cost(), held.map_or(0, Entry::cost));
-            let growth = Growth { entries: u64::from(held.is_none()), bytes: cost.saturating_sub(freed) };
+            let growth =
+                Growth { entries: u64::from(held.is_none()), bytes: cost.saturating_sub(freed) };
             if self.budget.take(growth) {
                 let revision = entry.revision();
                 shard.put(*key, entry);
                 self.budget.give_bytes(freed.saturating_sub(cost));
                 return Ok(Some(revision));
             }
-            // Room is made with this shard unlocked, for no thread may hold two; then everything is looked at again.
+            // Room is made with this shard unlocked, for no thread may hold two; then everything is
+            // looked at again.
             drop(shard);
             self.make_room(growth, key, now).map_err(|error| error.during(operation))?;
         }
@@ -200,7 +203,8 @@ impl MemoryStore {
         let first = |place| Some((self.lock(place).first_but(key)?.1.expires(), place));
         let Some((_, place)) = (0..self.shards.len()).filter_map(first).min() else { return false };
         let mut shard = self.lock(place);
-        // What is first now may be another one, or gone: as good a victim, or a sign that room was made.
+        // What is first now may be another one, or gone: as good a victim, or a sign that room was
+        // made.
         let victim = shard.first_but(key).map(|(victim, _)| *victim);
         if let Some(entry) = victim.and_then(|victim| shard.remove(&victim)) {
             self.budget.give(entry.cost());
@@ -240,7 +244,12 @@ impl SessionStore for MemoryStore {
         Ok(found.filter(|(expires, _)| *expires > self.now()).map(|(_, stored)| stored))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         self.put("create", key, value, expiry, |held| held.is_none())
     }
 
@@ -251,7 +260,9 @@ impl SessionStore for MemoryStore {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
-        self.put("update", key, value, expiry, |held| held.is_some_and(|held| held.revision() == *expected))
+        self.put("update", key, value, expiry, |held| {
+            held.is_some_and(|held| held.revision() == *expected)
+        })
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
@@ -262,8 +273,14 @@ impl SessionStore for MemoryStore {
         Ok(removed.is_some_and(|entry| entry.is_live(self.now())))
     }
 
-    /// Writes remove what has expired as they go; this is for idle times. The cursor is the shard to go on with.
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    /// Writes remove what has expired as they go; this is for idle times. The cursor is the shard
+    /// to go on with.
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         let now = millis(now);
         let (mut examined, mut removed) = (0, 0);
         let mut place = match cursor {
@@ -292,11 +309,14 @@ impl SessionStore for MemoryStore {
         Ok(SweepReport::new(examined as u64, removed, None))
     }
 
-    /// In the order of shards, and of keys in a shard; the cursor is the last key of a page, which need not exist any more.
+    /// In the order of shards, and of keys in a shard; the cursor is the last key of a page, which
+    /// need not exist any more.
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         let after = match cursor {
             None => None,
-            Some(cursor) => Some(StorageKey::parse(cursor.as_str()).ok_or_else(|| foreign_cursor("scan"))?),
+            Some(cursor) => {
+                Some(StorageKey::parse(cursor.as_str()).ok_or_else(|| foreign_cursor("scan"))?)
+            }
         };
         let (now, limit) = (self.now(), limit.max(1));
         let first = after.as_ref().map_or(0, |key| self.place(key));
@@ -332,5 +352,7 @@ fn millis(at: SystemTime) -> i64 {
 }
 
 fn foreign_cursor(operation: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidInput, "the cursor is not one of this store's").on(ENGINE).during(operation)
+    Error::new(ErrorKind::InvalidInput, "the cursor is not one of this store's")
+        .on(ENGINE)
+        .during(operation)
 }

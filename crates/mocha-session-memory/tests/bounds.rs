@@ -28,7 +28,8 @@ fn holds(store: &MemoryStore, key: &StorageKey) -> bool {
 #[test]
 fn a_full_store_refuses_and_keeps_what_it_acknowledged() {
     let store = MemoryStore::builder().max_entries(100).build();
-    let mut revisions: Vec<_> = (0..100).map(|number| create(&store, number, 10).unwrap()).collect();
+    let mut revisions: Vec<_> =
+        (0..100).map(|number| create(&store, number, 10).unwrap()).collect();
     for number in 100..200 {
         assert_eq!(create(&store, number, 10), Err(ErrorKind::Full));
     }
@@ -113,10 +114,17 @@ fn an_entry_does_not_evict_itself() {
 fn what_has_expired_makes_room_before_anything_is_refused_or_evicted() {
     for when_full in [WhenFull::Refuse, WhenFull::Evict] {
         let clock = mocha_session_core::ManualClock::new();
-        let store =
-            MemoryStore::builder().max_entries(1_000).when_full(when_full).clock(clock.clone()).build();
+        let store = MemoryStore::builder()
+            .max_entries(1_000)
+            .when_full(when_full)
+            .clock(clock.clone())
+            .build();
         for number in 0..1_000 {
-            let ttl = if number % 2 == 0 { Duration::from_secs(300) } else { Duration::from_secs(60 * 60) };
+            let ttl = if number % 2 == 0 {
+                Duration::from_secs(300)
+            } else {
+                Duration::from_secs(60 * 60)
+            };
             assert!(now(store.create(&key(number), b"value", within(ttl))).unwrap().is_some());
         }
         clock.advance(Duration::from_secs(600));
@@ -163,8 +171,9 @@ fn the_counts_are_right_after_anything() {
 #[test]
 fn many_threads_never_exceed_the_bounds_and_lose_nothing() {
     for when_full in [WhenFull::Refuse, WhenFull::Evict] {
-        let store =
-            Arc::new(MemoryStore::builder().max_entries(50).max_bytes(32 * KIB).when_full(when_full).build());
+        let store = Arc::new(
+            MemoryStore::builder().max_entries(50).max_bytes(32 * KIB).when_full(when_full).build(),
+        );
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let store = &store;

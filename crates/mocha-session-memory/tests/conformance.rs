@@ -14,8 +14,10 @@ mocha_session_conformance::suite!(bounded, || async {
 });
 
 mocha_session_conformance::suite!(evicting, || async {
-    let store =
-        MemoryStore::builder().max_entries(5_000).max_bytes(8 * 1024 * 1024).when_full(WhenFull::Evict);
+    let store = MemoryStore::builder()
+        .max_entries(5_000)
+        .max_bytes(8 * 1024 * 1024)
+        .when_full(WhenFull::Evict);
     Some(store.build())
 });
 

@@ -89,7 +89,10 @@ fn an_idle_store_is_swept_in_bounded_batches() {
     }
     assert_eq!((removed, store.len()), (750, 250));
     assert!(batches >= 15, "{batches}");
-    assert!((0..1_000).all(|number| now(store.load(&key(number))).unwrap().is_some() == (number % 4 == 0)));
+    assert!(
+        (0..1_000)
+            .all(|number| now(store.load(&key(number))).unwrap().is_some() == (number % 4 == 0))
+    );
 }
 
 #[test]

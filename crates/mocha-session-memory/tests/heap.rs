@@ -25,9 +25,10 @@ fn a_session_of_300_bytes_takes_at_most_450_bytes_of_heap() {
         let store = MemoryStore::new();
         let heap = measure(|| fill(&store, count)).bytes_current;
         let each = heap as f64 / f64::from(count);
-        println!("{count} sessions of {RECORD} bytes: {each:.0} bytes of heap each; the store says {}", {
-            store.bytes() as f64 / f64::from(count)
-        });
+        println!(
+            "{count} sessions of {RECORD} bytes: {each:.0} bytes of heap each; the store says {}",
+            { store.bytes() as f64 / f64::from(count) }
+        );
         assert!(each <= 450.0, "{count} sessions take {each} bytes each");
         let said = store.bytes() as f64;
         assert!((0.9..=1.02).contains(&(heap as f64 / said)), "bytes() says {said} of {heap}");
@@ -78,7 +79,8 @@ fn a_load_allocates_nothing_but_its_future() {
     let miss = measure(|| assert!(now(store.load(&common::key(5_000))).unwrap().is_none()));
     assert_eq!(miss.count_total, 1, "{miss:?}");
     // A value that was loaded is the one that is stored, not a copy.
-    let (one, other) = (now(store.load(&key)).unwrap().unwrap(), now(store.load(&key)).unwrap().unwrap());
+    let (one, other) =
+        (now(store.load(&key)).unwrap().unwrap(), now(store.load(&key)).unwrap().unwrap());
     assert_eq!(one.value().as_ptr(), other.value().as_ptr());
 }
 
@@ -87,12 +89,17 @@ fn an_update_allocates_its_value_and_nothing_else() {
     let store = MemoryStore::new();
     fill(&store, 1_000);
     let revision = now(store.load(&key(17))).unwrap().unwrap().into_parts().1;
-    let update =
-        measure(|| assert!(now(store.update(&key(17), &[9; RECORD], hour(), &revision)).unwrap().is_some()));
+    let update = measure(|| {
+        assert!(now(store.update(&key(17), &[9; RECORD], hour(), &revision)).unwrap().is_some())
+    });
     // The future, the bytes, their reference count.
     assert_eq!(update.count_total, 3, "{update:?}");
     let refused = measure(|| {
-        assert!(now(store.update(&key(17), &[9; RECORD], hour(), &Revision::from(1))).unwrap().is_none());
+        assert!(
+            now(store.update(&key(17), &[9; RECORD], hour(), &Revision::from(1)))
+                .unwrap()
+                .is_none()
+        );
     });
     assert_eq!(refused.bytes_current, 0);
 }

@@ -68,7 +68,8 @@ pub(crate) async fn query(
             answer = ask(&mut cluster, command, node).await;
         }
         let Err(cause) = &answer else { break };
-        let lost = cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
+        let lost =
+            cause.is_connection_dropped() || cause.kind() == ErrorKind::ClusterConnectionNotFound;
         if !(is_redirect(cause) || lost && effect == Effect::Read) {
             break;
         }
@@ -86,7 +87,8 @@ fn is_redirect(cause: &RedisError) -> bool {
 /// Whether an answer is surely this command's. What the client's own look at the slots failed with,
 /// which opens connections, it hands to every command under way.
 pub(crate) fn is_own(cause: &RedisError) -> bool {
-    let refused = ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
+    let refused =
+        ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
     is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))
 }
 
@@ -104,7 +106,10 @@ pub(crate) async fn query_at(
     command: &Cmd,
     node: &str,
 ) -> RedisResult<Value> {
-    cluster.route_command(command.clone(), RoutingInfo::SingleNode(by_address(node))).await?.extract_error()
+    cluster
+        .route_command(command.clone(), RoutingInfo::SingleNode(by_address(node)))
+        .await?
+        .extract_error()
 }
 
 /// The values of keys that live on this node; a key that has moved is fetched from where it went.
@@ -159,7 +164,8 @@ fn complete_primaries(asked: &str, slots: Value) -> Option<Vec<String>> {
     let mut covered = 0;
     let mut primaries = BTreeSet::new();
     for range in ranges {
-        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice() else {
+        let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = range.as_slice()
+        else {
             return None;
         };
         let [host, Value::Int(port), ..] = primary.as_slice() else { return None };

@@ -129,7 +129,10 @@ impl Connection {
         Fut: Future<Output = Result<Credentials>> + Send + 'static,
     {
         let place = Place::Client(Box::new(client.get_connection_info().clone()));
-        Self::dialling(Target { credentials: Some(CredentialSource::asking(ask)), ..Target::new(place) })
+        Self::dialling(Target {
+            credentials: Some(CredentialSource::asking(ask)),
+            ..Target::new(place)
+        })
     }
 
     pub(crate) fn dialling(target: Target) -> Self {
@@ -156,7 +159,11 @@ impl Connection {
     }
 
     /// Sends a command where its key lives.
-    pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd, effect: Effect) -> Result<T> {
+    pub(crate) async fn query<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        effect: Effect,
+    ) -> Result<T> {
         answer(self.send(command, effect).await, effect)
     }
 
@@ -218,7 +225,11 @@ impl Connection {
     }
 
     /// The values of these keys of one node, in their order.
-    pub(crate) async fn get_all(&self, node: &str, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
+    pub(crate) async fn get_all(
+        &self,
+        node: &str,
+        names: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }

@@ -68,7 +68,8 @@ impl Target {
         };
         if let Some(credentials) = &self.credentials {
             let asked = tokio::time::timeout(self.timeouts.connect, credentials.ask()).await;
-            let late = || Failure::NotSent.error(Effect::Read, "the callback gave no credentials in time");
+            let late =
+                || Failure::NotSent.error(Effect::Read, "the callback gave no credentials in time");
             let fresh = asked.unwrap_or_else(|_| Err(late()))?;
             login = with_credentials(login, fresh.username(), fresh.password());
         }
@@ -87,14 +88,16 @@ impl Target {
         match &self.place {
             Place::Server(host) => primary(&access.to(host).map_err(unsent)?, &config).await,
             Place::Socket(path) => {
-                let server = ConnectionAddr::Unix(path.clone()).into_connection_info().map_err(unsent)?;
+                let server =
+                    ConnectionAddr::Unix(path.clone()).into_connection_info().map_err(unsent)?;
                 primary(&server.set_redis_settings(access.login), &config).await
             }
             Place::Client(server) => {
                 primary(&server.as_ref().clone().set_redis_settings(access.login), &config).await
             }
             Place::Sentinel { hosts, name, login } => {
-                let sentinel = Access { login: login.clone(), certificates: access.certificates.clone() };
+                let sentinel =
+                    Access { login: login.clone(), certificates: access.certificates.clone() };
                 let sentinels = hosts.iter().map(|host| sentinel.to(host));
                 let sentinels = sentinels.collect::<RedisResult<_>>().map_err(unsent)?;
                 find_primary(sentinels, name, &access, &config).await
@@ -102,7 +105,8 @@ impl Target {
             Place::Cluster(hosts) => {
                 let seeds = hosts.iter().map(|host| access.to(host)).collect::<RedisResult<_>>();
                 let cluster =
-                    cluster::connect(seeds.map_err(unsent)?, access.certificates, self.timeouts).await;
+                    cluster::connect(seeds.map_err(unsent)?, access.certificates, self.timeouts)
+                        .await;
                 Ok(of_cluster(cluster.map_err(unsent)?))
             }
             Place::ClusterClient(client) => {
@@ -158,8 +162,9 @@ impl Access {
 /// A peer that vanished without a word is noticed in about ten seconds, whether or not something is
 /// under way.
 pub(crate) fn tcp_settings() -> TcpSettings {
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(3));
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(Duration::from_secs(10));
@@ -167,7 +172,10 @@ pub(crate) fn tcp_settings() -> TcpSettings {
 }
 
 /// Connects to a server that is not a replica: what a replica doesn't have may well exist.
-async fn primary(server: &ConnectionInfo, config: &AsyncConnectionConfig) -> Result<Dialled, Failed> {
+async fn primary(
+    server: &ConnectionInfo,
+    config: &AsyncConnectionConfig,
+) -> Result<Dialled, Failed> {
     let unsent = |cause| Failed::Client(cause, Some(Failure::NotSent));
     let lost = Arc::default();
     let (mut single, _) = dial(server, config, Arc::clone(&lost)).await.map_err(unsent)?;
@@ -221,8 +229,11 @@ async fn primary_address(
     name: String,
 ) -> RedisResult<Host> {
     let (mut connection, _) = dial(&sentinel, &config, Arc::default()).await?;
-    let answer: Option<Host> =
-        redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(&mut connection).await?;
+    let answer: Option<Host> = redis::cmd("SENTINEL")
+        .arg("GET-MASTER-ADDR-BY-NAME")
+        .arg(name)
+        .query_async(&mut connection)
+        .await?;
     answer.ok_or_else(unknown_primary)
 }
 
@@ -247,7 +258,9 @@ pub(crate) async fn dial(
         Ok::<_, SendError>(())
     });
     match speak(server, &watching, ProtocolVersion::RESP3).await {
-        Err(cause) if speaks_no_resp3(&cause) => speak(server, config, ProtocolVersion::RESP2).await,
+        Err(cause) if speaks_no_resp3(&cause) => {
+            speak(server, config, ProtocolVersion::RESP2).await
+        }
         answer => answer,
     }
 }

@@ -8,8 +8,7 @@ use redis::{ErrorKind as Cause, ParsingError, RedisError};
 pub(crate) const ENGINE: &str = "redis";
 
 /// Why a value is `Corrupt`.
-pub(crate) const FOREIGN: &str =
-    "something other than a session lies under a session's key; give the sessions a `prefix` of their own";
+pub(crate) const FOREIGN: &str = "something other than a session lies under a session's key; give the sessions a `prefix` of their own";
 
 /// Why a command has no answer that can be used.
 #[derive(Debug)]
@@ -82,12 +81,16 @@ impl Failed {
             (_, None) => unanswered(&cause, effect),
         };
         // Every other kind may quote what was sent or answered.
-        let safe = [Cause::Io, Cause::InvalidClientConfig, Cause::Client, Cause::ClusterConnectionNotFound];
+        let safe = [
+            Cause::Io,
+            Cause::InvalidClientConfig,
+            Cause::Client,
+            Cause::ClusterConnectionNotFound,
+        ];
         let safe = safe.contains(&cause.kind()) && code(&cause).is_none();
         let told = match (failure, why) {
-            (Failure::NotSent, CANNOT_CONNECT) => {
-                failure.error(effect, format!("cannot connect ({cause}); is the server running there?"))
-            }
+            (Failure::NotSent, CANNOT_CONNECT) => failure
+                .error(effect, format!("cannot connect ({cause}); is the server running there?")),
             _ => failure.error(effect, why),
         };
         if safe { told.with_source(cause) } else { told }
@@ -115,25 +118,33 @@ pub(crate) fn code(cause: &RedisError) -> Option<&str> {
         ("Authentication required", "NOAUTH"),
         ("no permissions", "NOPERM"),
     ];
-    behind.into_iter().find(|(sentence, _)| detail.contains(sentence)).map(|(_, inner)| inner).or(Some(code))
+    behind
+        .into_iter()
+        .find(|(sentence, _)| detail.contains(sentence))
+        .map(|(_, inner)| inner)
+        .or(Some(code))
 }
 
 /// An answer that is an error: the command had no effect.
 fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
     use ErrorKind::{Corrupt, Denied, Full, Unavailable};
     Some(match code {
-        "OOM" => {
-            (Full, "the server has reached its `maxmemory` and refuses writes; raise it, or let it evict")
+        "OOM" => (
+            Full,
+            "the server has reached its `maxmemory` and refuses writes; raise it, or let it evict",
+        ),
+        "NOAUTH" => {
+            (Denied, "the server wants a user name and password; put them into the session URL")
         }
-        "NOAUTH" => (Denied, "the server wants a user name and password; put them into the session URL"),
         "WRONGPASS" => (Denied, "the server refused the user name or password"),
         "NOPERM" => (
             Denied,
             "the server's ACL forbids the command or the key; the crate's README lists what is needed",
         ),
-        "DENIED" => {
-            (Denied, "the server is in protected mode and serves its own machine only; set a password")
-        }
+        "DENIED" => (
+            Denied,
+            "the server is in protected mode and serves its own machine only; set a password",
+        ),
         "WRONGTYPE" => (Corrupt, FOREIGN),
         "READONLY" | "MASTERDOWN" => (Unavailable, Role::READ_ONLY),
         "LOADING" => (Unavailable, "the server is still loading its data; try again in a moment"),
@@ -143,12 +154,17 @@ fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
         "MOVED" | "ASK" => {
             (Unavailable, "another node has the key; clusters are opened with redis+cluster://")
         }
-        "MISCONF" => (Unavailable, "the server cannot save to its disk and refuses writes; its log says why"),
-        "NOREPLICAS" => {
-            (Unavailable, "the server has lost its replicas and refuses writes (min-replicas-to-write)")
+        "MISCONF" => {
+            (Unavailable, "the server cannot save to its disk and refuses writes; its log says why")
         }
+        "NOREPLICAS" => (
+            Unavailable,
+            "the server has lost its replicas and refuses writes (min-replicas-to-write)",
+        ),
         "BUSY" => (Unavailable, "the server is busy with a script"),
-        "MAXCLIENTS" => (Unavailable, "the server has as many connections as its `maxclients` allows"),
+        "MAXCLIENTS" => {
+            (Unavailable, "the server has as many connections as its `maxclients` allows")
+        }
         _ => return None,
     })
 }
@@ -157,7 +173,10 @@ fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
 fn not_connected(cause: &RedisError) -> (Failure, &'static str) {
     let why = match cause.kind() {
         Cause::AuthenticationFailed => {
-            return (Failure::Refused(ErrorKind::Denied), "the server refused the user name or password");
+            return (
+                Failure::Refused(ErrorKind::Denied),
+                "the server refused the user name or password",
+            );
         }
         Cause::InvalidClientConfig | Cause::Client => {
             let why = "the address or the TLS files cannot be used";
@@ -166,7 +185,9 @@ fn not_connected(cause: &RedisError) -> (Failure, &'static str) {
         Cause::MasterNameNotFoundBySentinel => {
             "no sentinel knows a primary of that name that is up; is the name in the session URL right?"
         }
-        Cause::Parse | Cause::UnexpectedReturnType => "what answers there does not speak the Redis protocol",
+        Cause::Parse | Cause::UnexpectedReturnType => {
+            "what answers there does not speak the Redis protocol"
+        }
         _ if cause.is_timeout() => {
             "no connection in time (`connect_timeout`); are the host and the port right, and open in the firewall?"
         }
@@ -202,7 +223,10 @@ mod tests {
     use super::*;
 
     fn answer(text: &str) -> RedisError {
-        redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap().extract_error().unwrap_err()
+        redis::parse_redis_value(format!("-{text}\r\n").as_bytes())
+            .unwrap()
+            .extract_error()
+            .unwrap_err()
     }
 
     #[test]
@@ -239,7 +263,8 @@ mod tests {
             let failure = || RedisError::from(io::Error::from(cause));
             assert_eq!(Failed::from(failure()).into_error(Effect::Read).kind(), read);
             assert!(Failed::from(failure()).into_error(Effect::Write).is_ambiguous());
-            let unsent = Failed::Client(failure(), Some(Failure::NotSent)).into_error(Effect::Write);
+            let unsent =
+                Failed::Client(failure(), Some(Failure::NotSent)).into_error(Effect::Write);
             assert_eq!(unsent.kind(), ErrorKind::Unavailable);
         }
         let loading = || answer("LOADING Redis is loading the dataset in memory");
@@ -250,7 +275,8 @@ mod tests {
 
     #[test]
     fn nothing_that_the_server_or_the_client_quotes_is_repeated() {
-        let quoting = "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ";
+        let quoting =
+            "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ";
         for failure in [
             Failed::from(answer(quoting)),
             Failed::Client(answer(quoting), Some(Failure::Unanswered)),

@@ -66,13 +66,15 @@ impl Link {
                 Ok(dialled) => {
                     let home = (Arc::clone(&link.dialer), attempt.succeeded());
                     let session = Arc::new(Session::new(dialled, Some(home)));
-                    *lane.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
+                    *lane.session.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(Arc::clone(&session));
                     Ok(session)
                 }
                 Err(error) => Err(attempt.failed(Instant::now(), error)),
             }
         });
-        let ended = || Failure::NotSent.error(Effect::Read, "the runtime ended while it was connecting");
+        let ended =
+            || Failure::NotSent.error(Effect::Read, "the runtime ended while it was connecting");
         dialling.await.unwrap_or_else(|_| Err(ended()))
     }
 }

@@ -90,12 +90,12 @@ impl Session {
                     Failed::Client(cause, known)
                 })?
             }
-            Wire::Cluster(cluster) => {
-                Box::pin(cluster::query(cluster.clone(), command, effect)).await.map_err(|cause| {
+            Wire::Cluster(cluster) => Box::pin(cluster::query(cluster.clone(), command, effect))
+                .await
+                .map_err(|cause| {
                     let known = (!cluster::is_own(&cause)).then_some(Failure::Unanswered);
                     Failed::Client(cause, known)
-                })?
-            }
+                })?,
         })
     }
 
@@ -123,8 +123,10 @@ impl Session {
             // Its client replaces connections to its nodes by itself, but with the login that it
             // was made with. So it is made anew when it cannot connect, though not more than once a
             // second: a node may simply be down.
-            let unconnected =
-                [redis::ErrorKind::AuthenticationFailed, redis::ErrorKind::ClusterConnectionNotFound];
+            let unconnected = [
+                redis::ErrorKind::AuthenticationFailed,
+                redis::ErrorKind::ClusterConnectionNotFound,
+            ];
             return !self.pulse.is_role_known()
                 && (cause.is_io_error() || unconnected.contains(&cause.kind()));
         }

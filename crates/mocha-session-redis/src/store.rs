@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::{
-    Bytes, Capabilities, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
-    StorageKey, Stored, SweepReport, async_trait,
+    Bytes, Capabilities, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage,
+    SessionStore, StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use redis::{Cmd, Value, cmd};
@@ -113,7 +113,8 @@ impl RedisStore {
             && persistence.iter().all(|persistence| field(persistence, "aof_enabled") == Some("1"))
         {
             let synced = self.ask(cmd("CONFIG").arg("GET").arg("appendfsync")).await;
-            let always = synced.is_some_and(|synced| synced.iter().all(|synced| synced == "always"));
+            let always =
+                synced.is_some_and(|synced| synced.iter().all(|synced| synced == "always"));
             let durability = if always { Durability::Disk } else { Durability::Delayed };
             self.capabilities = self.capabilities.with_durability(durability);
         }
@@ -138,13 +139,19 @@ impl RedisStore {
 impl SessionStore for RedisStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let command = cmd("GET").arg(self.space.name(key)).take();
-        let Some(found) = self.connection.query::<Option<Vec<u8>>>(&command, Effect::Read).await? else {
+        let Some(found) = self.connection.query::<Option<Vec<u8>>>(&command, Effect::Read).await?
+        else {
             return Ok(None);
         };
         split(found).map(Some).ok_or_else(|| Error::new(ErrorKind::Corrupt, FOREIGN))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
         let (revision, framed) = frame(value);
         let mut command = cmd("SET");
@@ -194,12 +201,14 @@ impl SessionStore for RedisStore {
             None => (0, 0),
             Some(cursor) => {
                 let parts = cursor.as_str().rsplit_once(' ');
-                let parsed = parts.and_then(|(node, position)| Some((node, position.parse::<u64>().ok()?)));
+                let parsed =
+                    parts.and_then(|(node, position)| Some((node, position.parse::<u64>().ok()?)));
                 let (node, position) = parsed.ok_or_else(|| {
                     Error::new(ErrorKind::InvalidInput, "the cursor is not one of this store's")
                 })?;
                 let at = nodes.iter().position(|known| known == node);
-                let changed = "the cluster's primaries have changed since the scan began; begin again";
+                let changed =
+                    "the cluster's primaries have changed since the scan began; begin again";
                 (at.ok_or_else(|| Error::new(ErrorKind::Unavailable, changed))?, position)
             }
         };
@@ -207,13 +216,20 @@ impl SessionStore for RedisStore {
         // No character of a prefix means anything in a pattern: `KeySpace` sees to that.
         let pattern = format!("{}*", self.space.prefix());
         let mut command = cmd("SCAN");
-        command.arg(position).arg("MATCH").arg(pattern).arg("COUNT").arg(limit.clamp(1, LARGEST_PAGE));
+        command
+            .arg(position)
+            .arg("MATCH")
+            .arg(pattern)
+            .arg("COUNT")
+            .arg(limit.clamp(1, LARGEST_PAGE));
         command.arg("TYPE").arg("string");
-        let (next, mut names): (u64, Vec<Vec<u8>>) = self.connection.query_at(node, &command).await?;
+        let (next, mut names): (u64, Vec<Vec<u8>>) =
+            self.connection.query_at(node, &command).await?;
         names.retain(|name| self.key(name).is_some());
         let values = self.connection.get_all(node, &names).await?;
         // What is gone again since, or was never a session, is left out.
-        let entry = |(name, value): (&Vec<u8>, Option<Vec<u8>>)| Some((self.key(name)?, split(value?)?));
+        let entry =
+            |(name, value): (&Vec<u8>, Option<Vec<u8>>)| Some((self.key(name)?, split(value?)?));
         let entries = names.iter().zip(values).filter_map(entry).collect();
         let next = match next {
             0 => nodes.get(at + 1).map(|node| format!("{node} 0")),

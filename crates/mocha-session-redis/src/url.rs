@@ -77,10 +77,10 @@ pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Re
 /// A timeout of the client, which is of no use when the core's deadline comes first.
 fn shorter(url: &mut StoreUrl, option: &'static str) -> Result<Option<Duration>> {
     match url.take_duration(option)? {
-        Some(time) if time > url.deadline() => {
-            Err(url
-                .refuse_option(option, "must not be longer than `timeout`, which is the deadline of a call"))
-        }
+        Some(time) if time > url.deadline() => Err(url.refuse_option(
+            option,
+            "must not be longer than `timeout`, which is the deadline of a call",
+        )),
         time => Ok(time),
     }
 }
@@ -102,14 +102,17 @@ async fn answers(store: &RedisStore) -> Result<()> {
 /// What is dialled, and the number of the database.
 fn read(url: &mut StoreUrl) -> Result<(Place, i64)> {
     let hosts = |port| -> Vec<_> {
-        url.hosts().iter().map(|host| (host.name().to_owned(), host.port().unwrap_or(port))).collect()
+        url.hosts()
+            .iter()
+            .map(|host| (host.name().to_owned(), host.port().unwrap_or(port)))
+            .collect()
     };
     let scheme = url.scheme();
     if scheme.ends_with("unix") {
         if !url.hosts().is_empty() || url.path().len() < 2 {
-            return Err(
-                url.refuse("it needs three slashes and a socket's path, like redis+unix:///run/redis.sock")
-            );
+            return Err(url.refuse(
+                "it needs three slashes and a socket's path, like redis+unix:///run/redis.sock",
+            ));
         }
         return Ok((Place::Socket(url.path().into()), database(url, "")?));
     }
@@ -127,7 +130,9 @@ fn read(url: &mut StoreUrl) -> Result<(Place, i64)> {
         let (name, number) = url.split_path();
         let (name, number) = (name.to_owned(), number.to_owned());
         if name.is_empty() {
-            return Err(url.refuse("it must name the primary to ask for, like redis+sentinel://a,b/mymaster"));
+            return Err(url.refuse(
+                "it must name the primary to ask for, like redis+sentinel://a,b/mymaster",
+            ));
         }
         let (username, password) = (url.take("sentinel_username"), url.take("sentinel_password"));
         let login = login(url, username.as_deref(), password.as_deref())?;
@@ -147,11 +152,18 @@ fn database(url: &mut StoreUrl, path: &str) -> Result<i64> {
         ("", Some(number)) | (number, None) => number.parse::<u16>().ok(),
         _ => None,
     };
-    number.map(i64::from).ok_or_else(|| url.refuse("the database is one number, in the path or as `db`"))
+    number
+        .map(i64::from)
+        .ok_or_else(|| url.refuse("the database is one number, in the path or as `db`"))
 }
 
-fn login(url: &StoreUrl, username: Option<&str>, password: Option<&str>) -> Result<RedisConnectionInfo> {
-    let login = RedisConnectionInfo::default().set_lib_name("mocha-session", env!("CARGO_PKG_VERSION"));
+fn login(
+    url: &StoreUrl,
+    username: Option<&str>,
+    password: Option<&str>,
+) -> Result<RedisConnectionInfo> {
+    let login =
+        RedisConnectionInfo::default().set_lib_name("mocha-session", env!("CARGO_PKG_VERSION"));
     match (username, password) {
         (Some(_), None) => {
             Err(url.refuse("a user name needs a password; a password alone is written :password@"))

@@ -56,7 +56,8 @@ async fn each_operation_is_one_round_trip() {
     // What a script calls is counted with the rest: that is no round trip.
     let expect = async |what: &str, commands: &[(&str, u64)]| {
         for name in ["get", "set", "evalsha", "eval", "getrange", "unlink", "ping"] {
-            let expected = commands.iter().find(|(known, _)| *known == name).map_or(0, |(_, calls)| *calls);
+            let expected =
+                commands.iter().find(|(known, _)| *known == name).map_or(0, |(_, calls)| *calls);
             assert_eq!(server.calls(name).await, expected, "{what}: {name}");
         }
         server.run::<()>("CONFIG RESETSTAT").await;
@@ -126,7 +127,11 @@ async fn replica_answering_readonly_is_an_error_never_not_found() {
             // A replica may not know yet what the primary has acknowledged: it is not read.
             store.load(&common::key()).await.unwrap_err(),
         ] {
-            assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error}");
+            assert_eq!(
+                (error.kind(), error.is_ambiguous()),
+                (ErrorKind::Unavailable, false),
+                "{error}"
+            );
             assert!(error.to_string().contains("replica"), "{error}");
         }
     }
@@ -149,11 +154,18 @@ async fn killed_and_restarted_works_again_without_a_restart_of_the_app() {
         let error = store.load(&key).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let error = store.update(&key, b"two", hour(), &revision).await.unwrap_err();
-        assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error}");
+        assert_eq!(
+            (error.kind(), error.is_ambiguous()),
+            (ErrorKind::Unavailable, false),
+            "{error}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     }
     server.restart().await;
-    assert_eq!(eventually("load", async || store.load(&key).await.ok()).await.unwrap().revision(), &revision);
+    assert_eq!(
+        eventually("load", async || store.load(&key).await.ok()).await.unwrap().revision(),
+        &revision
+    );
     assert!(store.update(&key, b"two", hour(), &revision).await.unwrap().is_some());
 }
 
@@ -173,15 +185,33 @@ async fn too_many_clients_pass() {
     let server = server!();
     let store = open(&server.url()).await.unwrap();
     let mut control = server.connection().await;
-    redis::cmd("CONFIG").arg("SET").arg("maxclients").arg(1).exec_async(&mut control).await.unwrap();
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("maxclients")
+        .arg(1)
+        .exec_async(&mut control)
+        .await
+        .unwrap();
     // The rest of the connections end, and nobody is let in but who is in.
-    redis::cmd("CLIENT").arg("KILL").arg("SKIPME").arg("yes").exec_async(&mut control).await.unwrap();
+    redis::cmd("CLIENT")
+        .arg("KILL")
+        .arg("SKIPME")
+        .arg("yes")
+        .exec_async(&mut control)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     for _ in 0..3 {
         let error = store.load(&key()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
-    redis::cmd("CONFIG").arg("SET").arg("maxclients").arg(100).exec_async(&mut control).await.unwrap();
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("maxclients")
+        .arg(100)
+        .exec_async(&mut control)
+        .await
+        .unwrap();
     eventually("let in again", async || store.load(&key()).await.ok()).await;
     round_trip(&store).await;
 }
@@ -230,7 +260,8 @@ async fn a_peer_that_never_answers_is_bounded() {
     let silent = listener.local_addr().unwrap();
     for form in ["redis://{}/", "redis+cluster://{}", "redis+sentinel://{}/mymaster"] {
         let begun = Instant::now();
-        let url = form.replace("{}", &silent.to_string()) + "?connect_timeout=200ms&response_timeout=200ms";
+        let url = form.replace("{}", &silent.to_string())
+            + "?connect_timeout=200ms&response_timeout=200ms";
         let error = open(&url).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{url}: {error}");
         assert!(begun.elapsed() < Duration::from_secs(3), "{url}: {:?}", begun.elapsed());
@@ -368,7 +399,8 @@ async fn capabilities_say_what_the_server_keeps_and_evicts() {
         server.run::<()>(&format!("CONFIG SET maxmemory {memory}")).await;
         assert_eq!(claims(&url).await.0, evicts, "{memory} {policy}");
         assert!(
-            claims(&format!("{url}?evicts=true")).await.0 && !claims(&format!("{url}?evicts=no")).await.0
+            claims(&format!("{url}?evicts=true")).await.0
+                && !claims(&format!("{url}?evicts=no")).await.0
         );
     }
     server.run::<()>("CONFIG SET appendonly yes").await;
@@ -390,7 +422,8 @@ async fn capabilities_say_what_the_server_keeps_and_evicts() {
     let key = key();
     store.create(&key, b"x", hour()).await.unwrap().unwrap();
     assert_eq!(scanned(&store, 10).await, [key]);
-    let error = open(&format!("{lean}?prefix=others:")).await.unwrap().load(&key).await.unwrap_err();
+    let error =
+        open(&format!("{lean}?prefix=others:")).await.unwrap().load(&key).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
 }
 
@@ -451,7 +484,10 @@ async fn tls_files_that_cannot_be_read_are_named() {
         ("cert", "rediss://127.0.0.1:1?cert=/no/such.pem&key=/no/such.pem"),
     ] {
         let error = open(url).await.unwrap_err();
-        assert!(error.is_invalid_config() && error.to_string().contains(&format!("`{option}`")), "{error}");
+        assert!(
+            error.is_invalid_config() && error.to_string().contains(&format!("`{option}`")),
+            "{error}"
+        );
     }
 }
 
@@ -465,7 +501,8 @@ async fn tls_is_verified_both_ways() {
     };
     round_trip(&open(&format!("{url}?ca={ca}")).await.unwrap()).await;
     round_trip(&open(&format!("{wary}?ca={ca}&cert={cert}&key={key}")).await.unwrap()).await;
-    for (refused, word) in [(url.clone(), "certificate"), (format!("{wary}?ca={ca}"), "ertificate")] {
+    for (refused, word) in [(url.clone(), "certificate"), (format!("{wary}?ca={ca}"), "ertificate")]
+    {
         let error = open(&refused).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.to_string().contains(word), "{error}");

@@ -19,7 +19,8 @@ async fn cluster(ports: &[(u16, u16)], serving: usize) -> Option<Vec<Server>> {
         let (bus, announced) = (free_port().to_string(), announced.to_string());
         let arguments =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
-        let announcing = ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", &announced];
+        let announcing =
+            ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", &announced];
         let bus_announced = ["--cluster-announce-bus-port", &bus];
         let all: Vec<_> = arguments.into_iter().chain(announcing).chain(bus_announced).collect();
         let node = Server::start_at(*port, &all).await?;
@@ -105,7 +106,11 @@ async fn cluster_redirects_are_followed_while_slots_move() {
             // slot moves.
             assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
         } else {
-            assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &revision, "moved: ASK");
+            assert_eq!(
+                store.load(&key).await.unwrap().unwrap().revision(),
+                &revision,
+                "moved: ASK"
+            );
             revision = store.update(&key, b"two", hour(), &revision).await.unwrap().unwrap();
             assert_eq!(scan(&store, 10).await.unwrap().len(), 1);
         }
@@ -173,8 +178,12 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
     // What the documentation lists is enough.
     nodes[1].run::<()>("CONFIG SET maxmemory 0").await;
     for node in &nodes {
-        let allowed = "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
-        node.run::<()>(&format!("ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}")).await;
+        let allowed =
+            "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
+        node.run::<()>(&format!(
+            "ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}"
+        ))
+        .await;
     }
     let lean = open(&url(&nodes).replace("://", "://lean:pw@")).await.unwrap();
     let revision = lean.create(&key, b"one", hour()).await.unwrap().unwrap();
@@ -222,13 +231,17 @@ async fn cluster_whose_password_rotates_is_logged_in_to_again() {
 async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
     let Some(base) = engine_url("MOCHA_TEST_REDIS_CLUSTER_URL") else { return };
     let first = base.trim_start_matches("redis+cluster://").split(',').next().unwrap().to_owned();
-    let owned =
-        redis::cluster::ClusterClientBuilder::new([format!("redis://{first}")]).retries(0).build().unwrap();
+    let owned = redis::cluster::ClusterClientBuilder::new([format!("redis://{first}")])
+        .retries(0)
+        .build()
+        .unwrap();
     let owned = owned.get_async_connection().await.unwrap();
     for tag in ["", "{tag}:"] {
         let prefix = format!("{tag}scan-{}:", key());
         let store =
-            open(&format!("{base}?prefix={}", prefix.replace('{', "%7B").replace('}', "%7D"))).await.unwrap();
+            open(&format!("{base}?prefix={}", prefix.replace('{', "%7B").replace('}', "%7D")))
+                .await
+                .unwrap();
         let keys: BTreeSet<_> = std::iter::repeat_with(key).take(50).collect();
         for key in &keys {
             store.create(key, b"x", hour()).await.unwrap().unwrap();
@@ -249,9 +262,15 @@ async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
 
 #[tokio::test]
 async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
-    let Some(primary) =
-        Server::start(&["--requirepass", "pw", "--masterauth", "pw", "--repl-diskless-sync-delay", "0"])
-            .await
+    let Some(primary) = Server::start(&[
+        "--requirepass",
+        "pw",
+        "--masterauth",
+        "pw",
+        "--repl-diskless-sync-delay",
+        "0",
+    ])
+    .await
     else {
         return;
     };
@@ -259,7 +278,9 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
         "--replicaof 127.0.0.1 {} --requirepass pw --masterauth pw --repl-diskless-sync-delay 0",
         primary.port
     );
-    let Some(mut replica) = Server::start(&follow.split(' ').collect::<Vec<_>>()).await else { return };
+    let Some(mut replica) = Server::start(&follow.split(' ').collect::<Vec<_>>()).await else {
+        return;
+    };
     // Before there are sentinels: they look for replicas every ten seconds.
     replicated(&primary).await;
     let watch = format!("sentinel monitor mymaster 127.0.0.1 {} 2", primary.port);
@@ -277,20 +298,29 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
         let Some(sentinel) = Server::start(&arguments).await else { return };
         sentinels.push(sentinel);
     }
-    let hosts: Vec<_> = sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+    let hosts: Vec<_> =
+        sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
     let url = format!("redis+sentinel://:pw@{}/mymaster", hosts.join(","));
     let error = open(&format!("{url}?sentinel_password=wrong-hunter2")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
-    let error = open(&format!("{}?sentinel_password=sentinels-pw", url.replace("mymaster", "other")))
-        .await
-        .unwrap_err();
+    let error =
+        open(&format!("{}?sentinel_password=sentinels-pw", url.replace("mymaster", "other")))
+            .await
+            .unwrap_err();
     assert!(error.to_string().contains("no sentinel knows"), "{error}");
 
     for sentinel in &sentinels {
         let mut connection = authorized(sentinel, "sentinels-pw").await;
         let mut command = redis::cmd("ACL");
-        command.arg(&["SETUSER", "asker", "on", ">pw", "-@all", "+sentinel|get-master-addr-by-name"]);
+        command.arg(&[
+            "SETUSER",
+            "asker",
+            "on",
+            ">pw",
+            "-@all",
+            "+sentinel|get-master-addr-by-name",
+        ]);
         command.exec_async(&mut connection).await.unwrap();
     }
     let store = open(&format!("{url}?sentinel_username=asker&sentinel_password=pw")).await.unwrap();

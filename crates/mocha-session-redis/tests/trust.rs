@@ -14,7 +14,11 @@ async fn opened_with(url: &str, variables: &[(&str, &str)]) -> Result<(), String
     command.args(["--exact", "opens", "--ignored", "--nocapture"]).env("TEST_URL", url);
     command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR").envs(variables.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 #[tokio::test]

@@ -71,19 +71,29 @@ impl Bucket {
                         .build(),
                 ),
             };
-            let request =
-                self.client.create_bucket().bucket(&self.name).set_create_bucket_configuration(place);
+            let request = self
+                .client
+                .create_bucket()
+                .bucket(&self.name)
+                .set_create_bucket_configuration(place);
             match request.send().await {
                 Ok(_) => {}
                 Err(failure) => match aws_sdk_s3::error::ProvideErrorMetadata::code(&failure) {
                     // Another process was faster, or is about to be.
                     Some("BucketAlreadyOwnedByYou") => {}
                     Some("OperationAborted") => tokio::time::sleep(BETWEEN_LOOKS).await,
-                    _ => return Err(error::explain(Effect::Read, &failure).during("create the bucket")),
+                    _ => {
+                        return Err(
+                            error::explain(Effect::Read, &failure).during("create the bucket")
+                        );
+                    }
                 },
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "the bucket was made, and still does not answer; try again"))
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "the bucket was made, and still does not answer; try again",
+        ))
     }
 }
 
@@ -121,7 +131,8 @@ impl ObjectClient for Bucket {
             Err(failure) => return Err(error::explain(Effect::Read, &failure)),
         };
         let deadline = head.metadata.and_then(|all| all.get(DEADLINE)?.parse().ok());
-        let size = head.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+        let size =
+            head.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
         Ok(Some(Head { revision: revision(head.e_tag)?, size, deadline }))
     }
 
@@ -150,20 +161,24 @@ impl ObjectClient for Bucket {
         match request.set_if_match(expected.map(|it| it.as_str().into_owned())).send().await {
             Ok(_) => Ok(Outcome::Done(())),
             Err(failure) if error::is_absent(&failure) => Ok(Outcome::Unmet),
-            Err(failure) if expected.is_some() && error::is_condition(&failure) => Ok(Outcome::Unmet),
+            Err(failure) if expected.is_some() && error::is_condition(&failure) => {
+                Ok(Outcome::Unmet)
+            }
             Err(failure) => error::of_write(&failure),
         }
     }
 
     async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).max_keys(limit);
+        let request =
+            self.client.list_objects_v2().bucket(&self.name).prefix(prefix).max_keys(limit);
         let page = request.set_continuation_token(after.map(str::to_owned)).send().await;
         let page = page.map_err(|failure| error::explain(Effect::Read, &failure))?;
         let listed = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let size = object.size.and_then(|size| u64::try_from(size).ok())?;
             let written = object.last_modified.as_ref().map_or(0, DateTime::secs);
-            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(written).unwrap_or(0));
+            let written =
+                SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(written).unwrap_or(0));
             Some(Listed { name: object.key?, size, written, head: None })
         });
         Ok(Page { objects: listed.collect(), next: page.next_continuation_token })

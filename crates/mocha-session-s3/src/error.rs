@@ -1,4 +1,5 @@
-//! Turns the SDK's errors into this library's: what the call can have done, why it failed, what to do.
+//! Turns the SDK's errors into this library's: what the call can have done, why it failed, what to
+//! do.
 //!
 //! The SDK's own error is never attached: it holds the whole answer, which names the object and may
 //! repeat the access key.
@@ -17,7 +18,8 @@ use mocha_session_core::{Error, ErrorKind, Result};
 /// How a call of the SDK fails.
 pub(crate) type CallError<E> = SdkError<E, HttpResponse>;
 
-/// Whether S3 itself says that there is no such object. A 404 without an S3 error is another server's.
+/// Whether S3 itself says that there is no such object. A 404 without an S3 error is another
+/// server's.
 pub(crate) fn is_absent<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     failure.code() == Some("NoSuchKey")
 }
@@ -27,10 +29,12 @@ pub(crate) fn is_without_bucket<E: ProvideErrorMetadata>(failure: &CallError<E>)
     failure.code() == Some("NoSuchBucket")
 }
 
-/// Whether a conditional write was not done because its condition did not hold: the object is another
-/// one, is gone, or (409) another writer was writing it in the same moment.
+/// Whether a conditional write was not done because its condition did not hold: the object is
+/// another one, is gone, or (409) another writer was writing it in the same moment.
 pub(crate) fn is_condition<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
-    status(failure) == Some(412) || is_absent(failure) || failure.code() == Some("ConditionalRequestConflict")
+    status(failure) == Some(412)
+        || is_absent(failure)
+        || failure.code() == Some("ConditionalRequestConflict")
 }
 
 /// The HTTP status, if there was an answer.
@@ -103,7 +107,11 @@ fn answered(answer: &HttpResponse, code: Option<&str>) -> (Failure, String) {
     let status = answer.status().as_u16();
     let plain = |code: &&str| code.len() <= 64 && code.bytes().all(|c| c.is_ascii_alphanumeric());
     let code = code.filter(plain).unwrap_or_default();
-    let says = if code.is_empty() { format!("status {status}") } else { format!("status {status}, {code}") };
+    let says = if code.is_empty() {
+        format!("status {status}")
+    } else {
+        format!("status {status}, {code}")
+    };
     let (failure, advice) = match (status, code) {
         (_, "NoSuchBucket") => {
             (Refused(Unavailable), "create the bucket, or open the store without create=false")
@@ -126,11 +134,13 @@ fn answered(answer: &HttpResponse, code: Option<&str>) -> (Failure, String) {
             (Refused(Full), "make room, or raise the quota")
         }
         (401 | 403, _)
-        | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => (
-            Refused(Denied),
-            "check the keys and the session token; they need s3:GetObject, s3:PutObject, s3:DeleteObject \
+        | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
+            (
+                Refused(Denied),
+                "check the keys and the session token; they need s3:GetObject, s3:PutObject, s3:DeleteObject \
              and s3:ListBucket",
-        ),
+            )
+        }
         (413, _) | (_, "EntityTooLarge") => {
             (Refused(TooLarge), "the endpoint does not take an object of this size")
         }
@@ -144,7 +154,8 @@ fn answered(answer: &HttpResponse, code: Option<&str>) -> (Failure, String) {
 }
 
 fn wrong_region(answer: &HttpResponse, says: &str) -> String {
-    let region = answer.headers().get("x-amz-bucket-region").filter(|region| super::url::is_region(region));
+    let region =
+        answer.headers().get("x-amz-bucket-region").filter(|region| super::url::is_region(region));
     match region {
         Some(region) => format!("the bucket is in another region: add ?region={region} ({says})"),
         None => format!("the bucket is in another region: name it with ?region= ({says})"),
@@ -155,6 +166,8 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     sources(error).find_map(|cause| cause.downcast_ref())
 }
 
-fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn sources<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&cause| cause.source())
 }

@@ -12,7 +12,8 @@ use crate::ENGINE;
 use crate::bucket::Bucket;
 use crate::url::Target;
 
-/// Keeps sessions as objects of a bucket, one each, written and removed under conditions on their `ETag`.
+/// Keeps sessions as objects of a bucket, one each, written and removed under conditions on their
+/// `ETag`.
 ///
 /// ```no_run
 /// # async fn doc() -> mocha_session_core::Result<()> {
@@ -36,12 +37,13 @@ forward_store!(S3Store, |store| store.objects);
 impl S3Store {
     /// A store over a client of your own. Sends nothing; see [`prepare`](Self::prepare).
     ///
-    /// The client's credentials, endpoint, HTTP client and connect timeout are used. Its retries are
-    /// not: the store repeats what may be repeated.
+    /// The client's credentials, endpoint, HTTP client and connect timeout are used. Its retries
+    /// are not: the store repeats what may be repeated.
     pub fn new(client: Client, bucket: impl Into<String>, space: KeySpace) -> Self {
         let bucket = Bucket::new(&client, bucket.into(), &space);
         let can = Capabilities::new(ENGINE).with_durability(Durability::Disk);
-        let objects = ObjectStore::new(Arc::new(bucket.clone()), space, can).with_conditional_delete(false);
+        let objects =
+            ObjectStore::new(Arc::new(bucket.clone()), space, can).with_conditional_delete(false);
         Self { bucket, objects, aws: false }
     }
 
@@ -49,7 +51,8 @@ impl S3Store {
     /// acknowledged write.
     #[must_use]
     pub fn on_aws(self) -> Self {
-        let objects = self.objects.with_conditional_delete(true).with_durability(Durability::Replicated);
+        let objects =
+            self.objects.with_conditional_delete(true).with_durability(Durability::Replicated);
         Self { objects, aws: true, ..self }
     }
 
@@ -59,7 +62,8 @@ impl S3Store {
         Self { objects: self.objects.with_deadline(deadline), ..self }
     }
 
-    /// Reads a URL, and returns what connects and [prepares](Self::prepare) the bucket when it is awaited.
+    /// Reads a URL, and returns what connects and [prepares](Self::prepare) the bucket when it is
+    /// awaited.
     ///
     /// # Errors
     /// `InvalidConfig` for a URL that is wrong. The future fails as `prepare` does.
@@ -76,7 +80,8 @@ impl S3Store {
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
         let target = Target::read(url)?;
         Ok(Box::pin(async move {
-            let (create, aws, deadline) = (target.create, target.endpoint.is_none(), target.deadline);
+            let (create, aws, deadline) =
+                (target.create, target.endpoint.is_none(), target.deadline);
             let (client, bucket, space) = target.connect().await?;
             let store = Self::new(client, bucket, space).with_deadline(deadline);
             let store = if aws { store.on_aws() } else { store };
@@ -99,8 +104,8 @@ impl S3Store {
     /// ```
     ///
     /// # Errors
-    /// `Unsupported` when the endpoint ignores conditions; `Unavailable` when there is no bucket and
-    /// none may be made; `Denied` when the credentials do not suffice; else whatever keeps the
+    /// `Unsupported` when the endpoint ignores conditions; `Unavailable` when there is no bucket
+    /// and none may be made; `Denied` when the credentials do not suffice; else whatever keeps the
     /// endpoint from answering.
     pub async fn prepare(mut self, create: bool) -> Result<Self> {
         let prepared = async {

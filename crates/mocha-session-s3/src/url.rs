@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation,
 };
 use aws_sdk_s3::{Client, Config};
 use mocha_session_core::store::objects::ObjectStore;
@@ -56,12 +57,14 @@ impl Target {
             }
             (None, None) if token.is_none() => None,
             (None, None) => {
-                return Err(url.refuse_option("session_token", "belongs to an access key and its secret"));
+                return Err(
+                    url.refuse_option("session_token", "belongs to an access key and its secret")
+                );
             }
             _ => {
-                return Err(
-                    url.refuse("an access key and its secret belong together: s3://key:secret@host/bucket")
-                );
+                return Err(url.refuse(
+                    "an access key and its secret belong together: s3://key:secret@host/bucket",
+                ));
             }
         };
         if region.as_ref().is_some_and(|region| !is_region(region)) {
@@ -71,8 +74,11 @@ impl Target {
         let amazon = is_amazon(host.name());
         // With keys, as Mocha has it, the host is the endpoint and the path begins with the bucket.
         let host_is_bucket = credentials.is_none() && !amazon;
-        let (bucket, folder) =
-            if host_is_bucket { (host.name(), url.path().trim_start_matches('/')) } else { url.split_path() };
+        let (bucket, folder) = if host_is_bucket {
+            (host.name(), url.path().trim_start_matches('/'))
+        } else {
+            url.split_path()
+        };
         if !is_bucket(bucket) || (host_is_bucket && host.port().is_some()) {
             return Err(url.refuse(
                 "it names no bucket (3 to 63 letters, digits, '.', '-' or '_'); write s3://key:secret@host/bucket/folder, or \
@@ -81,7 +87,9 @@ impl Target {
         }
         let endpoint = match instead {
             _ if tls.is_some() && (instead.is_some() || host_is_bucket || amazon) => {
-                return Err(url.refuse_option("tls", "belongs to an endpoint that is written as the host"));
+                return Err(
+                    url.refuse_option("tls", "belongs to an endpoint that is written as the host")
+                );
             }
             Some((_, authority)) if !host_is_bucket && !amazon && authority != host.name() => {
                 return Err(url.refuse_option(
@@ -110,9 +118,9 @@ impl Target {
     /// The client, the bucket's name, and the names of the objects in it.
     pub(crate) async fn connect(self) -> Result<(Client, String, KeySpace)> {
         let mut config = match self.credentials {
-            Some(credentials) => {
-                Config::builder().credentials_provider(credentials).region(Region::new(DEFAULT_REGION))
-            }
+            Some(credentials) => Config::builder()
+                .credentials_provider(credentials)
+                .region(Region::new(DEFAULT_REGION)),
             None => default_chain(self.region.is_none()).await?,
         };
         if let Some(region) = self.region {
@@ -153,7 +161,8 @@ async fn default_chain(find_region: bool) -> Result<Builder> {
         let why = "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile or a role";
         return Err(Error::new(ErrorKind::Denied, why).on(crate::ENGINE).during("open"));
     }
-    // An endpoint from the environment would be taken for Amazon, unproven: the URL says where sessions are.
+    // An endpoint from the environment would be taken for Amazon, unproven: the URL says where
+    // sessions are.
     let mut config = Builder::from(&found);
     config.set_endpoint_url(None);
     Ok(if found.region().is_none() { config.region(Region::new(DEFAULT_REGION)) } else { config })
@@ -162,7 +171,10 @@ async fn default_chain(find_region: bool) -> Result<Builder> {
 #[cfg(not(feature = "default-credentials"))]
 #[allow(clippy::unused_async, reason = "the other one asks the environment")]
 async fn default_chain(_find_region: bool) -> Result<Builder> {
-    Err(Error::new(ErrorKind::InvalidConfig, "no keys, and the cargo feature `default-credentials` is off"))
+    Err(Error::new(
+        ErrorKind::InvalidConfig,
+        "no keys, and the cargo feature `default-credentials` is off",
+    ))
 }
 
 /// Whether the host is Amazon's own S3; Mocha's documents write `s3.aws.amazon.com`.
@@ -173,8 +185,9 @@ fn is_amazon(host: &str) -> bool {
 /// The region in a host like `s3.eu-central-1.amazonaws.com`.
 fn amazon_region(host: &str) -> Option<&str> {
     let region = host.strip_prefix("s3.")?;
-    let region =
-        region.strip_suffix(".amazonaws.com").or_else(|| region.strip_suffix(".amazonaws.com.cn"))?;
+    let region = region
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| region.strip_suffix(".amazonaws.com.cn"))?;
     is_region(region).then_some(region)
 }
 
@@ -198,8 +211,9 @@ fn checked_endpoint(url: &StoreUrl, endpoint: &str) -> Result<(String, String)> 
     let wrong = || url.refuse_option("endpoint", "must be like https://minio.example:9000");
     let parsed = StoreUrl::parse(endpoint).map_err(|_| wrong())?;
     let http = matches!(parsed.scheme(), "http" | "https");
-    let bare =
-        parsed.username().is_none() && parsed.password().is_none() && !endpoint.contains(['?', '%', ' ']);
+    let bare = parsed.username().is_none()
+        && parsed.password().is_none()
+        && !endpoint.contains(['?', '%', ' ']);
     match parsed.hosts() {
         [host] if http && bare => {
             Ok((endpoint.trim().trim_end_matches('/').to_owned(), host.name().to_owned()))
@@ -249,7 +263,13 @@ mod tests {
             ),
             ("s3://k:s@s3.aws.amazon.com/bucket/a/b/?prefix=s-", "bucket", "a/b/s-", None, None),
             ("s3://k:s@s3.aws.amazon.com/bucket?prefix=", "bucket", "", None, None),
-            ("s3://k:s@minio.example/bucket", "bucket", "sessions/", Some("https://minio.example:443"), None),
+            (
+                "s3://k:s@minio.example/bucket",
+                "bucket",
+                "sessions/",
+                Some("https://minio.example:443"),
+                None,
+            ),
             (
                 "s3://k:s@127.0.0.1:9000/bucket?tls=false",
                 "bucket",
@@ -257,7 +277,13 @@ mod tests {
                 Some("http://127.0.0.1:9000"),
                 None,
             ),
-            ("s3://k:s@[::1]:9000/bucket?tls=no", "bucket", "sessions/", Some("http://[::1]:9000"), None),
+            (
+                "s3://k:s@[::1]:9000/bucket?tls=no",
+                "bucket",
+                "sessions/",
+                Some("http://[::1]:9000"),
+                None,
+            ),
             (
                 "s3://k:s@m/bucket/shop?endpoint=https://m:9000",
                 "bucket",
@@ -340,14 +366,18 @@ mod tests {
             assert_eq!((address.bucket.as_str(), address.space.prefix()), ("bucket", "shop/"));
             assert!(address.credentials.is_none() && address.endpoint.is_none());
             assert!(read("s3://12345/x").err().unwrap().to_string().contains("names no bucket"));
-            assert!(read("s3://bucket:9000/x").err().unwrap().to_string().contains("names no bucket"));
+            assert!(
+                read("s3://bucket:9000/x").err().unwrap().to_string().contains("names no bucket")
+            );
             let address = read("s3://bucket?endpoint=http://m:9000").unwrap();
             assert_eq!(
                 (address.bucket.as_str(), address.endpoint.as_deref()),
                 ("bucket", Some("http://m:9000"))
             );
         } else {
-            assert!(address.err().unwrap().to_string().contains("cargo feature `default-credentials`"));
+            assert!(
+                address.err().unwrap().to_string().contains("cargo feature `default-credentials`")
+            );
         }
     }
 
@@ -356,6 +386,8 @@ mod tests {
         let target = read("s3://k:s@h/bucket?session_token=a%2Bb%2F%3D").unwrap();
         assert_eq!(target.credentials.unwrap().session_token(), Some("a+b/="));
         let error = read("s3://bucket?session_token=hunter2").err().unwrap();
-        assert!(error.to_string().contains("`session_token`") && !error.to_string().contains("hunter2"));
+        assert!(
+            error.to_string().contains("`session_token`") && !error.to_string().contains("hunter2")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The store contract, proven on moto, on moto verifying signatures, and without conditional deletes.
+//! The store contract, proven on moto, on moto verifying signatures, and without conditional
+//! deletes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -9,8 +10,8 @@ use mocha_session_conformance::{engine_url, suite};
 use mocha_session_core::store::SessionStore;
 use support::{ignoring, open, some_prefix};
 
-/// moto answers one request after the other, and a case has dozens under way: on a busy machine that
-/// takes longer than a call has by default.
+/// moto answers one request after the other, and a case has dozens under way: on a busy machine
+/// that takes longer than a call has by default.
 fn unhurried(url: &str) -> String {
     format!("{url}{}timeout=30s", if url.contains('?') { '&' } else { '?' })
 }
@@ -23,8 +24,8 @@ async fn verifying_moto() -> Option<Arc<dyn SessionStore>> {
     open(&unhurried(&engine_url("MOCHA_TEST_S3_SIGNED_URL")?)).await
 }
 
-/// As on `MinIO` and R2: a bucket whose server ignores the condition of a delete. Each process has a
-/// prefix of its own, because to a sweep another sweep's grave is taken for that moment.
+/// As on `MinIO` and R2: a bucket whose server ignores the condition of a delete. Each process has
+/// a prefix of its own, because to a sweep another sweep's grave is taken for that moment.
 async fn without_conditional_deletes() -> Option<Arc<dyn SessionStore>> {
     static PREFIX: LazyLock<String> = LazyLock::new(some_prefix);
     let url = ignoring("conditional-deletes", &engine_url("MOCHA_TEST_S3_URL")?);

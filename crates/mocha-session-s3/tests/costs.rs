@@ -12,7 +12,8 @@ use mocha_session_s3::S3Store;
 use support::{Double, Reply, client, port, some_key, some_prefix, through, within};
 use tokio::sync::Notify;
 
-/// One store that relies on conditional deletes and one that doesn't, each with the double before it.
+/// One store that relies on conditional deletes and one that doesn't, each with the double before
+/// it.
 async fn both(url: &str) -> [(S3Store, Double, &'static [&'static str]); 2] {
     support::open(url).await.unwrap();
     let mut both = Vec::new();
@@ -20,8 +21,11 @@ async fn both(url: &str) -> [(S3Store, Double, &'static [&'static str]); 2] {
         let double = Double::start(port(url), |_| Reply::Pass).await;
         let (client, bucket) = client(url, Some(&format!("http://127.0.0.1:{}", double.port)));
         let store = S3Store::new(client, bucket, KeySpace::new(&some_prefix()).unwrap());
-        let removal: &[&str] =
-            if conditional { &["HEAD", "DELETE If-Match"] } else { &["HEAD", "PUT If-Match", "DELETE"] };
+        let removal: &[&str] = if conditional {
+            &["HEAD", "DELETE If-Match"]
+        } else {
+            &["HEAD", "PUT If-Match", "DELETE"]
+        };
         both.push((if conditional { store.on_aws() } else { store }, double, removal));
     }
     both.try_into().unwrap_or_else(|_| unreachable!())
@@ -75,7 +79,11 @@ async fn opening_takes_one_request_on_aws_and_ten_elsewhere() {
     assert!(elsewhere.scan(None, 10).await.unwrap().entries().is_empty());
     let (client, bucket) = client(&url, Some(&format!("http://127.0.0.1:{}", double.port)));
     double.take();
-    S3Store::new(client, bucket, KeySpace::new("s/").unwrap()).on_aws().prepare(true).await.unwrap();
+    S3Store::new(client, bucket, KeySpace::new("s/").unwrap())
+        .on_aws()
+        .prepare(true)
+        .await
+        .unwrap();
     assert_eq!(double.take(), ["GET"]);
 }
 
@@ -94,7 +102,8 @@ async fn a_sweep_asks_for_nothing_that_cannot_have_expired() {
         assert_eq!((report.examined(), report.removed(), report.next()), (13, 1, None));
         assert_eq!(double.take(), [&["LIST"], removal].concat());
         // An hour later all are asked for, and removed.
-        let report = store.sweep(SystemTime::now() + Duration::from_secs(3601), None, 1000).await.unwrap();
+        let report =
+            store.sweep(SystemTime::now() + Duration::from_secs(3601), None, 1000).await.unwrap();
         assert_eq!((report.examined(), report.removed()), (12, 12));
         assert_eq!(double.take().len(), 1 + 12 * removal.len());
         assert!(store.scan(None, 10).await.unwrap().entries().is_empty());

@@ -1,4 +1,5 @@
-//! What a URL makes of the environment: Amazon's own hosts behind a proxy, and credentials that the URL does not hold.
+//! What a URL makes of the environment: Amazon's own hosts behind a proxy, and credentials that the
+//! URL does not hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -20,7 +21,11 @@ async fn open_in(environment: &[(&str, &str)]) -> Output {
 }
 
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 #[tokio::test]
@@ -45,7 +50,8 @@ async fn proxy() -> (Double, String) {
 }
 
 fn hosts(double: &Double) -> Vec<String> {
-    let mut hosts: Vec<_> = double.take_requests().into_iter().map(|request| request.target).collect();
+    let mut hosts: Vec<_> =
+        double.take_requests().into_iter().map(|request| request.target).collect();
     hosts.dedup();
     hosts
 }
@@ -53,9 +59,18 @@ fn hosts(double: &Double) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_url_of_mocha_goes_to_amazon() {
     for (url, host) in [
-        ("s3://key:hunter2@s3.aws.amazon.com/my-bucket", "my-bucket.s3.us-east-1.amazonaws.com:443"),
-        ("s3://key:hunter2@s3.aws.amazon.com/b-2?region=eu-west-1", "b-2.s3.eu-west-1.amazonaws.com:443"),
-        ("s3://key:hunter2@s3.cn-north-1.amazonaws.com.cn/b-3", "b-3.s3.cn-north-1.amazonaws.com.cn:443"),
+        (
+            "s3://key:hunter2@s3.aws.amazon.com/my-bucket",
+            "my-bucket.s3.us-east-1.amazonaws.com:443",
+        ),
+        (
+            "s3://key:hunter2@s3.aws.amazon.com/b-2?region=eu-west-1",
+            "b-2.s3.eu-west-1.amazonaws.com:443",
+        ),
+        (
+            "s3://key:hunter2@s3.cn-north-1.amazonaws.com.cn/b-3",
+            "b-3.s3.cn-north-1.amazonaws.com.cn:443",
+        ),
     ] {
         let (double, proxy) = proxy().await;
         let output = open_in(&[(URL, url), ("HTTPS_PROXY", &proxy)]).await;
@@ -71,7 +86,8 @@ mod default_credentials {
     use mocha_session_conformance::engine_url;
     use mocha_session_core::StoreUrl;
 
-    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+    const KEYS: [(&str, &str); 2] =
+        [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
 
     #[tokio::test(flavor = "multi_thread")]
     async fn keys_come_from_the_environment() {
@@ -82,7 +98,8 @@ mod default_credentials {
         let url = format!("s3://{}/folder?endpoint=http://127.0.0.1:{port}", parsed.split_path().0);
         let (key, secret) = (parsed.username().unwrap(), parsed.password().unwrap());
         for (secret, says) in [(secret, "1 passed"), ("wrong", "Denied: s3: open")] {
-            let keys = [(URL, &*url), ("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret)];
+            let keys =
+                [(URL, &*url), ("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret)];
             let said = said(&open_in(&keys).await);
             assert!(said.contains(says), "{said}");
         }
@@ -116,7 +133,8 @@ mod default_credentials {
         support::open(&with_keys).await.unwrap();
         let parsed = StoreUrl::parse(&with_keys).unwrap();
         let port = support::port(&with_keys);
-        let url = format!("s3://{}/process?endpoint=http://127.0.0.1:{port}", parsed.split_path().0);
+        let url =
+            format!("s3://{}/process?endpoint=http://127.0.0.1:{port}", parsed.split_path().0);
         let folder = std::env::temp_dir().join(support::some_prefix());
         std::fs::create_dir_all(&folder).unwrap();
         let (config, keys) = (folder.join("config"), folder.join("keys.json"));
@@ -125,7 +143,8 @@ mod default_credentials {
         std::fs::write(&keys, json).unwrap();
         let profile = format!("[default]\ncredential_process = /bin/cat {}\n", keys.display());
         std::fs::write(&config, profile).unwrap();
-        let said = said(&open_in(&[(URL, &*url), ("AWS_CONFIG_FILE", config.to_str().unwrap())]).await);
+        let said =
+            said(&open_in(&[(URL, &*url), ("AWS_CONFIG_FILE", config.to_str().unwrap())]).await);
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(said.contains("1 passed"), "{said}");
     }

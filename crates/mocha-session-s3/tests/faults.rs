@@ -1,4 +1,5 @@
-//! What the app sees when the endpoint, the network, the credentials or the configuration are not in order.
+//! What the app sees when the endpoint, the network, the credentials or the configuration are not
+//! in order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -16,7 +17,9 @@ use mocha_session_core::{Error, ErrorKind, Registry};
 use mocha_session_s3::aws_sdk_s3::Client;
 use mocha_session_s3::aws_sdk_s3::config::ProvideCredentials;
 use mocha_session_s3::{DRIVER, S3Store};
-use support::{Double, Reply, Request, client, ignoring, port, some_key, some_prefix, through, within};
+use support::{
+    Double, Reply, Request, client, ignoring, port, some_key, some_prefix, through, within,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn registry() -> Registry {
@@ -31,8 +34,11 @@ async fn store_through(
     let ready = Arc::new(AtomicBool::new(false));
     let open = Arc::clone(&ready);
     let double =
-        Double::start(port(url), move |it| if open.load(Ordering::SeqCst) { act(it) } else { Reply::Pass })
-            .await;
+        Double::start(
+            port(url),
+            move |it| if open.load(Ordering::SeqCst) { act(it) } else { Reply::Pass },
+        )
+        .await;
     let store = support::open(&through(url, double.port, None)).await.unwrap();
     ready.store(true, Ordering::SeqCst);
     double.take();
@@ -43,7 +49,11 @@ async fn store_through(
 fn first(kind: &'static str, act: fn() -> Reply) -> impl Fn(&Request) -> Reply + Send + Sync {
     let done = AtomicBool::new(false);
     move |request| {
-        if request.kind() == kind && !done.swap(true, Ordering::SeqCst) { act() } else { Reply::Pass }
+        if request.kind() == kind && !done.swap(true, Ordering::SeqCst) {
+            act()
+        } else {
+            Reply::Pass
+        }
     }
 }
 
@@ -102,11 +112,17 @@ async fn connection_cut_is_an_error_and_never_absence_and_heals_by_itself() {
     let down = Arc::new(AtomicBool::new(true));
     let is_down = Arc::clone(&down);
     let (store, _double) =
-        store_through(&url, move |_| if is_down.load(Ordering::SeqCst) { Reply::Cut } else { Reply::Pass })
-            .await;
+        store_through(
+            &url,
+            move |_| if is_down.load(Ordering::SeqCst) { Reply::Cut } else { Reply::Pass },
+        )
+        .await;
     let key = some_key();
     assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(store.create(&key, b"value", within(60)).await.unwrap_err().kind(), ErrorKind::Ambiguous);
+    assert_eq!(
+        store.create(&key, b"value", within(60)).await.unwrap_err().kind(),
+        ErrorKind::Ambiguous
+    );
     assert_eq!(store.ping().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(store.scan(None, 10).await.unwrap_err().is_unavailable());
     assert!(store.delete(&key).await.unwrap_err().is_unavailable());
@@ -159,7 +175,8 @@ async fn refused_credentials_are_denied_and_not_shown() {
     for wrong in [wrong_secret, wrong_key] {
         let error = registry().open(&wrong).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-        let shown = format!("{error} {error:?} {:?}", mocha_session_core::StoreUrl::parse(&wrong).unwrap());
+        let shown =
+            format!("{error} {error:?} {:?}", mocha_session_core::StoreUrl::parse(&wrong).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(!format!("{error} {error:?}").contains("HUNTER2"), "{error:?}");
     }
@@ -173,8 +190,10 @@ async fn ten_openers_of_a_fresh_bucket_all_succeed() {
     let urls: Vec<_> = (0..10)
         .map(|_| format!("{}&region=eu-central-1", through(&url, port(&url), Some(&bucket))))
         .collect();
-    let tasks: Vec<_> =
-        urls.into_iter().map(|url| tokio::spawn(async move { registry().open(&url).await })).collect();
+    let tasks: Vec<_> = urls
+        .into_iter()
+        .map(|url| tokio::spawn(async move { registry().open(&url).await }))
+        .collect();
     for task in tasks {
         task.await.unwrap().unwrap().ping().await.unwrap();
     }
@@ -185,7 +204,9 @@ async fn create_false_makes_no_bucket() {
     let Some(url) = engine_url("MOCHA_TEST_S3_URL") else { return };
     let bucket = format!("absent-{:016x}", fastrand::u64(..));
     let double = Double::start(port(&url), |_| Reply::Pass).await;
-    let error = registry().open(&format!("{}&create=false", through(&url, double.port, Some(&bucket)))).await;
+    let error = registry()
+        .open(&format!("{}&create=false", through(&url, double.port, Some(&bucket))))
+        .await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("create the bucket"), "{error}");
@@ -194,23 +215,31 @@ async fn create_false_makes_no_bucket() {
     let (client, _) = client(&url, None);
     let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
     assert_eq!(store.load(&some_key()).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(store.create(&some_key(), b"", within(60)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        store.create(&some_key(), b"", within(60)).await.unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
     assert_eq!(store.delete(&some_key()).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[test]
 fn a_misspelt_option_is_refused_offline() {
-    let error = registry().check("s3://key:hunter2@s3.aws.amazon.com/bucket?regoin=eu-west-1").unwrap_err();
+    let error =
+        registry().check("s3://key:hunter2@s3.aws.amazon.com/bucket?regoin=eu-west-1").unwrap_err();
     assert!(error.is_invalid_config() && error.to_string().contains("`regoin`"), "{error}");
     let options = "create, endpoint, prefix, region, session_token, timeout, tls";
     assert!(error.to_string().contains(options), "{error}");
-    registry().check("s3://username:password@s3.aws.amazon.com/bucket?region=eu-west-1&timeout=2s").unwrap();
+    registry()
+        .check("s3://username:password@s3.aws.amazon.com/bucket?region=eu-west-1&timeout=2s")
+        .unwrap();
 }
 
 /// Every answer that is no success, and what it means for a read and for a write.
 #[tokio::test]
 async fn answers_mean_what_they_say() {
-    use ErrorKind::{Ambiguous, Denied, Full, Internal, InvalidConfig, TooLarge, Unavailable, Unsupported};
+    use ErrorKind::{
+        Ambiguous, Denied, Full, Internal, InvalidConfig, TooLarge, Unavailable, Unsupported,
+    };
     let answer = Arc::new(Mutex::new((0, "")));
     let told = Arc::clone(&answer);
     let double = Double::start(0, move |_| match *told.lock().unwrap() {
@@ -251,23 +280,43 @@ async fn answers_mean_what_they_say() {
             assert_eq!(error.kind(), kind, "{status} {code}: {error}");
             let shown = format!("{error} {error:?}");
             assert!(shown.contains(&status.to_string()) && shown.contains(code), "{shown}");
-            assert!(!shown.to_lowercase().contains("leak") && !shown.contains(&key.to_string()), "{shown}");
+            assert!(
+                !shown.to_lowercase().contains("leak") && !shown.contains(&key.to_string()),
+                "{shown}"
+            );
         };
         is(store.load(&key).await.expect_err("load"), read);
         is(store.ping().await.expect_err("ping"), read);
         is(store.scan(None, 1).await.expect_err("scan"), read);
         is(store.create(&key, b"", within(60)).await.expect_err("create"), write);
-        is(store.update(&key, b"", within(60), &"\"e\"".to_owned().into()).await.expect_err("update"), write);
+        is(
+            store
+                .update(&key, b"", within(60), &"\"e\"".to_owned().into())
+                .await
+                .expect_err("update"),
+            write,
+        );
     }
-    for (status, code) in [(412, "PreconditionFailed"), (412, ""), (409, "ConditionalRequestConflict")] {
+    for (status, code) in
+        [(412, "PreconditionFailed"), (412, ""), (409, "ConditionalRequestConflict")]
+    {
         *answer.lock().unwrap() = (status, code);
-        assert!(store.create(&some_key(), b"", within(60)).await.unwrap().is_none(), "{status} {code}");
+        assert!(
+            store.create(&some_key(), b"", within(60)).await.unwrap().is_none(),
+            "{status} {code}"
+        );
         let update = store.update(&some_key(), b"", within(60), &"\"e\"".to_owned().into()).await;
         assert!(update.unwrap().is_none(), "{status} {code}");
     }
     *answer.lock().unwrap() = (404, "NoSuchKey");
     assert!(store.load(&some_key()).await.unwrap().is_none());
-    assert!(store.update(&some_key(), b"", within(60), &"\"e\"".to_owned().into()).await.unwrap().is_none());
+    assert!(
+        store
+            .update(&some_key(), b"", within(60), &"\"e\"".to_owned().into())
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -278,7 +327,10 @@ async fn the_right_region_is_named() {
     .await;
     let url = format!("s3://k:s@127.0.0.1:{}/bucket?tls=false", double.port);
     let error = registry().open(&url).await.unwrap_err();
-    assert!(error.is_invalid_config() && error.to_string().contains("?region=eu-central-1"), "{error}");
+    assert!(
+        error.is_invalid_config() && error.to_string().contains("?region=eu-central-1"),
+        "{error}"
+    );
 }
 
 /// An S3-like endpoint in memory, which ignores what it is told to ignore.
@@ -359,8 +411,9 @@ async fn an_endpoint_without_conditional_deletes_is_found_out_and_used_with_care
         [("nothing", "conditional_delete: true"), ("DELETE If-Match", "conditional_delete: false")]
     {
         let double = Double::start(0, careless(ignores)).await;
-        let store =
-            support::open(&format!("s3://k:s@127.0.0.1:{}/bucket?tls=false", double.port)).await.unwrap();
+        let store = support::open(&format!("s3://k:s@127.0.0.1:{}/bucket?tls=false", double.port))
+            .await
+            .unwrap();
         assert!(format!("{store:?}").contains(conditional), "{ignores}: {store:?}");
     }
 }
@@ -373,7 +426,8 @@ async fn a_stranger_s_object_is_an_error_and_stays() {
     let prefix = some_prefix();
     let store = S3Store::new(client.clone(), bucket.clone(), KeySpace::new(&prefix).unwrap());
     let key = some_key();
-    let names = [format!("{prefix}{key}"), format!("{prefix}notes.txt"), format!("{prefix}{key}.bak")];
+    let names =
+        [format!("{prefix}{key}"), format!("{prefix}notes.txt"), format!("{prefix}{key}.bak")];
     for name in &names {
         client
             .put_object()
@@ -386,8 +440,10 @@ async fn a_stranger_s_object_is_an_error_and_stays() {
     }
     assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(store.create(&key, b"", within(60)).await.unwrap().is_none());
-    let report =
-        store.sweep(std::time::SystemTime::now() + Duration::from_secs(1 << 40), None, 1000).await.unwrap();
+    let report = store
+        .sweep(std::time::SystemTime::now() + Duration::from_secs(1 << 40), None, 1000)
+        .await
+        .unwrap();
     assert_eq!((report.examined(), report.removed()), (1, 0));
     for name in &names {
         client.head_object().bucket(&bucket).key(name).send().await.unwrap();
@@ -467,13 +523,17 @@ async fn without_credentials_nothing_is_sent_and_nothing_unknown() {
         (config().credentials_provider(Lacking(absent)), ErrorKind::Denied),
         (config().credentials_provider(Lacking(out_of_reach)), ErrorKind::Unavailable),
     ] {
-        let store = S3Store::new(Client::from_conf(config.build()), "bucket", KeySpace::new("").unwrap());
+        let store =
+            S3Store::new(Client::from_conf(config.build()), "bucket", KeySpace::new("").unwrap());
         for error in [
             store.create(&some_key(), b"", within(60)).await.unwrap_err(),
             store.load(&some_key()).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), kind, "{error:?}");
-            assert!(error.to_string().contains("credentials") && !format!("{error:?}").contains("hunter2"));
+            assert!(
+                error.to_string().contains("credentials")
+                    && !format!("{error:?}").contains("hunter2")
+            );
         }
     }
     assert!(double.take().is_empty());
@@ -482,7 +542,8 @@ async fn without_credentials_nothing_is_sent_and_nothing_unknown() {
 #[tokio::test]
 async fn a_session_token_goes_with_every_request() {
     let double = Double::start(0, careless("nothing")).await;
-    let url = format!("s3://k:s@127.0.0.1:{}/bucket?tls=false&session_token=a%2Fhunter2", double.port);
+    let url =
+        format!("s3://k:s@127.0.0.1:{}/bucket?tls=false&session_token=a%2Fhunter2", double.port);
     let store = support::open(&url).await.unwrap();
     store.create(&some_key(), b"value", within(60)).await.unwrap().unwrap();
     let requests = double.take_requests();

@@ -12,7 +12,8 @@ use mocha_session_core::{SessionManager, Storage};
 use mocha_session_s3::S3Store;
 use support::{Double, Reply, Request, client, open, port, some_key, some_prefix, within};
 
-/// A store whose requests pass through a double, and one beside it that reaches the server directly.
+/// A store whose requests pass through a double, and one beside it that reaches the server
+/// directly.
 async fn pair(
     url: &str,
     act: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -38,7 +39,8 @@ async fn expired(store: &S3Store, key: &StorageKey) {
 #[tokio::test]
 async fn a_grave_whose_delete_is_refused_gives_way_at_once() {
     let Some(url) = engine_url("MOCHA_TEST_S3_URL") else { return };
-    let refuse = |it: &Request| if deletes(it) { Reply::error(403, "AccessDenied") } else { Reply::Pass };
+    let refuse =
+        |it: &Request| if deletes(it) { Reply::error(403, "AccessDenied") } else { Reply::Pass };
     let (sweeper, store, double) = pair(&url, refuse).await;
     let key = some_key();
     expired(&store, &key).await;
@@ -49,7 +51,10 @@ async fn a_grave_whose_delete_is_refused_gives_way_at_once() {
     assert!(store.load(&key).await.unwrap().is_none());
     store.create(&key, b"new", within(60)).await.unwrap().expect("the owner can log in");
     assert_eq!(store.load(&key).await.unwrap().unwrap().value(), &b"new"[..]);
-    assert!(store.create(&key, b"other", within(60)).await.unwrap().is_none(), "it is no grave now");
+    assert!(
+        store.create(&key, b"other", within(60)).await.unwrap().is_none(),
+        "it is no grave now"
+    );
 }
 
 #[tokio::test]
@@ -60,7 +65,8 @@ async fn a_grave_whose_delete_is_unknown_is_nothing_and_gives_way_after_a_rest()
         if deletes(it) && !cut.swap(true, Ordering::SeqCst) { Reply::Cut } else { Reply::Pass }
     };
     let (sweeper, store, _double) = pair(&url, first).await;
-    // A delete whose sender gave up a call ago may still be carried out: a grave rests for ten deadlines.
+    // A delete whose sender gave up a call ago may still be carried out: a grave rests for ten
+    // deadlines.
     let impatient = sweeper.clone().with_deadline(Duration::from_secs(1));
     let (taken, swept) = (some_key(), some_key());
     expired(&store, &taken).await;

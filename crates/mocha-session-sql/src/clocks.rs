@@ -14,7 +14,8 @@ pub(crate) struct Clocks {
     pub statement: Duration,
     /// An idle connection's answer.
     pub ping: Duration,
-    /// Opening the store, which takes several calls, and where a process that starts is in no hurry.
+    /// Opening the store, which takes several calls, and where a process that starts is in no
+    /// hurry.
     pub opening: Duration,
 }
 

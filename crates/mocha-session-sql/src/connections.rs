@@ -1,8 +1,9 @@
 //! The connections to what a URL named, a server or a file: a small pool of the store's own.
 //!
-//! sqlx's pool pings each connection that comes back, waits for the answer without end, and keeps dialling a
-//! server that refuses. That costs a round trip per call and lets a silent server empty the pool. Here a
-//! connection goes back as it is, is asked only after a quiet second, and nothing waits without end.
+//! sqlx's pool pings each connection that comes back, waits for the answer without end, and keeps
+//! dialling a server that refuses. That costs a round trip per call and lets a silent server empty
+//! the pool. Here a connection goes back as it is, is asked only after a quiet second, and nothing
+//! waits without end.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -26,8 +27,8 @@ const IDLE: Duration = Duration::from_mins(10);
 /// A connection that is older is closed, so that the connections follow a server that has moved.
 const LIFETIME: Duration = Duration::from_mins(30);
 
-/// How many connections are made at once. A server that comes back is not met by all of them together, and most
-/// calls that wait get a connection that others give back.
+/// How many connections are made at once. A server that comes back is not met by all of them
+/// together, and most calls that wait get a connection that others give back.
 const DIALS: usize = 2;
 
 /// How long a connection may take to say goodbye, when it cannot at once.
@@ -98,18 +99,29 @@ impl<DB: Engine> Connections<DB> {
         let until = tokio::time::Instant::now() + wait;
         let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT)),
-            Err(_) => return Err(Failed::of(sqlx::Error::PoolTimedOut, Stage::Dialling, DB::DIALECT)),
+            Ok(Err(_)) => {
+                return Err(Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT));
+            }
+            Err(_) => {
+                return Err(Failed::of(sqlx::Error::PoolTimedOut, Stage::Dialling, DB::DIALECT));
+            }
         };
-        // A file is opened in this process: its own limits apply, and say what kept it from being opened.
-        let found =
-            if DB::LOCAL { Ok(self.find(until).await) } else { timeout_at(until, self.find(until)).await };
+        // A file is opened in this process: its own limits apply, and say what kept it from being
+        // opened.
+        let found = if DB::LOCAL {
+            Ok(self.find(until).await)
+        } else {
+            timeout_at(until, self.find(until)).await
+        };
         let (connection, era, born) = found.unwrap_or_else(|_| Err(Failed::too_slow()))?;
         Ok(Live { connection, era, born, place })
     }
 
     /// An idle connection, or a new one when it is this call's turn to dial.
-    async fn find(&self, until: tokio::time::Instant) -> Result<(DB::Connection, Era, Instant), Failed> {
+    async fn find(
+        &self,
+        until: tokio::time::Instant,
+    ) -> Result<(DB::Connection, Era, Instant), Failed> {
         let mut turn = None;
         loop {
             if let Some(Parked { connection, era, born, .. }) = self.idle().await {
@@ -118,7 +130,8 @@ impl<DB: Engine> Connections<DB> {
             if turn.is_some() {
                 break;
             }
-            let (mut mine, mut returned) = (pin!(self.turns.acquire()), pin!(self.returned.notified()));
+            let (mut mine, mut returned) =
+                (pin!(self.turns.acquire()), pin!(self.returned.notified()));
             turn = std::future::poll_fn(|context| match mine.as_mut().poll(context) {
                 Poll::Ready(turn) => Poll::Ready(turn.ok()),
                 Poll::Pending => returned.as_mut().poll(context).map(|()| None),
@@ -135,7 +148,8 @@ impl<DB: Engine> Connections<DB> {
         }
     }
 
-    /// A connection comes back. Its place is free only when it is parked, or there would be too many.
+    /// A connection comes back. Its place is free only when it is parked, or there would be too
+    /// many.
     pub(crate) fn park(&self, live: Live<DB>) {
         let now = Instant::now();
         let Live { connection, era, born, place } = live;
@@ -146,7 +160,9 @@ impl<DB: Engine> Connections<DB> {
         } else {
             over.push(connection);
         }
-        while !DB::LOCAL && parked.front().is_some_and(|oldest| now.duration_since(oldest.since) > IDLE) {
+        while !DB::LOCAL
+            && parked.front().is_some_and(|oldest| now.duration_since(oldest.since) > IDLE)
+        {
             over.extend(parked.pop_front().map(|oldest| oldest.connection));
         }
         drop(parked);
@@ -155,7 +171,8 @@ impl<DB: Engine> Connections<DB> {
         drop(place);
     }
 
-    /// A connection broke, or its server takes no writes any more: those that are as old are left as well.
+    /// A connection broke, or its server takes no writes any more: those that are as old are left
+    /// as well.
     pub(crate) fn leave(&self, live: Live<DB>) {
         self.leave_era(live.era);
         goodbye::<DB>(live.connection);
@@ -163,8 +180,10 @@ impl<DB: Engine> Connections<DB> {
 
     fn leave_era(&self, era: Era) {
         self.dialer.leave(era);
-        let (current, left) =
-            self.lock().drain(..).partition::<Vec<_>, _>(|parked| self.dialer.is_current(parked.era));
+        let (current, left) = self
+            .lock()
+            .drain(..)
+            .partition::<Vec<_>, _>(|parked| self.dialer.is_current(parked.era));
         self.lock().extend(current);
         left.into_iter().for_each(|parked| goodbye::<DB>(parked.connection));
     }
@@ -179,7 +198,8 @@ impl<DB: Engine> Connections<DB> {
                 if idle.since.elapsed() < Dialer::QUIET {
                     return Some(idle);
                 }
-                let asked = timeout(self.clocks.ping, DB::require_primary(&mut idle.connection)).await;
+                let asked =
+                    timeout(self.clocks.ping, DB::require_primary(&mut idle.connection)).await;
                 if matches!(asked, Ok(Ok(()))) {
                     return Some(idle);
                 }
@@ -201,7 +221,8 @@ impl<DB: Engine> Connections<DB> {
             let share = left.mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
             let share = self.clocks.connect.map_or(share, |limit| limit.min(share));
             let connecting = self.connect_to(&self.hosts[at], &credentials);
-            let connected = if DB::LOCAL { Ok(connecting.await) } else { timeout(share, connecting).await };
+            let connected =
+                if DB::LOCAL { Ok(connecting.await) } else { timeout(share, connecting).await };
             let failed = match connected {
                 Ok(Ok(connection)) => {
                     self.last.store(at, Ordering::Relaxed);
@@ -210,7 +231,8 @@ impl<DB: Engine> Connections<DB> {
                 Ok(Err(error)) => Failed::of(error, Stage::Dialling, DB::DIALECT),
                 Err(_) => Failed::too_slow(),
             };
-            // That one of several hosts is a standby is in order: what is wrong with the others says more.
+            // That one of several hosts is a standby is in order: what is wrong with the others
+            // says more.
             if failure.as_ref().is_none_or(|failure: &Failed| failure.sign == Sign::Leave) {
                 failure = Some(failed);
             }
@@ -224,10 +246,12 @@ impl<DB: Engine> Connections<DB> {
         credentials: &Credentials,
     ) -> sqlx::Result<DB::Connection> {
         let Some(bare) = &target.bare else {
-            return DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks).await;
+            return DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks)
+                .await;
         };
         if !self.bare.load(Ordering::Relaxed) {
-            let connected = DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks).await;
+            let connected =
+                DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks).await;
             let refused = |error: &sqlx::Error| {
                 let error = error.as_database_error();
                 error.is_some_and(|error| {
@@ -256,7 +280,8 @@ impl<DB: Engine> Drop for Connections<DB> {
 
 /// Closes a connection in order: a server would log one that just ends as aborted.
 ///
-/// The few bytes fit into the socket's buffer at once, so that this works while a runtime ends, too.
+/// The few bytes fit into the socket's buffer at once, so that this works while a runtime ends,
+/// too.
 pub(crate) fn goodbye<DB: Engine>(connection: DB::Connection) {
     if DB::LOCAL {
         return;

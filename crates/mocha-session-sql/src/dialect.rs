@@ -1,11 +1,13 @@
-//! The three dialects, the table and its name; with [`statements`] every SQL text there is, as data.
+//! The three dialects, the table and its name; with [`statements`] every SQL text there is, as
+//! data.
 //!
-//! Why there is no index on `expires_at`: every request that keeps a session alive moves its expiry. On PostgreSQL an
-//! indexed column that changes rules out heap-only (HOT) updates, so each refresh would write to two indexes and leave
-//! a dead entry in both; measured, that is a third more WAL per update, indexes that grow, and vacuums that take three
-//! times as long. On InnoDB and SQLite it costs a third to four fifths more per update. What the index would buy is the sweep,
-//! and a sweep in the table's physical order costs 1 µs (PostgreSQL) to 5 µs per row without one. The README has the
-//! figures.
+//! Why there is no index on `expires_at`: every request that keeps a session alive moves its
+//! expiry. On PostgreSQL an indexed column that changes rules out heap-only (HOT) updates, so each
+//! refresh would write to two indexes and leave a dead entry in both; measured, that is a third
+//! more WAL per update, indexes that grow, and vacuums that take three times as long. On InnoDB and
+//! SQLite it costs a third to four fifths more per update. What the index would buy is the sweep,
+//! and a sweep in the table's physical order costs 1 µs (PostgreSQL) to 5 µs per row without one.
+//! The README has the figures.
 
 #[cfg(feature = "_engine")]
 mod statements;
@@ -49,12 +51,13 @@ impl Dialect {
         }
     }
 
-    /// The columns. Ids compare byte by byte in every dialect: MariaDB's default collation takes `a` for `A`, and pages
-    /// by id need one order. `data` comes last: SQLite reaches the columns before it without reading a long value.
+    /// The columns. Ids compare byte by byte in every dialect: MariaDB's default collation takes
+    /// `a` for `A`, and pages by id need one order. `data` comes last: SQLite reaches the columns
+    /// before it without reading a long value.
     const fn columns(self) -> &'static str {
         match self {
-            // A tenth of each page stays free for the next version of a row: measured, 93 % of updates were heap-only
-            // without it, 99.99 % with it; more free space gained nothing.
+            // A tenth of each page stays free for the next version of a row: measured, 93 % of
+            // updates were heap-only without it, 99.99 % with it; more free space gained nothing.
             Self::Postgres => {
                 "(\n    id text COLLATE \"C\" PRIMARY KEY,\n    revision bigint NOT NULL,\n    expires_at bigint NOT \
                  NULL,\n    data bytea NOT NULL\n) WITH (fillfactor = 90)"
@@ -132,7 +135,8 @@ impl Default for Table {
     }
 }
 
-/// The statement that makes the table, for whoever runs the database when the application may not (`?create=false`).
+/// The statement that makes the table, for whoever runs the database when the application may not
+/// (`?create=false`).
 ///
 /// ```
 /// use mocha_session_sql::{Dialect, Table, schema_sql};
@@ -146,7 +150,8 @@ pub fn schema_sql(dialect: Dialect, table: &Table) -> String {
 fn identifier(name: &str, what: &str) -> Result<Box<str>> {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
     let digit_first = name.starts_with(|c: char| c.is_ascii_digit());
-    if name.is_empty() || name.len() > Table::MAX_NAME || digit_first || !name.bytes().all(allowed) {
+    if name.is_empty() || name.len() > Table::MAX_NAME || digit_first || !name.bytes().all(allowed)
+    {
         return Err(Error::new(
             ErrorKind::InvalidConfig,
             format!(

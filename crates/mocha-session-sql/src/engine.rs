@@ -1,4 +1,5 @@
-//! What differs between the engines when connections are opened, and what a store learns of its server.
+//! What differs between the engines when connections are opened, and what a store learns of its
+//! server.
 
 use mocha_session_core::store::{Credentials, Durability, Role};
 use sqlx::{Connection, Database};
@@ -21,16 +22,20 @@ pub(crate) trait Engine: Database {
     /// The same options with these credentials, as far as there are some.
     fn login(options: Options<Self>, credentials: &Credentials) -> Options<Self>;
 
-    /// Opens a connection and makes its settings the store's. It fails where the server is no primary.
+    /// Opens a connection and makes its settings the store's. It fails where the server is no
+    /// primary.
     fn connect(
         options: &Options<Self>,
         clocks: &Clocks,
     ) -> impl Future<Output = sqlx::Result<Self::Connection>> + Send;
 
     /// Asks who the connection leads to. It fails where the server is no primary.
-    fn require_primary(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn require_primary(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Limits how long a connection of the user's own pool waits for locks, if that is the client's to say.
+    /// Limits how long a connection of the user's own pool waits for locks, if that is the client's
+    /// to say.
     fn limit(
         _connection: &mut Self::Connection,
         _clocks: &Clocks,
@@ -39,7 +44,9 @@ pub(crate) trait Engine: Database {
     }
 
     /// Asks what the server promises.
-    fn inspect(connection: &mut Self::Connection) -> impl Future<Output = sqlx::Result<Facts>> + Send;
+    fn inspect(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = sqlx::Result<Facts>> + Send;
 
     fn pool(source: Source<Self>) -> Pool;
 }

@@ -1,8 +1,8 @@
-//! From the client's errors to ours, in one place: what the failed call can have done, whether its connection is
-//! still good, and what to do about it.
+//! From the client's errors to ours, in one place: what the failed call can have done, whether its
+//! connection is still good, and what to do about it.
 //!
-//! No server text is passed on, because a server may quote the row it refused. Its code is, and the causes that
-//! name no data.
+//! No server text is passed on, because a server may quote the row it refused. Its code is, and the
+//! causes that name no data.
 
 mod codes;
 
@@ -66,7 +66,8 @@ impl Failed {
             let code = code(error);
             let (failure, sign, why) = codes::verdict(dialect, &code, error.message());
             // While a connection is being made nothing of the store's was sent.
-            let failure = if stage == Stage::Dialling && failure == Unanswered { NotSent } else { failure };
+            let failure =
+                if stage == Stage::Dialling && failure == Unanswered { NotSent } else { failure };
             return Self::client(failure, sign, format!("{why} (code {code})"));
         }
         let lost = if stage == Stage::Sent { Unanswered } else { NotSent };
@@ -96,7 +97,9 @@ impl Failed {
             ),
             E::PoolClosed => Self::client(NotSent, Sign::Nothing, "the connection pool was closed"),
             E::WorkerCrashed => Self::client(lost, Sign::Leave, "the database's thread ended"),
-            E::Protocol(_) => Self::client(lost, Sign::Leave, "the server's answer could not be understood"),
+            E::Protocol(_) => {
+                Self::client(lost, Sign::Leave, "the server's answer could not be understood")
+            }
             E::Configuration(_) => Self::client(
                 Refused(ErrorKind::InvalidConfig),
                 Sign::Nothing,
@@ -123,7 +126,11 @@ impl Failed {
 
     /// No connection was made in time.
     pub(crate) fn too_slow() -> Self {
-        Self::client(Failure::NotSent, Sign::Nothing, "the server did not take a connection in time")
+        Self::client(
+            Failure::NotSent,
+            Sign::Nothing,
+            "the server did not take a connection in time",
+        )
     }
 
     fn client(failure: Failure, sign: Sign, message: impl Into<Cow<'static, str>>) -> Self {
@@ -137,11 +144,12 @@ impl Failed {
         self
     }
 
-    /// Whether the call may be made once more on another connection: this one was to blame, and the statement is
-    /// harmless or known not to have been done.
+    /// Whether the call may be made once more on another connection: this one was to blame, and the
+    /// statement is harmless or known not to have been done.
     pub(crate) fn may_move(&self, effect: Effect) -> bool {
         let Cause::Client { failure, .. } = &self.cause else { return false };
-        self.sign == Sign::Leave && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
+        self.sign == Sign::Leave
+            && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
     }
 
     /// The error to hand on.
@@ -184,4 +192,5 @@ pub(crate) fn locked(error: &sqlx::Error) -> bool {
     matches!(code.map(|code| code & 0xff), Some(5 | 6))
 }
 
-const NO_TLS: &str = "no TLS connection to a server that is trusted; see the options sslmode and sslrootcert";
+const NO_TLS: &str =
+    "no TLS connection to a server that is trusted; see the options sslmode and sslrootcert";

@@ -1,7 +1,8 @@
 //! A connection on loan to one call, which comes back whatever happens to the call.
 //!
-//! A call that is dropped half-way leaves an answer on its way. It is waited for, but not without end: a server
-//! that fell silent would otherwise take one connection for every call that gave up on it, until none is left.
+//! A call that is dropped half-way leaves an answer on its way. It is waited for, but not without
+//! end: a server that fell silent would otherwise take one connection for every call that gave up
+//! on it, until none is left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::connections::{Connections, Live, goodbye};
 use crate::engine::Engine;
 use crate::error::{Failed, Sign, Stage};
 
-/// Where connections come from: the store's own, or a pool that the application has for other things too.
+/// Where connections come from: the store's own, or a pool that the application has for other
+/// things too.
 pub(crate) enum Source<DB: Engine> {
     Own(Arc<Connections<DB>>),
     Pool(sqlx::Pool<DB>, Clocks),
@@ -96,7 +98,9 @@ impl<DB: Engine> Drop for Loan<DB> {
             return held.give_back(true);
         }
         // Outside a runtime nobody can wait.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return held.give_back(false) };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return held.give_back(false);
+        };
         runtime.spawn(async move {
             let ping = held.clocks().ping;
             let answered = timeout(ping, held.connection().ping()).await;

@@ -34,10 +34,13 @@ impl Engine for MySql {
         }
     }
 
-    async fn connect(options: &MySqlConnectOptions, clocks: &Clocks) -> sqlx::Result<MySqlConnection> {
+    async fn connect(
+        options: &MySqlConnectOptions,
+        clocks: &Clocks,
+    ) -> sqlx::Result<MySqlConnection> {
         let mut connection = options.connect().await?;
-        // One text, one round trip. A value that does not fit must be an error, and each statement a transaction.
-        // What is within the comment is for MariaDB alone.
+        // One text, one round trip. A value that does not fit must be an error, and each statement
+        // a transaction. What is within the comment is for MariaDB alone.
         let greeting = format!(
             "SET SESSION autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
              innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0} /*M! , max_statement_time = {1} */; {2}",
@@ -67,7 +70,9 @@ impl Engine for MySql {
         .await?;
         Ok(Facts {
             durability: if flush == 1 { Durability::Disk } else { Durability::Delayed },
-            max_value: Some(usize::try_from(packet).unwrap_or_default().saturating_sub(PACKET_OVERHEAD)),
+            max_value: Some(
+                usize::try_from(packet).unwrap_or_default().saturating_sub(PACKET_OVERHEAD),
+            ),
             autocommit: autocommit == 1,
             by_block: false,
         })
@@ -89,7 +94,8 @@ async fn ask(connection: &mut MySqlConnection, question: impl SqlSafeStr) -> sql
 
 pub(crate) fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {
     let server = ServerUrl::take(url)?;
-    // Ids are ASCII and the rest is bytes and numbers; a statement is its own transaction, whatever is said.
+    // Ids are ASCII and the rest is bytes and numbers; a statement is its own transaction, whatever
+    // is said.
     ignore(url, &["autocommit", "charset", "collation", "use_unicode"]);
     let clocks = server.clocks();
     let common = connect_options(url, &server)?;

@@ -1,5 +1,5 @@
-//! Opening a store: on one connection the server is asked what it is, and the table is looked for, created where
-//! that is allowed, and checked.
+//! Opening a store: on one connection the server is asked what it is, and the table is looked for,
+//! created where that is allowed, and checked.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub struct SqlOptions {
 }
 
 impl SqlOptions {
-    /// The table `mocha_sessions`, created if it is missing, no prefix, and a deadline of five seconds.
+    /// The table `mocha_sessions`, created if it is missing, no prefix, and a deadline of five
+    /// seconds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -51,15 +52,16 @@ impl SqlOptions {
         self
     }
 
-    /// Whether a missing table is created. If not, [`schema_sql`](crate::schema_sql) says what to run.
+    /// Whether a missing table is created. If not, [`schema_sql`](crate::schema_sql) says what to
+    /// run.
     #[must_use]
     pub fn with_create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// The time that one call may take: the same as the session manager's timeout. Every wait of the store ends
-    /// before it.
+    /// The time that one call may take: the same as the session manager's timeout. Every wait of
+    /// the store ends before it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -69,7 +71,12 @@ impl SqlOptions {
 
 impl Default for SqlOptions {
     fn default() -> Self {
-        Self { table: Table::default(), space: None, create: true, deadline: Duration::from_secs(5) }
+        Self {
+            table: Table::default(),
+            space: None,
+            create: true,
+            deadline: Duration::from_secs(5),
+        }
     }
 }
 
@@ -116,7 +123,8 @@ impl From<sqlx::SqlitePool> for SqlPool {
     }
 }
 
-/// A pool for writing, best with one connection, and a pool for reading, both on the same file in WAL mode.
+/// A pool for writing, best with one connection, and a pool for reading, both on the same file in
+/// WAL mode.
 #[cfg(feature = "_sqlite")]
 impl From<(sqlx::SqlitePool, sqlx::SqlitePool)> for SqlPool {
     fn from((writer, readers): (sqlx::SqlitePool, sqlx::SqlitePool)) -> Self {
@@ -176,11 +184,11 @@ where
     SqlStore::on(DB::pool(writers), DB::pool(readers), sql, options, facts)
 }
 
-/// Makes sure that a primary answers and that the table is there and is as the store needs it. The inner error
-/// says what is wrong with it.
+/// Makes sure that a primary answers and that the table is there and is as the store needs it. The
+/// inner error says what is wrong with it.
 ///
-/// The table is looked for before it is created: a user who may only read and write rows may not even say IF NOT
-/// EXISTS.
+/// The table is looked for before it is created: a user who may only read and write rows may not
+/// even say IF NOT EXISTS.
 async fn check<DB: Engine>(
     connection: &mut DB::Connection,
     sql: &Statements<SqlStr>,
@@ -206,7 +214,8 @@ where
         probed => drop(probed?),
     }
     let ordered = connection.fetch_all(sqlx::raw_sql(sql.order.clone())).await?;
-    let ordered = ordered.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<Vec<String>>>()?;
+    let ordered =
+        ordered.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<Vec<String>>>()?;
     if ordered != ["B", "a", "a1", "a:"] {
         return Ok(Err(
             "the table's column `id` does not compare byte by byte, so that two ids could be taken for one; create \
@@ -218,5 +227,7 @@ where
 }
 
 fn is_no_table<DB: Engine>(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| crate::error::sign(error, DB::DIALECT) == Sign::NoTable)
+    error
+        .as_database_error()
+        .is_some_and(|error| crate::error::sign(error, DB::DIALECT) == Sign::NoTable)
 }

@@ -1,4 +1,5 @@
-//! The three native pools behind one face: read rows, or do one statement and say how many rows it touched.
+//! The three native pools behind one face: read rows, or do one statement and say how many rows it
+//! touched.
 
 use sqlx::{Arguments as _, Encode, SqlStr, Type};
 
@@ -7,8 +8,8 @@ use crate::engine::{Engine, primary};
 use crate::error::{Failed, Stage};
 use crate::loan::Source;
 
-/// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates placeholders nor
-/// knows every column type.
+/// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates
+/// placeholders nor knows every column type.
 #[derive(Clone)]
 pub(crate) enum Pool {
     #[cfg(feature = "postgres")]
@@ -27,7 +28,8 @@ pub(crate) enum Arg<'a> {
     Number(i64),
 }
 
-/// Runs the same expression on a connection of whichever engine it is; the types differ, the words don't.
+/// Runs the same expression on a connection of whichever engine it is; the types differ, the words
+/// don't.
 macro_rules! on_connection {
     ($pool:expr, |$connection:ident, $db:ident| $run:expr) => {
         match $pool {
@@ -92,7 +94,11 @@ impl Pool {
     }
 
     /// All rows: an id and a number.
-    pub(crate) async fn numbers(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<Vec<(String, i64)>, Failed> {
+    pub(crate) async fn numbers(
+        &self,
+        sql: &SqlStr,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<(String, i64)>, Failed> {
         on_connection!(self, |connection, Db| {
             sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut *connection)
         })

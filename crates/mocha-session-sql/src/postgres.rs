@@ -61,7 +61,8 @@ impl Engine for Postgres {
             ("off", _) => Durability::Delayed,
             _ => Durability::Disk,
         };
-        // Ranges of physical rows are read as such since 14; before, each would read the whole table.
+        // Ranges of physical rows are read as such since 14; before, each would read the whole
+        // table.
         Ok(Facts { durability, max_value: None, autocommit: true, by_block: version >= 140_000 })
     }
 
@@ -86,7 +87,8 @@ pub(crate) fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<S
     }
     let folder = url.take("host");
     if let Some(folder) = folder {
-        server.hosts = folder.split(',').map(|host| (Some(host.to_owned()), server.hosts[0].1)).collect();
+        server.hosts =
+            folder.split(',').map(|host| (Some(host.to_owned()), server.hosts[0].1)).collect();
     }
     take_unneeded(url)?;
     let clocks = server.clocks();
@@ -115,7 +117,8 @@ pub(crate) fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<S
 
 /// Takes what is for other clients, or is granted already.
 fn take_unneeded(url: &mut StoreUrl) -> Result<()> {
-    // The text of a session is bytes here; the order of hosts is the user's; dead peers are found by the deadline.
+    // The text of a session is bytes here; the order of hosts is the user's; dead peers are found
+    // by the deadline.
     ignore(
         url,
         &[
@@ -131,9 +134,10 @@ fn take_unneeded(url: &mut StoreUrl) -> Result<()> {
     );
     match url.take("gssencmode").as_deref() {
         None | Some("disable" | "prefer") => Ok(()),
-        Some(_) => {
-            Err(url.refuse_option("gssencmode", "must be disable: connections are encrypted by TLS alone"))
-        }
+        Some(_) => Err(url.refuse_option(
+            "gssencmode",
+            "must be disable: connections are encrypted by TLS alone",
+        )),
     }
 }
 
@@ -165,8 +169,8 @@ fn take_settings(url: &mut StoreUrl) -> Result<Vec<(String, String)>> {
 }
 
 fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgConnectOptions> {
-    // What the URL leaves out comes from libpq's environment variables (PGHOST, PGUSER, …), as with every client.
-    // No setting is asked for that PgBouncer would refuse.
+    // What the URL leaves out comes from libpq's environment variables (PGHOST, PGUSER, …), as with
+    // every client. No setting is asked for that PgBouncer would refuse.
     let mut options = PgConnectOptions::new_without_pgpass().extra_float_digits(None);
     if let Some(database) = &server.database {
         options = options.database(database);
@@ -199,12 +203,15 @@ fn tls_mode(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgSslMode> {
     }
     match url.take("channel_binding").as_deref() {
         None | Some("disable" | "prefer") => {}
-        // It keeps others from posing as the server. The client cannot do it; checking the certificate does the same.
+        // It keeps others from posing as the server. The client cannot do it; checking the
+        // certificate does the same.
         Some("require") if mode != Some(TlsMode::Disable) => mode = Some(TlsMode::VerifyFull),
         Some("require") => {
             return Err(url.refuse_option("channel_binding", "needs TLS: it contradicts sslmode"));
         }
-        Some(_) => return Err(url.refuse_option("channel_binding", "must be disable, prefer or require")),
+        Some(_) => {
+            return Err(url.refuse_option("channel_binding", "must be disable, prefer or require"));
+        }
     }
     Ok(match mode {
         Some(TlsMode::Disable) => PgSslMode::Disable,

@@ -28,7 +28,10 @@ impl Engine for Sqlite {
         options
     }
 
-    async fn connect(options: &SqliteConnectOptions, clocks: &Clocks) -> sqlx::Result<SqliteConnection> {
+    async fn connect(
+        options: &SqliteConnectOptions,
+        clocks: &Clocks,
+    ) -> sqlx::Result<SqliteConnection> {
         // Going over to WAL takes a lock that SQLite's own busy timeout does not wait for.
         let began = Instant::now();
         loop {
@@ -54,7 +57,8 @@ impl Engine for Sqlite {
     async fn inspect(connection: &mut SqliteConnection) -> sqlx::Result<Facts> {
         let files: Vec<(i64, String, Option<String>)> =
             sqlx::query_as("PRAGMA database_list").fetch_all(&mut *connection).await?;
-        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await?;
+        let synchronous: i64 =
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await?;
         let in_memory = !files
             .iter()
             .any(|(_, name, file)| name == "main" && file.as_ref().is_some_and(|f| !f.is_empty()));
@@ -93,9 +97,9 @@ pub(crate) fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<S
 /// The file of the URL; `None` for memory.
 fn file(url: &StoreUrl) -> Result<Option<PathBuf>> {
     if !url.hosts().is_empty() || url.username().is_some() || url.password().is_some() {
-        return Err(
-            url.refuse("a file takes three slashes, or four for an absolute path: sqlite:///sessions.db")
-        );
+        return Err(url.refuse(
+            "a file takes three slashes, or four for an absolute path: sqlite:///sessions.db",
+        ));
     }
     match url.path().strip_prefix('/').unwrap_or(url.path()) {
         "" if url.path().is_empty() => Ok(None),

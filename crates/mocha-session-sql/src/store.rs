@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::SystemTime;
 
 use mocha_session_core::store::{
-    Capabilities, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
-    SweepReport, async_trait,
+    Capabilities, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
+    StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::SqlStr;
@@ -18,7 +18,8 @@ use crate::pool::{Arg, Pool};
 
 /// Sessions in a table of PostgreSQL, MySQL, MariaDB or SQLite.
 ///
-/// Made [from a URL](Self::from_url) or on [a pool of your own](Self::new). Clones share their connections.
+/// Made [from a URL](Self::from_url) or on [a pool of your own](Self::new). Clones share their
+/// connections.
 ///
 /// ```no_run
 /// # #[cfg(feature = "_sqlite")] async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -83,27 +84,28 @@ impl SqlStore {
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` when the URL is wrong. The future: whatever keeps the server from being reached, the file from
-    /// being opened, or the table from being used.
+    /// `InvalidConfig` when the URL is wrong. The future: whatever keeps the server from being
+    /// reached, the file from being opened, or the table from being used.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
         crate::url::open(url)
     }
 
-    /// A store on a pool of your own: a `PgPool`, a `MySqlPool`, a `SqlitePool`, or two of SQLite, the first for
-    /// writing and the second for reading.
+    /// A store on a pool of your own: a `PgPool`, a `MySqlPool`, a `SqlitePool`, or two of SQLite,
+    /// the first for writing and the second for reading.
     ///
-    /// Set `test_before_acquire(false)` on a server's pool to save a round trip per call; the store leaves dead
-    /// connections by itself. A MySQL pool must have `autocommit` on.
+    /// Set `test_before_acquire(false)` on a server's pool to save a round trip per call; the store
+    /// leaves dead connections by itself. A MySQL pool must have `autocommit` on.
     ///
     /// # Errors
-    /// When the server is not reached or is no primary, or the table is missing and cannot be created, or is not as
-    /// the store needs it.
+    /// When the server is not reached or is no primary, or the table is missing and cannot be
+    /// created, or is not as the store needs it.
     pub async fn new(pool: impl Into<SqlPool>, options: SqlOptions) -> Result<Self> {
         pool.into().open(options).await
     }
 
-    /// Makes a call. It is made again where the server rolled it back because of others, and once more on another
-    /// connection where the first was to blame and nothing can have been done twice.
+    /// Makes a call. It is made again where the server rolled it back because of others, and once
+    /// more on another connection where the first was to blame and nothing can have been done
+    /// twice.
     async fn call<T, F>(&self, effect: Effect, run: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Failed>>,
@@ -128,8 +130,8 @@ impl SqlStore {
         self.call(Effect::Write, || self.writers.execute(sql, args)).await
     }
 
-    /// The ids that can be this store's: its prefix and a hexadecimal digit. What else lies between is sorted out by
-    /// [`KeySpace::parse`].
+    /// The ids that can be this store's: its prefix and a hexadecimal digit. What else lies between
+    /// is sorted out by [`KeySpace::parse`].
     fn bounds<'a>(&'a self, cursor: Option<&'a ScanCursor>) -> (&'a str, String) {
         let prefix = self.space.prefix();
         (cursor.map_or(prefix, ScanCursor::as_str), format!("{prefix}g"))
@@ -147,8 +149,9 @@ impl SqlStore {
             if from < end {
                 let to = from.saturating_add((rows / ROWS_PER_BLOCK).max(1)).min(end);
                 let args = [Arg::Number(from), Arg::Number(to)];
-                let rows =
-                    self.call(Effect::Read, || self.readers.numbers(&by_block.expiries, &args)).await?;
+                let rows = self
+                    .call(Effect::Read, || self.readers.numbers(&by_block.expiries, &args))
+                    .await?;
                 let next = (to < end).then(|| ScanCursor::new(format!("{BLOCKS}{to}/{end}")));
                 return Ok((rows, next));
             }
@@ -156,13 +159,15 @@ impl SqlStore {
         let (after, before) = self.bounds(cursor);
         let limit = rows;
         let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
-        let rows = self.call(Effect::Read, || self.readers.numbers(&self.sql.expiries, &args)).await?;
+        let rows =
+            self.call(Effect::Read, || self.readers.numbers(&self.sql.expiries, &args)).await?;
         let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
         Ok((rows, next))
     }
 
-    /// The block a sweep is at, and where the table ended when it began. Both are 0 for a sweep that goes by id: in
-    /// batches that are smaller than a block, or over a table that has no blocks of its own (it is partitioned, or empty).
+    /// The block a sweep is at, and where the table ended when it began. Both are 0 for a sweep
+    /// that goes by id: in batches that are smaller than a block, or over a table that has no
+    /// blocks of its own (it is partitioned, or empty).
     async fn blocks(
         &self,
         by_block: &ByBlock<SqlStr>,
@@ -171,7 +176,9 @@ impl SqlStore {
     ) -> Result<(i64, i64)> {
         match cursor {
             None if rows < 2 * ROWS_PER_BLOCK => Ok((0, 0)),
-            None => Ok((0, self.call(Effect::Read, || self.readers.number(&by_block.count)).await?)),
+            None => {
+                Ok((0, self.call(Effect::Read, || self.readers.number(&by_block.count)).await?))
+            }
             Some(cursor) => {
                 let at = cursor.as_str().strip_prefix(BLOCKS).and_then(|at| at.split_once('/'));
                 let at = at.and_then(|(from, end)| Some((from.parse().ok()?, end.parse().ok()?)));
@@ -190,10 +197,20 @@ impl SessionStore for SqlStore {
         Ok(row.map(|(revision, data)| Stored::new(data, revision_of(revision))))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
         let (id, revision) = (self.space.name(key), fresh_revision());
-        let args = [Arg::Text(&id), Arg::Number(revision), Arg::Number(expiry.at_millis()), Arg::Blob(value)];
+        let args = [
+            Arg::Text(&id),
+            Arg::Number(revision),
+            Arg::Number(expiry.at_millis()),
+            Arg::Blob(value),
+        ];
         let rows = self.write(&self.sql.create, &args).await?;
         Ok((rows == 1).then(|| revision_of(revision)))
     }
@@ -225,7 +242,12 @@ impl SessionStore for SqlStore {
         Ok(self.write(&self.sql.delete, &[Arg::Text(&id)]).await? > 0)
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let (mut rows, next) = self.expiries(cursor.as_ref(), limit).await?;
@@ -278,11 +300,12 @@ impl fmt::Debug for SqlStore {
 
 /// How often a statement that was rolled back because of others is sent again.
 ///
-/// It happens on PostgreSQL where the default isolation level was raised, and on MySQL when creates and deletes of one key
-/// meet; each time somebody else got on.
+/// It happens on PostgreSQL where the default isolation level was raised, and on MySQL when creates
+/// and deletes of one key meet; each time somebody else got on.
 const ROLLED_BACK_RETRIES: usize = 10;
 
-/// How many sessions a block of PostgreSQL's is reckoned to hold: about 20 of 300 bytes, at most 75 of the smallest.
+/// How many sessions a block of PostgreSQL's is reckoned to hold: about 20 of 300 bytes, at most 75
+/// of the smallest.
 const ROWS_PER_BLOCK: i64 = 40;
 
 /// How a cursor begins that counts blocks. No id has a space.

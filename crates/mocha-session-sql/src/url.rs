@@ -12,7 +12,8 @@ use crate::dialect::Table;
 use crate::open::SqlOptions;
 use crate::store::SqlStore;
 
-/// Opens `postgresql://`, `mysql://` and `sqlite://` URLs, of the engines whose cargo feature is on.
+/// Opens `postgresql://`, `mysql://` and `sqlite://` URLs, of the engines whose cargo feature is
+/// on.
 ///
 /// ```
 /// use mocha_session_core::Registry;

@@ -1,4 +1,5 @@
-//! What becomes of connections: how often they are dialled, how they end, and which of a server's goodbyes end them.
+//! What becomes of connections: how often they are dialled, how they end, and which of a server's
+//! goodbyes end them.
 
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "_sqlite"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -32,7 +33,8 @@ async fn load_at_once(store: &dyn SessionStore, calls: usize) {
     .await;
 }
 
-/// A store on a pool of this many connections at this address, set up as the documentation asks for.
+/// A store on a pool of this many connections at this address, set up as the documentation asks
+/// for.
 async fn on_own_pool(engine: &Engine, connections: u32, table: &str) -> SqlStore {
     let options = SqlOptions::new().with_table(Table::new(table).unwrap());
     if engine.name == "postgresql" {
@@ -70,7 +72,8 @@ async fn server_that_hangs_up_is_dialled_a_few_times_a_second() {
     }
 }
 
-/// Calls that find no connection wait for one that others give back, too: two are made at once, not ten.
+/// Calls that find no connection wait for one that others give back, too: two are made at once, not
+/// ten.
 #[tokio::test(flavor = "multi_thread")]
 async fn crowd_of_calls_does_not_dial_all_at_once() {
     for engine in Engine::servers() {
@@ -93,7 +96,8 @@ async fn crowd_of_calls_does_not_dial_all_at_once() {
 async fn reads_on_a_pool_of_your_own_survive_a_restart_of_the_server() {
     for engine in Engine::servers() {
         let proxy = Proxy::to(engine.authority()).await.unwrap();
-        let store = on_own_pool(&engine.at(&proxy.address().to_string()), 5, "mocha_sessions").await;
+        let store =
+            on_own_pool(&engine.at(&proxy.address().to_string()), 5, "mocha_sessions").await;
         for _ in 0..3 {
             load_at_once(&store, 5).await;
             proxy.cut();
@@ -143,7 +147,12 @@ fn store_that_is_dropped_outside_of_its_runtime_says_goodbye() {
         drop(runtime);
         let began = Instant::now();
         while goodbyes(&proxy) != (1, 0) {
-            assert!(began.elapsed() < Duration::from_secs(5), "{}: {:?}", engine.name, goodbyes(&proxy));
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{}: {:?}",
+                engine.name,
+                goodbyes(&proxy)
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         beside.block_on(async { drop(proxy) });
@@ -170,13 +179,20 @@ fn postgres_error(code: &str) -> Vec<u8> {
     message
 }
 
-/// Of MySQL 8 and 9, MariaDB, Galera, group replication and PostgreSQL: what a server says that is going away.
+/// Of MySQL 8 and 9, MariaDB, Galera, group replication and PostgreSQL: what a server says that is
+/// going away.
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_goodbyes_end_the_connection_and_nothing_else() {
     // Whether it is known that nothing was done: then the write moves to another connection, too.
-    for (code, moves) in
-        [(1053, false), (1927, false), (3169, false), (4031, true), (1243, true), (1047, true), (3101, true)]
-    {
+    for (code, moves) in [
+        (1053, false),
+        (1927, false),
+        (3169, false),
+        (4031, true),
+        (1243, true),
+        (1047, true),
+        (3101, true),
+    ] {
         let Some(engine) = Engine::mysql() else { break };
         goodbye(&engine, &code.to_string(), mysql_error(code), moves).await;
     }
@@ -224,7 +240,8 @@ async fn prepared_statements_that_are_gone_are_prepared_anew() {
     let Some(engine) = Engine::postgres() else { return };
     let table = fresh_name();
     let options = SqlOptions::new().with_table(Table::new(&table).unwrap());
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&engine.url).await.unwrap();
+    let pool =
+        sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&engine.url).await.unwrap();
     let store = SqlStore::new(pool.clone(), options).await.unwrap();
     let key = fresh_key();
     let revision = store.create(&key, b"kept", hour()).await.unwrap().unwrap();
@@ -237,7 +254,10 @@ async fn prepared_statements_that_are_gone_are_prepared_anew() {
         assert!(store.load(&key).await.unwrap().is_some(), "26000 for a read");
     }
     pool.execute("DEALLOCATE ALL").await.unwrap();
-    assert!(store.update(&key, b"new", hour(), &revision).await.unwrap().is_some(), "26000 for a write");
+    assert!(
+        store.update(&key, b"new", hour(), &revision).await.unwrap().is_some(),
+        "26000 for a write"
+    );
 
     store.scan(None, 10).await.unwrap();
     let alter = format!("ALTER TABLE {table} ALTER COLUMN id TYPE varchar(168)");
@@ -283,13 +303,16 @@ async fn pooler_that_is_full_for_a_moment_is_asked_for_the_same_settings_again()
         .unwrap();
 }
 
-/// PgBouncer in transaction mode without `max_prepared_statements`: the name of a statement is another client's.
+/// PgBouncer in transaction mode without `max_prepared_statements`: the name of a statement is
+/// another client's.
 #[tokio::test]
 async fn pooler_without_prepared_statements_is_named() {
     let Some(engine) = Engine::postgres() else { return };
     let pool = sqlx::postgres::PgPoolOptions::new()
         .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute("PREPARE sqlx_s_1 AS SELECT 1").await.map(drop) })
+            Box::pin(
+                async move { connection.execute("PREPARE sqlx_s_1 AS SELECT 1").await.map(drop) },
+            )
         })
         .connect(&engine.url)
         .await
@@ -297,5 +320,8 @@ async fn pooler_without_prepared_statements_is_named() {
     let error = SqlStore::new(pool, SqlOptions::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let sentence = error.to_string();
-    assert!(sentence.contains("PgBouncer") && sentence.contains("max_prepared_statements"), "{sentence}");
+    assert!(
+        sentence.contains("PgBouncer") && sentence.contains("max_prepared_statements"),
+        "{sentence}"
+    );
 }

@@ -23,7 +23,8 @@ fn is_read_only(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable && error.to_string().contains("primary")
 }
 
-/// Reads and writes for a while, and asserts that every call is refused because the server is no primary.
+/// Reads and writes for a while, and asserts that every call is refused because the server is no
+/// primary.
 async fn assert_refused(name: &str, store: &dyn SessionStore, key: &StorageKey, calls: usize) {
     for _ in 0..calls {
         let loaded = store.load(key).await.map(|stored| stored.is_some());
@@ -74,7 +75,11 @@ impl Behind {
             let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
             // The write that finds the dead connection does not know; from then on the replica is
             // refused.
-            let _ = store.create(&fresh_key(), b"x", hour()).await.map(|_| panic!("{name}")).map_err(refused);
+            let _ = store
+                .create(&fresh_key(), b"x", hour())
+                .await
+                .map(|_| panic!("{name}"))
+                .map_err(refused);
             assert_refused(name, store, logged_out, 1).await;
         }
         assert_refused("by URL", self.stores()[0].1, logged_out, 200).await;
@@ -236,7 +241,8 @@ async fn mariadb_replica_at_the_primarys_address_is_never_read_and_is_used_once_
     behind.assert_replica_is_not_read(&replica, &logged_out).await;
 
     // Of several hosts the one that is the primary is used.
-    let by_list = open(&mariadb_at(&format!("{},{}", replica.authority(), primary.authority()))).await;
+    let by_list =
+        open(&mariadb_at(&format!("{},{}", replica.authority(), primary.authority()))).await;
     assert!(by_list.store().unwrap().load(&live).await.unwrap().is_some());
 
     replica.root("START SLAVE SQL_THREAD").await;

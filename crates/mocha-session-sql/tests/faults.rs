@@ -27,8 +27,8 @@ async fn behind_proxies_with(options: &str) -> Vec<(Engine, Proxy, Storage)> {
     all
 }
 
-/// Makes the pool keep several idle connections. Not many: a login costs PostgreSQL's client a fifth of a second when it
-/// was not optimised.
+/// Makes the pool keep several idle connections. Not many: a login costs PostgreSQL's client a
+/// fifth of a second when it was not optimised.
 async fn warm_up(storage: &Storage) {
     let calls: Vec<_> = (0..4)
         .map(|_| {
@@ -89,8 +89,11 @@ async fn server_that_goes_down_is_unavailable_never_absent_and_its_return_is_not
         let began = Instant::now();
         // The first call finds out, and nobody waits for a server that refuses.
         assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap_err().is_ambiguous());
-        let (loaded, created, pinged) =
-            (store.load(&key).await, store.create(&fresh_key(), b"x", hour()).await, store.ping().await);
+        let (loaded, created, pinged) = (
+            store.load(&key).await,
+            store.create(&fresh_key(), b"x", hour()).await,
+            store.ping().await,
+        );
         // Nothing was sent, so nothing is unknown.
         for error in [loaded.unwrap_err(), created.unwrap_err(), pinged.unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
@@ -114,7 +117,8 @@ async fn reads_survive_a_restart_of_the_server_unnoticed() {
         for _ in 0..5 {
             warm_up(&storage).await;
             proxy.cut();
-            // The pool is full of dead connections: the first is found out, the others then are asked before use.
+            // The pool is full of dead connections: the first is found out, the others then are
+            // asked before use.
             for _ in 0..10 {
                 let stored = store.load(&key).await;
                 assert!(stored.as_ref().is_ok_and(Option::is_some), "{}: {stored:?}", engine.name);
@@ -144,7 +148,11 @@ async fn write_that_meets_a_dead_connection_is_ambiguous_and_only_the_first() {
         let error = store.create(&fresh_key(), b"x", hour()).await.unwrap_err();
         assert!(error.is_ambiguous(), "{}: {error}", engine.name);
         for _ in 0..10 {
-            assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(), "{}", engine.name);
+            assert!(
+                store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some(),
+                "{}",
+                engine.name
+            );
         }
     }
 }
@@ -164,7 +172,8 @@ async fn acknowledgement_lost_after_the_write_is_ambiguous_and_the_write_done_on
         assert_eq!(error.kind(), ErrorKind::Ambiguous, "{}: {error}", engine.name);
         let stored = store.load(&key).await.unwrap().unwrap();
         assert_eq!(&stored.value()[..], b"two", "{}", engine.name);
-        // Had it been sent twice, the second would have been refused; either way the old revision is spent.
+        // Had it been sent twice, the second would have been refused; either way the old revision
+        // is spent.
         assert!(store.update(&key, b"three", hour(), &first).await.unwrap().is_none());
 
         store.delete(&fresh_key()).await.unwrap();

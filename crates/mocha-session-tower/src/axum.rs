@@ -10,8 +10,8 @@ core::handles! {
     /// The request's session, loaded.
     ///
     /// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
-    /// (503); with `Option<Session>` the handler gets `None` where the client has no live session, and
-    /// an engine that is down rejects all the same, for unknown is not absent.
+    /// (503); with `Option<Session>` the handler gets `None` where the client has no live session,
+    /// and an engine that is down rejects all the same, for unknown is not absent.
     ///
     /// ```
     /// use mocha_session_tower::{Error, Session};

@@ -49,7 +49,8 @@ impl std::ops::Deref for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         tracing::error!(error = ?self.0, "a request failed because of its session");
-        let status = StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = plain(status);
         let failed = Failed { error: Arc::new(self.0), shaped: false };
         response.extensions_mut().insert(failed);

@@ -108,7 +108,10 @@ impl<S> SessionLayer<S> {
         respond: impl Fn(&Error, &Parts) -> Response<String> + Send + Sync + 'static,
     ) -> Self {
         let manager = self.shared.manager.clone();
-        Self { shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }), scope: PhantomData }
+        Self {
+            shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }),
+            scope: PhantomData,
+        }
     }
 }
 
@@ -120,7 +123,9 @@ impl<S> Clone for SessionLayer<S> {
 
 impl<S> fmt::Debug for SessionLayer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionLayer").field("manager", &self.shared.manager).finish_non_exhaustive()
+        f.debug_struct("SessionLayer")
+            .field("manager", &self.shared.manager)
+            .finish_non_exhaustive()
     }
 }
 

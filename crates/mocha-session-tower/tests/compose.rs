@@ -45,7 +45,10 @@ fn timeout() -> TimeoutLayer {
 }
 
 fn header() -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::overriding(HeaderName::from_static("x-app"), HeaderValue::from_static("1"))
+    SetResponseHeaderLayer::overriding(
+        HeaderName::from_static("x-app"),
+        HeaderValue::from_static("1"),
+    )
 }
 
 /// What must hold with any layers around or within.
@@ -59,7 +62,11 @@ async fn proves(app: Router, has_timeout: bool, catches_panics: bool) {
     if catches_panics {
         assert_eq!(client.get("/panic").await.0, StatusCode::INTERNAL_SERVER_ERROR);
     }
-    assert_eq!(client.post("/").await, (StatusCode::OK, "3".into()), "the others committed nothing");
+    assert_eq!(
+        client.post("/").await,
+        (StatusCode::OK, "3".into()),
+        "the others committed nothing"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +125,8 @@ async fn what_is_compressed_within_or_around_has_its_cookie() {
         routes().layer(session()).layer(CompressionLayer::new()),
         routes().layer(CompressionLayer::new()).layer(session()),
     ] {
-        let request = Request::builder().header("accept-encoding", "gzip").body(Body::empty()).unwrap();
+        let request =
+            Request::builder().header("accept-encoding", "gzip").body(Body::empty()).unwrap();
         let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.headers().get("content-encoding").unwrap(), "gzip");
         assert!(response.headers().contains_key("set-cookie"));
@@ -138,7 +146,8 @@ where
         let n = session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1).unwrap();
         Ok::<_, Infallible>(Response::new(body(n.to_string())))
     });
-    let response = SessionLayer::new(manager).layer(service).oneshot(Request::new(())).await.unwrap();
+    let response =
+        SessionLayer::new(manager).layer(service).oneshot(Request::new(())).await.unwrap();
     assert!(response.headers().contains_key("set-cookie"));
     response.into_body().collect().await.unwrap();
 }

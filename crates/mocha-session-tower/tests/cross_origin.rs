@@ -53,16 +53,20 @@ async fn a_form_of_another_site_is_refused_before_the_session_is_touched() {
         assert_eq!(status(form().header(header, value)).await, expected, "{header} {value}");
     }
     assert_eq!(status(form()).await, StatusCode::OK, "not a browser");
-    assert_eq!(status(Request::get("/").header("sec-fetch-site", "cross-site")).await, StatusCode::OK);
+    assert_eq!(
+        status(Request::get("/").header("sec-fetch-site", "cross-site")).await,
+        StatusCode::OK
+    );
     let exempt = Request::post("/hooks/one").header("sec-fetch-site", "cross-site");
     assert_eq!(status(exempt).await, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn under_http_2_the_host_is_in_the_uri() {
-    for (origin, expected) in
-        [("https://example.com", StatusCode::OK), ("https://attacker.example", StatusCode::FORBIDDEN)]
-    {
+    for (origin, expected) in [
+        ("https://example.com", StatusCode::OK),
+        ("https://attacker.example", StatusCode::FORBIDDEN),
+    ] {
         let request = Request::post("https://example.com/").version(Version::HTTP_2);
         assert_eq!(status(request.header("origin", origin)).await, expected, "{origin}");
     }

@@ -31,7 +31,8 @@ async fn the_same_layer_twice_around_a_route_is_one_session_and_one_line() {
     let layer = SessionLayer::new(manager.clone());
     for inner in [layer.clone(), SessionLayer::new(manager.clone())] {
         let nested = Router::new().route("/count", post(count)).layer(inner);
-        let app = Router::new().nest("/in", nested).route("/count", post(count)).layer(layer.clone());
+        let app =
+            Router::new().nest("/in", nested).route("/count", post(count)).layer(layer.clone());
         let mut client = Client::new(app);
         assert_eq!(lines(&mut client, "/in/count").await, 1);
         assert_eq!(client.post("/count").await.1, "2");
@@ -149,7 +150,9 @@ async fn on_error_shapes_rejections_errors_of_handlers_and_of_the_commit_and_see
 async fn without_on_error_the_response_names_nothing_but_the_status() {
     let mut client = Client::new(failing().layer(SessionLayer::new(small())));
     client.post("/").await;
-    for (path, status) in [("/returns", 500), ("/conflicts", 409), ("/rejects", 500), ("/too-large", 500)] {
+    for (path, status) in
+        [("/returns", 500), ("/conflicts", 409), ("/rejects", 500), ("/too-large", 500)]
+    {
         let status = StatusCode::from_u16(status).unwrap();
         assert_eq!(client.get(path).await, (status, status.canonical_reason().unwrap().to_owned()));
     }
@@ -176,5 +179,8 @@ async fn a_route_without_a_session_says_which_scope_is_missing() {
     let app = Router::new().route("/", get(|_: Session<Admin>| async {})).layer(layer);
     Client::new(app).get("/").await;
     let text = said.recv().unwrap();
-    assert!(text.contains("Admin`; call `Router::layer`") && text.contains("after the route"), "{text}");
+    assert!(
+        text.contains("Admin`; call `Router::layer`") && text.contains("after the route"),
+        "{text}"
+    );
 }

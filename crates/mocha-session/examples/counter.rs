@@ -20,7 +20,8 @@ async fn home(session: Session) -> Result<String, Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open("memory:").await?;
     // Plain HTTP on this machine. Behind TLS leave the cookie as it is: `__Host-session`, `Secure`.
-    let manager = SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
+    let manager =
+        SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
     let app = Router::new().route("/", get(home)).layer(SessionLayer::new(manager));
     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
     Ok(())

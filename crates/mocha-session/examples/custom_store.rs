@@ -1,4 +1,5 @@
-//! A store of one's own: sessions in a `redb` database, under a URL scheme of its own, `redb:///path`.
+//! A store of one's own: sessions in a `redb` database, under a URL scheme of its own,
+//! `redb:///path`.
 //!
 //! ```console
 //! $ cargo run --example custom_store
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mocha_session::store::{
-    Bytes, Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
-    Stored, SweepReport, async_trait,
+    Bytes, Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore,
+    StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session::{Driver, Error, ErrorKind, Registry, Result, SessionManager};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
@@ -24,16 +25,19 @@ pub const DRIVER: Driver = Driver::new(&["redb"], |url| {
         return Err(url.refuse("it names no file; for example redb:///sessions.redb"));
     }
     Ok(Box::pin(async move {
-        let store: Arc<dyn SessionStore> = Arc::new(RedbStore::new(Database::create(path).map_err(failed)?));
+        let store: Arc<dyn SessionStore> =
+            Arc::new(RedbStore::new(Database::create(path).map_err(failed)?));
         Ok(store)
     }))
 });
 
 /// By key: revision, expiry in milliseconds since 1970, value.
-const SESSIONS: TableDefinition<'static, &[u8], (u64, i64, &[u8])> = TableDefinition::new("sessions");
+const SESSIONS: TableDefinition<'static, &[u8], (u64, i64, &[u8])> =
+    TableDefinition::new("sessions");
 type Sessions<'t> = Table<'t, &'static [u8], (u64, i64, &'static [u8])>;
 
-/// Sessions in a `redb` database. Its write transactions take turns, so comparing and setting in one is atomic.
+/// Sessions in a `redb` database. Its write transactions take turns, so comparing and setting in
+/// one is atomic.
 #[derive(Clone, Debug)]
 pub struct RedbStore(Arc<Database>);
 
@@ -43,7 +47,8 @@ impl RedbStore {
         Self(Arc::new(database))
     }
 
-    /// Does something in one transaction, on a thread that may block, and runs to its end even when nobody waits for it.
+    /// Does something in one transaction, on a thread that may block, and runs to its end even when
+    /// nobody waits for it.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Sessions<'_>) -> Result<T, redb::Error> + Send + 'static,
@@ -63,16 +68,23 @@ impl RedbStore {
 impl SessionStore for RedbStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let (database, key) = (Arc::clone(&self.0), *key);
-        let loaded = tokio::task::spawn_blocking(move || match database.begin_read()?.open_table(SESSIONS) {
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None), // nothing was ever written
-            table => {
-                Ok::<_, redb::Error>(table?.get(&key.as_bytes()[..])?.map(|entry| stored(entry.value())))
+        let loaded = tokio::task::spawn_blocking(move || {
+            match database.begin_read()?.open_table(SESSIONS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => Ok(None), // nothing was ever written
+                table => Ok::<_, redb::Error>(
+                    table?.get(&key.as_bytes()[..])?.map(|entry| stored(entry.value())),
+                ),
             }
         });
         loaded.await.map_err(failed)?.map_err(failed)
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         let (key, value) = (*key, value.to_vec());
         self.write(move |sessions| {
             if sessions.get(&key.as_bytes()[..])?.is_some() {
@@ -106,18 +118,25 @@ impl SessionStore for RedbStore {
         self.write(move |sessions| Ok(sessions.remove(&key.as_bytes()[..])?.is_some())).await
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
-        let now =
-            i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
+        let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
+            .unwrap_or(i64::MAX);
         let after = cursor.and_then(|cursor| StorageKey::parse(cursor.as_str()));
         // One transaction looks and removes, so nothing is refreshed in between.
         self.write(move |sessions| {
-            let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key.as_bytes()[..]));
+            let from =
+                after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key.as_bytes()[..]));
             let mut batch = Vec::new();
             for entry in sessions.range::<&[u8]>((from, Bound::Unbounded))?.take(limit) {
                 let (key, value) = entry?;
                 batch.extend(
-                    <[u8; StorageKey::BYTES]>::try_from(key.value()).map(|key| (key, value.value().1 <= now)),
+                    <[u8; StorageKey::BYTES]>::try_from(key.value())
+                        .map(|key| (key, value.value().1 <= now)),
                 );
             }
             let mut removed = 0;
@@ -125,14 +144,16 @@ impl SessionStore for RedbStore {
                 removed += u64::from(sessions.remove(&key[..])?.is_some());
             }
             let last = batch.last().filter(|_| batch.len() == limit);
-            let next = last.map(|(key, _)| ScanCursor::new(StorageKey::from_bytes(*key).to_string()));
+            let next =
+                last.map(|(key, _)| ScanCursor::new(StorageKey::from_bytes(*key).to_string()));
             Ok(SweepReport::new(batch.len() as u64, removed, next))
         })
         .await
     }
 
     async fn scan(&self, _cursor: Option<ScanCursor>, _limit: usize) -> Result<ScanPage> {
-        Err(Error::new(ErrorKind::Unsupported, "this example does not list its sessions").on("redb"))
+        Err(Error::new(ErrorKind::Unsupported, "this example does not list its sessions")
+            .on("redb"))
     }
 
     async fn ping(&self) -> Result<()> {

@@ -17,8 +17,9 @@ struct Note {
 
 /// Shows the messages that wait, and with that consumes them.
 async fn page(flash: Flash) -> Html<String> {
-    let shown =
-        |message: &Message| format!("<p><b>{}</b>: {}</p>", message.level().as_str(), escape(message.text()));
+    let shown = |message: &Message| {
+        format!("<p><b>{}</b>: {}</p>", message.level().as_str(), escape(message.text()))
+    };
     let messages: Vec<_> = flash.messages().iter().map(shown).collect();
     let messages = messages.concat();
     Html(format!("{messages}<form method=post><input name=text> <button>Save</button></form>"))
@@ -42,7 +43,8 @@ fn escape(text: &str) -> String {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open("memory:").await?;
-    let manager = SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
+    let manager =
+        SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
     let app = Router::new().route("/", get(page).post(save)).layer(SessionLayer::new(manager));
     axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
     Ok(())

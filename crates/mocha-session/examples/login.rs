@@ -21,7 +21,10 @@ struct Login {
     keep: Option<String>,
 }
 
-async fn home(State(manager): State<SessionManager>, session: Session) -> Result<Html<String>, Error> {
+async fn home(
+    State(manager): State<SessionManager>,
+    session: Session,
+) -> Result<Html<String>, Error> {
     let Some(user) = session.owner() else {
         return Ok(Html(
             "<form method=post action=/login><input name=user required> \
@@ -37,19 +40,27 @@ async fn home(State(manager): State<SessionManager>, session: Session) -> Result
     )))
 }
 
-async fn login(session: Session, headers: HeaderMap, Form(login): Form<Login>) -> Result<Redirect, Error> {
+async fn login(
+    session: Session,
+    headers: HeaderMap,
+    Form(login): Form<Login>,
+) -> Result<Redirect, Error> {
     // A real application checks a password here. The session gets a new id; the old id is dead.
     session.login(&login.user)?;
     match login.keep {
         Some(_) => session.remember_for(Duration::from_secs(30 * 24 * 60 * 60))?,
         None => session.forget_on_close()?,
     }
-    let browser = headers.get("user-agent").and_then(|agent| agent.to_str().ok()).unwrap_or("unknown");
+    let browser =
+        headers.get("user-agent").and_then(|agent| agent.to_str().ok()).unwrap_or("unknown");
     session.set_label(browser.chars().take(60).collect::<String>())?;
     Ok(Redirect::to("/"))
 }
 
-async fn others(State(manager): State<SessionManager>, session: Session) -> Result<Redirect, Error> {
+async fn others(
+    State(manager): State<SessionManager>,
+    session: Session,
+) -> Result<Redirect, Error> {
     manager.revoke_others(&session).await?;
     Ok(Redirect::to("/"))
 }
@@ -62,7 +73,8 @@ async fn logout(session: Session) -> Result<Redirect, Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open("memory:").await?;
-    let manager = SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
+    let manager =
+        SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
     let app = Router::new()
         .route("/", get(home))
         .route("/login", post(login))

@@ -1,4 +1,5 @@
-//! Two sessions in one application: visitors and administrators, with a cookie and rules of their own.
+//! Two sessions in one application: visitors and administrators, with a cookie and rules of their
+//! own.
 //!
 //! ```console
 //! $ cargo run --example two_sessions  # then open http://127.0.0.1:3000 and /admin
@@ -29,9 +30,12 @@ async fn admin(visitor: Session, admin: Session<Admin>) -> Result<String, Error>
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Both may live in one store: nothing of one session is valid in the other.
     let storage = mocha_session::open("memory:").await?;
-    let visitors = SessionManager::builder(storage.clone()).cookie(CookiePolicy::for_plain_http()).build()?;
+    let visitors =
+        SessionManager::builder(storage.clone()).cookie(CookiePolicy::for_plain_http()).build()?;
     let admins = SessionManager::builder(storage)
-        .cookie(CookiePolicy::named("admin").secure(false).path("/admin").same_site(SameSite::Strict))
+        .cookie(
+            CookiePolicy::named("admin").secure(false).path("/admin").same_site(SameSite::Strict),
+        )
         .idle_timeout(Duration::from_secs(15 * 60))
         .build()?;
     let app = Router::new()

@@ -5,10 +5,11 @@ mod registry;
 
 pub use mocha_session_core::{
     Capabilities, Clock, CookieHeaders, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
-    DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges, HeaderSink, Host,
-    Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message, Migrating, OwnedSession,
-    RequestInfo, Requirement, Result, SameSite, Secrets, SessionData, SessionHandle, SessionManager,
-    SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper, SystemClock, store,
+    DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges,
+    HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message,
+    Migrating, OwnedSession, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
+    SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper,
+    SystemClock, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 
@@ -16,8 +17,8 @@ pub use registry::{Registry, open, open_from_env, open_with};
 
 /// The session itself, for programs without a framework.
 ///
-/// The types that handlers use (`Session`, `LazySession`, `Flash`) are not at the root of this crate,
-/// because each framework has types of its own with these names: see the module `axum`.
+/// The types that handlers use (`Session`, `LazySession`, `Flash`) are not at the root of this
+/// crate, because each framework has types of its own with these names: see the module `axum`.
 #[doc(inline)]
 pub use mocha_session_core as core;
 #[cfg(feature = "gcs")]
@@ -35,7 +36,12 @@ pub use mocha_session_redis as redis;
 #[cfg(feature = "s3")]
 #[doc(inline)]
 pub use mocha_session_s3 as s3;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "sqlite-unbundled"))]
+#[cfg(any(
+    feature = "postgres",
+    feature = "mysql",
+    feature = "sqlite",
+    feature = "sqlite-unbundled"
+))]
 #[doc(inline)]
 pub use mocha_session_sql as sql;
 #[cfg(feature = "tower")]
@@ -71,7 +77,9 @@ pub use mocha_session_tower as tower;
 /// ```
 #[cfg(feature = "axum")]
 pub mod axum {
-    pub use mocha_session_tower::{CrossOriginLayer, Error, Flash, LazySession, Session, SessionLayer};
+    pub use mocha_session_tower::{
+        CrossOriginLayer, Error, Flash, LazySession, Session, SessionLayer,
+    };
 }
 
 /// Sessions for actix-web: the middleware, the extractors, and an error that is a response.

@@ -15,7 +15,12 @@ const DRIVERS: &[Driver] = &[
     mocha_session_s3::DRIVER,
     #[cfg(feature = "gcs")]
     mocha_session_gcs::DRIVER,
-    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "sqlite-unbundled"))]
+    #[cfg(any(
+        feature = "postgres",
+        feature = "mysql",
+        feature = "sqlite",
+        feature = "sqlite-unbundled"
+    ))]
     mocha_session_sql::DRIVER,
 ];
 
@@ -23,7 +28,17 @@ const DRIVERS: &[Driver] = &[
 const SCHEMES: &[(&[&str], &str)] = &[
     (&["memory"], "the cargo feature `memory`"),
     (
-        &["redis", "rediss", "valkey", "valkeys", "redis+*", "rediss+*", "valkey+*", "valkeys+*", "unix"],
+        &[
+            "redis",
+            "rediss",
+            "valkey",
+            "valkeys",
+            "redis+*",
+            "rediss+*",
+            "valkey+*",
+            "valkeys+*",
+            "unix",
+        ],
         "the cargo feature `redis`",
     ),
     (&["memcache", "memcached", "memcaches", "memcache+*"], "the cargo feature `memcache`"),
@@ -54,11 +69,17 @@ pub struct Registry(core::Registry);
 impl Registry {
     /// A driver for every engine whose cargo feature is on.
     pub fn builtin() -> Self {
-        let with_drivers =
-            DRIVERS.iter().fold(core::Registry::new(), |registry, driver| registry.register(*driver));
-        let absent =
-            SCHEMES.iter().flat_map(|(schemes, needs)| schemes.iter().map(move |scheme| (*scheme, *needs)));
-        Self(absent.fold(with_drivers, |registry, (scheme, needs)| registry.with_absent(scheme, needs)))
+        let with_drivers = DRIVERS
+            .iter()
+            .fold(core::Registry::new(), |registry, driver| registry.register(*driver));
+        let absent = SCHEMES
+            .iter()
+            .flat_map(|(schemes, needs)| schemes.iter().map(move |scheme| (*scheme, *needs)));
+        Self(
+            absent.fold(with_drivers, |registry, (scheme, needs)| {
+                registry.with_absent(scheme, needs)
+            }),
+        )
     }
 
     /// Adds a driver. If two drivers have the same scheme, the later one is used.
@@ -72,7 +93,8 @@ impl Registry {
         self.0.schemes()
     }
 
-    /// Reads a URL and finds its driver, without connecting. A deployment can check its URL offline.
+    /// Reads a URL and finds its driver, without connecting. A deployment can check its URL
+    /// offline.
     ///
     /// # Errors
     /// `InvalidConfig`, which says what is wrong with the URL.
@@ -84,8 +106,8 @@ impl Registry {
     /// URL or `None` means sessions in the client's cookie.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong, or that needs a cargo feature that is off. Otherwise
-    /// the reason why the engine cannot be reached or prepared.
+    /// `InvalidConfig` for a URL that is wrong, or that needs a cargo feature that is off.
+    /// Otherwise the reason why the engine cannot be reached or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
         self.0.open(url).await
     }
@@ -158,14 +180,17 @@ fn variable(name: &str) -> Result<Option<String>> {
 mod tests {
     use super::*;
 
-    /// Every scheme of a driver is known to need its feature where the feature is off, and no scheme is only promised.
+    /// Every scheme of a driver is known to need its feature where the feature is off, and no
+    /// scheme is only promised.
     #[test]
     fn drivers_and_schemes_agree() {
         let registry = Registry::builtin();
-        let mut promised: Vec<_> = SCHEMES.iter().flat_map(|(schemes, _)| schemes.iter().copied()).collect();
+        let mut promised: Vec<_> =
+            SCHEMES.iter().flat_map(|(schemes, _)| schemes.iter().copied()).collect();
         for scheme in registry.schemes() {
             let known = promised.iter().any(|known| {
-                *known == scheme || known.strip_suffix('*').is_some_and(|start| scheme.starts_with(start))
+                *known == scheme
+                    || known.strip_suffix('*').is_some_and(|start| scheme.starts_with(start))
             });
             assert!(known, "{scheme} is not in SCHEMES");
         }
@@ -193,7 +218,10 @@ mod tests {
             [("s3://bucket", "s3"), ("redis://h", "redis"), ("mysql+pymysql://h/db", "mysql")]
         {
             if let Err(error) = Registry::builtin().check(url) {
-                assert!(error.to_string().contains(&format!("the cargo feature `{feature}`")), "{error}");
+                assert!(
+                    error.to_string().contains(&format!("the cargo feature `{feature}`")),
+                    "{error}"
+                );
             }
         }
         let message = Registry::builtin().check("mongodb://h").unwrap_err().to_string();

@@ -1,7 +1,9 @@
-//! actix-session over actix-web: in the cookie, over Redis, and the bare handler that they are to be compared with.
+//! actix-session over actix-web: in the cookie, over Redis, and the bare handler that they are to
+//! be compared with.
 //!
-//! It opens the cookie and loads the session before the handler, used or not. Both cookies are encrypted, as is its
-//! default. A session in the cookie has no id: `renew` seals the same content anew, and the old cookie stays good.
+//! It opens the cookie and loads the session before the handler, used or not. Both cookies are
+//! encrypted, as is its default. A session in the cookie has no id: `renew` seals the same content
+//! anew, and the old cookie stays good.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,7 +25,8 @@ use tokio::runtime::Runtime;
 use crate::TWO_WEEKS;
 
 pub(crate) async fn floor() -> impl Subject {
-    let open = async || test::init_service(App::new().route("/untouched", web::get().to(untouched))).await;
+    let open =
+        async || test::init_service(App::new().route("/untouched", web::get().to(untouched))).await;
     ActixSubject::new(open, false).await
 }
 
@@ -108,7 +111,8 @@ async fn flashed(session: Session) -> String {
     session.remove_as::<String>(data::MESSAGE).and_then(Result::ok).unwrap_or_default()
 }
 
-/// An application of actix, and how to have another one over the same store: it cannot leave its thread.
+/// An application of actix, and how to have another one over the same store: it cannot leave its
+/// thread.
 struct ActixSubject<F, S> {
     open: F,
     app: Rc<S>,
@@ -137,7 +141,13 @@ where
     }
 
     /// The server of actix has a thread for each core and an application in each; so have we.
-    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many {
+    fn many(
+        &self,
+        runtime: &Runtime,
+        workload: Workload,
+        tasks: usize,
+        duration: Duration,
+    ) -> Many {
         let open = self.open.clone();
         let open = async move || {
             let app = Rc::new(open().await);
@@ -160,12 +170,14 @@ impl<S> ActixClient<S> {
         Self { app, cookie: None }
     }
 
-    /// The same value from one request to the next, unless it changed: those of axum do not copy it either.
+    /// The same value from one request to the next, unless it changed: those of axum do not copy it
+    /// either.
     fn cookie(&mut self, cookie: &http::HeaderValue) -> header::HeaderValue {
         match &self.cookie {
             Some(known) if known.as_bytes() == cookie.as_bytes() => known.clone(),
             _ => {
-                let value = header::HeaderValue::from_bytes(cookie.as_bytes()).expect("the same rules");
+                let value =
+                    header::HeaderValue::from_bytes(cookie.as_bytes()).expect("the same rules");
                 self.cookie.insert(value).clone()
             }
         }

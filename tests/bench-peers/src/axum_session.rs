@@ -1,12 +1,13 @@
 //! axum_session in memory and over Redis.
 //!
-//! Its mode is its default, `Persistent`: it begins and stores a session for every visitor who has no cookie, and with
-//! every answer it sets two cookies, the session's and the removal of one that this mode has no use for. Its cookie is
-//! not signed, as is its default.
+//! Its mode is its default, `Persistent`: it begins and stores a session for every visitor who has
+//! no cookie, and with every answer it sets two cookies, the session's and the removal of one that
+//! this mode has no use for. Its cookie is not signed, as is its default.
 //!
-//! Over Redis it also keeps every session in the memory of the process, for an hour after its last request, and reads
-//! it there; a session that did not change is written every ten seconds. So a read costs no round trip, and two
-//! processes do not see each other's changes. Its pool asks each connection whether it lives before it gives it out.
+//! Over Redis it also keeps every session in the memory of the process, for an hour after its last
+//! request, and reads it there; a session that did not change is written every ten seconds. So a
+//! read costs no round trip, and two processes do not see each other's changes. Its pool asks each
+//! connection whether it lives before it gives it out.
 
 use ::axum_session::{
     DatabasePool, SameSite, Session, SessionConfig, SessionLayer, SessionNullPool, SessionStore,

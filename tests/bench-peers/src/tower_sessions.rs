@@ -1,7 +1,7 @@
 //! tower-sessions in memory and over its stores for Redis, SQLite and PostgreSQL.
 //!
-//! Its cookie is neither signed nor encrypted, as is its default. It loads a session when a handler first asks for it,
-//! and sets its cookie again at each change.
+//! Its cookie is neither signed nor encrypted, as is its default. It loads a session when a handler
+//! first asks for it, and sets its cookie again at each change.
 
 use std::str::FromStr;
 
@@ -9,7 +9,9 @@ use mocha_session_bench::worker::AxumSubject;
 use tower_sessions::MemoryStore;
 use tower_sessions_redis_store::RedisStore;
 use tower_sessions_redis_store::fred::prelude::{ClientLike as _, Config, Pool};
-use tower_sessions_sqlx_store::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tower_sessions_sqlx_store::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous,
+};
 use tower_sessions_sqlx_store::sqlx::{PgPool, SqlitePool};
 use tower_sessions_sqlx_store::{PostgresStore, SqliteStore};
 
@@ -28,15 +30,16 @@ pub(crate) async fn redis(url: &str) -> AxumSubject {
     for_stores::subject(RedisStore::new(pool))
 }
 
-/// With a write-ahead log that is not flushed at each commit, as this library's own store has it: the default of sqlx
-/// waits for the disk, which would be all that is measured.
+/// With a write-ahead log that is not flushed at each commit, as this library's own store has it:
+/// the default of sqlx waits for the disk, which would be all that is measured.
 pub(crate) async fn sqlite(url: &str) -> AxumSubject {
     let options = SqliteConnectOptions::from_str(url)
         .expect("a URL")
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal);
-    let store = SqliteStore::new(SqlitePool::connect_with(options).await.expect("a file that opens"));
+    let store =
+        SqliteStore::new(SqlitePool::connect_with(options).await.expect("a file that opens"));
     store.migrate().await.expect("a table");
     for_stores::subject(store)
 }
@@ -47,7 +50,8 @@ pub(crate) async fn postgres(url: &str) -> AxumSubject {
     for_stores::subject(store)
 }
 
-/// The application, over one version of the library: what a store of one implements is nothing to the other.
+/// The application, over one version of the library: what a store of one implements is nothing to
+/// the other.
 macro_rules! application {
     ($module:ident, $library:ident) => {
         mod $module {
@@ -85,7 +89,13 @@ macro_rules! application {
             }
 
             async fn items(session: Session) -> String {
-                session.get::<Vec<Item>>(data::CART).await.unwrap().unwrap_or_default().len().to_string()
+                session
+                    .get::<Vec<Item>>(data::CART)
+                    .await
+                    .unwrap()
+                    .unwrap_or_default()
+                    .len()
+                    .to_string()
             }
 
             async fn count(session: Session) -> String {

@@ -10,7 +10,8 @@ use tower_service::Service as _;
 
 use crate::visitor::{Client, Reply};
 
-/// An application without its state: a router that still has one to be given applies its layers anew for every request.
+/// An application without its state: a router that still has one to be given applies its layers
+/// anew for every request.
 #[derive(Clone)]
 pub struct AxumClient(Router);
 

@@ -1,7 +1,7 @@
 //! What the allocator counts: allocations per request, and heap per session in memory.
 //!
-//! The counting allocator is linked into binaries of its own, which give its `measure` here: the others' times and
-//! instructions are those of the allocator that everybody has.
+//! The counting allocator is linked into binaries of its own, which give its `measure` here: the
+//! others' times and instructions are those of the allocator that everybody has.
 //!
 //! ```text
 //! allocations SUBJECT WORKLOAD REQUESTS [URL]
@@ -27,8 +27,9 @@ pub fn main<S: Subject>(
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let runtime = runtime(1);
-    let open =
-        |name: &str, url: Option<&str>| runtime.block_on(open(name, url)).expect("a subject that is known");
+    let open = |name: &str, url: Option<&str>| {
+        runtime.block_on(open(name, url)).expect("a subject that is known")
+    };
     let (what, times) = match *words.as_slice() {
         ["allocations", subject, workload, requests, ref url @ ..] => {
             let subject = open(subject, url.first().copied());
@@ -46,7 +47,8 @@ pub fn main<S: Subject>(
             rounds();
             (
                 "allocations",
-                f64::from(u32::try_from(measure(&mut rounds).allocations).unwrap()) / f64::from(requests),
+                f64::from(u32::try_from(measure(&mut rounds).allocations).unwrap())
+                    / f64::from(requests),
             )
         }
         ["heap", subject, sessions] => {

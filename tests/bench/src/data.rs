@@ -1,4 +1,5 @@
-//! What every session holds, whatever the library: a user id, a counter and a cart, about 200 bytes as JSON.
+//! What every session holds, whatever the library: a user id, a counter and a cart, about 200 bytes
+//! as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,5 +22,9 @@ pub struct Item {
 /// Three items.
 pub fn cart() -> Vec<Item> {
     let item = |sku: &str, quantity, cents| Item { sku: sku.to_owned(), quantity, cents };
-    vec![item("mocha-beans-1kg", 2, 2490), item("paper-filter-04", 100, 399), item("cup-blue", 4, 1250)]
+    vec![
+        item("mocha-beans-1kg", 2, 2490),
+        item("paper-filter-04", 100, 399),
+        item("cup-blue", 4, 1250),
+    ]
 }

@@ -1,7 +1,9 @@
-//! What could be had without safety: a layer that neither seals, hashes, compares nor limits anything.
+//! What could be had without safety: a layer that neither seals, hashes, compares nor limits
+//! anything.
 //!
-//! A record is a plain list of names and JSON values, kept under the very id that the client sends, and written over
-//! whatever is there. It is no library and must not become one: it is the mark that a library can be held against.
+//! A record is a plain list of names and JSON values, kept under the very id that the client sends,
+//! and written over whatever is there. It is no library and must not become one: it is the mark
+//! that a library can be held against.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -37,7 +39,9 @@ pub async fn subject(url: Option<&str>) -> AxumSubject {
         #[cfg(feature = "engines")]
         Some(url) => {
             let client = redis::Client::open(url).expect("a URL");
-            Store::Redis(client.get_multiplexed_async_connection().await.expect("a server that answers"))
+            Store::Redis(
+                client.get_multiplexed_async_connection().await.expect("a server that answers"),
+            )
         }
         #[cfg(not(feature = "engines"))]
         Some(_) => panic!("built without the feature `engines`"),
@@ -104,7 +108,9 @@ enum Store {
 impl Store {
     async fn load(&self, id: &Id) -> Option<Arc<[u8]>> {
         match self {
-            Self::Memory(shards) => shards[usize::from(id[0] & 63)].lock().unwrap().get(id).cloned(),
+            Self::Memory(shards) => {
+                shards[usize::from(id[0] & 63)].lock().unwrap().get(id).cloned()
+            }
             #[cfg(feature = "engines")]
             Self::Redis(connection) => {
                 let bytes: Option<Vec<u8>> = connection.clone().get(&id[..]).await.unwrap();
@@ -115,17 +121,25 @@ impl Store {
 
     async fn save(&self, id: &Id, bytes: Arc<[u8]>) {
         match self {
-            Self::Memory(shards) => drop(shards[usize::from(id[0] & 63)].lock().unwrap().insert(*id, bytes)),
+            Self::Memory(shards) => {
+                drop(shards[usize::from(id[0] & 63)].lock().unwrap().insert(*id, bytes))
+            }
             #[cfg(feature = "engines")]
             Self::Redis(connection) => {
-                connection.clone().set_ex::<_, _, ()>(&id[..], &bytes[..], TWO_WEEKS).await.unwrap();
+                connection
+                    .clone()
+                    .set_ex::<_, _, ()>(&id[..], &bytes[..], TWO_WEEKS)
+                    .await
+                    .unwrap();
             }
         }
     }
 
     async fn remove(&self, id: &Id) {
         match self {
-            Self::Memory(shards) => drop(shards[usize::from(id[0] & 63)].lock().unwrap().remove(id)),
+            Self::Memory(shards) => {
+                drop(shards[usize::from(id[0] & 63)].lock().unwrap().remove(id))
+            }
             #[cfg(feature = "engines")]
             Self::Redis(connection) => connection.clone().del::<_, ()>(&id[..]).await.unwrap(),
         }
@@ -232,7 +246,10 @@ impl Handle {
         let (old, new, bytes) = {
             let mut state = self.0.state.lock().unwrap();
             let old = state.id.filter(|_| state.rotate);
-            let new = state.id.filter(|_| !state.rotate).unwrap_or_else(|| fastrand::u128(..).to_be_bytes());
+            let new = state
+                .id
+                .filter(|_| !state.rotate)
+                .unwrap_or_else(|| fastrand::u128(..).to_be_bytes());
             let bytes = match state.shared.take() {
                 Some(shared) => shared,
                 None => Arc::from(std::mem::take(&mut state.bytes)),

@@ -1,8 +1,10 @@
-//! The harness of `cargo xtask bench`: the same requests, the same data and the same measurements for every library.
+//! The harness of `cargo xtask bench`: the same requests, the same data and the same measurements
+//! for every library.
 //!
-//! A *subject* is an application over one library and one engine. Its *visitors* send requests straight into it, with no
-//! socket in between. A worker process holds one subject and measures what it is told to on its standard input, so that
-//! rounds of several subjects can be interleaved; see [`worker`].
+//! A *subject* is an application over one library and one engine. Its *visitors* send requests
+//! straight into it, with no socket in between. A worker process holds one subject and measures
+//! what it is told to on its standard input, so that rounds of several subjects can be interleaved;
+//! see [`worker`].
 #![allow(
     missing_docs,
     missing_debug_implementations,

@@ -1,4 +1,5 @@
-//! The measurements: processor time in one task, latencies and throughput of many, and a marked stretch for callgrind.
+//! The measurements: processor time in one task, latencies and throughput of many, and a marked
+//! stretch for callgrind.
 
 use std::hint::black_box;
 use std::pin::Pin;
@@ -40,7 +41,8 @@ pub fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The stretch that callgrind collects; see `--toggle-collect` in xtask. Not generic, so that its name is one name.
+/// The stretch that callgrind collects; see `--toggle-collect` in xtask. Not generic, so that its
+/// name is one name.
 #[inline(never)]
 pub fn callgrind_collects_this(run: &mut dyn FnMut()) {
     run();
@@ -48,7 +50,12 @@ pub fn callgrind_collects_this(run: &mut dyn FnMut()) {
 }
 
 /// Runs a workload so often, once to warm up and once for callgrind.
-pub fn collect<C: Client>(runtime: &Runtime, visitor: &mut Visitor<C>, workload: Workload, requests: u64) {
+pub fn collect<C: Client>(
+    runtime: &Runtime,
+    visitor: &mut Visitor<C>,
+    workload: Workload,
+    requests: u64,
+) {
     runtime.block_on(visitor.prepare(workload));
     rounds(runtime, visitor, workload, requests.max(50));
     callgrind_collects_this(&mut || rounds(runtime, visitor, workload, requests));
@@ -77,7 +84,12 @@ pub fn single<C: Client>(
     }
 }
 
-fn rounds<C: Client>(runtime: &Runtime, visitor: &mut Visitor<C>, workload: Workload, requests: u64) {
+fn rounds<C: Client>(
+    runtime: &Runtime,
+    visitor: &mut Visitor<C>,
+    workload: Workload,
+    requests: u64,
+) {
     runtime.block_on(async {
         for _ in 0..requests {
             visitor.step(workload).await;
@@ -87,8 +99,9 @@ fn rounds<C: Client>(runtime: &Runtime, visitor: &mut Visitor<C>, workload: Work
 
 /// Has so many tasks on two threads send requests for so long.
 ///
-/// Each thread has a runtime and clients of its own, for applications of actix cannot leave their thread, and what is
-/// compared must run alike; connections to an engine are driven by the runtime that opened them, which is the caller's.
+/// Each thread has a runtime and clients of its own, for applications of actix cannot leave their
+/// thread, and what is compared must run alike; connections to an engine are driven by the runtime
+/// that opened them, which is the caller's.
 pub fn on_two_threads<C, O>(
     runtime: &Runtime,
     open: &O,
@@ -120,8 +133,9 @@ where
                 }
                 ready.send(()).expect("a caller that waits");
                 start.wait().await;
-                let spawn =
-                    |visitor| tokio::task::spawn_local(until_stopped(visitor, workload, Arc::clone(&stop)));
+                let spawn = |visitor| {
+                    tokio::task::spawn_local(until_stopped(visitor, workload, Arc::clone(&stop)))
+                };
                 let running: Vec<_> = visitors.into_iter().map(spawn).collect();
                 let mut times = Vec::new();
                 for task in running {
@@ -154,13 +168,15 @@ const THREADS: usize = 2;
 /// What a thread does, in futures that need not be able to leave it.
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
-/// The threads, for as long as this process lives: a connection that a pool opens on one of them must not end with it.
+/// The threads, for as long as this process lives: a connection that a pool opens on one of them
+/// must not end with it.
 fn threads() -> &'static [mpsc::UnboundedSender<Job>] {
     static STARTED: OnceLock<Vec<mpsc::UnboundedSender<Job>>> = OnceLock::new();
     let start = |_| {
         let (sender, mut jobs) = mpsc::unbounded_channel::<Job>();
         std::thread::spawn(move || {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             LocalSet::new().block_on(&runtime, async {
                 while let Some(job) = jobs.recv().await {
                     job().await;
@@ -194,7 +210,8 @@ pub fn summary(times: Vec<Vec<u32>>, wall: Duration, cpu: Duration) -> Many {
     let mut times = times.concat();
     times.sort_unstable();
     let requests = times.len() as u64;
-    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().map_or(0, u64::from);
+    let at =
+        |share: f64| times.get((times.len() as f64 * share) as usize).copied().map_or(0, u64::from);
     Many {
         requests,
         per_second: requests as f64 / wall.as_secs_f64(),

@@ -88,7 +88,8 @@ async fn fill(session: Session) -> Result<&'static str, Error> {
 }
 
 async fn login(session: Session) -> Result<&'static str, Error> {
-    // A user for each login: an owner has a hundred sessions at most, and a full list is another workload.
+    // A user for each login: an owner has a hundred sessions at most, and a full list is another
+    // workload.
     session.login(format!("user-{:016x}", fastrand::u64(..)))?;
     put_data(&session)?;
     Ok("logged in")

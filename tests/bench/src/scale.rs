@@ -1,4 +1,5 @@
-//! How the cost grows: sessions in the store, writers of one session, bytes of a value, values of a session.
+//! How the cost grows: sessions in the store, writers of one session, bytes of a value, values of a
+//! session.
 //!
 //! Without a framework, through the manager itself. One line of JSON per figure.
 
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use mocha_session::core::Session;
 use mocha_session::memory::MemoryStore;
 use mocha_session::store::{
-    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored, SweepReport,
-    async_trait,
+    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
+    SweepReport, async_trait,
 };
 use mocha_session::{Clock, ManualClock, RequestInfo, Result, SessionManager, Storage};
 
@@ -21,7 +22,8 @@ const HOT: usize = 64;
 
 /// Prints everything; `quick` leaves the largest out.
 pub fn main(quick: bool) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         for sessions in [1_000, 100_000, 1_000_000] {
             if !quick || sessions < 1_000_000 {
@@ -29,7 +31,8 @@ pub fn main(quick: bool) {
             }
         }
         for processes in [1, 2] {
-            one_hot_session(processes, Duration::from_millis(if quick { 300 } else { 2_000 })).await;
+            one_hot_session(processes, Duration::from_millis(if quick { 300 } else { 2_000 }))
+                .await;
         }
         for bytes in [100, 1 << 10, 10 << 10, 100 << 10, 1000 << 10] {
             one_value(bytes).await;
@@ -44,7 +47,8 @@ fn say(what: &str, unit: &str, value: f64) {
     println!("{}", serde_json::json!({ "what": what, "unit": unit, "value": value }));
 }
 
-/// A store of this process's memory that has room for anything, and counts the updates that came too late.
+/// A store of this process's memory that has room for anything, and counts the updates that came
+/// too late.
 #[derive(Debug)]
 struct Counting {
     store: MemoryStore,
@@ -63,7 +67,12 @@ impl SessionStore for Counting {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         self.store.load(key).await
     }
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         self.store.create(key, value, expiry).await
     }
     async fn update(
@@ -80,7 +89,12 @@ impl SessionStore for Counting {
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
         self.store.delete(key).await
     }
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         self.store.sweep(now, cursor, limit).await
     }
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
@@ -191,7 +205,11 @@ async fn one_hot_session(processes: usize, duration: Duration) {
     };
     say(&format!("{of}: commits"), "per s", many.per_second);
     say(&format!("{of}: writes refused, per commit"), "", refused(&store) / commits as f64);
-    say(&format!("{of}: commits of the unluckiest, of the luckiest's"), "×", least as f64 / most as f64);
+    say(
+        &format!("{of}: commits of the unluckiest, of the luckiest's"),
+        "×",
+        least as f64 / most as f64,
+    );
     say(&format!("{of}: p50"), "µs", many.p50_ns as f64 / 1e3);
     say(&format!("{of}: p99"), "µs", many.p99_ns as f64 / 1e3);
     say(&format!("{of}: worst"), "µs", many.worst_ns as f64 / 1e3);

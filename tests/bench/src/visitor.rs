@@ -11,8 +11,11 @@ use crate::data;
 pub trait Client {
     type Reply: Reply;
 
-    fn call(&mut self, path: &'static str, cookie: Option<&HeaderValue>)
-    -> impl Future<Output = Self::Reply>;
+    fn call(
+        &mut self,
+        path: &'static str,
+        cookie: Option<&HeaderValue>,
+    ) -> impl Future<Output = Self::Reply>;
 }
 
 /// What it answered.
@@ -131,7 +134,9 @@ impl<C: Client> Visitor<C> {
             // One without a value is a removal.
             let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
             // Some libraries set more than one; the others stay as they are.
-            for known in cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';') {
+            for known in
+                cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';')
+            {
                 let known = known.trim_ascii();
                 if !known.is_empty() && known.split(|&c| c == b'=').next() != Some(name) {
                     if !header.is_empty() {

@@ -1,4 +1,5 @@
-//! A process that holds one subject and measures what it is told to, a line of JSON for a line of JSON.
+//! A process that holds one subject and measures what it is told to, a line of JSON for a line of
+//! JSON.
 //!
 //! ```text
 //! worker SUBJECT THREADS [URL]         then lines: {"single": "W3", "ms": 100} …
@@ -32,7 +33,8 @@ pub trait Subject {
     }
 
     /// Has so many tasks send requests for so long.
-    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many;
+    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration)
+    -> Many;
 }
 
 /// A subject of axum: its router, and what it can do.
@@ -57,7 +59,13 @@ impl Subject for AxumSubject {
         self.sessions
     }
 
-    fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration) -> Many {
+    fn many(
+        &self,
+        runtime: &Runtime,
+        workload: Workload,
+        tasks: usize,
+        duration: Duration,
+    ) -> Many {
         let client = self.client.clone();
         let open = async move || {
             let client = client.clone();
@@ -84,21 +92,24 @@ enum Order {
 
 /// Does what the command line says, with the subjects that `open` knows.
 ///
-/// `enter` wraps everything in what the subject's framework needs around it; it is called on the runtime's thread.
+/// `enter` wraps everything in what the subject's framework needs around it; it is called on the
+/// runtime's thread.
 pub fn main<S: Subject>(open: impl AsyncFn(&str, Option<&str>) -> Option<S>) {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match *words.as_slice() {
         ["worker", subject, threads, ref url @ ..] => {
             let runtime = runtime(threads.parse().expect("a number of threads"));
-            let subject =
-                runtime.block_on(open(subject, url.first().copied())).expect("a subject that is known");
+            let subject = runtime
+                .block_on(open(subject, url.first().copied()))
+                .expect("a subject that is known");
             serve(&runtime, &subject);
         }
         ["once", subject, workload, requests, ref url @ ..] => {
             let runtime = runtime(1);
-            let subject =
-                runtime.block_on(open(subject, url.first().copied())).expect("a subject that is known");
+            let subject = runtime
+                .block_on(open(subject, url.first().copied()))
+                .expect("a subject that is known");
             let (workload, requests) = (workload.parse().unwrap(), requests.parse().unwrap());
             measure::collect(&runtime, &mut Visitor::new(subject.client()), workload, requests);
         }
@@ -128,7 +139,8 @@ fn serve<S: Subject>(runtime: &Runtime, subject: &S) {
             Order::Single { workload, ms } => {
                 let workload = workload.parse().unwrap();
                 let duration = Duration::from_millis(ms);
-                serde_json::to_value(measure::single(runtime, &mut visitor, workload, duration)).unwrap()
+                serde_json::to_value(measure::single(runtime, &mut visitor, workload, duration))
+                    .unwrap()
             }
             Order::Many { workload, tasks, ms } => {
                 let workload = workload.parse().unwrap();

@@ -21,10 +21,20 @@ fn documents() -> Vec<(String, String)> {
     for (folder, file) in [("docs", ""), ("crates", "README.md")] {
         for entry in fs::read_dir(root.join(folder)).unwrap().flatten() {
             let path = entry.path().join(file);
-            paths.push(path.strip_prefix(&root).unwrap().to_string_lossy().trim_end_matches('/').to_owned());
+            paths.push(
+                path.strip_prefix(&root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .trim_end_matches('/')
+                    .to_owned(),
+            );
         }
     }
-    paths.into_iter().map(|path| (fs::read_to_string(root.join(&path)).unwrap(), path)).map(swap).collect()
+    paths
+        .into_iter()
+        .map(|path| (fs::read_to_string(root.join(&path)).unwrap(), path))
+        .map(swap)
+        .collect()
 }
 
 fn swap((text, path): (String, String)) -> (String, String) {
@@ -43,7 +53,8 @@ fn every_guide_is_compiled() {
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    let compiled: BTreeSet<_> = mocha_session_docs::GUIDES.iter().map(ToString::to_string).collect();
+    let compiled: BTreeSet<_> =
+        mocha_session_docs::GUIDES.iter().map(ToString::to_string).collect();
     assert_eq!(there, compiled);
 }
 
@@ -55,7 +66,9 @@ fn every_link_to_a_file_leads_to_one() {
             let file = match link.strip_prefix(PUBLISHED) {
                 Some(file) => root().join(file.split('#').next().unwrap_or_default()),
                 // Web addresses, places in the same text, and items of the documentation.
-                None if !link.contains(".md") && !link.contains(".rs") || link.contains("://") => continue,
+                None if !link.contains(".md") && !link.contains(".rs") || link.contains("://") => {
+                    continue;
+                }
                 None => {
                     let folder = root().join(&path).parent().unwrap().to_owned();
                     folder.join(link.split('#').next().unwrap_or_default())
@@ -85,7 +98,8 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
             functions(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let names = text.lines().filter_map(|line| line.split_once("fn ")?.1.split(['(', '<']).next());
+            let names =
+                text.lines().filter_map(|line| line.split_once("fn ")?.1.split(['(', '<']).next());
             found.extend(names.map(|name| name.trim().to_owned()));
         }
     }

@@ -1,21 +1,21 @@
-//! Client-side sessions: no value that was not sealed here is anybody, what is sealed comes back, and no cookie is
-//! larger than browsers keep.
+//! Client-side sessions: no value that was not sealed here is anybody, what is sealed comes back,
+//! and no cookie is larger than browsers keep.
 //!
-//! The first byte chooses what the rest is: cookie values as they are, bytes to be spelled in base64url, an edit of
-//! a real cookie, or what to put into a session.
+//! The first byte chooses what the rest is: cookie values as they are, bytes to be spelled in
+//! base64url, an edit of a real cookie, or what to put into a session.
 
 use std::cell::OnceCell;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use mocha_session_core::{
-    CookiePolicy, Level, MAX_COOKIE_BYTES, Message, RequestInfo, Secrets, Session, SessionManager, Storage,
+    CookiePolicy, Level, MAX_COOKIE_BYTES, Message, RequestInfo, Secrets, Session, SessionManager,
+    Storage,
 };
 
 use crate::block_on;
 use crate::records::clock;
 
-const SECRETS: &str =
-    "a secret of the fuzzer with more than 32 bytes: 8x2KqLm0,an older secret of the same fuzzer: 0mLqK2x8";
+const SECRETS: &str = "a secret of the fuzzer with more than 32 bytes: 8x2KqLm0,an older secret of the same fuzzer: 0mLqK2x8";
 
 struct App {
     manager: SessionManager,
@@ -112,7 +112,9 @@ fn fill(session: &Session, bytes: &[u8]) -> usize {
         total += text.len() + 24;
         match step[0] % 8 {
             0..=2 => session.insert(format!("k{}", step[0] / 8), text).unwrap(),
-            3 => drop(session.flash().push(Message::new(Level::Info, text).with_tag(format!("{at}")))),
+            3 => drop(
+                session.flash().push(Message::new(Level::Info, text).with_tag(format!("{at}"))),
+            ),
             4 => drop(session.flash().set_data_for(&format!("s{}", step[0] / 8), &text)),
             5 => session.set_label(&text[..text.len().min(256)]).unwrap(),
             6 => session.login(format!("owner{}", step[1] % 2)).unwrap(),

@@ -1,8 +1,8 @@
-//! `Cookie` headers over a store: never a panic, no store call for what is no id, at most three for what is, and
-//! the session that an independent reading of the headers names.
+//! `Cookie` headers over a store: never a panic, no store call for what is no id, at most three for
+//! what is, and the session that an independent reading of the headers names.
 //!
-//! The first byte chooses the rules; the rest are headers, a line each. In them the bytes 1 to 4 stand for the
-//! ids of four live sessions.
+//! The first byte chooses the rules; the rest are headers, a line each. In them the bytes 1 to 4
+//! stand for the ids of four live sessions.
 
 use std::cell::OnceCell;
 
@@ -41,11 +41,13 @@ impl App {
         let store = TestStore::default();
         let mut rules = SessionManager::builder(store.clone()).accept_unsigned(accepts_unsigned);
         if signs {
-            rules = rules.secrets(Secrets::parse(SECRET).unwrap()).cookie(CookiePolicy::named("sid"));
+            rules =
+                rules.secrets(Secrets::parse(SECRET).unwrap()).cookie(CookiePolicy::named("sid"));
         }
         let manager = rules.build().unwrap();
         let live = (0..4).map(|number| {
-            let cookie = block_on(manager.seed(|session| session.insert("number", number))).unwrap();
+            let cookie =
+                block_on(manager.seed(|session| session.insert("number", number))).unwrap();
             cookie.split_once('=').unwrap().1.to_owned()
         });
         let live = live.collect();
@@ -64,7 +66,8 @@ impl App {
         assert_eq!(self.store.take_calls(), (0, 0), "opened without a call");
         let session = lazy.load_existing().await.expect("the store answers");
         assert_eq!(self.store.take_calls(), (ids.len(), 0), "a read per id, of three at most");
-        let number = session.as_ref().map(|session| session.get::<usize>("number").unwrap().unwrap());
+        let number =
+            session.as_ref().map(|session| session.get::<usize>("number").unwrap().unwrap());
         assert_eq!(number, lives.first().copied().filter(|_| lives.len() == 1));
 
         let finished = self.manager.finish(&lazy, 200).await;
@@ -102,7 +105,8 @@ impl App {
             let signed = self.live.iter().any(|live| self.signs && live.as_bytes() == value);
             let known = signed || (self.accepts_unsigned && value.len() == 43);
             let id = value.get(..43).unwrap_or_default();
-            let is_id = known && Base64UrlUnpadded::decode_vec(&String::from_utf8_lossy(id)).is_ok();
+            let is_id =
+                known && Base64UrlUnpadded::decode_vec(&String::from_utf8_lossy(id)).is_ok();
             if is_id && ids.len() < 3 && ids.iter().all(|(own, _)| own != id) {
                 ids.push((id.to_owned(), signed));
             }

@@ -1,7 +1,8 @@
-//! What the fuzzer feeds: one function per target, which takes any bytes and panics when a promise is broken.
+//! What the fuzzer feeds: one function per target, which takes any bytes and panics when a promise
+//! is broken.
 //!
-//! `tests/fuzz` runs them under libFuzzer (`cargo xtask fuzz`); the test of this crate runs every file of
-//! `corpus/` through its target.
+//! `tests/fuzz` runs them under libFuzzer (`cargo xtask fuzz`); the test of this crate runs every
+//! file of `corpus/` through its target.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -49,7 +50,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
         static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
     }
     RUNTIME.with(|runtime| {
-        let built = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let built =
+            || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.get_or_init(built).block_on(future)
     })
 }

@@ -1,4 +1,5 @@
-//! The XML that Google Cloud Storage answers with: never a panic, and a name comes out as it went in.
+//! The XML that Google Cloud Storage answers with: never a panic, and a name comes out as it went
+//! in.
 
 #[path = "../../../crates/mocha-session-gcs/src/markup.rs"]
 mod markup;
@@ -17,7 +18,8 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     // Every name that an object can have and that XML can say.
     let names: Vec<String> = bytes.split(|byte| *byte == 0).map(speakable).collect();
-    let keys = names.iter().map(|name| format!("<Contents><Key>{}</Key></Contents>", escaped(name)));
+    let keys =
+        names.iter().map(|name| format!("<Contents><Key>{}</Key></Contents>", escaped(name)));
     let listing = format!("<?xml version='1.0'?><List>{}<Empty/></List>", keys.collect::<String>());
     let mut found = Vec::new();
     each_text(listing.as_bytes(), |name, text| {

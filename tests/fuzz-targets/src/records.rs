@@ -1,7 +1,8 @@
-//! Stored records, whatever bytes they have: never a panic, damage is an error with a way out, and a session that
-//! was read keeps what it held when it is written again.
+//! Stored records, whatever bytes they have: never a panic, damage is an error with a way out, and
+//! a session that was read keeps what it held when it is written again.
 //!
-//! The first byte chooses what the rest is: a whole record, or the payload of a session or of an owner's index.
+//! The first byte chooses what the rest is: a whole record, or the payload of a session or of an
+//! owner's index.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -156,7 +157,8 @@ fn looked_at(session: &Session) -> bool {
     let _ = session.created_at();
     let flash = session.flash();
     for message in flash.peek().iter().chain(&flash.messages()) {
-        let _ = (message.level(), message.text().len(), message.tags().len(), message.data::<Value>());
+        let _ =
+            (message.level(), message.text().len(), message.tags().len(), message.data::<Value>());
     }
     assert!(!format!("{session:?}").contains("zz"));
     flash.take_data::<Value>().is_ok_and(|data| data.is_some())
@@ -196,7 +198,10 @@ async fn owner(manager: &SessionManager) {
         Ok(_) => {
             let handle = session.handle();
             let listed = manager.sessions_of("alice").await.expect("the index was written");
-            assert!(listed.iter().any(|listed| Some(listed.handle()) == handle), "alive and unlisted");
+            assert!(
+                listed.iter().any(|listed| Some(listed.handle()) == handle),
+                "alive and unlisted"
+            );
             let _ = manager.revoke_all("alice").await.map(|ended| assert!(ended > 0));
         }
         Err(error) => assert!(error.is_corrupt(), "{error}"),

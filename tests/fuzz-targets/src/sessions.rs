@@ -1,8 +1,9 @@
-//! A sequence of session operations against a model: what a session holds, what its flash shows, whose it is, whether
-//! it lives and what its browser is told must be what the model says.
+//! A sequence of session operations against a model: what a session holds, what its flash shows,
+//! whose it is, whether it lives and what its browser is told must be what the model says.
 //!
-//! Two browsers, each against a process of its own on one store, with one request at a time; two detached handles;
-//! owners' calls; a clock. The first byte chooses the rules, each further operation takes a byte and its arguments.
+//! Two browsers, each against a process of its own on one store, with one request at a time; two
+//! detached handles; owners' calls; a clock. The first byte chooses the rules, each further
+//! operation takes a byte and its arguments.
 
 mod content;
 mod play;

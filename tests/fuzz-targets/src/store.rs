@@ -68,7 +68,12 @@ impl SessionStore for TestStore {
         Ok(inner.entry(key).clone().map(|(value, revision)| Stored::new(value, revision)))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], _expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        _expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         let mut inner = self.lock();
         // New ids hold nothing, whatever the fuzzer says.
         let free = !matches!(inner.entries.get(key), Some(Some(_)));

@@ -1,4 +1,5 @@
-//! Session URLs: never a panic, never a secret in what is shown, and a host that reads the same twice.
+//! Session URLs: never a panic, never a secret in what is shown, and a host that reads the same
+//! twice.
 
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ pub(crate) fn run(bytes: &[u8]) {
     if let Ok(url) = StoreUrl::parse(text) {
         parsed(url);
     }
-    let registry =
-        Registry::new().register(mocha_session_memory::DRIVER).register(EVERYTHING).with_absent("s3", "more");
+    let registry = Registry::new()
+        .register(mocha_session_memory::DRIVER)
+        .register(EVERYTHING)
+        .with_absent("s3", "more");
     if let Err(error) = registry.check(text) {
         assert!(error.is_invalid_config(), "{error:?}");
     }
@@ -33,10 +36,13 @@ pub(crate) fn run(bytes: &[u8]) {
 }
 
 fn parsed(mut url: StoreUrl) {
-    assert!(!url.scheme().is_empty() && url.scheme().bytes().all(|byte| !byte.is_ascii_uppercase()));
+    assert!(
+        !url.scheme().is_empty() && url.scheme().bytes().all(|byte| !byte.is_ascii_uppercase())
+    );
     for host in url.hosts() {
         let authority = host.authority(1);
-        let again = StoreUrl::parse(&format!("x://{authority}")).expect("a host is written as it is read");
+        let again =
+            StoreUrl::parse(&format!("x://{authority}")).expect("a host is written as it is read");
         assert_eq!((again.hosts().len(), again.hosts()[0].name()), (1, host.name()));
         assert_eq!(again.hosts()[0].port(), Some(host.port().unwrap_or(1)));
     }
@@ -51,28 +57,39 @@ fn parsed(mut url: StoreUrl) {
     let _ = url.take_parsed::<u16>("size");
     for error in [url.finish().err(), url.single_host().err()].into_iter().flatten() {
         assert!(error.is_invalid_config());
-        assert!(error.to_string().len() < 400 + url.scheme().len(), "an error repeats little of the URL");
+        assert!(
+            error.to_string().len() < 400 + url.scheme().len(),
+            "an error repeats little of the URL"
+        );
     }
 }
 
-/// The same URL with one password and with another, wherever the rest of it stands: nothing that is shown differs.
+/// The same URL with one password and with another, wherever the rest of it stands: nothing that is
+/// shown differs.
 fn secret(text: &str, registry: &Registry) {
     let Some((scheme, rest)) = text.split_once("://") else { return };
     for before in ["user:", ":x"] {
         for behind in ["@", ""] {
-            let [one, other] = SECRETS
-                .map(|secret| shown(&format!("{scheme}://{before}{secret}{behind}{rest}"), secret, registry));
+            let [one, other] = SECRETS.map(|secret| {
+                shown(&format!("{scheme}://{before}{secret}{behind}{rest}"), secret, registry)
+            });
             assert_eq!(one, other, "a secret is shown");
         }
     }
 }
 
-/// All that is shown of a URL; nothing where the secret is no password, because no `@` is behind it.
+/// All that is shown of a URL; nothing where the secret is no password, because no `@` is behind
+/// it.
 fn shown(text: &str, secret: &str, registry: &Registry) -> String {
     let parsed = match StoreUrl::parse(text) {
-        Ok(url) if url.password().is_none_or(|password| !password.contains(secret)) => return String::new(),
+        Ok(url) if url.password().is_none_or(|password| !password.contains(secret)) => {
+            return String::new();
+        }
         parsed => parsed.map(|url| format!("{url} {url:?}")),
     };
     let checked = registry.check(text);
-    format!("{parsed:?} {checked:?} {}", checked.as_ref().err().map(ToString::to_string).unwrap_or_default())
+    format!(
+        "{parsed:?} {checked:?} {}",
+        checked.as_ref().err().map(ToString::to_string).unwrap_or_default()
+    )
 }

@@ -1,5 +1,5 @@
-//! One stored value, whatever bytes it has: read as many types, never a panic, and what `get` returned goes in
-//! and comes out again.
+//! One stored value, whatever bytes it has: read as many types, never a panic, and what `get`
+//! returned goes in and comes out again.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

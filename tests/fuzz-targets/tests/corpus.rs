@@ -1,4 +1,5 @@
-//! Every file of the corpus through its target: what the fuzzer found interesting, without a fuzzer.
+//! Every file of the corpus through its target: what the fuzzer found interesting, without a
+//! fuzzer.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -67,7 +68,8 @@ fn every_target_has_a_small_corpus_and_a_fuzzer() {
     folders.sort();
     assert_eq!(folders, TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     for (target, _) in TARGETS {
-        let sizes = files(target).iter().map(|file| fs::metadata(file).unwrap().len()).collect::<Vec<_>>();
+        let sizes =
+            files(target).iter().map(|file| fs::metadata(file).unwrap().len()).collect::<Vec<_>>();
         assert!((20..=80).contains(&sizes.len()), "{target}: {} files", sizes.len());
         assert!(sizes.iter().all(|size| *size <= 4096), "{target}");
         let fuzzer = folder().join(format!("../../fuzz/fuzz_targets/{target}.rs"));

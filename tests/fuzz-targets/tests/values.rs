@@ -1,6 +1,6 @@
 //! Values of every shape: what JSON gives back a session gives back, and what would not come back
-//! is refused. Here, because the core's own tests are compiled with optimisations, and these are thousands
-//! of types.
+//! is refused. Here, because the core's own tests are compiled with optimisations, and these are
+//! thousands of types.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -125,7 +125,10 @@ fn buffered<T: Value>(name: &str, value: &T) {
         check(&shape("internally tagged, flattened"), Flattened { a: 1, rest: variant });
     }
     check(&shape("flattened"), Flattened { a: 1, rest: Field { f: v() } });
-    check(&shape("flattened map"), Flattened { a: 1, rest: BTreeMap::from([("k".to_owned(), v())]) });
+    check(
+        &shape("flattened map"),
+        Flattened { a: 1, rest: BTreeMap::from([("k".to_owned(), v())]) },
+    );
     for variant in [External::One(v()), External::Two(v(), 1), External::Named { f: v() }] {
         check(&shape("flattened enum"), Flattened { a: 1, rest: variant });
     }
@@ -233,7 +236,10 @@ fn maps_with_any_keys_come_back_in_every_shape() {
     every("enum", BTreeMap::from([(Kind::Plain, 1), (Kind::With(1), 2)]));
     every("tuple", BTreeMap::from([((1_u8, 2_u8), 1)]));
     every("unit", BTreeMap::from([(Unit, 1)]));
-    every("nested", BTreeMap::from([("k".to_owned(), vec![None, Some(BTreeMap::from([(1, Kind::Plain)]))])]));
+    every(
+        "nested",
+        BTreeMap::from([("k".to_owned(), vec![None, Some(BTreeMap::from([(1, Kind::Plain)]))])]),
+    );
 }
 
 #[test]
@@ -258,7 +264,10 @@ fn what_would_come_back_as_another_is_refused_with_a_reason() {
         session.get_or_insert_with("v", || Some(())).unwrap_err(),
         session.flash().set_data(&Some(Unit)).unwrap_err(),
     ] {
-        assert!(error.is_invalid_input() && error.to_string().contains("`Some` of nothing"), "{error}");
+        assert!(
+            error.is_invalid_input() && error.to_string().contains("`Some` of nothing"),
+            "{error}"
+        );
     }
     assert!(session.is_empty());
     session.insert("v", None::<Option<u8>>).unwrap();
@@ -297,8 +306,9 @@ fn nested<T>(levels: usize, end: T, wrap: impl Fn(T) -> T) -> T {
 
 #[test]
 fn nesting_as_deep_as_json_reads_goes_in_and_comes_out_and_deeper_is_refused() {
-    let json =
-        |levels| nested(levels, serde_json::Value::Null, |inner| serde_json::Value::Array(vec![inner]));
+    let json = |levels| {
+        nested(levels, serde_json::Value::Null, |inner| serde_json::Value::Array(vec![inner]))
+    };
     let chain = |levels| nested(levels, Chain::End, |inner| Chain::Link(Box::new(inner)));
     assert!(survives_json(&json(127)) && !survives_json(&json(128)));
     assert!(survives_json(&chain(127)) && !survives_json(&chain(128)));
@@ -306,7 +316,10 @@ fn nesting_as_deep_as_json_reads_goes_in_and_comes_out_and_deeper_is_refused() {
     assert_eq!(back(&chain(127)).unwrap(), chain(127));
     assert_eq!(back(&Untagged::Named { f: json(126) }).unwrap(), Untagged::Named { f: json(126) });
     for error in [back(&json(128)).unwrap_err(), back(&chain(128)).unwrap_err()] {
-        assert!(error.is_invalid_input() && error.to_string().contains("deeper than 127"), "{error}");
+        assert!(
+            error.is_invalid_input() && error.to_string().contains("deeper than 127"),
+            "{error}"
+        );
     }
     // Beside each other is not in each other.
     let wide: Vec<_> = (0..1_000).map(|_| json(100)).collect();

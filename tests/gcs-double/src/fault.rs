@@ -36,9 +36,11 @@ pub enum Fault {
     HangAfter,
     /// It is done, and the connection is cut before the answer.
     LostAnswer,
-    /// It is done, and the answer is 412: what a repetition on the way makes of a write whose answer was lost.
+    /// It is done, and the answer is 412: what a repetition on the way makes of a write whose
+    /// answer was lost.
     MismatchAfter,
-    /// Nothing is done; 404 without the words by which a missing object is told from a missing bucket.
+    /// Nothing is done; 404 without the words by which a missing object is told from a missing
+    /// bucket.
     BareNotFound,
 }
 

@@ -1,4 +1,5 @@
-//! The gRPC dialect, unary calls framed by hand: what the official client's `StorageControl` speaks.
+//! The gRPC dialect, unary calls framed by hand: what the official client's `StorageControl`
+//! speaks.
 
 use std::collections::HashMap;
 
@@ -79,11 +80,16 @@ pub(crate) fn read(parts: &Parts, body: &Bytes) -> Result<Call, Refusal> {
         "DeleteObject" => {
             let request: DeleteObjectRequest = decode(message)?;
             let bucket = bucket(&request.bucket)?;
-            Ok(Call::Delete { bucket, name: request.object, if_generation: request.if_generation_match })
+            Ok(Call::Delete {
+                bucket,
+                name: request.object,
+                if_generation: request.if_generation_match,
+            })
         }
         "ListObjects" => {
             let request: ListObjectsRequest = decode(message)?;
-            let limit = usize::try_from(request.page_size).ok().filter(|size| (1..=1000).contains(size));
+            let limit =
+                usize::try_from(request.page_size).ok().filter(|size| (1..=1000).contains(size));
             Ok(Call::List {
                 bucket: bucket(&request.parent)?,
                 prefix: request.prefix,
@@ -93,7 +99,8 @@ pub(crate) fn read(parts: &Parts, body: &Bytes) -> Result<Call, Refusal> {
         }
         "CreateBucket" => {
             let request: CreateBucketRequest = decode(message)?;
-            let project = request.bucket.is_some_and(|bucket| bucket.project.starts_with("projects/"));
+            let project =
+                request.bucket.is_some_and(|bucket| bucket.project.starts_with("projects/"));
             if request.parent != "projects/_" || !project {
                 return Err(WRONG);
             }
@@ -147,7 +154,8 @@ fn refuse(refusal: &Refusal) -> Answer {
         504 => 4,
         _ => 13,
     };
-    let says = percent_encoding::utf8_percent_encode(&says, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let says = percent_encoding::utf8_percent_encode(&says, percent_encoding::NON_ALPHANUMERIC)
+        .to_string();
     let says = if *refusal == Refusal::Status(404) { String::new() } else { says };
     let headers = [
         ("content-type", "application/grpc".to_owned()),

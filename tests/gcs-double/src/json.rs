@@ -33,7 +33,8 @@ pub(crate) fn read(parts: &Parts, body: &Bytes) -> Result<Call, Refusal> {
             let mut object = Object::new(&name, value);
             object.custom_time = description["customTime"].as_str().map(str::to_owned);
             object.metadata = text_map(&description["metadata"]);
-            let if_generation = parameter(parts, "ifGenerationMatch").and_then(|text| text.parse().ok());
+            let if_generation =
+                parameter(parts, "ifGenerationMatch").and_then(|text| text.parse().ok());
             Ok(Call::Write { bucket: decode(bucket), object, if_generation })
         }
         _ => Err(Refusal::Wrong(501, "notImplemented")),
@@ -50,8 +51,11 @@ pub(crate) fn write(parts: &Parts, result: Result<Outcome, Refusal>) -> Answer {
                 ("x-goog-stored-content-length", object.value.len().to_string()),
                 ("x-goog-storage-class", "STANDARD".to_owned()),
             ];
-            let metadata: Vec<_> =
-                object.metadata.iter().map(|(name, value)| (format!("x-goog-meta-{name}"), value)).collect();
+            let metadata: Vec<_> = object
+                .metadata
+                .iter()
+                .map(|(name, value)| (format!("x-goog-meta-{name}"), value))
+                .collect();
             headers.extend(metadata.iter().map(|(name, value)| (name.as_str(), (*value).clone())));
             respond(200, &headers, object.value)
         }
@@ -106,5 +110,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 fn text_map(value: &Value) -> BTreeMap<String, String> {
     let Some(map) = value.as_object() else { return BTreeMap::new() };
-    map.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    map.iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
 }

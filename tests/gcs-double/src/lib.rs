@@ -1,13 +1,17 @@
-//! A test double of Google Cloud Storage: the calls that `mocha-session-gcs` makes, in process, with faults on request.
+//! A test double of Google Cloud Storage: the calls that `mocha-session-gcs` makes, in process,
+//! with faults on request.
 //!
-//! It is **not an emulator**. It knows reading, writing, deleting and listing objects and creating a bucket, each in the
-//! dialects that the store speaks: JSON over REST and gRPC for the official client, and the XML API with
-//! `GOOG4-HMAC-SHA256` signatures, which it verifies with code of its own; all on one port of 127.0.0.1. What it says is
-//! what Google's documentation and error messages say. What it does not have: access tokens (anybody may do anything in
-//! the first two dialects), checksums, quotas, the limit of about one write a second to an object, versions of objects,
-//! soft deletion, time. Only a real bucket proves what Google does; `MOCHA_TEST_GCS_REAL_URL` runs the tests against one.
+//! It is **not an emulator**. It knows reading, writing, deleting and listing objects and creating
+//! a bucket, each in the dialects that the store speaks: JSON over REST and gRPC for the official
+//! client, and the XML API with `GOOG4-HMAC-SHA256` signatures, which it verifies with code of its
+//! own; all on one port of 127.0.0.1. What it says is what Google's documentation and error
+//! messages say. What it does not have: access tokens (anybody may do anything in the first two
+//! dialects), checksums, quotas, the limit of about one write a second to an object, versions of
+//! objects, soft deletion, time. Only a real bucket proves what Google does;
+//! `MOCHA_TEST_GCS_REAL_URL` runs the tests against one.
 //!
-//! Generations are as Google's: a write gives an object a number that is greater than any before, also after a deletion.
+//! Generations are as Google's: a write gives an object a number that is greater than any before,
+//! also after a deletion.
 //!
 //! ```
 //! use mocha_session_gcs_double::{Double, Fault, Operation};
@@ -58,8 +62,8 @@ pub struct Double {
 }
 
 impl Double {
-    /// Starts one on a free port, in a thread and runtime of its own: it outlives the caller's runtime, so that tests
-    /// can share it.
+    /// Starts one on a free port, in a thread and runtime of its own: it outlives the caller's
+    /// runtime, so that tests can share it.
     pub async fn start() -> Self {
         let world = Arc::new(World::new(BUCKET));
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -84,14 +88,16 @@ impl Double {
 
     /// The URL of the bucket with the right HMAC key.
     pub fn hmac_url(&self) -> String {
-        let secret = percent_encoding::utf8_percent_encode(SECRET, percent_encoding::NON_ALPHANUMERIC);
+        let secret =
+            percent_encoding::utf8_percent_encode(SECRET, percent_encoding::NON_ALPHANUMERIC);
         format!(
             "google_storage://{ACCESS_ID}:{secret}@cloud.google.com/{BUCKET}?endpoint={}",
             self.endpoint()
         )
     }
 
-    /// Lets the next call of this kind fail in this way. Several are used up in the order in which they were injected.
+    /// Lets the next call of this kind fail in this way. Several are used up in the order in which
+    /// they were injected.
     pub fn inject(&self, operation: Operation, fault: Fault) {
         self.world.faults().inject(operation, fault);
     }

@@ -1,4 +1,5 @@
-//! The server: one port for HTTP/1 and HTTP/2, told to stop and to go on; and what every call goes through.
+//! The server: one port for HTTP/1 and HTTP/2, told to stop and to go on; and what every call goes
+//! through.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,15 +32,27 @@ pub(crate) enum Command {
 }
 
 /// Serves until the commands end.
-pub(crate) fn run(world: &Arc<World>, inbox: mpsc::UnboundedReceiver<Command>, ready: oneshot::Sender<u16>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+pub(crate) fn run(
+    world: &Arc<World>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    ready: oneshot::Sender<u16>,
+) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(serve(world, inbox, ready));
 }
 
-async fn serve(world: &Arc<World>, mut inbox: mpsc::UnboundedReceiver<Command>, ready: oneshot::Sender<u16>) {
-    let mut listener = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"));
-    let address: SocketAddr =
-        listener.as_ref().and_then(|listener| listener.local_addr().ok()).expect("it has an address");
+async fn serve(
+    world: &Arc<World>,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+    ready: oneshot::Sender<u16>,
+) {
+    let mut listener =
+        Some(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"));
+    let address: SocketAddr = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok())
+        .expect("it has an address");
     if ready.send(address.port()).is_err() {
         return;
     }
@@ -79,7 +92,9 @@ async fn connection(stream: TcpStream, world: Arc<World>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(request, Arc::clone(&world)));
     // An error is a connection that the client, or a fault, has cut.
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = auto::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 /// A connection is cut on purpose.
@@ -111,7 +126,10 @@ async fn answer(request: Request<Incoming>, world: Arc<World>) -> Result<Answer,
 }
 
 /// Performs a call, or lets it fail as was asked for.
-async fn handle(world: &World, call: Result<Call, Refusal>) -> Result<Result<Outcome, Refusal>, Cut> {
+async fn handle(
+    world: &World,
+    call: Result<Call, Refusal>,
+) -> Result<Result<Outcome, Refusal>, Cut> {
     let call = match call {
         Ok(call) => call,
         Err(refusal) => return Ok(Err(refusal)),

@@ -1,4 +1,5 @@
-//! What the double holds: buckets with objects, each with a generation; and the calls on them, in no dialect.
+//! What the double holds: buckets with objects, each with a generation; and the calls on them, in
+//! no dialect.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -123,7 +124,8 @@ impl World {
                 Ok(Outcome::Object(object.clone()))
             }
             Call::Write { bucket, object, if_generation } => {
-                let current = inner.bucket(bucket)?.get(&object.name).map_or(0, |object| object.generation);
+                let current =
+                    inner.bucket(bucket)?.get(&object.name).map_or(0, |object| object.generation);
                 if if_generation.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Mismatch);
                 }
@@ -141,7 +143,8 @@ impl World {
                 Ok(Outcome::Done)
             }
             Call::List { bucket, prefix, limit, after } => {
-                let from = if after >= prefix { Bound::Excluded(after) } else { Bound::Included(prefix) };
+                let from =
+                    if after >= prefix { Bound::Excluded(after) } else { Bound::Included(prefix) };
                 let mut objects: Vec<_> = inner
                     .bucket(bucket)?
                     .range::<String, _>((from, Bound::Unbounded))
@@ -155,7 +158,9 @@ impl World {
                 let next = objects.last().filter(|_| more).map(|object| object.name.clone());
                 Ok(Outcome::Page { objects, next })
             }
-            Call::CreateBucket { bucket } if inner.buckets.contains_key(bucket) => Err(Refusal::BucketTaken),
+            Call::CreateBucket { bucket } if inner.buckets.contains_key(bucket) => {
+                Err(Refusal::BucketTaken)
+            }
             Call::CreateBucket { bucket } => {
                 inner.buckets.insert(bucket.clone(), Bucket::new());
                 Ok(Outcome::Done)
@@ -164,7 +169,11 @@ impl World {
     }
 
     pub(crate) fn replace_bucket(&self, name: &str) {
-        self.inner.lock().expect("no panic under the lock").buckets.insert(name.to_owned(), Bucket::new());
+        self.inner
+            .lock()
+            .expect("no panic under the lock")
+            .buckets
+            .insert(name.to_owned(), Bucket::new());
     }
 
     pub(crate) fn remove_bucket(&self, name: &str) {
@@ -173,7 +182,9 @@ impl World {
 
     pub(crate) fn put_foreign(&self, bucket: &str, name: &str, value: &[u8]) {
         let mut inner = self.inner.lock().expect("no panic under the lock");
-        inner.put(bucket, Object::new(name, Bytes::copy_from_slice(value))).expect("the bucket is there");
+        inner
+            .put(bucket, Object::new(name, Bytes::copy_from_slice(value)))
+            .expect("the bucket is there");
     }
 
     pub(crate) fn names(&self, bucket: &str) -> Vec<String> {

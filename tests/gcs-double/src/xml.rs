@@ -30,7 +30,8 @@ pub(crate) fn read(parts: &Parts, body: Bytes) -> Result<Call, Refusal> {
             let mut object = Object::new(&name, body);
             object.custom_time = header(&parts.headers, "x-goog-custom-time").map(str::to_owned);
             for (name, value) in &parts.headers {
-                if let (Some(name), Ok(value)) = (name.as_str().strip_prefix("x-goog-meta-"), value.to_str())
+                if let (Some(name), Ok(value)) =
+                    (name.as_str().strip_prefix("x-goog-meta-"), value.to_str())
                 {
                     object.metadata.insert(name.to_owned(), value.to_owned());
                 }
@@ -59,16 +60,21 @@ pub(crate) fn write(parts: &Parts, result: Result<Outcome, Refusal>) -> Answer {
         Ok(Outcome::Object(object)) => {
             let mut headers = vec![("x-goog-generation".to_owned(), object.generation.to_string())];
             headers.extend(
-                object.metadata.iter().map(|(name, value)| (format!("x-goog-meta-{name}"), value.clone())),
+                object
+                    .metadata
+                    .iter()
+                    .map(|(name, value)| (format!("x-goog-meta-{name}"), value.clone())),
             );
             let headers: Vec<_> =
                 headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             let body = if parts.method == Method::GET { object.value } else { Bytes::new() };
             respond(200, &headers, body)
         }
-        Ok(Outcome::Page { objects, next }) => {
-            respond(200, &[("content-type", "application/xml".to_owned())], page(&objects, next.as_deref()))
-        }
+        Ok(Outcome::Page { objects, next }) => respond(
+            200,
+            &[("content-type", "application/xml".to_owned())],
+            page(&objects, next.as_deref()),
+        ),
         Ok(Outcome::Done) if parts.method == Method::DELETE => respond(204, &[], ""),
         Ok(Outcome::Done) => respond(200, &[], ""),
         Err(refusal) => refuse(parts, &refusal),
@@ -80,8 +86,10 @@ fn page(objects: &[Object], next: Option<&str>) -> String {
         "<?xml version='1.0' encoding='UTF-8'?><ListBucketResult xmlns='http://doc.s3.amazonaws.com/2006-03-01'>",
     );
     for object in objects {
-        let (name, generation, size) = (escape(&object.name), object.generation, object.value.len());
-        let written = String::from(Timestamp::try_from(object.written).expect("before the year 10000"));
+        let (name, generation, size) =
+            (escape(&object.name), object.generation, object.value.len());
+        let written =
+            String::from(Timestamp::try_from(object.written).expect("before the year 10000"));
         let _ = write!(
             out,
             "<Contents><Key>{name}</Key><Generation>{generation}</Generation>\

@@ -31,9 +31,12 @@ impl World<'_> {
                 let now = mocha_session_core::Clock::now(&world.clock);
                 world.gates.lock().engines.iter_mut().for_each(|engine| drop(engine.sweep(now)));
             }
-            let seen = values.iter().map(|value| world.outside(clean.look(&[value])).map_err(|e| e.kind()));
+            let seen = values
+                .iter()
+                .map(|value| world.outside(clean.look(&[value])).map_err(|e| e.kind()));
             let seen = seen.collect();
-            let listed = ["u", "v"].map(|owner| world.outside(clean.listed(owner)).map_err(|e| e.kind()));
+            let listed =
+                ["u", "v"].map(|owner| world.outside(clean.listed(owner)).map_err(|e| e.kind()));
             later.push(Later { at: seconds, now: client::now(&world.clock), seen, listed });
         };
         // Listing tidies up what it finds dead, so that the first look is at a copy.
@@ -50,8 +53,10 @@ impl World<'_> {
             gone: running.gone,
         });
         let records: Vec<Record> = records.collect();
-        // What nobody asked for twice is asked once more when tombstones and index margins have run out.
-        let moves = self.case.ops.iter().any(|op| op.kind.moves() || op.kind.ends() || op.kind.revokes());
+        // What nobody asked for twice is asked once more when tombstones and index margins have run
+        // out.
+        let moves =
+            self.case.ops.iter().any(|op| op.kind.moves() || op.kind.ends() || op.kind.revokes());
         if moves {
             wait(&mut self, &clean, 61);
             wait(&mut self, &clean, 11 * 60);
@@ -98,7 +103,8 @@ impl World<'_> {
         }
     }
 
-    /// Whether the first browser loses its live session though it uses it: tried on a copy of the engines.
+    /// Whether the first browser loses its live session though it uses it: tried on a copy of the
+    /// engines.
     fn drops(&mut self, mode: Mode, secrets: &[client::Secret]) -> bool {
         let Some(mut jar) = self.jars[0].clone() else { return false };
         if self.faults > 0 {

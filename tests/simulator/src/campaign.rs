@@ -35,7 +35,8 @@ pub const PAIRS: &[(Setup, [Mode; 2])] = &[
 
 /// Every schedule of every pair with so many faults, but for at most `limit` schedules of each.
 pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
-    let cases: Vec<_> = PAIRS.iter().flat_map(|(setup, modes)| plan::pairs(*setup, modes)).collect();
+    let cases: Vec<_> =
+        PAIRS.iter().flat_map(|(setup, modes)| plan::pairs(*setup, modes)).collect();
     let cases = &cases;
     together(move |thread| {
         let (mut pool, mut tally) = (Pool::default(), Tally::default());
@@ -46,8 +47,8 @@ pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
     })
 }
 
-/// Some schedules of every pair of one line of [`PAIRS`], in this thread: the first `limit` without faults in order, and
-/// as many with a fault by chance.
+/// Some schedules of every pair of one line of [`PAIRS`], in this thread: the first `limit` without
+/// faults in order, and as many with a fault by chance.
 pub fn some_pairs(line: usize, limit: u64) -> Tally {
     let (mut pool, mut tally) = (Pool::default(), Tally::default());
     let mut rng = fastrand::Rng::with_seed(1);
@@ -78,7 +79,13 @@ fn share(budget: Budget) -> Budget {
 }
 
 /// Schedules by chance in this thread, until the tally is enough.
-pub fn one(flaw: Flaw, seed: u64, budget: Budget, tally: &mut Tally, enough: &dyn Fn(&Tally) -> bool) {
+pub fn one(
+    flaw: Flaw,
+    seed: u64,
+    budget: Budget,
+    tally: &mut Tally,
+    enough: &dyn Fn(&Tally) -> bool,
+) {
     let mut pool = Pool::default();
     let mut rng = fastrand::Rng::with_seed(seed);
     loop {
@@ -99,7 +106,8 @@ pub fn one(flaw: Flaw, seed: u64, budget: Budget, tally: &mut Tally, enough: &dy
 
 fn together(work: impl Fn(u64) -> Tally + Copy + Send) -> Tally {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
         let mut all = Tally::default();
         for thread in threads {
             match thread.join() {

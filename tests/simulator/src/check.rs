@@ -50,7 +50,8 @@ pub fn check(history: &History) -> Vec<Violation> {
 impl Record {
     /// Whether its response says that it was done.
     pub fn acked(&self) -> bool {
-        self.report.outcome == Some(Outcome::Answered) && (self.op.commits() || self.op.kind.is_admin())
+        self.report.outcome == Some(Outcome::Answered)
+            && (self.op.commits() || self.op.kind.is_admin())
     }
 
     fn failed(&self) -> Option<Failure> {
@@ -142,8 +143,10 @@ impl Check<'_> {
     fn live(&self, later: usize) -> Vec<(usize, &Seen)> {
         let Some(look) = self.history.later.get(later) else { return Vec::new() };
         let seen = look.seen.iter().enumerate();
-        seen.filter_map(|(at, seen)| seen.as_ref().ok().filter(|seen| seen.live).map(|seen| (at, seen)))
-            .collect()
+        seen.filter_map(|(at, seen)| {
+            seen.as_ref().ok().filter(|seen| seen.live).map(|seen| (at, seen))
+        })
+        .collect()
     }
 
     /// Where a cookie comes from, if no login lies between.
@@ -171,7 +174,9 @@ impl Check<'_> {
         let owned = seen.handle.is_some()
             && seen.handle == self.history.first_handle
             && !self.history.case.has(Kind::Login);
-        mark(seen).or_else(|| owned.then_some('S')).or_else(|| self.root_of(&self.history.issued[at].value))
+        mark(seen)
+            .or_else(|| owned.then_some('S'))
+            .or_else(|| self.root_of(&self.history.issued[at].value))
     }
 
     /// The session that a request worked on.

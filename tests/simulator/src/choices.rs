@@ -41,7 +41,8 @@ impl Touch {
 
 /// Who decides what happens next.
 pub trait Scheduler {
-    /// Which of the choices is taken. The first `normal` ones are no faults. `None` ends the run as it is.
+    /// Which of the choices is taken. The first `normal` ones are no faults. `None` ends the run as
+    /// it is.
     fn choose(&mut self, choices: &[Choice], normal: usize) -> Option<usize>;
     /// Which faults may be chosen.
     fn faults(&self) -> Faults;
@@ -106,8 +107,10 @@ impl World<'_> {
                 choices.push(Choice { step, touches: Touch::Everything });
             }
         }
-        // A call that hangs is not left hanging for so long: time passes while handlers work and between requests.
-        let begun = self.ops.iter().any(|running| running.started.is_some() && running.finished.is_none());
+        // A call that hangs is not left hanging for so long: time passes while handlers work and
+        // between requests.
+        let begun =
+            self.ops.iter().any(|running| running.started.is_some() && running.finished.is_none());
         if faults.jumps && !waits && begun && !choices.is_empty() {
             for seconds in [61, 11 * 60, 65 * 60] {
                 let step = Step { act: Act::Jump, who: seconds, nth: 0 };
@@ -131,7 +134,10 @@ impl World<'_> {
             }
             let touches = touches(parked.engine, &parked.call);
             let mut fault = |act, touches| {
-                choices.push(Choice { step: Step { act, who: u32::from(parked.process), nth }, touches });
+                choices.push(Choice {
+                    step: Step { act, who: u32::from(parked.process), nth },
+                    touches,
+                });
             };
             fault(Act::Refuse, Touch::Nothing);
             fault(Act::Expire, Touch::Everything);
@@ -148,7 +154,10 @@ impl World<'_> {
         }
         for (number, process) in (0_u32..).zip(&self.processes) {
             if process.runtime.is_some()
-                && gates.parked.iter().any(|parked| !parked.orphan && u32::from(parked.process) == number)
+                && gates
+                    .parked
+                    .iter()
+                    .any(|parked| !parked.orphan && u32::from(parked.process) == number)
             {
                 let step = Step { act: Act::Kill, who: number, nth: 0 };
                 choices.push(Choice { step, touches: Touch::Nothing });

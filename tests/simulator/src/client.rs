@@ -1,11 +1,13 @@
-//! The one place that uses the core: builds managers, serves requests, looks at sessions from outside.
+//! The one place that uses the core: builds managers, serves requests, looks at sessions from
+//! outside.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::{
-    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, Secrets, SessionManager, Storage,
+    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, Secrets, SessionManager,
+    Storage,
 };
 
 use crate::gate::{Call, GatedStore, Shared};
@@ -335,7 +337,10 @@ impl Client {
             Err(error) => return (Outcome::Failed(error.kind()), None),
         }
         if request.op.slow {
-            let _ = request.gates.call(Some(request.op.process), 0, Call::Handler(request.number)).await;
+            let _ = request
+                .gates
+                .call(Some(request.op.process), 0, Call::Handler(request.number))
+                .await;
         }
         let handled = self.handle(request, &session).await;
         let status = handled.as_ref().map_or_else(Error::http_status, |()| request.op.status);
@@ -437,13 +442,18 @@ fn texts(messages: &[mocha_session_core::Message]) -> Vec<String> {
         .collect()
 }
 
-/// Reading the flash early would tell the session which messages the request has seen, so a request leaves it.
+/// Reading the flash early would tell the session which messages the request has seen, so a request
+/// leaves it.
 fn see(session: &mocha_session_core::Session, flash: bool) -> Result<Seen> {
     Ok(Seen {
         live: !session.is_new(),
         owner: session.owner(),
         handle: session.handle().map(|handle| handle.to_string()),
-        values: session.entries()?.into_iter().map(|(name, value)| (name, value.to_string())).collect(),
+        values: session
+            .entries()?
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect(),
         flash: if flash { texts(&session.flash().peek()) } else { Vec::new() },
         expires: millis(session.expires_at()),
     })

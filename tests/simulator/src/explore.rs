@@ -11,7 +11,8 @@ use crate::world::{Pool, run};
 /// Everything random of a run comes from here: ids and pauses play no part in what a schedule is.
 const SEED: u64 = 1;
 
-/// Follows a script. What cannot be done is left out; what it does not say goes in order, one after the other.
+/// Follows a script. What cannot be done is left out; what it does not say goes in order, one after
+/// the other.
 #[derive(Debug)]
 pub struct Script<'s> {
     steps: std::slice::Iter<'s, Step>,
@@ -116,7 +117,8 @@ struct Fork {
     sleep: Vec<Choice>,
 }
 
-/// Every schedule of a case, but for those that differ only in the order of what does not touch the same.
+/// Every schedule of a case, but for those that differ only in the order of what does not touch the
+/// same.
 #[derive(Debug)]
 pub struct Every {
     forks: Vec<Fork>,
@@ -130,7 +132,8 @@ pub struct Every {
 }
 
 impl Every {
-    /// Every schedule with at most so many faults: of requests that begin together, or one after the other.
+    /// Every schedule with at most so many faults: of requests that begin together, or one after
+    /// the other.
     pub fn new(case: &Case, most: u32, concurrent: bool) -> Self {
         let ops = 1..=u32::try_from(case.ops.len()).unwrap_or_default();
         let prefix = if concurrent {
@@ -139,7 +142,16 @@ impl Every {
             Vec::new()
         };
         let processes = case.ops.iter().map(|op| u32::from(op.process)).collect();
-        Self { forks: Vec::new(), depth: 0, most, faults: 0, prefix, processes, concurrent, cut: false }
+        Self {
+            forks: Vec::new(),
+            depth: 0,
+            most,
+            faults: 0,
+            prefix,
+            processes,
+            concurrent,
+            cut: false,
+        }
     }
 
     fn process(&self, step: Step) -> u32 {
@@ -164,8 +176,9 @@ impl Every {
         while let Some(mut fork) = self.forks.pop() {
             let done = fork.options[fork.taken].0;
             fork.sleep.push(done);
-            let next = (fork.taken + 1..fork.options.len())
-                .find(|at| !fork.sleep.iter().any(|asleep| asleep.step == fork.options[*at].0.step));
+            let next = (fork.taken + 1..fork.options.len()).find(|at| {
+                !fork.sleep.iter().any(|asleep| asleep.step == fork.options[*at].0.step)
+            });
             if let Some(next) = next {
                 fork.taken = next;
                 self.forks.push(fork);
@@ -207,11 +220,16 @@ impl Scheduler for Every {
         let sleep = match self.forks.last() {
             Some(fork) => {
                 let taken = fork.options[fork.taken].0;
-                fork.sleep.iter().filter(|asleep| self.independent(asleep, &taken)).copied().collect()
+                fork.sleep
+                    .iter()
+                    .filter(|asleep| self.independent(asleep, &taken))
+                    .copied()
+                    .collect()
             }
             None => Vec::new(),
         };
-        let asleep = |choice: &Choice| sleep.iter().any(|asleep: &Choice| asleep.step == choice.step);
+        let asleep =
+            |choice: &Choice| sleep.iter().any(|asleep: &Choice| asleep.step == choice.step);
         let Some(taken) = options.iter().position(|(choice, _)| !asleep(choice)) else {
             // Everything that could be done here was done before.
             self.cut = true;
@@ -299,6 +317,13 @@ pub fn every(case: &Case, flaw: Flaw, faults: u32, limit: u64, pool: &mut Pool, 
 }
 
 /// Runs a case once, by chance.
-pub fn chance(case: &Case, flaw: Flaw, seed: u64, faults: u32, jumps: bool, pool: &mut Pool) -> History {
+pub fn chance(
+    case: &Case,
+    flaw: Flaw,
+    seed: u64,
+    faults: u32,
+    jumps: bool,
+    pool: &mut Pool,
+) -> History {
     run(case, flaw, SEED, pool, &mut Chance::new(seed, faults, jumps))
 }

@@ -1,4 +1,5 @@
-//! Where every call of the store waits until the scheduler lets it be executed, and again until its answer is delivered.
+//! Where every call of the store waits until the scheduler lets it be executed, and again until its
+//! answer is delivered.
 
 use std::fmt;
 use std::future::Future;
@@ -9,8 +10,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use mocha_session_core::store::{
-    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored, SweepReport,
-    async_trait,
+    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
+    SweepReport, async_trait,
 };
 use mocha_session_core::{Durability, Error, ErrorKind, Result};
 
@@ -168,7 +169,8 @@ impl Gates {
         parked.answer = Some(Ok(answer));
     }
 
-    /// What a broken client library does after it lost the answer of the call at this position: later it writes again.
+    /// What a broken client library does after it lost the answer of the call at this position:
+    /// later it writes again.
     pub fn repeat_later(&mut self, at: usize) {
         let parked = &self.parked[at];
         let call = match &parked.call {
@@ -352,7 +354,12 @@ impl SessionStore for GatedStore {
         }
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         match self.call(Call::Create(*key, Bytes::copy_from_slice(value), expiry)).await? {
             Answer::Written(revision) => Ok(revision),
             _ => Err(wrong()),

@@ -15,7 +15,8 @@ const FIRST: u64 = 3_000;
 /// How many schedules of one pair CI tries.
 const OF_A_PAIR: u64 = 60;
 
-/// Looks for the first broken promise, all in this thread: a little chance, pairs of operations, then chance.
+/// Looks for the first broken promise, all in this thread: a little chance, pairs of operations,
+/// then chance.
 pub fn hunt(flaw: Flaw) -> Option<Found> {
     let mut pool = Pool::default();
     let mut tally = Tally::default();

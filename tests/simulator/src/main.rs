@@ -1,4 +1,5 @@
-//! `cargo xtask prove`: every pair, then chance for some minutes; prints what was tried and what was found.
+//! `cargo xtask prove`: every pair, then chance for some minutes; prints what was tried and what
+//! was found.
 #![allow(clippy::print_stdout, reason = "a command-line tool speaks to whoever runs it")]
 
 use std::process::ExitCode;
@@ -106,7 +107,12 @@ fn print(found: Vec<Found>) -> ExitCode {
             rule = found.violation.rule;
             println!("\n{rule}:");
         }
-        println!("  {} | {}\n      {}", found.case, text::written(&found.steps), found.violation.seen);
+        println!(
+            "  {} | {}\n      {}",
+            found.case,
+            text::written(&found.steps),
+            found.violation.seen
+        );
     }
     println!("\n{} violations", shortest.len());
     ExitCode::FAILURE

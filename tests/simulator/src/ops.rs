@@ -146,7 +146,8 @@ impl FromStr for Op {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("no operation: {text}");
         let (process, rest) = text.split_once(':').ok_or_else(wrong)?;
-        let process = process.bytes().next().filter(u8::is_ascii_lowercase).ok_or_else(wrong)? - b'a';
+        let process =
+            process.bytes().next().filter(u8::is_ascii_lowercase).ok_or_else(wrong)? - b'a';
         let (rest, slow) = rest.strip_suffix('&').map_or((rest, false), |rest| (rest, true));
         let (rest, status) = match rest.split_once('/') {
             Some((rest, status)) => (rest, status.parse().map_err(|_| wrong())?),
@@ -228,7 +229,14 @@ impl Case {
     /// A case over one engine, with as many processes as the operations name.
     pub fn plain(setup: Setup, ops: Vec<Op>) -> Self {
         let processes = ops.iter().map(|op| usize::from(op.process) + 1).max().unwrap_or(1);
-        Self { setup, age: 1, modes: vec![Mode::Plain; processes], keys: Keys::None, repeats: false, ops }
+        Self {
+            setup,
+            age: 1,
+            modes: vec![Mode::Plain; processes],
+            keys: Keys::None,
+            repeats: false,
+            ops,
+        }
     }
 
     /// Whether there are two engines.
@@ -286,8 +294,11 @@ impl FromStr for Case {
             Some((setup, age)) => (setup, age.parse().map_err(|_| format!("no age: {age}"))?),
             None => (setup, 1),
         };
-        let setup =
-            SETUPS.iter().find(|(_, text)| *text == setup).ok_or_else(|| format!("no setup: {setup}"))?.0;
+        let setup = SETUPS
+            .iter()
+            .find(|(_, text)| *text == setup)
+            .ok_or_else(|| format!("no setup: {setup}"))?
+            .0;
         let modes = words.next().unwrap_or_default();
         let mut settings = modes.split('+');
         let modes = settings.next().unwrap_or_default();
@@ -309,6 +320,13 @@ impl FromStr for Case {
                 other => Err(format!("no mode: {other}")),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { setup, age, modes, keys, repeats, ops: words.map(str::parse).collect::<Result<_, _>>()? })
+        Ok(Self {
+            setup,
+            age,
+            modes,
+            keys,
+            repeats,
+            ops: words.map(str::parse).collect::<Result<_, _>>()?,
+        })
     }
 }

@@ -3,13 +3,22 @@
 use crate::ops::{Case, From, KINDS, Keys, Kind, Mode, Op, Setup};
 
 const STATUSES: &[u16] = &[200, 200, 200, 200, 303, 304, 500, 408];
-const SETUPS: &[Setup] =
-    &[Setup::Anonymous, Setup::User, Setup::User, Setup::Devices, Setup::Rotated, Setup::Stale, Setup::Empty];
+const SETUPS: &[Setup] = &[
+    Setup::Anonymous,
+    Setup::User,
+    Setup::User,
+    Setup::Devices,
+    Setup::Rotated,
+    Setup::Stale,
+    Setup::Empty,
+];
 
 /// Whether a kind of operation means anything in a setup.
 fn fits(setup: Setup, kind: Kind) -> bool {
     match setup {
-        Setup::Empty => matches!(kind, Kind::Login | Kind::Write | Kind::All | Kind::Push | Kind::Read),
+        Setup::Empty => {
+            matches!(kind, Kind::Login | Kind::Write | Kind::All | Kind::Push | Kind::Read)
+        }
         Setup::Anonymous => !kind.revokes(),
         _ => true,
     }
@@ -21,10 +30,18 @@ pub fn pairs(setup: Setup, modes: &[Mode]) -> Vec<Case> {
     let kinds: Vec<Kind> = KINDS.iter().copied().filter(|kind| fits(setup, *kind)).collect();
     for (at, first) in kinds.iter().enumerate() {
         for second in &kinds[at..] {
-            let from = if setup == Setup::Devices && !second.is_admin() { From::Other } else { From::Jar };
+            let from =
+                if setup == Setup::Devices && !second.is_admin() { From::Other } else { From::Jar };
             let second = Op { from, ..Op::new(1, *second) };
             let ops = vec![Op::new(0, *first), second];
-            cases.push(Case { setup, age: 1, modes: modes.to_vec(), keys: Keys::None, repeats: false, ops });
+            cases.push(Case {
+                setup,
+                age: 1,
+                modes: modes.to_vec(),
+                keys: Keys::None,
+                repeats: false,
+                ops,
+            });
         }
     }
     cases

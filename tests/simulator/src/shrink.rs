@@ -12,7 +12,8 @@ pub fn shortest(found: Vec<Found>, flaw: Flaw, pool: &mut Pool) -> Vec<Found> {
     let mut shortest: Vec<Found> = Vec::new();
     for found in found {
         let small = shrink(&found, flaw, pool);
-        let kinds = |found: &Found| (found.violation.rule, found.case.kinds(), found.case.migrates());
+        let kinds =
+            |found: &Found| (found.violation.rule, found.case.kinds(), found.case.migrates());
         match shortest.iter_mut().find(|known| kinds(known) == kinds(&small)) {
             Some(known) if known.steps.len() > small.steps.len() => *known = small,
             Some(_) => {}

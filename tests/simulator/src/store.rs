@@ -185,8 +185,12 @@ impl Engine {
         let now = millis(now);
         let before = self.entries.len();
         if self.flaw == Flaw::SweepRemovesRefreshed {
-            self.seen_expired =
-                self.entries.iter().filter(|entry| entry.until <= now).map(|entry| entry.key).collect();
+            self.seen_expired = self
+                .entries
+                .iter()
+                .filter(|entry| entry.until <= now)
+                .map(|entry| entry.key)
+                .collect();
         } else {
             self.entries.retain(|entry| entry.until > now);
         }
@@ -203,7 +207,9 @@ impl Engine {
     pub fn scan(&self) -> ScanPage {
         let entries = self.entries.iter();
         let all = entries
-            .map(|entry| (entry.key, Stored::new(entry.value.clone(), Revision::from(entry.revision))))
+            .map(|entry| {
+                (entry.key, Stored::new(entry.value.clone(), Revision::from(entry.revision)))
+            })
             .collect();
         ScanPage::new(all, None)
     }

@@ -1,4 +1,5 @@
-//! The steps of a schedule, and how they are written: short enough to be read, exact enough to be replayed.
+//! The steps of a schedule, and how they are written: short enough to be read, exact enough to be
+//! replayed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +21,8 @@ pub enum Act {
     Lose,
     /// The call is lost, and so is its answer.
     Miss,
-    /// A write is done and answered as if something else had been there: a client library repeated it.
+    /// A write is done and answered as if something else had been there: a client library repeated
+    /// it.
     Deny,
     /// No answer comes until the deadline of the call fires. The call may be executed later.
     Expire,
@@ -67,8 +69,13 @@ const OF_CALLS: &[(Act, &str)] = &[
 ];
 
 /// How the acts on operations are written: before the operation's number.
-const OF_OPS: &[(Act, char)] =
-    &[(Act::Start, '+'), (Act::Handle, '='), (Act::Respond, '-'), (Act::Leave, 'x'), (Act::Jump, 't')];
+const OF_OPS: &[(Act, char)] = &[
+    (Act::Start, '+'),
+    (Act::Handle, '='),
+    (Act::Respond, '-'),
+    (Act::Leave, 'x'),
+    (Act::Jump, 't'),
+];
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -35,7 +35,9 @@ impl Pool {
                 .enable_time()
                 .start_paused(true)
                 .build()
-                .unwrap_or_else(|error| unreachable!("a runtime without I/O needs nothing: {error}"))
+                .unwrap_or_else(|error| {
+                    unreachable!("a runtime without I/O needs nothing: {error}")
+                })
         })
     }
 }
@@ -87,7 +89,13 @@ pub(crate) struct World<'p> {
 }
 
 /// Runs a case under a scheduler, and says what was seen.
-pub fn run(case: &Case, flaw: Flaw, seed: u64, pool: &mut Pool, scheduler: &mut dyn Scheduler) -> History {
+pub fn run(
+    case: &Case,
+    flaw: Flaw,
+    seed: u64,
+    pool: &mut Pool,
+    scheduler: &mut dyn Scheduler,
+) -> History {
     fastrand::seed(seed);
     let mut world = World::new(case, flaw, pool);
     world.set_up();
@@ -169,7 +177,8 @@ impl<'p> World<'p> {
             self.issue(&first, None);
             self.old = Some(first.clone());
             self.keep(0, &first, Some(client::IDLE));
-            self.first_handle = self.outside(client.look(&[&first])).ok().and_then(|seen| seen.handle);
+            self.first_handle =
+                self.outside(client.look(&[&first])).ok().and_then(|seen| seen.handle);
             if setup == Setup::Rotated
                 && let Ok(Some(Line::Set(value, age))) = self.outside(client.rotate(&first))
             {
@@ -194,7 +203,10 @@ impl<'p> World<'p> {
     /// What a browser would send.
     fn kept(&self, jar: usize) -> Option<String> {
         let now = client::now(&self.clock);
-        self.jars[jar].as_ref().filter(|cookie| cookie.until > now).map(|cookie| cookie.value.clone())
+        self.jars[jar]
+            .as_ref()
+            .filter(|cookie| cookie.until > now)
+            .map(|cookie| cookie.value.clone())
     }
 
     fn issue(&mut self, value: &str, by: Option<usize>) {
@@ -237,7 +249,9 @@ impl<'p> World<'p> {
             Act::Leave => {
                 self.ops[number - 1].gone = true;
                 let process = usize::from(self.ops[number - 1].op.process);
-                for (_, task) in self.processes[process].tasks.iter().filter(|(op, _)| *op == number - 1) {
+                for (_, task) in
+                    self.processes[process].tasks.iter().filter(|(op, _)| *op == number - 1)
+                {
                     task.abort();
                 }
                 self.settle(process);
@@ -345,7 +359,8 @@ impl<'p> World<'p> {
     fn respond(&mut self, number: usize) {
         // The network may deliver a response after one that was sent later.
         let sent = self.ops[number].finished;
-        self.reordered |= self.ops.iter().any(|other| other.responded.is_some() && other.finished > sent);
+        self.reordered |=
+            self.ops.iter().any(|other| other.responded.is_some() && other.finished > sent);
         self.ops[number].responded = Some(self.step);
         let line = lock(&self.ops[number].report).line.clone();
         let jar = match self.ops[number].op.from {
@@ -382,7 +397,8 @@ impl<'p> World<'p> {
         let own = || {
             let gates = gates.lock();
             let own = gates.parked.iter();
-            let mut own = own.filter(|parked| !parked.orphan && usize::from(parked.process) == number);
+            let mut own =
+                own.filter(|parked| !parked.orphan && usize::from(parked.process) == number);
             let handlers = own.clone().any(|parked| matches!(parked.call, Call::Handler(_)));
             (own.any(|parked| !matches!(parked.call, Call::Handler(_))), handlers)
         };
@@ -398,9 +414,10 @@ impl<'p> World<'p> {
                 if calls || tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0 {
                     return false;
                 }
-                // Somebody sleeps: the paused time goes on to when that one wakes. Pauses are short, and who waits
-                // for a handler may wait for longer.
-                let patience = if handlers { Duration::from_secs(1) } else { Duration::from_secs(HANGS) };
+                // Somebody sleeps: the paused time goes on to when that one wakes. Pauses are
+                // short, and who waits for a handler may wait for longer.
+                let patience =
+                    if handlers { Duration::from_secs(1) } else { Duration::from_secs(HANGS) };
                 let mut dog = pin!(tokio::time::sleep(patience));
                 let woken = poll_fn(|cx| {
                     let mut gates = gates.lock();
@@ -415,7 +432,8 @@ impl<'p> World<'p> {
                     dog.as_mut().poll(cx).map(|()| false)
                 });
                 if !woken.await {
-                    return !handlers && tokio::runtime::Handle::current().metrics().num_alive_tasks() != 0;
+                    return !handlers
+                        && tokio::runtime::Handle::current().metrics().num_alive_tasks() != 0;
                 }
             }
         });

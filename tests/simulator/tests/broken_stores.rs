@@ -1,5 +1,9 @@
 //! Every way in which an engine can be broken is found within CI's budget.
-#![allow(clippy::panic, clippy::print_stdout, reason = "tests: a bug that nobody noticed, and how one was")]
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests: a bug that nobody noticed, and how one was"
+)]
 
 use mocha_session_simulator::hunt::hunt;
 use mocha_session_simulator::store::Flaw;

@@ -17,7 +17,9 @@ fn silent(tally: Tally) {
     let found = shortest(tally.found, Flaw::None, &mut Pool::default());
     let found: Vec<_> = found
         .iter()
-        .map(|found| format!("{}: {} | {}", found.violation.rule, found.case, written(&found.steps)))
+        .map(|found| {
+            format!("{}: {} | {}", found.violation.rule, found.case, written(&found.steps))
+        })
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -13,7 +13,9 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mocha_session::SessionManager;
-use mocha_session::actix::{Error, ExistingSession, Flash, LazySession, Session, SessionMiddleware};
+use mocha_session::actix::{
+    Error, ExistingSession, Flash, LazySession, Session, SessionMiddleware,
+};
 use tokio::net::TcpStream;
 
 use super::{Answer, Answering, Client, Framework, Gate, Send};
@@ -25,10 +27,12 @@ pub struct Actix;
 impl Framework for Actix {
     fn serve(manager: SessionManager, gate: Gate) -> Box<dyn Client> {
         let (sessions, gate) = (SessionMiddleware::new(manager), Data::new(gate));
-        let app = move || App::new().app_data(gate.clone()).configure(routes).wrap(sessions.clone());
+        let app =
+            move || App::new().app_data(gate.clone()).configure(routes).wrap(sessions.clone());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
+        let server =
+            HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
         let stop = Arc::new(Stop(server.handle()));
         tokio::spawn(server);
         Box::new(ActixClient { address, stop })
@@ -40,9 +44,15 @@ fn routes(config: &mut ServiceConfig) {
         .route("/untouched", web::get().to(async || "ok"))
         .route("/lazy", web::get().to(async |_: LazySession| "ok"))
         .route("/read", web::get().to(read))
-        .route("/contains", web::get().to(async |session: Session| session.contains("n").to_string()))
+        .route(
+            "/contains",
+            web::get().to(async |session: Session| session.contains("n").to_string()),
+        )
         .route("/optional", web::get().to(optional))
-        .route("/owner", web::get().to(async |session: Session| session.owner().unwrap_or_default()))
+        .route(
+            "/owner",
+            web::get().to(async |session: Session| session.owner().unwrap_or_default()),
+        )
         .route("/count", web::post().to(count))
         .route("/set/{key}/{value}", web::post().to(set))
         .route("/get/{key}", web::get().to(text))

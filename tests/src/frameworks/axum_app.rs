@@ -24,16 +24,31 @@ impl Framework for Axum {
             .route("/untouched", get(|| async { "ok" }))
             .route("/lazy", get(|_lazy: LazySession| async { "ok" }))
             .route("/read", get(read))
-            .route("/contains", get(|session: Session| async move { session.contains("n").to_string() }))
+            .route(
+                "/contains",
+                get(|session: Session| async move { session.contains("n").to_string() }),
+            )
             .route("/optional", get(optional))
-            .route("/owner", get(|session: Session| async move { session.owner().unwrap_or_default() }))
+            .route(
+                "/owner",
+                get(|session: Session| async move { session.owner().unwrap_or_default() }),
+            )
             .route("/count", post(count))
             .route("/set/{key}/{value}", post(set))
             .route("/get/{key}", get(text))
-            .route("/clear", post(|session: Session| async move { session.clear().map_err(Error::from) }))
+            .route(
+                "/clear",
+                post(|session: Session| async move { session.clear().map_err(Error::from) }),
+            )
             .route("/login/{who}", post(login))
-            .route("/rotate", post(|session: Session| async move { session.rotate().map_err(Error::from) }))
-            .route("/logout", post(|session: Session| async move { session.destroy().map_err(Error::from) }))
+            .route(
+                "/rotate",
+                post(|session: Session| async move { session.rotate().map_err(Error::from) }),
+            )
+            .route(
+                "/logout",
+                post(|session: Session| async move { session.destroy().map_err(Error::from) }),
+            )
             .route("/status/{status}", post(status))
             .route("/committed/{status}", post(committed))
             .route("/panic", post(panicking))

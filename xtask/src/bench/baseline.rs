@@ -15,7 +15,8 @@ use std::fs;
 
 const FILE: &str = "tests/bench/baseline.json";
 
-/// How much worse a figure may be before it is an error, and how much better before it should be written down.
+/// How much worse a figure may be before it is an error, and how much better before it should be
+/// written down.
 const INSTRUCTIONS_PERCENT: f64 = 3.0;
 /// Another compiler or C library counts otherwise.
 const INSTRUCTIONS_PERCENT_ELSEWHERE: f64 = 15.0;
@@ -37,8 +38,9 @@ pub(crate) fn run(write: bool) -> Result {
         println!("{} figures written down in {FILE}", now.len());
         return Ok(());
     }
-    let before: Value =
-        serde_json::from_str(&fs::read_to_string(&file).map_err(|error| format!("{FILE}: {error}"))?)?;
+    let before: Value = serde_json::from_str(
+        &fs::read_to_string(&file).map_err(|error| format!("{FILE}: {error}"))?,
+    )?;
     let changed = changed_tools(&before, &tools);
     if !changed.is_empty() {
         println!(
@@ -46,8 +48,10 @@ pub(crate) fn run(write: bool) -> Result {
             changed.join(", ")
         );
     }
-    let percent = if changed.is_empty() { INSTRUCTIONS_PERCENT } else { INSTRUCTIONS_PERCENT_ELSEWHERE };
-    let before = read(&before).ok_or_else(|| format!("{FILE}: not as `--check --write` writes it"))?;
+    let percent =
+        if changed.is_empty() { INSTRUCTIONS_PERCENT } else { INSTRUCTIONS_PERCENT_ELSEWHERE };
+    let before =
+        read(&before).ok_or_else(|| format!("{FILE}: not as `--check --write` writes it"))?;
     let verdicts = compare(&before, &now, percent);
     let of = |wanted: Verdict| verdicts.iter().filter(move |(.., verdict)| *verdict == wanted);
     if of(Verdict::Better).next().is_some() {
@@ -57,7 +61,9 @@ pub(crate) fn run(write: bool) -> Result {
         );
     }
     if of(Verdict::Worse).next().is_some() {
-        return Err(format!("worse than written down:\n\n{}", table(of(Verdict::Worse), percent)).into());
+        return Err(
+            format!("worse than written down:\n\n{}", table(of(Verdict::Worse), percent)).into()
+        );
     }
     println!("{} figures are as written down", of(Verdict::Same).count());
     Ok(())
@@ -77,11 +83,15 @@ fn measure(lab: &Lab) -> Result<Written> {
     let mut now = Written::new();
     for Job { subject, workload } in jobs {
         for metric in [Metric::Instructions, Metric::Allocations] {
-            let value = figures.value(metric, subject.name, workload).ok_or("a figure is missing")?;
+            let value =
+                figures.value(metric, subject.name, workload).ok_or("a figure is missing")?;
             let key = (metric.name().0.to_owned(), subject.name.to_owned(), workload.to_owned());
             // Instructions are written whole, allocations as finely as they are shown.
-            let value =
-                if metric == Metric::Instructions { value.round() } else { (value * 100.0).round() / 100.0 };
+            let value = if metric == Metric::Instructions {
+                value.round()
+            } else {
+                (value * 100.0).round() / 100.0
+            };
             now.insert(key, value);
         }
     }
@@ -98,7 +108,8 @@ enum Verdict {
 /// A figure's key, what was written down, what it is now, and what that means.
 type Compared<'a> = (&'a (String, String, String), Option<f64>, Option<f64>, Verdict);
 
-/// Every figure that is on either side. One that is on one side only is worse: it has to be written down.
+/// Every figure that is on either side. One that is on one side only is worse: it has to be written
+/// down.
 fn compare<'a>(before: &'a Written, now: &'a Written, percent: f64) -> Vec<Compared<'a>> {
     let mut keys: Vec<_> = before.keys().chain(now.keys()).collect();
     keys.sort();
@@ -115,7 +126,8 @@ fn compare<'a>(before: &'a Written, now: &'a Written, percent: f64) -> Vec<Compa
     };
     let one = |key| {
         let (before, now) = (before.get(key).copied(), now.get(key).copied());
-        let verdict = before.zip(now).map_or(Verdict::Worse, |(before, now)| verdict(key, before, now));
+        let verdict =
+            before.zip(now).map_or(Verdict::Worse, |(before, now)| verdict(key, before, now));
         (key, before, now, verdict)
     };
     keys.into_iter().map(one).collect()
@@ -161,7 +173,8 @@ fn changed_tools(before: &Value, now: &BTreeMap<String, String>) -> Vec<String> 
     changed.collect()
 }
 
-/// The file's text: sorted, and a line for each figure, so that a change of one is a change of one line.
+/// The file's text: sorted, and a line for each figure, so that a change of one is a change of one
+/// line.
 fn text(tools: &BTreeMap<String, String>, figures: &Written) -> Result<String> {
     let mut metrics = Map::new();
     for ((metric, subject, workload), value) in figures {
@@ -178,7 +191,8 @@ fn read(file: &Value) -> Option<Written> {
     for (metric, subjects) in file["figures"].as_object()? {
         for (subject, workloads) in subjects.as_object()? {
             for (workload, value) in workloads.as_object()? {
-                figures.insert((metric.clone(), subject.clone(), workload.clone()), value.as_f64()?);
+                figures
+                    .insert((metric.clone(), subject.clone(), workload.clone()), value.as_f64()?);
             }
         }
     }
@@ -223,8 +237,10 @@ mod tests {
     fn the_table_says_what_was_is_and_may_be() {
         let (before, now) = (figures(10_000.0, 20.0), figures(10_400.0, 22.0));
         let text = table(compare(&before, &now, 3.0).iter(), 3.0);
-        let rows: Vec<String> =
-            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let rows: Vec<String> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
         assert_eq!(rows[2], "| ours-memory W3, allocations | 20 | 22 | +2.00 | 0.5 |");
         assert_eq!(rows[3], "| ours-memory W3, instructions | 10,000 | 10,400 | +4.0 % | 3 % |");
     }
@@ -235,7 +251,10 @@ mod tests {
         let written = text(&tools, &figures(10_000.0, 20.25)).unwrap();
         let file: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(read(&file).unwrap(), figures(10_000.0, 20.25));
-        assert!(written.contains("\n        \"W3\": 10000\n") && written.ends_with("}\n"), "{written}");
+        assert!(
+            written.contains("\n        \"W3\": 10000\n") && written.ends_with("}\n"),
+            "{written}"
+        );
         assert_eq!(changed_tools(&file, &tools), Vec::<String>::new());
         let others = BTreeMap::from([("rustc".to_owned(), "2".to_owned())]);
         assert_eq!(changed_tools(&file, &others), ["rustc 1 then, 2 now"]);

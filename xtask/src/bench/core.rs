@@ -1,7 +1,8 @@
 //! One core for a client and its server, where the cost of one round is wanted.
 //!
-//! On two cores each would sleep while the other works, and waking a sleeping core costs more than the round: whether it
-//! happens is the scheduler's choice, for a process's whole life, and moves what is measured several times over.
+//! On two cores each would sleep while the other works, and waking a sleeping core costs more than
+//! the round: whether it happens is the scheduler's choice, for a process's whole life, and moves
+//! what is measured several times over.
 
 use crate::{Result, command};
 use std::fs;
@@ -13,7 +14,8 @@ pub(crate) fn last() -> Result<String> {
     Ok(last_of(&allowed).ok_or_else(|| format!("no core in `{allowed}`"))?.to_owned())
 }
 
-/// The same command, bound to a core. Its process is the same one: `taskset` becomes what it starts.
+/// The same command, bound to a core. Its process is the same one: `taskset` becomes what it
+/// starts.
 pub(crate) fn bind(command: &Command, core: &str) -> Result<Command> {
     let mut bound = command::program("taskset")?;
     bound.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
@@ -42,7 +44,8 @@ impl Drop for Bound {
 
 fn set(cores: &str, pid: u32) -> Result {
     let mut taskset = command::program("taskset")?;
-    command::read(taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &pid.to_string()])).map(drop)
+    command::read(taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &pid.to_string()]))
+        .map(drop)
 }
 
 /// The cores that we may use ourselves, as the kernel writes them: `0-3,6`.
@@ -63,14 +66,19 @@ mod tests {
 
     #[test]
     fn the_last_core_of_a_list_is_found() {
-        assert_eq!(["0", "0-1", "0-3,6", "2,4-7"].map(last_of), [Some("0"), Some("1"), Some("6"), Some("7")]);
+        assert_eq!(
+            ["0", "0-1", "0-3,6", "2,4-7"].map(last_of),
+            [Some("0"), Some("1"), Some("6"), Some("7")]
+        );
         assert_eq!(last_of(""), None);
     }
 
     #[test]
     fn a_bound_command_runs_on_its_core_and_keeps_its_environment() {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "grep Cpus_allowed_list /proc/self/status; echo $KEPT"]).env("KEPT", "kept");
+        command
+            .args(["-c", "grep Cpus_allowed_list /proc/self/status; echo $KEPT"])
+            .env("KEPT", "kept");
         let core = last().unwrap();
         let says = command::read(&mut bind(&command, &core).unwrap()).unwrap();
         assert_eq!(says.split_whitespace().skip(1).collect::<Vec<_>>(), [core.as_str(), "kept"]);

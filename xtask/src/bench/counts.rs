@@ -1,4 +1,5 @@
-//! What does not depend on the machine's mood: instructions under callgrind, allocations, heap per session.
+//! What does not depend on the machine's mood: instructions under callgrind, allocations, heap per
+//! session.
 
 use super::figures::{Figures, Metric};
 use super::lab::Lab;
@@ -19,8 +20,13 @@ pub(crate) struct Job {
     pub(crate) workload: &'static str,
 }
 
-/// Counts all of these, several at once, for counts do not mind. Answers what failed, a sentence for each subject.
-pub(crate) fn count(lab: &Lab, jobs: &[Job], figures: &mut Figures) -> Vec<(&'static Subject, String)> {
+/// Counts all of these, several at once, for counts do not mind. Answers what failed, a sentence
+/// for each subject.
+pub(crate) fn count(
+    lab: &Lab,
+    jobs: &[Job],
+    figures: &mut Figures,
+) -> Vec<(&'static Subject, String)> {
     let queue: Mutex<VecDeque<Job>> = Mutex::new(jobs.iter().copied().collect());
     let results = Mutex::new((figures, Vec::<(&'static Subject, String)>::new()));
     let lock = || results.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,8 +80,9 @@ pub(crate) fn need_valgrind() -> Result {
     .into())
 }
 
-/// The least of a few counts, where there is a pool: it may open a connection in the midst of one, whose password alone
-/// costs more than all rounds together. What disturbs a count can only add to it.
+/// The least of a few counts, where there is a pool: it may open a connection in the midst of one,
+/// whose password alone costs more than all rounds together. What disturbs a count can only add to
+/// it.
 fn least_instructions(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
     let times = match subject.engine {
         Engine::Memory | Engine::Cookie => 1,
@@ -100,7 +107,8 @@ fn instructions(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
 
 fn allocations(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
     let rounds = rounds(subject.engine).to_string();
-    let mut program: Command = lab.counted(subject, &["allocations", subject.name, workload, &rounds])?;
+    let mut program: Command =
+        lab.counted(subject, &["allocations", subject.name, workload, &rounds])?;
     figure(&serde_json::from_str(&command::read(&mut program)?)?, "allocations")
 }
 
@@ -109,7 +117,8 @@ fn rounds(engine: Engine) -> u32 {
     match engine {
         Engine::Memory | Engine::Cookie => 200,
         Engine::Redis | Engine::Sqlite => 100,
-        // A harness warms up as long as it measures: until the pool has all the connections that it is going to have.
+        // A harness warms up as long as it measures: until the pool has all the connections that it
+        // is going to have.
         Engine::Postgres => 300,
     }
 }
@@ -126,8 +135,7 @@ mod tests {
 
     #[test]
     fn callgrinds_line_is_found() {
-        let log =
-            "==7== Callgrind, a call-graph tool\n==7== Events    : Ir\n==7== Collected : 1764334\n==7== \n";
+        let log = "==7== Callgrind, a call-graph tool\n==7== Events    : Ir\n==7== Collected : 1764334\n==7== \n";
         assert_eq!(collected(log), Some(1_764_334.0));
         assert_eq!(collected("==7== Events    : Ir\n"), None);
         assert_eq!(collected("==7== Collected : \n"), None);

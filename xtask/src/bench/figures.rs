@@ -1,4 +1,5 @@
-//! What was measured: a list of values for each metric, subject and workload, and what follows from them.
+//! What was measured: a list of values for each metric, subject and workload, and what follows from
+//! them.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -42,7 +43,13 @@ impl Metric {
 pub(crate) struct Figures(BTreeMap<(Metric, &'static str, &'static str), Vec<f64>>);
 
 impl Figures {
-    pub(crate) fn add(&mut self, metric: Metric, subject: &'static str, workload: &'static str, value: f64) {
+    pub(crate) fn add(
+        &mut self,
+        metric: Metric,
+        subject: &'static str,
+        workload: &'static str,
+        value: f64,
+    ) {
         self.0.entry((metric, subject, workload)).or_default().push(value);
     }
 
@@ -51,7 +58,8 @@ impl Figures {
         median(self.rounds(metric, subject, workload))
     }
 
-    /// How many times as much as another subject, round by round, so that what disturbs both disturbs neither.
+    /// How many times as much as another subject, round by round, so that what disturbs both
+    /// disturbs neither.
     pub(crate) fn ratio(&self, metric: Metric, of: &str, to: &str, workload: &str) -> Option<f64> {
         let pairs = self.rounds(metric, of, workload).iter().zip(self.rounds(metric, to, workload));
         let ratios: Vec<f64> = pairs.filter(|(_, to)| **to > 0.0).map(|(of, to)| of / to).collect();
@@ -82,7 +90,11 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;
-    if sorted.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(sorted[sorted.len() / 2 - 1], upper)) }
+    if sorted.len() % 2 == 1 {
+        Some(upper)
+    } else {
+        Some(f64::midpoint(sorted[sorted.len() / 2 - 1], upper))
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +111,8 @@ mod tests {
     #[test]
     fn ratios_are_taken_round_by_round() {
         let mut figures = Figures::default();
-        // A machine that is twice as slow in the second round; the third was cut short for the other subject.
+        // A machine that is twice as slow in the second round; the third was cut short for the
+        // other subject.
         for (ours, theirs) in [(1.0, Some(3.0)), (2.0, Some(6.0)), (10.0, None)] {
             figures.add(Metric::Cpu, "ours", "W1", ours);
             if let Some(theirs) = theirs {

@@ -38,8 +38,8 @@ const BOUNDS: &[(Metric, &str, Bounds)] = &[
     (Metric::Trips, "ours-postgres", &[("W3", 1.0), ("W4", 2.0), ("W5", 2.0), ("W6", 3.0)]),
 ];
 
-/// Where we may cost more or give less than another subject by this factor and no worse: the metric, ours, the other,
-/// the factor, and whether more is better.
+/// Where we may cost more or give less than another subject by this factor and no worse: the
+/// metric, ours, the other, the factor, and whether more is better.
 const FACTORS: &[(Metric, &str, &str, f64, bool)] = &[
     (Metric::PerSecond, "ours-memory", "ideal-memory", 0.5, true),
     (Metric::PerSecond, "ours-redis", "ideal-redis", 0.9, true),
@@ -68,7 +68,9 @@ pub(crate) struct Goal {
 /// All goals, whether or not what they are about was measured.
 pub(crate) fn all(figures: &Figures) -> Vec<Goal> {
     let bounds = BOUNDS.iter().flat_map(|(metric, subject, bounds)| {
-        bounds.iter().map(move |(workload, bound)| at_most(figures, *metric, subject, workload, *bound))
+        bounds
+            .iter()
+            .map(move |(workload, bound)| at_most(figures, *metric, subject, workload, *bound))
     });
     let factors = FACTORS.iter().flat_map(|(metric, ours, other, factor, more)| {
         FACTOR_WORKLOADS.iter().map(move |workload| {
@@ -76,8 +78,10 @@ pub(crate) fn all(figures: &Figures) -> Vec<Goal> {
             let met = ratio.map(|ratio| if *more { ratio >= *factor } else { ratio <= *factor });
             let sign = if *more { '≥' } else { '≤' };
             let pair = || {
-                let (now, then) =
-                    (figures.value(*metric, ours, workload)?, figures.value(*metric, other, workload)?);
+                let (now, then) = (
+                    figures.value(*metric, ours, workload)?,
+                    figures.value(*metric, other, workload)?,
+                );
                 Some(format!("{} × ({} to {})", number(ratio?), number(now), number(then)))
             };
             goal(
@@ -100,7 +104,12 @@ pub(crate) fn text(goals: &[Goal]) -> String {
     for goal in goals {
         match goal.met {
             Some(met) => {
-                table.row([goal.what.as_str(), &goal.bound, &goal.now, if met { "met" } else { "NOT MET" }]);
+                table.row([
+                    goal.what.as_str(),
+                    &goal.bound,
+                    &goal.now,
+                    if met { "met" } else { "NOT MET" },
+                ]);
             }
             None => unknown.push(format!("{} {}", goal.what, goal.bound)),
         }
@@ -144,8 +153,9 @@ fn ahead(figures: &Figures, group: &Group) -> Option<Goal> {
     for peer in peers {
         for workload in WORKLOADS {
             let ratio = figures.ratio(Metric::Cpu, peer.name, group.ours, workload);
-            ratios
-                .extend(ratio.map(|ratio| (ratio, format!("{} {workload} {} ×", peer.name, number(ratio)))));
+            ratios.extend(
+                ratio.map(|ratio| (ratio, format!("{} {workload} {} ×", peer.name, number(ratio)))),
+            );
         }
     }
     ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -212,7 +222,10 @@ mod tests {
         let goals = all(&figures);
         assert_eq!(find(&goals, "ours-memory W1, allocations").met, Some(true));
         let broken = find(&goals, "ours-memory W3, allocations");
-        assert_eq!((broken.met, broken.now.as_str(), broken.bound.as_str()), (Some(false), "22.50", "≤ 22"));
+        assert_eq!(
+            (broken.met, broken.now.as_str(), broken.bound.as_str()),
+            (Some(false), "22.50", "≤ 22")
+        );
         assert_eq!(find(&goals, "ours-memory W4, allocations").met, None);
         let text = text(&goals);
         assert!(text.contains("| NOT MET |") && !text.contains("not measured"), "{text}");

@@ -1,4 +1,5 @@
-//! Where measurements happen: the programs that were built, the servers that were started, the files of SQLite.
+//! Where measurements happen: the programs that were built, the servers that were started, the
+//! files of SQLite.
 
 use super::subjects::{Engine, Program, Subject};
 use crate::services::Running;
@@ -21,7 +22,8 @@ pub(crate) struct Programs {
 impl Programs {
     /// This library's side alone, with these features.
     pub(crate) fn ours(target: &Path, features: &str) -> Result<Self> {
-        let args = ["build", "--release", "--package", "mocha-session-bench", "--features", features];
+        let args =
+            ["build", "--release", "--package", "mocha-session-bench", "--features", features];
         command::run(&mut command::cargo(&args))?;
         Ok(Self { ours: target.join("release"), peers: None })
     }
@@ -29,8 +31,12 @@ impl Programs {
     /// The peers too: a workspace of its own with a target folder of its own.
     pub(crate) fn all(target: &Path) -> Result<Self> {
         let folder = target.join("bench-peers");
-        let mut cargo =
-            command::cargo(&["build", "--release", "--manifest-path", "tests/bench-peers/Cargo.toml"]);
+        let mut cargo = command::cargo(&[
+            "build",
+            "--release",
+            "--manifest-path",
+            "tests/bench-peers/Cargo.toml",
+        ]);
         command::run(cargo.arg("--target-dir").arg(&folder))?;
         Ok(Self { peers: Some(folder.join("release")), ..Self::ours(target, "engines")? })
     }
@@ -71,7 +77,8 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Starts what these engines need. Files of this run are in a folder of its own under `above`, removed in the end.
+    /// Starts what these engines need. Files of this run are in a folder of its own under `above`,
+    /// removed in the end.
     pub(crate) fn open(programs: Programs, engines: &[Engine], above: &Path) -> Result<Self> {
         fs::create_dir_all(above)?;
         clear_leftovers(above)?;
@@ -111,7 +118,8 @@ impl Lab {
     /// Where a subject's sessions are to be kept: a server's URL, a new file, nothing.
     pub(crate) fn url(&self, engine: Engine) -> Option<String> {
         if engine == Engine::Sqlite {
-            let file = self.folder.join(format!("{}.db", self.files.fetch_add(1, Ordering::Relaxed)));
+            let file =
+                self.folder.join(format!("{}.db", self.files.fetch_add(1, Ordering::Relaxed)));
             return Some(format!("sqlite:///{}", file.display()));
         }
         self.server(engine).map(|server| server.url.clone())
@@ -138,7 +146,11 @@ impl Lab {
 
     /// A file for what a subject's process complains about.
     pub(crate) fn log(&self, subject: &Subject) -> PathBuf {
-        self.folder.join(format!("{}.{}.log", subject.name, self.files.fetch_add(1, Ordering::Relaxed)))
+        self.folder.join(format!(
+            "{}.{}.log",
+            subject.name,
+            self.files.fetch_add(1, Ordering::Relaxed)
+        ))
     }
 
     /// Stops the servers and says so if that fails.
@@ -187,7 +199,8 @@ mod tests {
 
     #[test]
     fn folders_of_runs_that_are_gone_are_removed() {
-        let above = std::env::temp_dir().join(format!("mocha-session-bench-{}", std::process::id()));
+        let above =
+            std::env::temp_dir().join(format!("mocha-session-bench-{}", std::process::id()));
         // No process has this number: it is above what Linux gives.
         let (gone, ours, other) =
             (above.join("run-4194305"), above.join(RUN.to_owned() + "1"), above.join("results"));

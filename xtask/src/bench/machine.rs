@@ -1,4 +1,5 @@
-//! What a figure depends on beside the code: the machine, the compiler, the versions of servers and libraries.
+//! What a figure depends on beside the code: the machine, the compiler, the versions of servers and
+//! libraries.
 
 use crate::{Result, command};
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ pub(crate) fn facts(with_peers: bool, servers: &[&'static str]) -> Vec<(String, 
         }
     }
     if !servers.is_empty() {
-        let how = "on the same cores as their clients; PostgreSQL does not wait for the disk (fsync=off)";
+        let how =
+            "on the same cores as their clients; PostgreSQL does not wait for the disk (fsync=off)";
         facts.push(("servers run".to_owned(), how.to_owned()));
     }
     let under_ours = locked("Cargo.lock", &["axum", "redis", "sqlx", "libsqlite3-sys"]);

@@ -1,4 +1,5 @@
-//! A proxy that counts round trips: it stands between a subject and its server and hands everything on.
+//! A proxy that counts round trips: it stands between a subject and its server and hands everything
+//! on.
 
 use crate::Result;
 use std::io::{Read, Write};
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-/// A round trip begins when a client speaks after its server did: commands that are sent together count once.
+/// A round trip begins when a client speaks after its server did: commands that are sent together
+/// count once.
 ///
 /// Its threads end with the connections; the one that accepts them, with the process.
 #[derive(Debug)]
@@ -47,7 +49,8 @@ fn connect(client: TcpStream, server: u16, trips: &Arc<AtomicU64>) -> std::io::R
     let (trips, server_spoke) = (Arc::clone(trips), Arc::clone(&spoken));
     let (from_client, to_client) = (client.try_clone()?, client);
     let (from_server, to_server) = (server.try_clone()?, server);
-    // Each notes what it has read before it hands it on, so that the other's turn cannot come first.
+    // Each notes what it has read before it hands it on, so that the other's turn cannot come
+    // first.
     thread::spawn(move || {
         pass(from_client, to_server, || {
             if spoken.swap(false, Ordering::SeqCst) {
@@ -55,7 +58,9 @@ fn connect(client: TcpStream, server: u16, trips: &Arc<AtomicU64>) -> std::io::R
             }
         });
     });
-    thread::spawn(move || pass(from_server, to_client, || server_spoke.store(true, Ordering::SeqCst)));
+    thread::spawn(move || {
+        pass(from_server, to_client, || server_spoke.store(true, Ordering::SeqCst))
+    });
     Ok(())
 }
 

@@ -80,7 +80,11 @@ impl Findings {
         let mut table = Table::new(["in memory, without a framework", "figure", "unit"]);
         for line in self.growth.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
-            table.row([text("what"), line["value"].as_f64().map(number).unwrap_or_default(), text("unit")]);
+            table.row([
+                text("what"),
+                line["value"].as_f64().map(number).unwrap_or_default(),
+                text("unit"),
+            ]);
         }
         table
     }
@@ -100,7 +104,10 @@ impl Findings {
             (false, _) => "",
         };
         let to_ours = format!("µs (ratio to {})", group.ours);
-        add(&format!("CPU per round in one task{with_server}, {to_ours}"), self.timed(group, Metric::Cpu));
+        add(
+            &format!("CPU per round in one task{with_server}, {to_ours}"),
+            self.timed(group, Metric::Cpu),
+        );
         if !matches!(group.engine, Engine::Memory | Engine::Cookie) {
             add(
                 &format!("Wall time per round in one task{with_server}, {to_ours}"),
@@ -111,7 +118,10 @@ impl Findings {
             "Instructions per round, in the thread that sends the requests (callgrind, which hides SHA-NI)",
             self.counted(group, Metric::Instructions, thousands),
         );
-        add("Allocations per round, in the same thread", self.counted(group, Metric::Allocations, count));
+        add(
+            "Allocations per round, in the same thread",
+            self.counted(group, Metric::Allocations, count),
+        );
         let mut heap = Table::new(["subject", "bytes"]);
         for subject in group.subjects {
             if let Some(bytes) = self.figures.value(Metric::Heap, subject.name, "W5") {
@@ -142,8 +152,11 @@ impl Findings {
             text.push_str("\nRound trips: 0 (in process).\n");
         }
         if group.engine == Engine::Redis && !self.limits.is_empty() {
-            let limits: Vec<String> =
-                self.limits.iter().map(|(name, value)| format!("{name} {}", thousands(*value))).collect();
+            let limits: Vec<String> = self
+                .limits
+                .iter()
+                .map(|(name, value)| format!("{name} {}", thousands(*value)))
+                .collect();
             _ = writeln!(
                 text,
                 "\nBeside them, redis-benchmark with 64 connections: {} requests per second.",
@@ -152,7 +165,10 @@ impl Findings {
         }
         if let Some(cores) = self.others.get(group.name) {
             let so = if *cores > CALM { ": take its times with a grain of salt" } else { "" };
-            _ = writeln!(text, "\nOther programs kept {cores:.2} cores busy while times were taken{so}.");
+            _ = writeln!(
+                text,
+                "\nOther programs kept {cores:.2} cores busy while times were taken{so}."
+            );
         }
         format!("\n## {}\n{text}", group.name)
     }
@@ -198,10 +214,15 @@ impl Findings {
                 continue;
             }
             let cells = columns.iter().map(|(_, metric, unit)| {
-                let value = self.figures.value(*metric, subject, workload).map(|value| number(value / unit));
+                let value = self
+                    .figures
+                    .value(*metric, subject, workload)
+                    .map(|value| number(value / unit));
                 let ratio = self.figures.ratio(*metric, subject, group.ours, workload);
                 match (value, ratio) {
-                    (Some(value), Some(ratio)) if *metric == Metric::PerSecond && subject != group.ours => {
+                    (Some(value), Some(ratio))
+                        if *metric == Metric::PerSecond && subject != group.ours =>
+                    {
                         format!("{value} ({ratio:.2}×)")
                     }
                     (value, _) => value.unwrap_or_default(),
@@ -251,7 +272,10 @@ mod tests {
         assert!(text.contains("| tower-sessions-memory | 9.00 (4.50×) |"), "{text}");
         assert!(text.contains("| 111,111 (0.22×) |"), "{text}");
         assert!(!text.contains("## redis") && !text.contains("Allocations"), "{text}");
-        assert!(text.contains("## Growth\n\n| in memory") && text.contains("- actix-floor: why and how"));
+        assert!(
+            text.contains("## Growth\n\n| in memory")
+                && text.contains("- actix-floor: why and how")
+        );
         assert!(text.contains("0 (in process)"));
     }
 

@@ -1,4 +1,5 @@
-//! What a server says and uses: the commands that Redis ran, its own benchmark, and the processor time of a server.
+//! What a server says and uses: the commands that Redis ran, its own benchmark, and the processor
+//! time of a server.
 
 use crate::services::wire::ask;
 use crate::{Result, command};
@@ -9,7 +10,8 @@ use std::time::Duration;
 /// How /proc counts time: in hundredths of a second, whatever the kernel's own ticks are.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Processor time of a process and everything below it. What has ended stays in what its parent has collected.
+/// Processor time of a process and everything below it. What has ended stays in what its parent has
+/// collected.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let mut processes = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -18,13 +20,15 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         processes.extend(parse_stat(&stat).map(|(parent, ticks)| (pid, parent, ticks)));
     }
-    let ticks = ticks_of_tree(&processes, pid).ok_or_else(|| format!("the server (pid {pid}) has ended"))?;
+    let ticks = ticks_of_tree(&processes, pid)
+        .ok_or_else(|| format!("the server (pid {pid}) has ended"))?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// Processor time that everything on this machine has used.
 pub(crate) fn cpu_of_all() -> Result<Duration> {
-    let ticks = parse_all(&fs::read_to_string("/proc/stat")?).ok_or("/proc/stat is not as expected")?;
+    let ticks =
+        parse_all(&fs::read_to_string("/proc/stat")?).ok_or("/proc/stat is not as expected")?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
@@ -41,15 +45,26 @@ pub(crate) fn per_round(
 ) -> BTreeMap<String, f64> {
     let difference = |(name, calls): (&String, &u64)| {
         let more = calls.saturating_sub(before.get(name).copied().unwrap_or(0));
-        (more > 0).then(|| (name.clone(), f64::from(u32::try_from(more).unwrap_or(u32::MAX)) / rounds))
+        (more > 0)
+            .then(|| (name.clone(), f64::from(u32::try_from(more).unwrap_or(u32::MAX)) / rounds))
     };
     after.iter().filter_map(difference).collect()
 }
 
-/// What Redis's own client gets out of it on this machine: requests per second of GET and SET, from 64 connections.
+/// What Redis's own client gets out of it on this machine: requests per second of GET and SET, from
+/// 64 connections.
 pub(crate) fn redis_benchmark(port: u16, requests: u64) -> Result<Vec<(String, f64)>> {
     let mut benchmark = command::program("redis-benchmark")?;
-    benchmark.args(["-p", &port.to_string(), "-t", "get,set", "-c", "64", "-n", &requests.to_string()]);
+    benchmark.args([
+        "-p",
+        &port.to_string(),
+        "-t",
+        "get,set",
+        "-c",
+        "64",
+        "-n",
+        &requests.to_string(),
+    ]);
     Ok(parse_benchmark(&command::read(benchmark.args(["-d", "200", "--csv"]))?))
 }
 
@@ -58,7 +73,8 @@ fn parse_stat(stat: &str) -> Option<(u32, u64)> {
     // The program's name stands in parentheses and may hold anything, parentheses and spaces too.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let parent = fields.get(1)?.parse().ok()?;
-    let ticks = fields.get(11..15)?.iter().map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    let ticks =
+        fields.get(11..15)?.iter().map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
     Some((parent, ticks))
 }
 
@@ -147,12 +163,18 @@ mod tests {
         let (before, after) = (parse_commands(before), parse_commands(after));
         assert_eq!(before, BTreeMap::from([("get".to_owned(), 3)]));
         let rounds = per_round(&before, &after, 50.0);
-        assert_eq!(rounds, BTreeMap::from([("config|get".to_owned(), 0.02), ("get".to_owned(), 2.0)]));
+        assert_eq!(
+            rounds,
+            BTreeMap::from([("config|get".to_owned(), 0.02), ("get".to_owned(), 2.0)])
+        );
     }
 
     #[test]
     fn redis_benchmark_is_read() {
         let csv = "\"test\",\"rps\",\"avg_latency_ms\"\n\"SET\",\"47169.81\",\"0.5\"\n\"GET\",\"50000.00\",\"0.5\"\n";
-        assert_eq!(parse_benchmark(csv), [("SET".to_owned(), 47169.81), ("GET".to_owned(), 50000.0)]);
+        assert_eq!(
+            parse_benchmark(csv),
+            [("SET".to_owned(), 47169.81), ("GET".to_owned(), 50000.0)]
+        );
     }
 }

@@ -116,7 +116,10 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "sqlite",
         engine: Engine::Sqlite,
         ours: "ours-sqlite",
-        subjects: &[ours("ours-sqlite", Engine::Sqlite), peer("tower-sessions-sqlite", Engine::Sqlite)],
+        subjects: &[
+            ours("ours-sqlite", Engine::Sqlite),
+            peer("tower-sessions-sqlite", Engine::Sqlite),
+        ],
     },
     Group {
         name: "postgres",
@@ -153,9 +156,16 @@ mod tests {
     #[test]
     fn every_subject_has_one_name_and_its_groups_engine() {
         let all: Vec<&Subject> = GROUPS.iter().flat_map(|group| group.subjects).collect();
-        assert_eq!(all.iter().map(|subject| subject.name).collect::<BTreeSet<_>>().len(), all.len());
+        assert_eq!(
+            all.iter().map(|subject| subject.name).collect::<BTreeSet<_>>().len(),
+            all.len()
+        );
         for group in GROUPS {
-            assert!(group.subjects.iter().all(|subject| subject.engine == group.engine), "{}", group.name);
+            assert!(
+                group.subjects.iter().all(|subject| subject.engine == group.engine),
+                "{}",
+                group.name
+            );
             assert_eq!(subject(group.ours).unwrap().program, Program::Ours);
         }
         assert!(HELD.iter().all(|name| subject(name).is_some()));

@@ -1,4 +1,5 @@
-//! Tables that read well in a terminal and are Markdown when pasted, and how figures are written in them.
+//! Tables that read well in a terminal and are Markdown when pasted, and how figures are written in
+//! them.
 
 /// A pipe table: a title and a row for each subject, its figures to the right.
 #[derive(Debug)]
@@ -18,8 +19,9 @@ impl Table {
 
     /// As text. Columns without any figure are left out, and a table without rows is nothing.
     pub(crate) fn text(&self) -> String {
-        let filled =
-            |column: usize| self.rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.is_empty()));
+        let filled = |column: usize| {
+            self.rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.is_empty()))
+        };
         let columns: Vec<usize> =
             (0..self.head.len()).filter(|&column| column == 0 || filled(column)).collect();
         if self.rows.is_empty() || columns.len() < 2 {
@@ -27,13 +29,18 @@ impl Table {
         }
         let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
         let width = |column: usize| {
-            let lengths = self.rows.iter().chain([&self.head]).map(|row| cell(row, column).chars().count());
+            let lengths =
+                self.rows.iter().chain([&self.head]).map(|row| cell(row, column).chars().count());
             lengths.max().unwrap_or(0).max(3)
         };
         let line = |row: &[String]| -> String {
             let cells = columns.iter().map(|&column| {
                 let (text, width) = (cell(row, column), width(column));
-                if column == 0 { format!(" {text:<width$} |") } else { format!(" {text:>width$} |") }
+                if column == 0 {
+                    format!(" {text:<width$} |")
+                } else {
+                    format!(" {text:>width$} |")
+                }
             });
             format!("|{}\n", cells.collect::<String>())
         };

@@ -1,4 +1,5 @@
-//! What takes time: rounds of all subjects of a group in turn, so that what disturbs the machine disturbs them alike.
+//! What takes time: rounds of all subjects of a group in turn, so that what disturbs the machine
+//! disturbs them alike.
 
 use super::Plan;
 use super::core::{self, Bound};
@@ -27,7 +28,8 @@ pub(crate) type Commands = BTreeMap<(&'static str, &'static str), BTreeMap<Strin
 
 /// Processor and wall time in one task, on one core with the server if `bind` says so.
 ///
-/// The processes begin anew a few times: where their memory happens to lie would otherwise be measured with them.
+/// The processes begin anew a few times: where their memory happens to lie would otherwise be
+/// measured with them.
 pub(crate) fn single(
     lab: &Lab,
     subjects: &[&'static Subject],
@@ -36,8 +38,11 @@ pub(crate) fn single(
     figures: &mut Figures,
 ) -> Result<Failed> {
     let core = if bind { Some(core::last()?) } else { None };
-    let mut servers: Vec<u32> =
-        subjects.iter().filter_map(|subject| lab.server(subject.engine)).map(|server| server.pid).collect();
+    let mut servers: Vec<u32> = subjects
+        .iter()
+        .filter_map(|subject| lab.server(subject.engine))
+        .map(|server| server.pid)
+        .collect();
     servers.dedup();
     let bound = core.iter().flat_map(|core| servers.iter().map(move |pid| Bound::to(core, *pid)));
     let bound = bound.collect::<Result<Vec<_>>>()?;
@@ -58,7 +63,12 @@ pub(crate) fn single(
 }
 
 /// Throughput, latency and processor time of many tasks, the server's too.
-pub(crate) fn many(lab: &Lab, subjects: &[&'static Subject], plan: &Plan, figures: &mut Figures) -> Failed {
+pub(crate) fn many(
+    lab: &Lab,
+    subjects: &[&'static Subject],
+    plan: &Plan,
+    figures: &mut Figures,
+) -> Failed {
     let one = |worker: &mut Worker, workload: &'static str, figures: &mut Figures| -> Result {
         let server = lab.server(worker.subject.engine);
         let used = || server.map(|server| server::cpu(server.pid)).transpose();
@@ -103,7 +113,12 @@ pub(crate) fn trips(
     failed
 }
 
-fn trips_of(lab: &Lab, subject: &'static Subject, figures: &mut Figures, commands: &mut Commands) -> Result {
+fn trips_of(
+    lab: &Lab,
+    subject: &'static Subject,
+    figures: &mut Figures,
+    commands: &mut Commands,
+) -> Result {
     let Some(server) = lab.server(subject.engine) else { return Ok(()) };
     let proxy = Proxy::before(server.port)?;
     let mut worker = Worker::start_on(lab, subject, &server.url_through(proxy.port))?;
@@ -117,7 +132,12 @@ fn trips_of(lab: &Lab, subject: &'static Subject, figures: &mut Figures, command
         worker.run(workload, COUNTED.into())?;
         let (trips, commands_after) = (proxy.trips() - trips_before, asked()?);
         let rounds = f64::from(COUNTED);
-        figures.add(Metric::Trips, subject.name, workload, f64::from(u32::try_from(trips)?) / rounds);
+        figures.add(
+            Metric::Trips,
+            subject.name,
+            workload,
+            f64::from(u32::try_from(trips)?) / rounds,
+        );
         if subject.engine == Engine::Redis {
             let ran = server::per_round(&commands_before, &commands_after, rounds);
             commands.insert((subject.name, workload), ran);

@@ -1,4 +1,5 @@
-//! A process that holds one subject and measures what it is told to: a line of JSON for a line of JSON.
+//! A process that holds one subject and measures what it is told to: a line of JSON for a line of
+//! JSON.
 
 use super::core;
 use super::lab::Lab;
@@ -114,7 +115,9 @@ fn workloads(abilities: &Value) -> Vec<&'static str> {
 
 /// A figure of an answer.
 pub(crate) fn figure(answer: &Value, name: &str) -> Result<f64> {
-    answer[name].as_f64().ok_or_else(|| format!("a worker's answer has no figure `{name}`: {answer}").into())
+    answer[name]
+        .as_f64()
+        .ok_or_else(|| format!("a worker's answer has no figure `{name}`: {answer}").into())
 }
 
 #[cfg(test)]

@@ -27,17 +27,26 @@ impl Certificates {
             "basicConstraints=critical,CA:TRUE",
         )?;
         let names = "subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost";
-        let server =
-            signed(folder, "server", &authority, &format!("extendedKeyUsage=serverAuth\n{names}\n"))?;
-        let client =
-            signed(folder, "client", &authority, "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client\n")?;
+        let server = signed(
+            folder,
+            "server",
+            &authority,
+            &format!("extendedKeyUsage=serverAuth\n{names}\n"),
+        )?;
+        let client = signed(
+            folder,
+            "client",
+            &authority,
+            "extendedKeyUsage=clientAuth\nsubjectAltName=DNS:client\n",
+        )?;
         Ok(Self { authority: authority.certificate, server, client })
     }
 }
 
 fn signed(folder: &Path, name: &str, authority: &Pair, extensions: &str) -> Result<Pair> {
     let made = pair(folder, name);
-    let request = Pair { certificate: folder.join(format!("{name}.request")), key: made.key.clone() };
+    let request =
+        Pair { certificate: folder.join(format!("{name}.request")), key: made.key.clone() };
     openssl(&request, &format!("mocha-session test {name}"), &[], "keyUsage=digitalSignature")?;
     let extension_file = folder.join(format!("{name}.extensions"));
     fs::write(&extension_file, format!("basicConstraints=critical,CA:FALSE\n{extensions}"))?;
@@ -59,7 +68,15 @@ fn signed(folder: &Path, name: &str, authority: &Pair, extensions: &str) -> Resu
 /// A new key, and a request (or with `-x509` a certificate of its own making) for it.
 fn openssl(made: &Pair, name: &str, kind: &[&str], extension: &str) -> Result {
     let mut request = command::program("openssl")?;
-    request.args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    request.args([
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]);
     request.args(kind).args(["-subj", &format!("/CN={name}"), "-addext", extension]);
     request.arg("-keyout").arg(&made.key).arg("-out").arg(&made.certificate);
     command::read(&mut request)?;
@@ -67,5 +84,8 @@ fn openssl(made: &Pair, name: &str, kind: &[&str], extension: &str) -> Result {
 }
 
 fn pair(folder: &Path, name: &str) -> Pair {
-    Pair { certificate: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) }
+    Pair {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}.key")),
+    }
 }

@@ -27,12 +27,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(data: &Path, name: &str, record: &Record, tree: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new(
+        data: &Path,
+        name: &str,
+        record: &Record,
+        tree: Option<PathBuf>,
+    ) -> Result<Self> {
         let folder = match &tree {
             None => data.join(name),
             // What a program in a tree shall see must be in the tree.
             Some(tree) => {
-                let folder = tree.join("tmp").join(format!("{DATA_PREFIX}{}-{name}", Process::fresh_name()?));
+                let folder = tree
+                    .join("tmp")
+                    .join(format!("{DATA_PREFIX}{}-{name}", Process::fresh_name()?));
                 record.add(&Entry::Data(folder.clone()))?;
                 folder
             }
@@ -88,8 +95,17 @@ impl Place {
     }
 
     /// Starts a server that wants another signal to end in order.
-    pub(crate) fn spawn_ending_on(&self, signal: Signal, name: &str, command: &Command) -> Result<Server> {
-        self.launch(name, command, |process| Entry::Server { process, signal, name: name.to_owned() })
+    pub(crate) fn spawn_ending_on(
+        &self,
+        signal: Signal,
+        name: &str,
+        command: &Command,
+    ) -> Result<Server> {
+        self.launch(name, command, |process| Entry::Server {
+            process,
+            signal,
+            name: name.to_owned(),
+        })
     }
 
     /// Runs a program that prepares something and ends by itself.
@@ -103,9 +119,14 @@ impl Place {
         }
     }
 
-    /// Starts a program whose output goes to `name.log`, and that does not begin before it is in the record: however we
-    /// end, whatever runs is known to whoever stops it.
-    fn launch(&self, name: &str, command: &Command, entry: impl FnOnce(Process) -> Entry) -> Result<Server> {
+    /// Starts a program whose output goes to `name.log`, and that does not begin before it is in
+    /// the record: however we end, whatever runs is known to whoever stops it.
+    fn launch(
+        &self,
+        name: &str,
+        command: &Command,
+        entry: impl FnOnce(Process) -> Entry,
+    ) -> Result<Server> {
         let log = self.folder.join(format!("{name}.log"));
         let file = fs::File::create(&log)?;
         let mut shell = Command::new("/bin/sh");
@@ -114,8 +135,10 @@ impl Place {
         shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         // A process group of its own, so that Ctrl-C leaves it to the guard to stop it in order.
         shell.current_dir(&self.folder).process_group(0);
-        let mut child = shell.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).spawn()?;
-        let process = Process::of(child.id()).ok_or_else(|| format!("{name} could not be started"))?;
+        let mut child =
+            shell.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).spawn()?;
+        let process =
+            Process::of(child.id()).ok_or_else(|| format!("{name} could not be started"))?;
         self.record.add(&entry(process))?;
         if let Some(mut input) = child.stdin.take() {
             input.write_all(b"go\n")?;
@@ -132,7 +155,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Waits until the probe succeeds; an error with the end of the server's log when the server ends or takes too long.
+    /// Waits until the probe succeeds; an error with the end of the server's log when the server
+    /// ends or takes too long.
     pub(crate) fn ready(&mut self, mut probe: impl FnMut() -> Result) -> Result {
         let begun = Instant::now();
         loop {
@@ -156,8 +180,9 @@ impl Server {
     }
 }
 
-/// A free port of the loopback. Below the range from which the system picks ports for outgoing connections, so that none
-/// of those can take it before the server does, and never the same one twice.
+/// A free port of the loopback. Below the range from which the system picks ports for outgoing
+/// connections, so that none of those can take it before the server does, and never the same one
+/// twice.
 pub(crate) fn free_port() -> Result<u16> {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
@@ -184,8 +209,9 @@ pub(crate) fn make_folder(folder: &Path) -> Result {
 /// Whether every user may pass through this folder and all above it.
 pub(crate) fn all_may_pass(folder: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
-    let passable =
-        |folder: &Path| fs::metadata(folder).is_ok_and(|data| data.permissions().mode() & 0o001 != 0);
+    let passable = |folder: &Path| {
+        fs::metadata(folder).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
+    };
     folder.ancestors().all(passable)
 }
 
@@ -205,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_closed_folder_lets_nobody_pass() {
-        let folder = std::env::temp_dir().join(format!("mocha-session-closed-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("mocha-session-closed-{}", std::process::id()));
         make_folder(&folder).unwrap();
         let inner = folder.join("inner");
         make_folder(&inner).unwrap();

@@ -1,4 +1,5 @@
-//! The record of what was started: written as it happens, so that anyone can stop it later, and nothing else.
+//! The record of what was started: written as it happens, so that anyone can stop it later, and
+//! nothing else.
 
 use crate::{Result, command};
 use std::fmt;
@@ -14,7 +15,8 @@ pub(crate) const DATA_PREFIX: &str = "mocha-session-services-";
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A process, told from a later one with the same number by when it started (clock ticks since the machine did).
+/// A process, told from a later one with the same number by when it started (clock ticks since the
+/// machine did).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
     pid: u32,
@@ -70,8 +72,10 @@ impl Signal {
         if processes.is_empty() {
             return;
         }
-        // The shell's own `kill`: a small system has no program of that name. It may fail for what has just ended.
-        let groups: Vec<String> = processes.iter().map(|process| format!("-{}", process.pid)).collect();
+        // The shell's own `kill`: a small system has no program of that name. It may fail for what
+        // has just ended.
+        let groups: Vec<String> =
+            processes.iter().map(|process| format!("-{}", process.pid)).collect();
         command::works(Command::new("/bin/sh").arg("-c").arg(format!(
             "kill -s {} -- {}",
             self.name(),
@@ -160,7 +164,8 @@ impl Record {
         self.add(&Entry::Owner(owner))
     }
 
-    /// Adds a line; safe from several threads, for each line is one write to a file open for appending.
+    /// Adds a line; safe from several threads, for each line is one write to a file open for
+    /// appending.
     pub(crate) fn add(&self, entry: &Entry) -> Result {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(self.file())?;
         file.write_all(format!("{entry}\n").as_bytes())?;
@@ -172,18 +177,24 @@ impl Record {
     }
 
     pub(crate) fn owner_lives(&self) -> Result<bool> {
-        Ok(self.entries()?.iter().any(|entry| matches!(entry, Entry::Owner(process) if process.lives())))
+        Ok(self
+            .entries()?
+            .iter()
+            .any(|entry| matches!(entry, Entry::Owner(process) if process.lives())))
     }
 
     /// Whether all servers of this record have started and still live.
     pub(crate) fn is_up(&self) -> Result<bool> {
         let entries = self.entries()?;
-        let dead = |entry: &Entry| matches!(entry, Entry::Server { process, .. } if !process.lives());
+        let dead =
+            |entry: &Entry| matches!(entry, Entry::Server { process, .. } if !process.lives());
         Ok(entries.contains(&Entry::Complete) && !entries.iter().any(dead))
     }
 
     pub(crate) fn variables(&self) -> Result<Vec<(String, String)>> {
-        let pair = |entry| if let Entry::Variable(name, value) = entry { Some((name, value)) } else { None };
+        let pair = |entry| {
+            if let Entry::Variable(name, value) = entry { Some((name, value)) } else { None }
+        };
         Ok(self.entries()?.into_iter().filter_map(pair).collect())
     }
 
@@ -249,8 +260,9 @@ fn wait_for_end(entries: &[Entry]) -> Result {
     let begun = Instant::now();
     while living(entries).next().is_some() {
         if begun.elapsed() > PATIENCE {
-            let left: Vec<_> =
-                living(entries).map(|(Process { pid, .. }, _, name)| format!("{name} (pid {pid})")).collect();
+            let left: Vec<_> = living(entries)
+                .map(|(Process { pid, .. }, _, name)| format!("{name} (pid {pid})"))
+                .collect();
             return Err(format!("these processes do not end: {}", left.join(", ")).into());
         }
         std::thread::sleep(PAUSE);
@@ -259,8 +271,13 @@ fn wait_for_end(entries: &[Entry]) -> Result {
 }
 
 fn remove_data(folder: &Path) -> Result {
-    let ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DATA_PREFIX));
-    if ours { remove(folder) } else { Err(format!("{} is no folder of ours", folder.display()).into()) }
+    let ours =
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DATA_PREFIX));
+    if ours {
+        remove(folder)
+    } else {
+        Err(format!("{} is no folder of ours", folder.display()).into())
+    }
 }
 
 fn remove(folder: &Path) -> Result {
@@ -268,7 +285,9 @@ fn remove(folder: &Path) -> Result {
     loop {
         match fs::remove_dir_all(folder) {
             // What a helper had started may write for a moment after it was killed.
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && begun.elapsed() < PATIENCE => {
+            Err(error)
+                if error.kind() == ErrorKind::DirectoryNotEmpty && begun.elapsed() < PATIENCE =>
+            {
                 std::thread::sleep(PAUSE);
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -327,7 +346,9 @@ mod tests {
 
     #[test]
     fn stop_ends_what_is_recorded_and_only_that() {
-        let sleep = || Command::new("sleep").arg("60").stdin(Stdio::null()).process_group(0).spawn().unwrap();
+        let sleep = || {
+            Command::new("sleep").arg("60").stdin(Stdio::null()).process_group(0).spawn().unwrap()
+        };
         let (mut ours, mut other, mut impostor) = (sleep(), sleep(), sleep());
         let data = scratch();
         fs::create_dir(&data).unwrap();
@@ -335,9 +356,14 @@ mod tests {
         record.begin(&data).unwrap();
         let process = Process::of(ours.id()).unwrap();
         record.add(&Entry::Server { process, signal: Signal::Term, name: "sleep".into() }).unwrap();
-        assert_eq!((record.pid("sleep").unwrap(), record.pid("other").unwrap()), (Some(ours.id()), None));
+        assert_eq!(
+            (record.pid("sleep").unwrap(), record.pid("other").unwrap()),
+            (Some(ours.id()), None)
+        );
         let reused = Process { started: 1, ..Process::of(impostor.id()).unwrap() };
-        record.add(&Entry::Server { process: reused, signal: Signal::Term, name: "reused".into() }).unwrap();
+        record
+            .add(&Entry::Server { process: reused, signal: Signal::Term, name: "reused".into() })
+            .unwrap();
         assert!(record.owner_lives().unwrap() && !record.is_up().unwrap());
         record.stop().unwrap();
         assert!(ours.try_wait().unwrap().is_some(), "ours has ended");
@@ -351,7 +377,8 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_ours_is_never_deleted() {
-        let folder = std::env::temp_dir().join(format!("somebody-elses-{}", Process::fresh_name().unwrap()));
+        let folder =
+            std::env::temp_dir().join(format!("somebody-elses-{}", Process::fresh_name().unwrap()));
         fs::create_dir(&folder).unwrap();
         assert!(remove_data(&folder).is_err() && folder.exists());
         fs::remove_dir(&folder).unwrap();

@@ -26,7 +26,8 @@ pub(crate) fn valkey(place: &Place) -> Result<Vec<String>> {
     Ok(vec![format!("valkey://127.0.0.1:{port}")])
 }
 
-/// TLS with a certificate authority of our own and one user, `app`; a second server that insists on a client certificate.
+/// TLS with a certificate authority of our own and one user, `app`; a second server that insists on
+/// a client certificate.
 pub(crate) fn tls(place: &Place) -> Result<Vec<String>> {
     let certificates = Certificates::make(&place.folder)?;
     let mut values = Vec::new();
@@ -73,7 +74,8 @@ pub(crate) fn tls(place: &Place) -> Result<Vec<String>> {
         })?;
         values.push(format!("rediss://app:{PASSWORD}@127.0.0.1:{port}"));
     }
-    let files = [&certificates.authority, &certificates.client.certificate, &certificates.client.key];
+    let files =
+        [&certificates.authority, &certificates.client.certificate, &certificates.client.key];
     values.extend(files.map(|file| file.display().to_string()));
     Ok(values)
 }
@@ -118,7 +120,13 @@ pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
     master.args(["--repl-diskless-sync-delay", "0"]);
     let (master, _) = start(place, "master", master)?;
     let mut replica = server(place, "redis-server", "replica")?;
-    replica.args(["--replicaof", "127.0.0.1", &master.to_string(), "--repl-diskless-sync-delay", "0"]);
+    replica.args([
+        "--replicaof",
+        "127.0.0.1",
+        &master.to_string(),
+        "--repl-diskless-sync-delay",
+        "0",
+    ]);
     let (replica, mut process) = start(place, "replica", replica)?;
     // A sentinel that looks before the replica is there looks again ten seconds later.
     process.ready(|| expect(&ask(replica, "INFO replication")?, "master_link_status:up"))?;

@@ -16,24 +16,28 @@ pub(crate) fn open(place: &Place) -> Result<Vec<String>> {
     Ok(vec![url("key", "secret", port)])
 }
 
-/// A server that verifies signatures: the first three calls, which make a user, a policy and a key, are let through.
+/// A server that verifies signatures: the first three calls, which make a user, a policy and a key,
+/// are let through.
 pub(crate) fn signed(place: &Place) -> Result<Vec<String>> {
     let port = start(place, &[("INITIAL_NO_AUTH_ACTION_COUNT", "3")])?;
     iam(port, "CreateUser&UserName=app")?;
     iam(port, &format!("PutUserPolicy&UserName=app&PolicyName=all&PolicyDocument={POLICY}"))?;
     let made = iam(port, "CreateAccessKey&UserName=app")?;
-    let field = |name: &str| element(&made, name).ok_or_else(|| format!("moto's answer has no {name}"));
+    let field =
+        |name: &str| element(&made, name).ok_or_else(|| format!("moto's answer has no {name}"));
     Ok(vec![url(field("AccessKeyId")?, field("SecretAccessKey")?, port)])
 }
 
 fn start(place: &Place, environment: &[(&str, &str)]) -> Result<u16> {
     let port = free_port()?;
-    // Not bin/moto_server, which has the path of its folder written into it; and as atomic as S3, which moto
-    // alone is not.
+    // Not bin/moto_server, which has the path of its folder written into it; and as atomic as S3,
+    // which moto alone is not.
     let mut moto = Command::new(install::MOTO.program()?);
     moto.args(["-c", include_str!("moto.py"), "-H", "127.0.0.1", "-p", &port.to_string()])
         .envs(environment.iter().copied());
-    place.spawn("moto", &moto)?.ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
+    place
+        .spawn("moto", &moto)?
+        .ready(|| wire::http(port, "GET", "/moto-api/data.json", "", "").map(drop))?;
     Ok(port)
 }
 
@@ -46,7 +50,9 @@ fn iam(port: u16, action: &str) -> Result<String> {
 
 fn url(key: &str, secret: &str, port: u16) -> String {
     let (key, secret) = (encode(key), encode(secret));
-    format!("s3://{key}:{secret}@127.0.0.1:{port}/{BUCKET}?endpoint=http://127.0.0.1:{port}&region={REGION}")
+    format!(
+        "s3://{key}:{secret}@127.0.0.1:{port}/{BUCKET}?endpoint=http://127.0.0.1:{port}&region={REGION}"
+    )
 }
 
 /// The text of an XML element that occurs once and holds no other.
@@ -58,7 +64,11 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
 /// Percent-encodes what cannot stand in the credentials of a URL.
 fn encode(text: &str) -> String {
     let byte = |byte: u8| {
-        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        if byte.is_ascii_alphanumeric() {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
     };
     text.bytes().map(byte).collect()
 }

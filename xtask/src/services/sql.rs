@@ -1,5 +1,5 @@
-//! PostgreSQL, directly and through `PgBouncer`, and MariaDB and MySQL, each with a database `mocha`
-//! and a user `app` who may do everything there.
+//! PostgreSQL, directly and through `PgBouncer`, and MariaDB and MySQL, each with a database
+//! `mocha` and a user `app` who may do everything there.
 
 use super::place::{Place, free_port};
 use super::record::Signal;
@@ -57,7 +57,14 @@ fn start_postgres(place: &Place) -> Result<u16> {
     server.arg("-c").arg(format!("unix_socket_directories={}", place.seen(&folder).display()));
     // A crash of the whole machine may lose this data: nobody will miss it. Shared memory is a
     // file of its own: no tree has a /dev/shm.
-    server.args(["-c", "fsync=off", "-c", "max_connections=500", "-c", "dynamic_shared_memory_type=mmap"]);
+    server.args([
+        "-c",
+        "fsync=off",
+        "-c",
+        "max_connections=500",
+        "-c",
+        "dynamic_shared_memory_type=mmap",
+    ]);
     let mut server = place.spawn_ending_on(Signal::Int, "postgres", &server)?;
     let first = format!("postgresql://app:{PASSWORD}@127.0.0.1:{port}/postgres");
     server.ready(|| psql(place, &first, "SELECT 1"))?;
@@ -102,7 +109,8 @@ fn start_mysql(
 ) -> Result<Vec<String>> {
     let folder = place.subfolder("server")?;
     place.give_to("mysql", &folder)?;
-    let argument = |name: &str, file: &str| format!("--{name}={}", place.seen(&folder.join(file)).display());
+    let argument =
+        |name: &str, file: &str| format!("--{name}={}", place.seen(&folder.join(file)).display());
     place.run("install", install.arg(argument("datadir", "data")))?;
 
     let port = free_port()?;
@@ -114,10 +122,15 @@ fn start_mysql(
              GRANT ALL ON *.* TO app@'%';\n"
         ),
     )?;
-    server.args([argument("datadir", "data"), argument("socket", "socket"), argument("pid-file", "pid")]);
+    server.args([
+        argument("datadir", "data"),
+        argument("socket", "socket"),
+        argument("pid-file", "pid"),
+    ]);
     server.args([argument("init-file", "set-up.sql"), format!("--port={port}")]);
     server.args(["--bind-address=127.0.0.1", "--max-connections=500"]);
-    // The log of a commit is written but not forced to disk: it survives the server's end, which is all that tests do.
+    // The log of a commit is written but not forced to disk: it survives the server's end, which is
+    // all that tests do.
     server.args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=64M"]);
     // It would take seconds to end in order, and while it starts it doesn't listen to SIGTERM.
     let mut server = place.spawn_ending_on(Signal::Kill, client, &server)?;

@@ -179,9 +179,12 @@ impl Service {
 
     fn started(&self, data: &Path, record: &Record) -> Result<Vec<(String, String)>> {
         let begun = Instant::now();
-        let tree =
-            self.needs.iter().find_map(|need| if let Newer(tree, _) = need { Some(tree) } else { None });
-        let place = Place::new(data, self.name, record, tree.map(|tree| tree.install()).transpose()?)?;
+        let tree = self
+            .needs
+            .iter()
+            .find_map(|need| if let Newer(tree, _) = need { Some(tree) } else { None });
+        let place =
+            Place::new(data, self.name, record, tree.map(|tree| tree.install()).transpose()?)?;
         let version = self.found(&place)?;
         let values = (self.start)(&place)?;
         println!("{} {version} ready after {:.1} s", self.name, begun.elapsed().as_secs_f32());
@@ -198,7 +201,8 @@ impl Service {
         };
         let found = command::version(&mut place.program(name)?)?;
         if !format!("{found}.").starts_with(&format!("{}.", self.version)) {
-            let says = format!("the tests name it by version {}, and this is {found}", self.version);
+            let says =
+                format!("the tests name it by version {}, and this is {found}", self.version);
             if super::in_ci() {
                 return Err(says.into());
             }
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn every_variable_is_set_by_one_service() {
-        let all: Vec<&str> = SERVICES.iter().flat_map(|service| service.variables).copied().collect();
+        let all: Vec<&str> =
+            SERVICES.iter().flat_map(|service| service.variables).copied().collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert!(all.iter().all(|name| name.starts_with("MOCHA_TEST_")));
     }

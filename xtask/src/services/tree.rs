@@ -51,11 +51,18 @@ impl Tree {
             let mut unpack = command::program("mmdebstrap")?;
             // Unpacked and not configured: no script of a package runs. An unstable suite's list
             // may be past its date.
-            unpack.args(["--quiet", "--variant=extract", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
+            unpack.args([
+                "--quiet",
+                "--variant=extract",
+                "--aptopt=Acquire::Check-Valid-Until \"false\"",
+            ]);
             unpack.arg(format!("--include={}", self.packages.join(","))).arg(self.suite);
             command::read(unpack.arg(folder).arg(install::archive()?))?;
             // Servers ask who they are.
-            fs::write(folder.join("etc/passwd"), format!("nobody:x:{USER}:{USER}::/tmp:/bin/sh\n"))?;
+            fs::write(
+                folder.join("etc/passwd"),
+                format!("nobody:x:{USER}:{USER}::/tmp:/bin/sh\n"),
+            )?;
             Ok(())
         })
     }
@@ -67,8 +74,8 @@ impl Tree {
 
 /// A command for a program in a tree.
 pub(crate) fn program(tree: &Path, name: &str) -> Result<Command> {
-    let found =
-        command::find_under(tree, name).ok_or_else(|| format!("{name} is not in {}", tree.display()))?;
+    let found = command::find_under(tree, name)
+        .ok_or_else(|| format!("{name} is not in {}", tree.display()))?;
     let mut enter = command::program("chroot")?;
     enter.arg(format!("--userspec=+{USER}:+{USER}")).arg("--groups=").arg(tree);
     enter.arg(Path::new("/").join(found.strip_prefix(tree)?));

@@ -1,4 +1,5 @@
-//! Just enough of Redis's, memcached's and HTTP's protocol to ask a server whether it is there and to set it up.
+//! Just enough of Redis's, memcached's and HTTP's protocol to ask a server whether it is there and
+//! to set it up.
 
 use crate::Result;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +16,13 @@ pub(crate) fn ask(port: u16, line: &str) -> Result<String> {
 }
 
 /// Sends a request and answers the body; anything but 200 is an error.
-pub(crate) fn http(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Result<String> {
+pub(crate) fn http(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Result<String> {
     let mut stream = connect(port)?;
     let length = body.len();
     let head = format!(
@@ -27,12 +34,16 @@ pub(crate) fn http(port: u16, method: &str, path: &str, headers: &str, body: &st
     let answer = String::from_utf8_lossy(&answer).into_owned();
     match answer.split_once("\r\n\r\n") {
         Some((head, body)) if head.split_whitespace().nth(1) == Some("200") => Ok(body.to_owned()),
-        _ => Err(format!("{method} {path} answered {}", answer.lines().next().unwrap_or("nothing")).into()),
+        _ => {
+            Err(format!("{method} {path} answered {}", answer.lines().next().unwrap_or("nothing"))
+                .into())
+        }
     }
 }
 
 fn connect(port: u16) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
+    let stream =
+        TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
 }
@@ -82,7 +93,8 @@ mod tests {
                 stream.write_all(answer.as_bytes()).unwrap();
                 String::from_utf8_lossy(&request[..read]).into_owned()
             });
-            let result = http(port, "POST", "/x", "A: b\r\n", "body").map_err(|error| error.to_string());
+            let result =
+                http(port, "POST", "/x", "A: b\r\n", "body").map_err(|error| error.to_string());
             (result, server.join().unwrap())
         };
         let (result, request) = once("HTTP/1.1 200 OK\r\nA: b\r\n\r\nfine");

@@ -1,4 +1,5 @@
-//! A future that is dropped half-way leaves the entry as it was or as it was going to be, and the store in order.
+//! A future that is dropped half-way leaves the entry as it was or as it was going to be, and the
+//! store in order.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,12 +28,16 @@ pub(crate) async fn cancelled_writes_leave_old_or_new(it: &Subject) -> Verdict {
         newest = round;
         let store = Arc::clone(&it.store);
         let next = filled(size, round);
-        cut_short(async move { store.update(&key, &next, within(HOUR), &revision).await.map(drop) }).await;
+        cut_short(
+            async move { store.update(&key, &next, within(HOUR), &revision).await.map(drop) },
+        )
+        .await;
         if start.elapsed() > PATIENCE {
             break;
         }
     }
-    // The store works on: the entry can be updated, by whoever has read it. A cancelled write may still arrive.
+    // The store works on: the entry can be updated, by whoever has read it. A cancelled write may
+    // still arrive.
     for _ in 0..50 {
         let Some((_, revision)) = whole(it.load(&key).await?, newest)? else { break };
         if it.store.update(&key, b"after", within(HOUR), &revision).await?.is_some() {
@@ -74,7 +79,10 @@ pub(crate) async fn cancelled_calls_do_not_mix_answers(it: &Subject) -> Verdict 
         it.holds(&other, b"the other", &revision).await?;
         let store = Arc::clone(&it.store);
         let expected = revision.clone();
-        cut_short(async move { store.update(&one, b"never", within(HOUR), &expected).await.map(drop) }).await;
+        cut_short(
+            async move { store.update(&one, b"never", within(HOUR), &expected).await.map(drop) },
+        )
+        .await;
         it.holds(&other, b"the other", &revision).await?;
         if start.elapsed() > PATIENCE {
             break;
@@ -88,8 +96,11 @@ pub(crate) async fn cancelled_calls_do_not_mix_answers(it: &Subject) -> Verdict 
     Ok(())
 }
 
-/// Starts a call and drops it: after a few polls, after a moment, or when it is done, whatever comes first.
-async fn cut_short(call: impl Future<Output = Result<(), mocha_session_core::Error>> + Send + 'static) {
+/// Starts a call and drops it: after a few polls, after a moment, or when it is done, whatever
+/// comes first.
+async fn cut_short(
+    call: impl Future<Output = Result<(), mocha_session_core::Error>> + Send + 'static,
+) {
     if fastrand::bool() {
         let mut call = Box::pin(call);
         let polls = fastrand::usize(0..4);
@@ -98,7 +109,8 @@ async fn cut_short(call: impl Future<Output = Result<(), mocha_session_core::Err
         let task = tokio::spawn(call);
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..1_500))).await;
         task.abort();
-        // Until the future is dropped: what it holds must not be in the way of the next call for longer than that.
+        // Until the future is dropped: what it holds must not be in the way of the next call for
+        // longer than that.
         let _ = task.await;
     }
 }
@@ -128,7 +140,10 @@ fn filled(size: usize, number: u8) -> Vec<u8> {
 fn whole(loaded: Option<(Bytes, Revision)>, newest: u8) -> Verdict<Option<(Bytes, Revision)>> {
     if let Some((bytes, _)) = &loaded {
         let first = bytes.first().copied();
-        ensure!(bytes.iter().all(|byte| Some(*byte) == first), "a cancelled write left a torn entry");
+        ensure!(
+            bytes.iter().all(|byte| Some(*byte) == first),
+            "a cancelled write left a torn entry"
+        );
         ensure!(first.is_none_or(|first| first <= newest), "a value that was never written");
     }
     Ok(loaded)

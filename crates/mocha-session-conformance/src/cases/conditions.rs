@@ -4,7 +4,9 @@ use mocha_session_core::store::Revision;
 
 use crate::subject::{HOUR, Subject, Verdict, ensure, within};
 
-pub(crate) async fn create_on_a_taken_key_is_refused_and_the_other_untouched(it: &Subject) -> Verdict {
+pub(crate) async fn create_on_a_taken_key_is_refused_and_the_other_untouched(
+    it: &Subject,
+) -> Verdict {
     let key = it.key();
     let revision = it.create(&key, b"first").await?;
     for second in [&b"second"[..], b"first"] {
@@ -52,7 +54,8 @@ pub(crate) async fn update_with_a_stale_revision_is_refused(it: &Subject) -> Ver
 
 pub(crate) async fn update_of_an_unknown_key_is_refused_and_still_absent(it: &Subject) -> Verdict {
     let (key, other) = (it.key(), it.key());
-    // A revision of the store's own making, and one of a number: not every engine's revisions are numbers.
+    // A revision of the store's own making, and one of a number: not every engine's revisions are
+    // numbers.
     for revision in [it.create(&other, b"other").await?, Revision::from(0)] {
         let refused = it.store.update(&key, b"new", within(HOUR), &revision).await?;
         ensure!(refused.is_none(), "update succeeded on a key that nobody has used");
@@ -76,7 +79,10 @@ pub(crate) async fn update_of_a_deleted_key_is_refused_and_still_absent(it: &Sub
 
 pub(crate) async fn delete_says_whether_something_was_there(it: &Subject) -> Verdict {
     let key = it.key();
-    ensure!(!it.store.delete(&key).await?, "delete found something under a key that nobody has used");
+    ensure!(
+        !it.store.delete(&key).await?,
+        "delete found something under a key that nobody has used"
+    );
     let revision = it.create(&key, b"one").await?;
     it.update(&key, b"two", &revision).await?;
     ensure!(it.store.delete(&key).await?, "delete found nothing though the entry was there");

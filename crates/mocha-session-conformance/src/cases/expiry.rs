@@ -13,16 +13,22 @@ pub(crate) async fn entry_is_there_before_its_time(it: &Subject) -> Verdict {
     tokio::time::sleep(Duration::from_millis(500)).await;
     it.sweep(SystemTime::now()).await?;
     let found = it.load(&key).await?;
-    // On a machine that is busy elsewhere the time may be over when the answer comes; nothing can be said then.
+    // On a machine that is busy elsewhere the time may be over when the answer comes; nothing can
+    // be said then.
     let too_late = start.elapsed() + Duration::from_millis(50) > life;
     match found {
         Some((_, its)) => ensure!(its == revision, "an entry changed before its time was over"),
-        None => ensure!(too_late, "an entry that lives 2 s is gone after {} ms", start.elapsed().as_millis()),
+        None => ensure!(
+            too_late,
+            "an entry that lives 2 s is gone after {} ms",
+            start.elapsed().as_millis()
+        ),
     }
     Ok(())
 }
 
-/// By itself where the store says so, else with a sweep; until then it may still be returned, as it was.
+/// By itself where the store says so, else with a sweep; until then it may still be returned, as it
+/// was.
 pub(crate) async fn entry_is_gone_after_its_time(it: &Subject) -> Verdict {
     let key = it.key();
     it.create_for(&key, b"short", MOMENT).await?;
@@ -33,7 +39,8 @@ pub(crate) async fn entry_is_gone_after_its_time(it: &Subject) -> Verdict {
     it.wait_until_gone(&key).await
 }
 
-/// Over thirty days memcached takes a lifetime for an instant; a hundred years overflow a signed 32-bit instant.
+/// Over thirty days memcached takes a lifetime for an instant; a hundred years overflow a signed
+/// 32-bit instant.
 pub(crate) async fn long_expiry_is_kept(it: &Subject) -> Verdict {
     let mut entries = Vec::new();
     for ttl in [29 * DAY, 31 * DAY, 400 * DAY, 20 * 365 * DAY, Duration::MAX] {
@@ -41,7 +48,8 @@ pub(crate) async fn long_expiry_is_kept(it: &Subject) -> Verdict {
         let revision = it.create_for(&created, b"long", ttl).await?;
         entries.push((created, revision));
         let revision = it.create(&updated, b"an hour").await?;
-        let Some(revision) = it.store.update(&updated, b"long", within(ttl), &revision).await? else {
+        let Some(revision) = it.store.update(&updated, b"long", within(ttl), &revision).await?
+        else {
             return ensure_updated(false);
         };
         entries.push((updated, revision));

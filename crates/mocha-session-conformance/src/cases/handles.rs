@@ -1,4 +1,5 @@
-//! The store as a whole: it answers, says what it is, shows nothing secret, and can be opened more than once.
+//! The store as a whole: it answers, says what it is, shows nothing secret, and can be opened more
+//! than once.
 
 use std::sync::Arc;
 
@@ -16,7 +17,10 @@ pub(crate) async fn ping_answers(it: &Subject) -> Verdict {
 pub(crate) async fn capabilities_are_constant(it: &Subject) -> Verdict {
     let before = it.store.capabilities();
     ensure!(!before.engine().is_empty(), "capabilities() names no engine");
-    ensure!(before.compare_and_set(), "a store compares and sets, and capabilities() says that it does not");
+    ensure!(
+        before.compare_and_set(),
+        "a store compares and sets, and capabilities() says that it does not"
+    );
     let key = it.key();
     let revision = it.create(&key, b"one").await?;
     it.update(&key, b"two", &revision).await?;
@@ -32,7 +36,9 @@ pub(crate) async fn debug_shows_no_key_and_no_value(it: &Subject) -> Verdict {
     it.load(&key).await?;
     for shown in [format!("{:?}", it.store), format!("{:#?}", it.store)] {
         // Also a value or a key that is shown as a list of numbers.
-        for hidden in [key.to_string(), secret.clone(), list(secret.as_bytes()), list(key.as_bytes())] {
+        for hidden in
+            [key.to_string(), secret.clone(), list(secret.as_bytes()), list(key.as_bytes())]
+        {
             let squeezed: String = shown.split_whitespace().collect();
             ensure!(
                 !shown.contains(&hidden) && !squeezed.contains(&hidden),
@@ -67,7 +73,10 @@ pub(crate) async fn second_handle_sees_the_same_data(it: &Subject) -> Verdict {
     };
     it.holds(&key, b"two", &updated).await?;
     let refused = it.store.update(&key, b"late", within(HOUR), &created).await?;
-    ensure!(refused.is_none(), "update succeeded with a revision that another handle's update had replaced");
+    ensure!(
+        refused.is_none(),
+        "update succeeded with a revision that another handle's update had replaced"
+    );
     ensure!(
         second.create(&key, b"new", within(HOUR)).await?.is_none(),
         "another handle's create overwrote the entry"
@@ -76,7 +85,8 @@ pub(crate) async fn second_handle_sees_the_same_data(it: &Subject) -> Verdict {
     it.is_absent(&key, "that another handle deleted").await
 }
 
-/// As ten processes of one app do when they start: opening prepares what the engine needs, and nobody fails.
+/// As ten processes of one app do when they start: opening prepares what the engine needs, and
+/// nobody fails.
 pub(crate) async fn handles_opened_at_once_all_work(it: &Subject) -> Verdict {
     let open = it.opener()?;
     let handles = at_once(8, |_| {
@@ -91,11 +101,16 @@ pub(crate) async fn handles_opened_at_once_all_work(it: &Subject) -> Verdict {
             let created = store.create(&key, b"one", within(HOUR)).await?;
             let found = store.load(&key).await?;
             ensure!(
-                created.is_some_and(|revision| found.is_some_and(|found| *found.revision() == revision)),
+                created.is_some_and(
+                    |revision| found.is_some_and(|found| *found.revision() == revision)
+                ),
                 "a handle opened beside others does not find what it stored"
             );
             // Handles of a store that is not shared are out of the clean-up's reach.
-            ensure!(store.delete(&key).await?, "a handle opened beside others found nothing to delete");
+            ensure!(
+                store.delete(&key).await?,
+                "a handle opened beside others found nothing to delete"
+            );
             Ok(())
         }
     })

@@ -10,7 +10,8 @@ use crate::subject::{HOUR, Stop, Subject, Verdict, at_once, ensure, value, withi
 
 /// How many tasks race.
 const TASKS: usize = 64;
-/// How long a race is repeated: an engine in memory needs many rounds to show a race, a distant one has no time for them.
+/// How long a race is repeated: an engine in memory needs many rounds to show a race, a distant one
+/// has no time for them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn one_of_many_creates_wins(it: &Subject) -> Verdict {
@@ -23,7 +24,11 @@ pub(crate) async fn one_of_many_creates_wins(it: &Subject) -> Verdict {
         });
         let results = results.await?;
         let winners: Vec<_> = (0..TASKS).filter(|number| results[*number].is_some()).collect();
-        ensure!(winners.len() == 1, "{} of {TASKS} simultaneous creates won (round {round})", winners.len());
+        ensure!(
+            winners.len() == 1,
+            "{} of {TASKS} simultaneous creates won (round {round})",
+            winners.len()
+        );
         let (number, revision) = (winners[0], results[winners[0]].as_ref());
         let Some(revision) = revision else { continue };
         it.holds(&key, &contender(number), revision).await?;
@@ -44,10 +49,14 @@ pub(crate) async fn one_of_many_updates_wins(it: &Subject) -> Verdict {
             async move { Ok(store.update(&key, &contender(number), within(HOUR), &expected).await?) }
         });
         let results = results.await?;
-        let mut winners = results.into_iter().enumerate().filter_map(|(number, won)| Some((number, won?)));
+        let mut winners =
+            results.into_iter().enumerate().filter_map(|(number, won)| Some((number, won?)));
         let first = winners.next();
         let count = usize::from(first.is_some()) + winners.count();
-        ensure!(count == 1, "{count} of {TASKS} simultaneous updates of one revision won (round {round})");
+        ensure!(
+            count == 1,
+            "{count} of {TASKS} simultaneous updates of one revision won (round {round})"
+        );
         let Some((number, won)) = first else { continue };
         it.holds(&key, &contender(number), &won).await?;
         revision = won;
@@ -63,8 +72,10 @@ pub(crate) async fn compare_and_set_counters_add_up(it: &Subject) -> Verdict {
     it.create(&key, &0u64.to_be_bytes()).await?;
     let added = at_once(32, |_| count_up(Arc::clone(&it.store), key)).await?;
     let sum: u64 = added.iter().sum();
-    let found =
-        it.load(&key).await?.and_then(|(bytes, _)| Some(u64::from_be_bytes(bytes[..].try_into().ok()?)));
+    let found = it
+        .load(&key)
+        .await?
+        .and_then(|(bytes, _)| Some(u64::from_be_bytes(bytes[..].try_into().ok()?)));
     ensure!(
         found == Some(sum),
         "32 tasks had {sum} increments acknowledged, the counter says {}",
@@ -73,7 +84,8 @@ pub(crate) async fn compare_and_set_counters_add_up(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Adds one to the counter, again and again, until the time is over; at least once. Gives what was acknowledged.
+/// Adds one to the counter, again and again, until the time is over; at least once. Gives what was
+/// acknowledged.
 async fn count_up(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict<u64> {
     let start = Instant::now();
     for added in 0..50 {
@@ -106,9 +118,11 @@ pub(crate) async fn delete_during_updates_is_final(it: &Subject) -> Verdict {
         let revision = it.create(&key, b"base").await?;
         let deleted = Arc::new(AtomicBool::new(false));
         at_once(8, |number| {
-            let (store, expected, deleted) = (Arc::clone(&it.store), revision.clone(), Arc::clone(&deleted));
+            let (store, expected, deleted) =
+                (Arc::clone(&it.store), revision.clone(), Arc::clone(&deleted));
             async move {
-                // One deletes, at a moment of its own; the rest update, some of them what others have written.
+                // One deletes, at a moment of its own; the rest update, some of them what others
+                // have written.
                 if number == 0 {
                     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..500))).await;
                     store.delete(&key).await?;
@@ -118,8 +132,11 @@ pub(crate) async fn delete_during_updates_is_final(it: &Subject) -> Verdict {
                 } else {
                     while !deleted.load(Ordering::SeqCst) {
                         let Some(stored) = store.load(&key).await? else { break };
-                        store.update(&key, &contender(number), within(HOUR), stored.revision()).await?;
-                        // A store in memory never waits, and would keep the thread from whoever deletes.
+                        store
+                            .update(&key, &contender(number), within(HOUR), stored.revision())
+                            .await?;
+                        // A store in memory never waits, and would keep the thread from whoever
+                        // deletes.
                         tokio::task::yield_now().await;
                     }
                 }
@@ -149,7 +166,9 @@ pub(crate) async fn acknowledged_writes_are_seen_at_once(it: &Subject) -> Verdic
         });
         for stored in seen.await? {
             ensure!(
-                stored.is_some_and(|stored| stored.value()[..] == [round] && *stored.revision() == revision),
+                stored.is_some_and(
+                    |stored| stored.value()[..] == [round] && *stored.revision() == revision
+                ),
                 "a load that began after a write was acknowledged does not see it"
             );
         }

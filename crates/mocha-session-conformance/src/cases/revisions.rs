@@ -13,7 +13,9 @@ pub(crate) async fn load_gives_the_revision_of_the_write(it: &Subject) -> Verdic
     ensure!(updated != created, "an update left the revision as it was");
     it.holds(&key, b"two", &updated).await?;
     // What load gave is as good for an update as what the write gave.
-    let Some((_, loaded)) = it.load(&key).await? else { return it.holds(&key, b"two", &updated).await };
+    let Some((_, loaded)) = it.load(&key).await? else {
+        return it.holds(&key, b"two", &updated).await;
+    };
     it.update(&key, b"three", &loaded).await.map(drop)
 }
 

@@ -24,9 +24,15 @@ pub(crate) async fn scan_finds_every_entry_across_pages(it: &Subject) -> Verdict
                 continue;
             };
             ensure!(stored.value()[..] == bytes[..], "a scan gives another value than was stored");
-            ensure!(stored.revision() == revision, "a scan gives another revision than the write did");
+            ensure!(
+                stored.revision() == revision,
+                "a scan gives another revision than the write did"
+            );
         }
-        ensure!(!found.contains_key(&deleted), "a scan finds an entry that was deleted before it began");
+        ensure!(
+            !found.contains_key(&deleted),
+            "a scan finds an entry that was deleted before it began"
+        );
     }
     Ok(())
 }
@@ -106,7 +112,11 @@ async fn all_found(it: &Subject, entries: &Entries) -> Verdict {
 }
 
 /// Every page until the end, with a pause between two; others' entries are among them.
-async fn scan_all(it: &Subject, limit: usize, pause: Duration) -> Verdict<HashMap<StorageKey, Stored>> {
+async fn scan_all(
+    it: &Subject,
+    limit: usize,
+    pause: Duration,
+) -> Verdict<HashMap<StorageKey, Stored>> {
     let mut found = HashMap::new();
     let mut cursor: Option<ScanCursor> = None;
     loop {
@@ -128,7 +138,11 @@ async fn scan_all(it: &Subject, limit: usize, pause: Duration) -> Verdict<HashMa
 }
 
 /// Creates, updates and deletes, so that pages shift under a scan.
-async fn churn(store: Arc<dyn SessionStore>, keys: Vec<StorageKey>, done: Arc<AtomicBool>) -> Verdict {
+async fn churn(
+    store: Arc<dyn SessionStore>,
+    keys: Vec<StorageKey>,
+    done: Arc<AtomicBool>,
+) -> Verdict {
     while !done.load(Ordering::Relaxed) {
         let key = keys[fastrand::usize(..keys.len())];
         if let Some(revision) = store.create(&key, b"churn", within(HOUR)).await? {

@@ -87,8 +87,8 @@ pub(crate) async fn sweep_is_bounded_and_ends(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Entries are refreshed in the very moment in which they expire, while others sweep: an update that was acknowledged
-/// must not be swept away.
+/// Entries are refreshed in the very moment in which they expire, while others sweep: an update
+/// that was acknowledged must not be swept away.
 pub(crate) async fn sweep_spares_what_was_refreshed_meanwhile(it: &Subject) -> Verdict {
     if !it.sweep(SystemTime::now()).await? {
         skip!("{NATIVE}");
@@ -100,7 +100,9 @@ pub(crate) async fn sweep_spares_what_was_refreshed_meanwhile(it: &Subject) -> V
     let mut verdict = Ok(());
     for _ in 0..100 {
         let keys: [StorageKey; 16] = std::array::from_fn(|_| it.key());
-        verdict = at_once(keys.len(), |number| refresh(Arc::clone(&it.store), keys[number])).await.map(drop);
+        verdict = at_once(keys.len(), |number| refresh(Arc::clone(&it.store), keys[number]))
+            .await
+            .map(drop);
         if verdict.is_err() || start.elapsed() > Duration::from_secs(4) {
             break;
         }
@@ -123,7 +125,8 @@ async fn sweeper(store: Arc<dyn SessionStore>, done: Arc<AtomicBool>) -> Verdict
 }
 
 async fn refresh(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict {
-    let Some(revision) = store.create(&key, b"old", within(Duration::from_millis(20))).await? else {
+    let Some(revision) = store.create(&key, b"old", within(Duration::from_millis(20))).await?
+    else {
         return Ok(());
     };
     tokio::time::sleep(Duration::from_micros(fastrand::u64(14_000..24_000))).await;
@@ -136,7 +139,10 @@ async fn refresh(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict {
             found.is_some_and(|found| *found.revision() == revision),
             "a sweep removed an entry that had been refreshed meanwhile"
         ),
-        None => ensure!(found.is_none_or(|found| found.value()[..] == *b"old"), "a refused update was done"),
+        None => ensure!(
+            found.is_none_or(|found| found.value()[..] == *b"old"),
+            "a refused update was done"
+        ),
     }
     Ok(())
 }

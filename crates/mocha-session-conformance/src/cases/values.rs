@@ -24,8 +24,8 @@ pub(crate) async fn roundtrip_of_every_byte(it: &Subject) -> Verdict {
     let (key, all) = (it.key(), (0..=255).collect::<Vec<u8>>());
     let mut revision = it.create(&key, &all).await?;
     it.holds(&key, &all, &revision).await?;
-    // The suspicious ones first and last, and alone: what a terminator, an escape or a trimmed space
-    // would eat. One entry and few values, because every call is a request to some engines.
+    // The suspicious ones first and last, and alone: what a terminator, an escape or a trimmed
+    // space would eat. One entry and few values, because every call is a request to some engines.
     let suspicious = (0..=b' ').chain(*b"\"'%\\\x7f\x80\x85\xa0\xc2\xef\xfe\xff");
     let alone = b"\0\t\n\r\x1a \"'%\\\x7f\x80\xff".iter().map(|byte| vec![*byte]);
     for value in suspicious.map(|byte| vec![byte, b'x', byte]).chain(alone) {
@@ -57,7 +57,8 @@ pub(crate) async fn keys_that_differ_in_one_bit_do_not_mix(it: &Subject) -> Verd
     do_not_mix(it, &keys).await
 }
 
-/// Keys that are the same to an engine that folds case, pads with spaces, stops at NUL or reads text.
+/// Keys that are the same to an engine that folds case, pads with spaces, stops at NUL or reads
+/// text.
 pub(crate) async fn keys_that_look_alike_do_not_mix(it: &Subject) -> Verdict {
     let letters: [u8; StorageKey::BYTES] = std::array::from_fn(|_| fastrand::u8(b'a'..=b'z'));
     let ending = |end: [u8; 2]| {

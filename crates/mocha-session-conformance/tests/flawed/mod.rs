@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::{
-    Bytes, Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
-    Stored, SweepReport, async_trait,
+    Bytes, Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore,
+    StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
@@ -93,8 +93,8 @@ pub(crate) struct Flawed {
 
 impl Flawed {
     pub(crate) fn new(flaw: Flaw) -> Self {
-        let limit =
-            matches!(flaw, Flaw::OversizedDropsTheOld | Flaw::LargestValueIsOverstated).then_some(1_000);
+        let limit = matches!(flaw, Flaw::OversizedDropsTheOld | Flaw::LargestValueIsOverstated)
+            .then_some(1_000);
         Self {
             flaw,
             native: false,
@@ -220,7 +220,9 @@ impl fmt::Debug for Flawed {
             let map = self.map();
             out.field(
                 "map",
-                &map.values().map(|(key, entry)| (key.to_string(), entry.value.clone())).collect::<Vec<_>>(),
+                &map.values()
+                    .map(|(key, entry)| (key.to_string(), entry.value.clone()))
+                    .collect::<Vec<_>>(),
             );
         }
         out.finish_non_exhaustive()
@@ -231,16 +233,23 @@ impl fmt::Debug for Flawed {
 impl SessionStore for Flawed {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let name = self.name(key);
-        let found = |map: &Map| map.get(&name).map(|(_, e)| Stored::new(e.value.clone(), e.revision.clone()));
+        let found = |map: &Map| {
+            map.get(&name).map(|(_, e)| Stored::new(e.value.clone(), e.revision.clone()))
+        };
         match self.flaw {
             Flaw::LoadLagsBehind => return Ok(found(&self.lagging.lock().unwrap())),
             Flaw::LoadInventsAnEntry => {
                 return Ok(Some(
-                    found(&self.map()).unwrap_or_else(|| Stored::new(Bytes::new(), Revision::random())),
+                    found(&self.map())
+                        .unwrap_or_else(|| Stored::new(Bytes::new(), Revision::random())),
                 ));
             }
             Flaw::LoadCreates if found(&self.map()).is_none() => {
-                let entry = self.entry(b"", Expiry::after(Duration::from_secs(60), SystemTime::now()), None);
+                let entry = self.entry(
+                    b"",
+                    Expiry::after(Duration::from_secs(60), SystemTime::now()),
+                    None,
+                );
                 self.map().insert(name, (*key, entry));
                 return Ok(None);
             }
@@ -254,16 +263,20 @@ impl SessionStore for Flawed {
                 return Ok(before.unwrap_or(mine));
             }
             Flaw::RevisionOfLoadIsItsOwn => {
-                return Ok(
-                    found(&self.map()).map(|stored| Stored::new(stored.into_parts().0, Revision::random()))
-                );
+                return Ok(found(&self.map())
+                    .map(|stored| Stored::new(stored.into_parts().0, Revision::random())));
             }
             _ => {}
         }
         Ok(found(&self.map()))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         self.check_size(key, value)?;
         let name = self.name(key);
         let taken = self.map().contains_key(&name) && !self.has(Flaw::CreateOverwrites);
@@ -307,7 +320,9 @@ impl SessionStore for Flawed {
         self.check_size(key, value)?;
         let name = self.name(key);
         let fits = |map: &Map| match map.get(&name) {
-            Some((_, entry)) => entry.revision == *expected || self.has(Flaw::UpdateIgnoresTheRevision),
+            Some((_, entry)) => {
+                entry.revision == *expected || self.has(Flaw::UpdateIgnoresTheRevision)
+            }
             None => self.has(Flaw::UpdateUpserts),
         };
         let before = fits(&self.map());
@@ -315,7 +330,8 @@ impl SessionStore for Flawed {
             Flaw::UpdateIsCheckedThenDone | Flaw::UpdateUpsertsLate => yield_now().await,
             Flaw::UpdateIsTornByCancelling if before => {
                 if let Some((_, entry)) = self.map().get_mut(&name) {
-                    let (new, old) = (&value[..value.len() / 2], &entry.value[entry.value.len() / 2..]);
+                    let (new, old) =
+                        (&value[..value.len() / 2], &entry.value[entry.value.len() / 2..]);
                     entry.value = [new, old].concat().into();
                 }
                 yield_now().await;
@@ -358,7 +374,12 @@ impl SessionStore for Flawed {
         Ok(was_there || self.has(Flaw::DeleteAlwaysSaysYes))
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         if self.native {
             return Ok(SweepReport::native());
         }
@@ -397,8 +418,10 @@ impl SessionStore for Flawed {
         }
         let (entries, next) = self.page(cursor.as_ref(), limit);
         let next = if self.has(Flaw::ScanShowsOnePage) { None } else { next };
-        let entries =
-            entries.into_iter().map(|(_, key, e)| (key, Stored::new(e.value, e.revision))).collect();
+        let entries = entries
+            .into_iter()
+            .map(|(_, key, e)| (key, Stored::new(e.value, e.revision)))
+            .collect();
         Ok(ScanPage::new(entries, next))
     }
 
@@ -424,12 +447,14 @@ impl SessionStore for Flawed {
 }
 
 impl Flawed {
-    /// A page in the order of names, and the name (or, with a flaw, the position) where the next begins.
+    /// A page in the order of names, and the name (or, with a flaw, the position) where the next
+    /// begins.
     fn page(&self, cursor: Option<&ScanCursor>, limit: usize) -> Page {
         let map = self.map();
         let by_position = self.has(Flaw::ScanCountsPositions);
         let start = cursor.map(ScanCursor::as_str);
-        let position: usize = if by_position { start.map_or(0, |at| at.parse().unwrap()) } else { 0 };
+        let position: usize =
+            if by_position { start.map_or(0, |at| at.parse().unwrap()) } else { 0 };
         let after = start.filter(|_| !by_position).map(|at| StorageKey::parse(at).unwrap());
         let mut rest = map
             .iter()
@@ -439,7 +464,11 @@ impl Flawed {
         let page: Vec<_> = rest.by_ref().take(limit).collect();
         let more = rest.next().is_some();
         let next = page.last().filter(|_| more).map(|(_, key, _)| {
-            ScanCursor::new(if by_position { (position + page.len()).to_string() } else { key.to_string() })
+            ScanCursor::new(if by_position {
+                (position + page.len()).to_string()
+            } else {
+                key.to_string()
+            })
         });
         (page, next)
     }
@@ -448,6 +477,7 @@ impl Flawed {
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
-    let digit = |at: usize| (0..6).fold(0, |bits, bit_at| bits << 1 | usize::from(bit(at * 6 + bit_at)));
+    let digit =
+        |at: usize| (0..6).fold(0, |bits, bit_at| bits << 1 | usize::from(bit(at * 6 + bit_at)));
     (0..bytes.len() * 8).step_by(6).map(|at| char::from(DIGITS[digit(at / 6)])).collect()
 }

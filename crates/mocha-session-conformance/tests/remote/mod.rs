@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use mocha_session_core::store::{
-    Bytes, Capabilities, Dialer, Durability, Effect, Expiry, Failure, Revision, ScanCursor, ScanPage,
-    SessionStore, StorageKey, Stored, SweepReport, async_trait,
+    Bytes, Capabilities, Dialer, Durability, Effect, Expiry, Failure, Revision, ScanCursor,
+    ScanPage, SessionStore, StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -90,7 +90,10 @@ impl Remote {
     }
 
     /// A connection, and whether it was used before.
-    async fn connect(&self, idle: Option<BufReader<TcpStream>>) -> Result<(BufReader<TcpStream>, bool)> {
+    async fn connect(
+        &self,
+        idle: Option<BufReader<TcpStream>>,
+    ) -> Result<(BufReader<TcpStream>, bool)> {
         if let Some(connection) = idle {
             return Ok((connection, true));
         }
@@ -98,7 +101,8 @@ impl Remote {
         if self.flaw == Flaw::FailsForGood && self.failed.load(Ordering::SeqCst) {
             return Err(refused());
         }
-        let attempt = (self.flaw != Flaw::DialsWithoutPause).then(|| self.dialer.attempt(Instant::now()));
+        let attempt =
+            (self.flaw != Flaw::DialsWithoutPause).then(|| self.dialer.attempt(Instant::now()));
         let attempt = attempt.transpose()?;
         let greeted = async {
             let mut connection = BufReader::new(TcpStream::connect(&self.address).await.ok()?);
@@ -107,7 +111,9 @@ impl Remote {
         };
         let Some(connection) = greeted.await else {
             self.failed.store(true, Ordering::SeqCst);
-            return Err(attempt.map_or_else(refused, |attempt| attempt.failed(Instant::now(), refused())));
+            return Err(
+                attempt.map_or_else(refused, |attempt| attempt.failed(Instant::now(), refused()))
+            );
         };
         let _ = attempt.map(mocha_session_core::store::Attempt::succeeded);
         Ok((connection, false))
@@ -118,7 +124,9 @@ impl Remote {
         loop {
             let connected = self.connect(slot.take()).await;
             let (mut connection, used) = connected.map_err(|error| match self.flaw {
-                Flaw::UnsentIsAmbiguous if effect == Effect::Write => Error::new(ErrorKind::Ambiguous, "?"),
+                Flaw::UnsentIsAmbiguous if effect == Effect::Write => {
+                    Error::new(ErrorKind::Ambiguous, "?")
+                }
                 _ => error,
             })?;
             let answer = if self.flaw == Flaw::ConnectionOutlivesACancelledCall {
@@ -138,7 +146,9 @@ impl Remote {
                 return Ok((answer != "none").then_some(answer));
             }
             let again = match effect {
-                Effect::Read => !matches!(self.flaw, Flaw::ReadsAreNotSentTwice | Flaw::OutageIsAbsence),
+                Effect::Read => {
+                    !matches!(self.flaw, Flaw::ReadsAreNotSentTwice | Flaw::OutageIsAbsence)
+                }
                 Effect::Write => self.flaw == Flaw::WritesAreSentTwice,
             };
             if !(used && again) {
@@ -168,7 +178,9 @@ fn hexadecimal(value: &[u8]) -> String {
 }
 
 fn bytes(text: &str) -> Bytes {
-    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+    (0..text.len() / 2)
+        .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())
+        .collect()
 }
 
 #[async_trait]

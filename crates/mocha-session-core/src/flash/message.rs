@@ -139,7 +139,9 @@ impl Message {
     /// About how many bytes it takes.
     pub(super) fn encoded_len(&self) -> usize {
         let data = self.data.as_ref().map_or(0, |data| data.len());
-        20 + self.text.as_bytes().len() + data + self.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
+        20 + self.text.as_bytes().len()
+            + data
+            + self.tags.iter().map(|tag| tag.len() + 3).sum::<usize>()
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -155,7 +157,8 @@ impl Message {
         let id = u64::from_be_bytes(reader.fixed()?);
         // A level that a later version knows is shown as important rather than lost.
         let level = reader.number()?;
-        let level = Level::ALL.into_iter().find(|known| *known as u64 == level).unwrap_or(Level::Warning);
+        let level =
+            Level::ALL.into_iter().find(|known| *known as u64 == level).unwrap_or(Level::Warning);
         let text = reader.text()?.into();
         let count = reader.count()?;
         let tags = (0..count).map(|_| Ok(reader.text()?.to_owned())).collect::<Result<_>>()?;

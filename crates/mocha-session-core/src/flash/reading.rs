@@ -55,7 +55,9 @@ impl Reading {
             return Vec::new();
         }
         let kept = |id: FlashId| {
-            waiting.messages().any(|message| message.id == id && self.keep_levels.contains(&message.level()))
+            waiting
+                .messages()
+                .any(|message| message.id == id && self.keep_levels.contains(&message.level()))
         };
         waiting.ids().filter(|id| self.read.contains(id) && !kept(*id)).collect()
     }
@@ -74,8 +76,10 @@ impl State {
     pub(super) fn visible_messages(&mut self) -> &[Message] {
         if self.flash.inbox.is_none() {
             let theirs = self.shown_flash().into_iter().flat_map(Waiting::messages);
-            let visible =
-                theirs.filter(|message| !self.flash.pushed.contains(&message.id)).cloned().collect();
+            let visible = theirs
+                .filter(|message| !self.flash.pushed.contains(&message.id))
+                .cloned()
+                .collect();
             self.flash.inbox = Some(visible);
         }
         self.flash.inbox.as_deref().unwrap_or_default()

@@ -70,7 +70,13 @@ impl Waiting {
 
     /// Puts data into a slot, over what was there. Drops the oldest items past the caps and returns
     /// how many.
-    pub(crate) fn set_data(&mut self, slot: &Text, id: FlashId, value: Encoded, caps: Caps) -> usize {
+    pub(crate) fn set_data(
+        &mut self,
+        slot: &Text,
+        id: FlashId,
+        value: Encoded,
+        caps: Caps,
+    ) -> usize {
         self.items.retain(|item| !matches!(item, Item::Data { slot: own, .. } if own == slot));
         self.items.push(Item::Data { id, slot: slot.clone(), value });
         self.cap(caps)

@@ -28,12 +28,13 @@ pub enum FailurePolicy {
     /// An error, 503 for most: unknown is not absent. The default.
     #[default]
     Refuse,
-    /// An empty session that cannot be changed, so that public pages stay up. The cookie is not touched.
+    /// An empty session that cannot be changed, so that public pages stay up. The cookie is not
+    /// touched.
     Anonymous,
 }
 
-/// What an application cannot do without: checked when the manager is built, so that a forgotten or mistyped
-/// `SESSION_URL` is found at the start and not after an incident.
+/// What an application cannot do without: checked when the manager is built, so that a forgotten or
+/// mistyped `SESSION_URL` is found at the start and not after an incident.
 ///
 /// ```
 /// use mocha_session_core::{Requirement, Secrets, SessionManager, Storage};
@@ -46,7 +47,8 @@ pub enum FailurePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
-    /// A destroyed session cannot come back and no update is lost: any store, not the client's cookie.
+    /// A destroyed session cannot come back and no update is lost: any store, not the client's
+    /// cookie.
     FinalLogout,
     /// An acknowledged write survives this much.
     Durability(Durability),
@@ -124,8 +126,8 @@ impl SessionManagerBuilder {
         }
     }
 
-    /// The secrets that sign cookies and hash owners' names, and that seal client-side sessions. They take precedence
-    /// over those that came with the storage.
+    /// The secrets that sign cookies and hash owners' names, and that seal client-side sessions.
+    /// They take precedence over those that came with the storage.
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = Some(secrets);
         self
@@ -137,12 +139,12 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Names the application's sessions apart from other sessions in the same store. The default is the
-    /// cookie's name.
+    /// Names the application's sessions apart from other sessions in the same store. The default is
+    /// the cookie's name.
     ///
-    /// Everything is derived under it: where a record is kept, what seals it, signatures, owners' indexes. So
-    /// two managers on one store accept nothing from each other, and a customer's id is no administrator's
-    /// under another cookie's name. Changing it logs everybody out.
+    /// Everything is derived under it: where a record is kept, what seals it, signatures, owners'
+    /// indexes. So two managers on one store accept nothing from each other, and a customer's id is
+    /// no administrator's under another cookie's name. Changing it logs everybody out.
     pub fn scope(mut self, name: impl Into<String>) -> Self {
         self.scope = Some(name.into());
         self
@@ -160,47 +162,50 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How long a session lives however much it is used; a login starts it anew. The default is unlimited, or 30 days for
-    /// client-side sessions. (ASVS 7.3.2)
+    /// How long a session lives however much it is used; a login starts it anew. The default is
+    /// unlimited, or 30 days for client-side sessions. (ASVS 7.3.2)
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = Some(absolute);
         self
     }
 
-    /// The smallest extension of the idle deadline that is worth a write: below the idle timeout, and at most
-    /// half of a session's own shorter one. The default is a tenth of the idle timeout.
+    /// The smallest extension of the idle deadline that is worth a write: below the idle timeout,
+    /// and at most half of a session's own shorter one. The default is a tenth of the idle timeout.
     pub fn refresh_interval(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self
     }
 
-    /// The longest lifetime that [`remember_for`](crate::SessionData::remember_for) may give, at least the idle
-    /// timeout. The default is a year.
+    /// The longest lifetime that [`remember_for`](crate::SessionData::remember_for) may give, at
+    /// least the idle timeout. The default is a year.
     pub fn remember_at_most(mut self, ceiling: Duration) -> Self {
         self.remember_at_most = ceiling;
         self
     }
 
-    /// The deadline of every call of the store. The default is the URL's `timeout`, or five seconds.
+    /// The deadline of every call of the store. The default is the URL's `timeout`, or five
+    /// seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The largest record in bytes, where the engine does not set a smaller one. The default is 1 MiB.
+    /// The largest record in bytes, where the engine does not set a smaller one. The default is 1
+    /// MiB.
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// How many flash messages and data slots may wait together, and how many bytes they may take. Past that the oldest
-    /// are dropped. The default is 50 and 16 KiB.
+    /// How many flash messages and data slots may wait together, and how many bytes they may take.
+    /// Past that the oldest are dropped. The default is 50 and 16 KiB.
     pub fn flash_limits(mut self, items: usize, bytes: usize) -> Self {
         self.flash = Caps { items, bytes };
         self
     }
 
-    /// The least level of flash messages; those below it are ignored when pushed. The default keeps all.
+    /// The least level of flash messages; those below it are ignored when pushed. The default keeps
+    /// all.
     pub fn flash_minimum(mut self, level: Level) -> Self {
         self.flash_minimum = level;
         self
@@ -212,14 +217,15 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// Whether a response of 5xx commits its session all the same. The default is no: what the response did not confirm
-    /// did not happen.
+    /// Whether a response of 5xx commits its session all the same. The default is no: what the
+    /// response did not confirm did not happen.
     pub fn commit_on_server_error(mut self, yes: bool) -> Self {
         self.commit_on_server_error = yes;
         self
     }
 
-    /// Whether ids without a signature are taken although there is a secret: for the time after a secret was introduced.
+    /// Whether ids without a signature are taken although there is a secret: for the time after a
+    /// secret was introduced.
     pub fn accept_unsigned(mut self, yes: bool) -> Self {
         self.accept_unsigned = yes;
         self
@@ -231,15 +237,15 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many sessions an owner may have; the least recently used is revoked to make room. The default
-    /// is 100.
+    /// How many sessions an owner may have; the least recently used is revoked to make room. The
+    /// default is 100.
     pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
         self.owners_most = most;
         self
     }
 
-    /// Looks the owner's index up at every load of an owned session, one more trip: what is not listed there is revoked.
-    /// Needed for owner calls on engines that evict.
+    /// Looks the owner's index up at every load of an owned session, one more trip: what is not
+    /// listed there is revoked. Needed for owner calls on engines that evict.
     pub fn check_owner_at_load(mut self, yes: bool) -> Self {
         self.check_owner_at_load = yes;
         self
@@ -254,8 +260,8 @@ impl SessionManagerBuilder {
     /// The manager.
     ///
     /// # Errors
-    /// `InvalidConfig` for cookie attributes that browsers drop, lifetimes under a second, client-side sessions without a
-    /// secret, and requirements that the engine does not meet.
+    /// `InvalidConfig` for cookie attributes that browsers drop, lifetimes under a second,
+    /// client-side sessions without a secret, and requirements that the engine does not meet.
     pub fn build(self) -> Result<SessionManager> {
         let cookie = CookieWriter::new(&self.cookie)?;
         let capabilities = self.storage.capabilities();
@@ -289,7 +295,9 @@ impl SessionManagerBuilder {
         let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
         let policy = Policy {
             idle: policy::lifetime("idle timeout", self.idle)?,
-            absolute: absolute.map(|absolute| policy::lifetime("absolute timeout", absolute)).transpose()?,
+            absolute: absolute
+                .map(|absolute| policy::lifetime("absolute timeout", absolute))
+                .transpose()?,
             refresh: self.refresh.map(policy::millis),
             remember_at_most: policy::lifetime("ceiling of remember_for", self.remember_at_most)?,
             limit: self.limit,
@@ -370,10 +378,14 @@ impl SessionManagerBuilder {
             return refuse("the ceiling of remember_for must be at least the idle timeout");
         }
         if self.limit < SMALLEST_LIMIT {
-            return refuse("max_record_bytes must be at least 1024: a session has a header and an owner");
+            return refuse(
+                "max_record_bytes must be at least 1024: a session has a header and an owner",
+            );
         }
         if self.flash.items == 0 || self.flash.bytes == 0 {
-            return refuse("flash_limits must be above zero; an application without flash pushes none");
+            return refuse(
+                "flash_limits must be above zero; an application without flash pushes none",
+            );
         }
         if self.owners_most == 0 {
             return refuse("max_sessions_per_owner must be above zero, or nobody can log in");
@@ -387,6 +399,8 @@ const SMALLEST_LIMIT: usize = 1024;
 
 impl fmt::Debug for SessionManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionManagerBuilder").field("storage", &self.storage).finish_non_exhaustive()
+        f.debug_struct("SessionManagerBuilder")
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
     }
 }

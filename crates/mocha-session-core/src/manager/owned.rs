@@ -15,7 +15,8 @@ use crate::time::from_millis;
 use crate::vault::{Found, Vault};
 use crate::wire::Text;
 
-/// Names one of an owner's sessions, through all its rotations. Not a secret: fit for a form on the "my devices" page.
+/// Names one of an owner's sessions, through all its rotations. Not a secret: fit for a form on the
+/// "my devices" page.
 ///
 /// ```
 /// use mocha_session_core::SessionHandle;
@@ -37,7 +38,8 @@ impl FromStr for SessionHandle {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let hex = text.len() == 16 && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+        let hex = text.len() == 16
+            && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
         match u64::from_str_radix(text, 16) {
             Ok(number) if hex => Ok(Self(number)),
             _ => Err(Error::invalid_input("a session handle is 16 hexadecimal digits")),
@@ -69,8 +71,8 @@ impl OwnedSession {
         session.handle() == Some(self.handle)
     }
 
-    /// When it was last used. It moves with the refresh of the idle deadline, so it may lag behind by the
-    /// refresh interval.
+    /// When it was last used. It moves with the refresh of the idle deadline, so it may lag behind
+    /// by the refresh interval.
     pub fn last_seen(&self) -> SystemTime {
         self.used
     }
@@ -109,12 +111,13 @@ impl fmt::Debug for OwnedSession {
 }
 
 impl SessionManager {
-    /// The live sessions of a user, newest login first. Each is looked up, one call per session, so that
-    /// what is listed is alive.
+    /// The live sessions of a user, newest login first. Each is looked up, one call per session, so
+    /// that what is listed is alive.
     ///
     /// # Errors
-    /// `Unsupported` for client-side sessions, and on engines that evict unless the manager was built with
-    /// [`check_owner_at_load`](super::SessionManagerBuilder::check_owner_at_load); else the engine's.
+    /// `Unsupported` for client-side sessions, and on engines that evict unless the manager was
+    /// built with [`check_owner_at_load`](super::SessionManagerBuilder::check_owner_at_load); else
+    /// the engine's.
     pub async fn sessions_of(&self, owner: &str) -> Result<Vec<OwnedSession>> {
         let vault = self.indexed()?;
         let owner = Text::from(owner);
@@ -145,7 +148,8 @@ impl SessionManager {
     /// Ends one session of a user; whether there was one.
     ///
     /// # Errors
-    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it stopped.
+    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it
+    /// stopped.
     pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool> {
         let ended = self.revoke_where(owner, false, move |entry| entry.handle == handle.0).await?;
         Ok(ended.contains(&handle.0))
@@ -154,12 +158,14 @@ impl SessionManager {
     /// Ends every session of a user, and refuses logins that are under way: "log out everywhere".
     ///
     /// # Errors
-    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it stopped.
+    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it
+    /// stopped.
     pub async fn revoke_all(&self, owner: &str) -> Result<usize> {
         Ok(self.revoke_where(owner, true, |_| true).await?.len())
     }
 
-    /// Ends every session of this session's owner but this one, and refuses logins that are under way.
+    /// Ends every session of this session's owner but this one, and refuses logins that are under
+    /// way.
     ///
     /// # Errors
     /// `InvalidInput` when nobody is logged in or the login is not committed yet; else as
@@ -169,7 +175,9 @@ impl SessionManager {
             let state = session.inner().state();
             // A login that is not committed may still come to nothing.
             let committed = state.base.as_ref().and(state.before().owner.as_ref());
-            committed.filter(|owner| owner.handle != 0 && state.view.owner.as_ref() == Some(owner)).cloned()
+            committed
+                .filter(|owner| owner.handle != 0 && state.view.owner.as_ref() == Some(owner))
+                .cloned()
         };
         let Some(owner) = owner else {
             self.indexed()?;
@@ -194,12 +202,14 @@ impl SessionManager {
         task::to_its_end(Box::pin(async move {
             let (vault, owners) = (manager.indexed()?, &manager.shared.owners);
             let marked = owners.mark(vault, &owner, everyone, which).await?;
-            let keys = marked.iter().flat_map(|entry| &entry.locations).map(|location| location.key);
+            let keys =
+                marked.iter().flat_map(|entry| &entry.locations).map(|location| location.key);
             let mut keys: Vec<_> = keys.collect();
             if mutant("a revocation ends the newest id alone") {
                 keys.drain(..keys.len().saturating_sub(1));
             }
-            // A record that could not be read was deleted. All others are ended before that is reported.
+            // A record that could not be read was deleted. All others are ended before that is
+            // reported.
             let ended = end_all(vault, &keys, manager.shared.policy.tombstone).await;
             if ended.as_ref().is_err_and(|error| !error.is_corrupt()) {
                 return ended.map(|()| Vec::new());

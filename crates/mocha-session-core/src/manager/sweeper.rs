@@ -71,7 +71,8 @@ impl Drop for Sweeper {
 }
 
 impl SessionManager {
-    /// Removes what expired more than a minute ago, in bounded batches. Any number of processes may do so at once.
+    /// Removes what expired more than a minute ago, in bounded batches. Any number of processes may
+    /// do so at once.
     ///
     /// # Errors
     /// The engine's, when a batch fails three times in a row. What was removed stays removed.
@@ -94,7 +95,9 @@ impl SessionManager {
                 tokio::time::sleep(every.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                 match manager.sweep().await {
                     Ok(total) if total.native => return,
-                    Ok(total) => tracing::debug!(removed = total.removed, "expired sessions were swept"),
+                    Ok(total) => {
+                        tracing::debug!(removed = total.removed, "expired sessions were swept")
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "a sweep of expired sessions failed; the next one goes on");
                     }

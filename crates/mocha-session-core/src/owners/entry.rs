@@ -110,8 +110,11 @@ impl Index {
 
     /// The session that was not used for the longest time, other than this one.
     pub(super) fn least_used(&self, but: u64) -> Option<usize> {
-        let others =
-            self.entries.iter().enumerate().filter(|(_, entry)| !entry.revoked && entry.handle != but);
+        let others = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| !entry.revoked && entry.handle != but);
         others.min_by_key(|(_, entry)| entry.used).map(|(at, _)| at)
     }
 
@@ -131,7 +134,8 @@ impl Index {
     pub(super) fn read(payload: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(payload);
         let epoch = u64::from_be_bytes(reader.fixed()?);
-        let entries = (0..reader.count()?).map(|_| Entry::read(&mut reader)).collect::<Result<_>>()?;
+        let entries =
+            (0..reader.count()?).map(|_| Entry::read(&mut reader)).collect::<Result<_>>()?;
         reader.end()?;
         Ok(Self { epoch, entries })
     }
@@ -143,11 +147,11 @@ impl Entry {
         self.locations.iter().map(|location| location.until).max().unwrap_or(0)
     }
 
-    /// Notes that the session under `from`, which a client presents, will be alive at a location too;
-    /// `false` where `from` is known dead.
+    /// Notes that the session under `from`, which a client presents, will be alive at a location
+    /// too; `false` where `from` is known dead.
     ///
-    /// What is not `from` and not rotated from it is dead: `from` would not be known to a client if any
-    /// other successor of its predecessors had won.
+    /// What is not `from` and not rotated from it is dead: `from` would not be known to a client if
+    /// any other successor of its predecessors had won.
     pub(super) fn extend(&mut self, from: StorageKey, location: Location) -> bool {
         if !self.locations.iter().any(|known| known.key == from) {
             return false;

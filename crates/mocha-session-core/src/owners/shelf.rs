@@ -37,12 +37,15 @@ impl Shelf {
         let (version, index) = match vault.look(&place.key).await? {
             Found::Nothing => (None, Index::default()),
             Found::Record(version, record) if version.header.kind == Kind::Index => {
-                let read = vault.open(&record, &place.seal).and_then(|payload| Index::read(&payload));
+                let read =
+                    vault.open(&record, &place.seal).and_then(|payload| Index::read(&payload));
                 let index = read.unwrap_or_else(|error| lost(&version, &error));
                 (Some(version), index)
             }
             Found::Record(..) => {
-                return Err(Error::corrupt("the record under an owner's key is not an index of sessions"));
+                return Err(Error::corrupt(
+                    "the record under an owner's key is not an index of sessions",
+                ));
             }
             Found::Unreadable { revision, damaged: true, error } => {
                 let header = Header { kind: Kind::Index, deadline: 0, commits: [0; 4] };
@@ -60,16 +63,19 @@ impl Shelf {
     }
 }
 
-/// What stands for an index that cannot be read. Its user can log in. The sessions that it listed can be
-/// used until they would be extended, rotated or listed, and end then: nothing tells whether they were
-/// revoked. The epoch is a number that no login has read before the damage.
+/// What stands for an index that cannot be read. Its user can log in. The sessions that it listed
+/// can be used until they would be extended, rotated or listed, and end then: nothing tells whether
+/// they were revoked. The epoch is a number that no login has read before the damage.
 fn lost(version: &Version, error: &Error) -> Index {
     tracing::error!(%error, "an owner's index is damaged and is begun anew; sessions it listed will end");
     Index { epoch: version.header.commits[0] | 1, entries: Vec::new() }
 }
 
 impl Seen {
-    pub(super) async fn read(vault: &Vault, mut places: impl Iterator<Item = Place>) -> Result<Self> {
+    pub(super) async fn read(
+        vault: &Vault,
+        mut places: impl Iterator<Item = Place>,
+    ) -> Result<Self> {
         let Some(first) = places.next() else {
             return Err(Error::new(ErrorKind::Internal, "there is no key to hash owners under"));
         };
@@ -95,8 +101,10 @@ impl Seen {
 
     /// The places that have the entry, and the first one at the end.
     pub(super) fn take_with_first_last(&mut self, handle: u64) -> Vec<Shelf> {
-        let mut there: Vec<_> =
-            std::mem::take(&mut self.others).into_iter().filter(|shelf| shelf.has(handle)).collect();
+        let mut there: Vec<_> = std::mem::take(&mut self.others)
+            .into_iter()
+            .filter(|shelf| shelf.has(handle))
+            .collect();
         there.push(self.first.clone());
         there
     }
@@ -116,8 +124,8 @@ impl Seen {
     }
 }
 
-/// Changes the index at a place: `change` gets the present one and may run several times. `seen` saves the
-/// first look.
+/// Changes the index at a place: `change` gets the present one and may run several times. `seen`
+/// saves the first look.
 pub(super) async fn change<T>(
     vault: &Vault,
     place: Place,
@@ -132,7 +140,8 @@ pub(super) async fn change<T>(
             Some(shelf) => shelf,
             None => Shelf::read(vault, place.clone()).await?,
         };
-        let done = shelf.version.as_ref().is_some_and(|version| version.header.commits.contains(&commit));
+        let done =
+            shelf.version.as_ref().is_some_and(|version| version.header.commits.contains(&commit));
         if let Some(outcome) = outcome.take().filter(|_| done) {
             return Ok(outcome);
         }
@@ -165,6 +174,9 @@ pub(super) async fn change<T>(
             }
         }
     }
-    Err(Error::new(ErrorKind::Conflict, "too many requests change this owner's sessions at once; try again")
-        .during("owner index"))
+    Err(Error::new(
+        ErrorKind::Conflict,
+        "too many requests change this owner's sessions at once; try again",
+    )
+    .during("owner index"))
 }

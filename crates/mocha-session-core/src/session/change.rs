@@ -1,4 +1,5 @@
-//! The log of changes: what a request did to its session, in a form that can be done again on another base.
+//! The log of changes: what a request did to its session, in a form that can be done again on
+//! another base.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,8 @@ use crate::mutant;
 use crate::values::Encoded;
 use crate::wire::Text;
 
-/// A change of one value that depends on the value: from what is there (encoded) to what shall be there.
+/// A change of one value that depends on the value: from what is there (encoded) to what shall be
+/// there.
 pub(crate) type Updater = Arc<dyn Fn(Option<&[u8]>) -> Result<Option<Encoded>> + Send + Sync>;
 
 /// One change. Applied in order over any base they give what the request meant.
@@ -31,8 +33,8 @@ pub(crate) enum Change {
         persistence: Persistence,
         now: u64,
     },
-    /// The session is this owner's from here on, and begins now. A session that is theirs already keeps
-    /// its handle; another one gets `fresh`, zero where owners are not indexed.
+    /// The session is this owner's from here on, and begins now. A session that is theirs already
+    /// keeps its handle; another one gets `fresh`, zero where owners are not indexed.
     Login {
         owner: Text,
         fresh: u64,
@@ -70,8 +72,10 @@ impl Change {
                 Some(value) if *value == **taken => content.values.remove(key),
                 _ if mutant("a take is not compared") => {}
                 _ => {
-                    let why =
-                        format!("another request took or changed the session value `{}` first", key.as_str());
+                    let why = format!(
+                        "another request took or changed the session value `{}` first",
+                        key.as_str()
+                    );
                     return Err(Error::new(ErrorKind::Conflict, why).during("take"));
                 }
             },
@@ -104,7 +108,8 @@ impl Change {
             Self::Claim(ids, got) => {
                 let here: Vec<_> = content.flash.ids().filter(|id| ids.contains(id)).collect();
                 content.flash.drop_ids(&here);
-                let here = if mutant("a claim gets what it asked for") { ids.clone() } else { here };
+                let here =
+                    if mutant("a claim gets what it asked for") { ids.clone() } else { here };
                 *got.lock().unwrap_or_else(PoisonError::into_inner) = here;
             }
         }
@@ -166,11 +171,12 @@ pub(crate) fn logs_in(log: &[Change]) -> bool {
     log.iter().any(|change| matches!(change, Change::Login { .. }))
 }
 
-/// Whether the log hands something out that must not be lost in silence: a value that was taken, messages
-/// that were claimed, a login that the user was told of.
+/// Whether the log hands something out that must not be lost in silence: a value that was taken,
+/// messages that were claimed, a login that the user was told of.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
     if mutant("what is dropped is dropped in silence") {
         return false;
     }
-    log.iter().any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
+    log.iter()
+        .any(|change| matches!(change, Change::Take(..) | Change::Claim(..) | Change::Login { .. }))
 }

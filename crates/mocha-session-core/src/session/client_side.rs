@@ -33,8 +33,9 @@ pub(super) fn run(shared: &Shared, client: &ClientSide, job: &mut Job) -> Result
             Arc::new(next)
         }
     };
-    let unchanged =
-        |base, content, line| Ok(Outcome::Committed(Committed { base, content, line, superseded: false }));
+    let unchanged = |base, content, line| {
+        Ok(Outcome::Committed(Committed { base, content, line, superseded: false }))
+    };
     if next.is_empty() {
         let line = job.line.take().or(deadline.map(|_| Line::Remove));
         return unchanged(None, next, line);

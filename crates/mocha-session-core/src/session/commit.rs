@@ -78,8 +78,8 @@ pub(super) struct Edit<'e> {
     pub(super) stored: &'e Stored,
     pub(super) loaded: &'e Arc<Content>,
     pub(super) log: &'e [Change],
-    /// What the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and no
-    /// closure of an update run, a second time.
+    /// What the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and
+    /// no closure of an update run, a second time.
     pub(super) view: Option<Arc<Content>>,
     pub(super) tells: bool,
     pub(super) renews: bool,
@@ -97,7 +97,12 @@ impl Snapshot {
         Self { version: version.clone(), content: Arc::clone(content) }
     }
 
-    fn read(vault: &Vault, stored: &Stored, version: Version, record: &bytes::Bytes) -> Result<Self> {
+    fn read(
+        vault: &Vault,
+        stored: &Stored,
+        version: Version,
+        record: &bytes::Bytes,
+    ) -> Result<Self> {
         Ok(Self { version, content: reopen(vault, &stored.place, record)? })
     }
 }
@@ -126,13 +131,14 @@ impl Job {
         !self.doomed.is_empty() || self.is_rotation() || self.doubt.is_some()
     }
 
-    /// Leaves out the oldest flash that waits, so that the rest may fit; `false` when there is none but what
-    /// this request pushed last.
+    /// Leaves out the oldest flash that waits, so that the rest may fit; `false` when there is none
+    /// but what this request pushed last.
     pub(crate) fn drop_oldest_flash(&mut self) -> bool {
         let pushed = change::pushed_ids(&self.log);
         let dropped = change::dropped_ids(&self.log);
         let mut waiting = self.loaded.flash.ids().chain(pushed.iter().copied());
-        let Some(oldest) = waiting.find(|id| Some(id) != pushed.last() && !dropped.contains(id)) else {
+        let Some(oldest) = waiting.find(|id| Some(id) != pushed.last() && !dropped.contains(id))
+        else {
             return false;
         };
         self.log.push(Change::Drop(vec![oldest]));
@@ -193,7 +199,8 @@ async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> 
         Some(Base::Stored(stored)) => {
             let (loaded, log) = (&job.loaded, &job.log[..]);
             let (tells, renews) = (job.tells, job.renews);
-            let mut edit = Edit { shared, vault, stored, loaded, log, view, tells, renews, rounds: ROUNDS };
+            let mut edit =
+                Edit { shared, vault, stored, loaded, log, view, tells, renews, rounds: ROUNDS };
             if job.rotate || login {
                 // Boxed, so that the rare path does not enlarge the common future.
                 Box::pin(identity::rotate(&mut edit, &mut job.doubt)).await?
@@ -203,7 +210,10 @@ async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> 
             }
         }
         Some(Base::Client { .. }) => {
-            return Err(Error::new(ErrorKind::Internal, "a client-side session in a store-backed manager"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a client-side session in a store-backed manager",
+            ));
         }
     };
     Ok(match outcome {
@@ -215,8 +225,8 @@ async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> 
     })
 }
 
-/// Ends what the request destroyed. Where its browser was told before by another request, it is told
-/// nothing by this one.
+/// Ends what the request destroyed. Where its browser was told before by another request, it is
+/// told nothing by this one.
 async fn end_doomed(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<()> {
     while let Some(doomed) = job.doomed.last() {
         match destroy::destroy(shared, vault, doomed).await? {
@@ -231,7 +241,8 @@ async fn end_doomed(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<()>
     Ok(())
 }
 
-/// Writes the changes over the session where it is. With an empty log it moves the idle deadline, if that is due.
+/// Writes the changes over the session where it is. With an empty log it moves the idle deadline,
+/// if that is due.
 pub(super) async fn in_place(
     edit: &mut Edit<'_>,
     turn: &mut Turn,
@@ -307,7 +318,8 @@ async fn write(
             // Unless another request has kept it alive since it was loaded.
             match found.live()? {
                 Some((later, record)) if later.revision != version.revision => {
-                    reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
+                    reloaded =
+                        Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
                     continue;
                 }
                 _ => return Ok(Outcome::Gone),
@@ -315,7 +327,9 @@ async fn write(
         }
         let mut next = match edit.view.take().filter(|_| reloaded.is_none()) {
             Some(view) => view,
-            None if edit.log.is_empty() || mutant("a conflict drops the changes") => Arc::clone(base),
+            None if edit.log.is_empty() || mutant("a conflict drops the changes") => {
+                Arc::clone(base)
+            }
             None => Arc::new(change::replay(base, edit.log)?),
         };
         let refresh = edit.shared.policy.wants_refresh(base, version.header.deadline, now)
@@ -370,7 +384,8 @@ async fn write(
                 relabel(edit.shared, edit.vault, base, &next).await;
                 if done.header.kind != Kind::Live {
                     turn.leave(&done, record);
-                    let superseded = Committed { base: None, content: next, line: None, superseded: true };
+                    let superseded =
+                        Committed { base: None, content: next, line: None, superseded: true };
                     return Ok(Outcome::Committed(superseded));
                 }
                 turn.leave(&done, record);
@@ -390,9 +405,10 @@ async fn write(
             Ok(Attempt::Changed(found)) => {
                 *open = None;
                 let Some((changed, record)) = found.live()? else { return Ok(Outcome::Gone) };
-                reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, changed, &record)?));
-                // One writer of each process is here at a time, so few compete. Backing off at once would
-                // only let newer writers overtake.
+                reloaded =
+                    Some(Box::new(Snapshot::read(edit.vault, edit.stored, changed, &record)?));
+                // One writer of each process is here at a time, so few compete. Backing off at once
+                // would only let newer writers overtake.
                 if round >= CROWD && round + 1 < edit.rounds {
                     pause(round - CROWD).await;
                 }
@@ -408,14 +424,20 @@ fn landed(edit: &Edit<'_>, turn: &mut Turn, version: Version, record: Sealed) ->
     turn.leave(&version, Sealed::Found(record.clone()));
     if version.header.kind != Kind::Live {
         let content = Arc::clone(edit.loaded);
-        return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: true }));
+        return Ok(Outcome::Committed(Committed {
+            base: None,
+            content,
+            line: None,
+            superseded: true,
+        }));
     }
     let content = reopen(edit.vault, &edit.stored.place, &record)?;
     let line = match (content.is_empty(), edit.tells) {
         (true, true) => Some(Line::Remove),
-        (false, true) => {
-            Some(Line::Id(edit.stored.id.clone(), edit.shared.policy.told(&content, version.header.deadline)))
-        }
+        (false, true) => Some(Line::Id(
+            edit.stored.id.clone(),
+            edit.shared.policy.told(&content, version.header.deadline),
+        )),
         (_, false) => None,
     };
     Ok(Outcome::Committed(committed(edit.stored, version, content, line)))
@@ -426,8 +448,8 @@ fn over(open: bool) -> Result<Outcome> {
     if open { Err(doubtful(true, gone())) } else { Ok(Outcome::Gone) }
 }
 
-/// Tells the owner's index of a later deadline before the session has it; `false` when the session was
-/// revoked.
+/// Tells the owner's index of a later deadline before the session has it; `false` when the session
+/// was revoked.
 async fn keep_listed(
     shared: &Shared,
     vault: &Vault,
@@ -435,7 +457,9 @@ async fn keep_listed(
     base: &Content,
     deadline: u64,
 ) -> Result<bool> {
-    let Some(owner) = base.owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(true) };
+    let Some(owner) = base.owner.as_ref().filter(|owner| owner.handle != 0) else {
+        return Ok(true);
+    };
     if mutant("a refresh is not listed") {
         return Ok(true);
     }
@@ -445,8 +469,8 @@ async fn keep_listed(
     Box::pin(shared.owners.follow(vault, &owner.name, owner.handle, key, to, label)).await
 }
 
-/// Tells the owner's index of another label, after the session has it. If that fails the next refresh
-/// does it, so the failure is not the request's.
+/// Tells the owner's index of another label, after the session has it. If that fails the next
+/// refresh does it, so the failure is not the request's.
 pub(super) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
     let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return };
     if next.label == base.label {
@@ -458,7 +482,8 @@ pub(super) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next
     }
 }
 
-/// A session begins at its first write, unless a login says when, and its client will be told of it.
+/// A session begins at its first write, unless a login says when, and its client will be told of
+/// it.
 pub(super) fn begun(shared: &Shared, content: &mut Content, log: &[Change], now: u64) {
     if !change::logs_in(log) {
         (content.created, content.touched) = (now, now);

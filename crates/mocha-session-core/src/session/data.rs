@@ -26,14 +26,15 @@ use crate::wire::Text;
 ///
 /// Names of values are [`Key`](crate::Key)s or plain text; names beginning with `__` are reserved.
 ///
-/// Values are what serde can write and read. Whatever `serde_json` gives back as it was, a session gives back, and also
-/// maps with any keys and every float. Refused are values nested deeper than 127 levels, a `Some` of nothing
-/// (`Some(None)`, `Some(())`), which would be read as `None`, and types that only another format can read. Serde itself
-/// cannot read 128-bit numbers within untagged, internally tagged or flattened types, in any format.
+/// Values are what serde can write and read. Whatever `serde_json` gives back as it was, a session
+/// gives back, and also maps with any keys and every float. Refused are values nested deeper than
+/// 127 levels, a `Some` of nothing (`Some(None)`, `Some(())`), which would be read as `None`, and
+/// types that only another format can read. Serde itself cannot read 128-bit numbers within
+/// untagged, internally tagged or flattened types, in any format.
 ///
-/// `get` then `insert` is a blind write: of two requests that do so at once the later one wins. Where that matters use
-/// [`update`](Self::update), [`try_update`](Self::try_update) or [`modify`](Self::modify), which are atomic on every
-/// engine with compare-and-set.
+/// `get` then `insert` is a blind write: of two requests that do so at once the later one wins.
+/// Where that matters use [`update`](Self::update), [`try_update`](Self::try_update) or
+/// [`modify`](Self::modify), which are atomic on every engine with compare-and-set.
 ///
 /// ```
 /// # let session = mocha_session_core::Session::in_memory()?;
@@ -72,8 +73,9 @@ impl SessionData {
     /// Sets a value, whatever was there.
     ///
     /// # Errors
-    /// `InvalidInput` when the value cannot be encoded or the name is not allowed; `Closed` when the response has
-    /// its headers; `Gone` when a commit found the session gone; `Unavailable` when this request goes on without a session.
+    /// `InvalidInput` when the value cannot be encoded or the name is not allowed; `Closed` when
+    /// the response has its headers; `Gone` when a commit found the session gone; `Unavailable`
+    /// when this request goes on without a session.
     pub fn insert<T: Serialize>(&self, key: impl KeyFor<T>, value: T) -> Result<()> {
         let name = key::text(&key)?;
         let value = values::encode(&value)?;
@@ -94,7 +96,8 @@ impl SessionData {
 
     /// Removes a value and returns it: a one-time token, for example.
     ///
-    /// Of several requests that take the same value one succeeds; the commit of the others is a `Conflict`.
+    /// Of several requests that take the same value one succeeds; the commit of the others is a
+    /// `Conflict`.
     ///
     /// # Errors
     /// As [`get`](Self::get) and [`insert`](Self::insert).
@@ -128,7 +131,8 @@ impl SessionData {
     /// All names and values, sorted by name.
     ///
     /// # Errors
-    /// `InvalidInput` when a value has no JSON form (a map with keys that are not text, for example).
+    /// `InvalidInput` when a value has no JSON form (a map with keys that are not text, for
+    /// example).
     pub fn entries(&self) -> Result<Vec<(String, serde_json::Value)>> {
         self.view()
             .values
@@ -185,25 +189,32 @@ impl SessionData {
         if label.len() > MAX_NAME_BYTES {
             return Err(Error::invalid_input("the label of a session has at most 256 bytes"));
         }
-        self.inner.state().change(Change::Label(Some(Text::from(label)).filter(|_| !label.is_empty())))
+        self.inner
+            .state()
+            .change(Change::Label(Some(Text::from(label)).filter(|_| !label.is_empty())))
     }
 
-    /// Gives this session an idle timeout of its own, counted from now, up to the configured ceiling, and a
-    /// cookie that outlives the browser: "keep me logged in". It sticks through refreshes and rotations.
+    /// Gives this session an idle timeout of its own, counted from now, up to the configured
+    /// ceiling, and a cookie that outlives the browser: "keep me logged in". It sticks through
+    /// refreshes and rotations.
     ///
     /// # Errors
     /// `InvalidInput` under a second; else as [`insert`](Self::insert).
     pub fn remember_for(&self, idle: Duration) -> Result<()> {
         if idle < Duration::from_secs(1) {
-            return Err(Error::invalid_input("a session cannot be remembered for less than a second"));
+            return Err(Error::invalid_input(
+                "a session cannot be remembered for less than a second",
+            ));
         }
         self.remember(Some(policy::millis(idle)), Persistence::Kept)
     }
 
-    /// Makes this session's cookie one that ends with the browser, with the configured idle timeout: what an
-    /// unticked "keep me logged in" box asks for. It sticks through refreshes and rotations.
+    /// Makes this session's cookie one that ends with the browser, with the configured idle
+    /// timeout: what an unticked "keep me logged in" box asks for. It sticks through refreshes and
+    /// rotations.
     ///
-    /// Browsers that restore their tabs keep such cookies too: it is a wish, and the idle timeout is the rule.
+    /// Browsers that restore their tabs keep such cookies too: it is a wish, and the idle timeout
+    /// is the rule.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -234,8 +245,9 @@ impl SessionData {
         from_millis(deadline)
     }
 
-    /// A name for the session that is safe in logs: the same for all its requests until its id changes, of no use to
-    /// anybody who reads it. `None` while it has no id, and for client-side sessions, which have none.
+    /// A name for the session that is safe in logs: the same for all its requests until its id
+    /// changes, of no use to anybody who reads it. `None` while it has no id, and for client-side
+    /// sessions, which have none.
     pub fn fingerprint(&self) -> Option<String> {
         let scope = &self.inner.shared.scope;
         stored(self.inner.state().base.as_ref()).map(|stored| stored.id.fingerprint(scope))
@@ -246,14 +258,16 @@ impl SessionData {
         Flash::new(self.clone())
     }
 
-    /// Commits the changes now, instead of when the response goes out. They are final whatever the response is.
+    /// Commits the changes now, instead of when the response goes out. They are final whatever the
+    /// response is.
     ///
     /// Runs to its end even when the future is dropped.
     ///
     /// # Errors
-    /// `Gone` when the session was destroyed, revoked, rotated or expired meanwhile: the changes were dropped. `Conflict`
-    /// when others changed it too often at the same time, or took what this took. `Ambiguous` when nobody can tell whether
-    /// it was written. `TooLarge` over a limit. Else the engine's.
+    /// `Gone` when the session was destroyed, revoked, rotated or expired meanwhile: the changes
+    /// were dropped. `Conflict` when others changed it too often at the same time, or took what
+    /// this took. `Ambiguous` when nobody can tell whether it was written. `TooLarge` over a limit.
+    /// Else the engine's.
     pub async fn commit(&self) -> Result<()> {
         finish::commit_now(&self.inner).await
     }
@@ -285,10 +299,12 @@ impl SessionData {
             }
         };
         {
-            // What an earlier commit left open, and turns out to have been done, is in what was loaded.
+            // What an earlier commit left open, and turns out to have been done, is in what was
+            // loaded.
             let mut state = self.inner.state();
-            let landed =
-                |doubt: &mut Box<super::doubt::Doubt>| stored.version.header.commits.contains(&doubt.commit);
+            let landed = |doubt: &mut Box<super::doubt::Doubt>| {
+                stored.version.header.commits.contains(&doubt.commit)
+            };
             let doubt = if state.starts == starts { state.doubt.take_if(landed) } else { None };
             if let Some(doubt) = doubt {
                 state.edits += 1;

@@ -18,8 +18,10 @@ pub(super) async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> 
     };
     let Some(owner) = owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(ended) };
     if let End::Nothing = ended {
-        // It was rotated so long ago that the tombstone is gone. Its owner's index knows where it went.
-        let marked = shared.owners.mark(vault, &owner.name, false, |entry| entry.handle == owner.handle);
+        // It was rotated so long ago that the tombstone is gone. Its owner's index knows where it
+        // went.
+        let marked =
+            shared.owners.mark(vault, &owner.name, false, |entry| entry.handle == owner.handle);
         for entry in Box::pin(marked).await?.iter().filter(|entry| entry.handle == owner.handle) {
             let keys: Vec<_> = entry.locations.iter().map(|location| location.key).collect();
             end_all(vault, &keys, tombstone).await?;

@@ -37,13 +37,13 @@ impl Detached {
 
     /// The session as it is now; `None` when it was never stored, or is gone.
     ///
-    /// A session that the request began or gave a new id is stored with the response. Until then this waits
-    /// for it, at most for the deadline of a store call.
+    /// A session that the request began or gave a new id is stored with the response. Until then
+    /// this waits for it, at most for the deadline of a store call.
     ///
     /// # Errors
-    /// `Unsupported` for client-side sessions, which only the client has. `Conflict` when the request did not
-    /// finish in time: its handler must [`commit`](SessionData::commit) before it waits for the detached
-    /// session. Else as loading any session.
+    /// `Unsupported` for client-side sessions, which only the client has. `Conflict` when the
+    /// request did not finish in time: its handler must [`commit`](SessionData::commit) before it
+    /// waits for the detached session. Else as loading any session.
     pub async fn load(&self) -> Result<Option<DetachedSession>> {
         let shared = &self.origin.shared;
         let Backend::Store { vault, .. } = &shared.backend else {
@@ -58,7 +58,8 @@ impl Detached {
         let Known::Live(stored, content) = load::from_store(shared, vault, &id).await? else {
             return Ok(None);
         };
-        let inner: Arc<Inner> = Arc::new(Inner::new(Arc::clone(shared), RequestInfo::new(()), false));
+        let inner: Arc<Inner> =
+            Arc::new(Inner::new(Arc::clone(shared), RequestInfo::new(()), false));
         {
             let mut state = inner.state();
             (state.phase, state.touched) = (Phase::Loaded, true);
@@ -67,8 +68,8 @@ impl Detached {
         Ok(Some(DetachedSession { data: SessionData::new(inner) }))
     }
 
-    /// Keeps the session alive without changing it: moves its idle deadline, if that is due. Returns whether
-    /// it is alive. For sockets that only read.
+    /// Keeps the session alive without changing it: moves its idle deadline, if that is due.
+    /// Returns whether it is alive. For sockets that only read.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -82,7 +83,8 @@ impl Detached {
     async fn settled(&self, within: Duration) -> Result<()> {
         let pending = || {
             let state = self.origin.state();
-            state.phase == Phase::Loaded && (state.rotate || state.base.is_none() || logs_in(&state.log))
+            state.phase == Phase::Loaded
+                && (state.rotate || state.base.is_none() || logs_in(&state.log))
         };
         let settled = async {
             loop {
@@ -111,8 +113,8 @@ impl fmt::Debug for Detached {
     }
 }
 
-/// A session outside a request: it can be read, changed and committed (see [`SessionData`], which it derefs to), but not
-/// rotated, logged in or destroyed, for no response would tell the client.
+/// A session outside a request: it can be read, changed and committed (see [`SessionData`], which
+/// it derefs to), but not rotated, logged in or destroyed, for no response would tell the client.
 ///
 /// Nothing is committed by itself: call [`commit`](SessionData::commit).
 ///

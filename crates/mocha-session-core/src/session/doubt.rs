@@ -1,4 +1,5 @@
-//! A try of a commit that was neither done nor refused: what another try needs to know to apply it once.
+//! A try of a commit that was neither done nor refused: what another try needs to know to apply it
+//! once.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ pub(crate) struct Doubt {
     /// The record that it was to replace.
     pub(crate) version: Version,
     pub(crate) base: Arc<Content>,
-    /// Where the session goes on if it was done: the new id of a rotation, or of a session that begins.
+    /// Where the session goes on if it was done: the new id of a rotation, or of a session that
+    /// begins.
     pub(crate) successor: Option<(Stored, Arc<Content>)>,
 }
 

@@ -30,7 +30,8 @@ enum Progress {
 }
 
 impl Finish {
-    /// Whether it will be ready when it is polled first: there is nothing to write and nobody to wait for.
+    /// Whether it will be ready when it is polled first: there is nothing to write and nobody to
+    /// wait for.
     pub fn is_ready(&self) -> bool {
         matches!(self.0, Progress::Ready(_))
     }
@@ -54,8 +55,8 @@ impl fmt::Debug for Finish {
     }
 }
 
-/// What a finished session means for the response: header lines, and an error where the response must be
-/// replaced because its changes could not be committed.
+/// What a finished session means for the response: header lines, and an error where the response
+/// must be replaced because its changes could not be committed.
 ///
 /// ```
 /// # use std::borrow::Cow;
@@ -113,7 +114,8 @@ impl Finished {
     }
 }
 
-/// Commits for a response of this status, closes the session, and says what the response must tell the client.
+/// Commits for a response of this status, closes the session, and says what the response must tell
+/// the client.
 pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     if let Some(headers) = at_once(inner, status) {
         return Finish(Progress::Ready(Some(Finished { headers, error: None })));
@@ -126,7 +128,8 @@ pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     })))
 }
 
-/// What [`finish`] says, where nothing is to be written and nobody is to be waited for: most responses.
+/// What [`finish`] says, where nothing is to be written and nobody is to be waited for: most
+/// responses.
 fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
     let shared = &inner.shared;
     let mut state = inner.state();
@@ -135,7 +138,8 @@ fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
         return Some(HeaderChanges::none());
     }
     if state.phase == Phase::Loaded && commits(shared, status) {
-        let due = || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, status));
+        let due =
+            || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, status));
         if state.is_dirty() || state.stale_cookie || state.flash.has_read() || due() {
             return None;
         }
@@ -182,8 +186,8 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     }
 }
 
-/// Whether a response of this status says that its handler did its work. 408 is what a layer answers that
-/// has cut the handler off.
+/// Whether a response of this status says that its handler did its work. 408 is what a layer
+/// answers that has cut the handler off.
 fn commits(shared: &Shared, status: u16) -> bool {
     (status < 500 && (status != 408 || mutant("a response that timed out commits")))
         || shared.policy.commit_on_server_error
@@ -226,7 +230,12 @@ fn take_job(inner: &Inner) -> Box<Job> {
     let mut state = inner.state();
     let state = &mut *state;
     if state.base.is_none() {
-        commit::begun(&inner.shared, Arc::make_mut(&mut state.view), &state.log, inner.shared.now());
+        commit::begun(
+            &inner.shared,
+            Arc::make_mut(&mut state.view),
+            &state.log,
+            inner.shared.now(),
+        );
     }
     let view = Arc::clone(&state.view);
     let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
@@ -294,7 +303,8 @@ fn note_steps(state: &mut State, job: &mut Job) {
     }
 }
 
-/// Runs a job and takes its outcome over; whether the session is still there. What could not be committed is as it was.
+/// Runs a job and takes its outcome over; whether the session is still there. What could not be
+/// committed is as it was.
 async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
     let mut unsettled = Unsettled { inner, job, settled: false };
     let outcome = run_fitting(inner, unsettled.job).await?;
@@ -310,7 +320,8 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
                 state.standing = Standing::Ordinary;
                 state.stale_cookie &= state.line.is_none();
                 if superseded {
-                    state.phase = if state.phase == Phase::Loaded { Phase::Gone } else { state.phase };
+                    state.phase =
+                        if state.phase == Phase::Loaded { Phase::Gone } else { state.phase };
                     state.line = None;
                 }
             }
@@ -342,8 +353,8 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
     }
 }
 
-/// Runs a job. Where its session would be too large, the oldest flash is left out until it fits: a visitor who never
-/// sees a page that shows it must not be locked out by it.
+/// Runs a job. Where its session would be too large, the oldest flash is left out until it fits: a
+/// visitor who never sees a page that shows it must not be locked out by it.
 async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
     let changes = job.log.len();
     let done = loop {
@@ -355,7 +366,10 @@ async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
     let dropped = job.log.len().saturating_sub(changes);
     if dropped > 0 && done.is_ok() {
         inner.state().flash.dropped(dropped);
-        tracing::warn!(dropped, "a session has no room for all flash that waits; the oldest was dropped");
+        tracing::warn!(
+            dropped,
+            "a session has no room for all flash that waits; the oldest was dropped"
+        );
     } else if job.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
         // Nothing was written, so that nothing is to be dropped either.
         job.log.truncate(changes);
@@ -363,8 +377,9 @@ async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
     done
 }
 
-/// Moves the idle deadline of a session that was only read, if that is due, and leaves what the client is to be told of
-/// it. It never turns a good response into an error, and never waits for a commit that is under way.
+/// Moves the idle deadline of a session that was only read, if that is due, and leaves what the
+/// client is to be told of it. It never turns a good response into an error, and never waits for a
+/// commit that is under way.
 async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let shared = &inner.shared;
     let (base, content, stale) = {
@@ -380,10 +395,12 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let outcome = match (&shared.backend, &base) {
         (Backend::Store { vault, queues }, Base::Stored(stored)) => {
             let Some(mut turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
-            // A cookie is written anew only with a write, which tells that the session is still under its id.
+            // A cookie is written anew only with a write, which tells that the session is still
+            // under its id.
             let renews = stale && tells;
             let (loaded, log) = (&content, &[][..]);
-            let mut edit = Edit { shared, vault, stored, loaded, log, view: None, tells, renews, rounds: 1 };
+            let mut edit =
+                Edit { shared, vault, stored, loaded, log, view: None, tells, renews, rounds: 1 };
             commit::in_place(&mut edit, &mut turn, &mut None).await
         }
         _ => {
@@ -423,7 +440,8 @@ fn is_due(shared: &Shared, base: &Base, content: &Content, status: u16) -> bool 
 
 fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
     let left = |told: u64| {
-        let left = |told: u64| Duration::from_secs(told.saturating_sub(shared.now()).div_ceil(1_000));
+        let left =
+            |told: u64| Duration::from_secs(told.saturating_sub(shared.now()).div_ceil(1_000));
         (told != UNTIL_CLOSED).then(|| left(told))
     };
     let cookie = line.map(|line| match line {
@@ -431,7 +449,9 @@ fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
             let signer = &shared.signer;
             shared.cookie.set(signer.length(), |line| signer.write(&id, line), left(told))
         }
-        Line::Sealed(value, told) => shared.cookie.set(value.len(), |line| line.push_str(&value), left(told)),
+        Line::Sealed(value, told) => {
+            shared.cookie.set(value.len(), |line| line.push_str(&value), left(told))
+        }
         Line::Remove => shared.cookie.remove(),
     });
     HeaderChanges { cookie, consulted: true }

@@ -1,10 +1,12 @@
-//! New ids and last words: beginning, rotating and destroying a session. Each step leaves a state that is
-//! safe to stop in.
+//! New ids and last words: beginning, rotating and destroying a session. Each step leaves a state
+//! that is safe to stop in.
 
 use std::sync::Arc;
 
 use super::change::{self, Change};
-use super::commit::{Committed, Edit, Outcome, ROUNDS, Snapshot, begun, committed, contended, relabel};
+use super::commit::{
+    Committed, Edit, Outcome, ROUNDS, Snapshot, begun, committed, contended, relabel,
+};
 use super::doubt::Doubt;
 use super::load::reopen;
 use super::state::{Line, Stored};
@@ -27,7 +29,8 @@ const MOVES: u32 = 8;
 /// A new record of a session, and its content.
 type New = (Stored, Arc<Content>);
 
-/// Stores a new session, if there is anything to store. `view` is what the log makes of nothing, where that is known.
+/// Stores a new session, if there is anything to store. `view` is what the log makes of nothing,
+/// where that is known.
 pub(super) async fn begin(
     shared: &Shared,
     vault: &Vault,
@@ -45,7 +48,12 @@ pub(super) async fn begin(
         }
     };
     if content.is_empty() {
-        return Ok(Outcome::Committed(Committed { base: None, content, line: None, superseded: false }));
+        return Ok(Outcome::Committed(Committed {
+            base: None,
+            content,
+            line: None,
+            superseded: false,
+        }));
     }
     let login = Login::prepare(shared, vault, &content, log).await?;
     let new = match doubt.take() {
@@ -59,7 +67,12 @@ pub(super) async fn begin(
 }
 
 /// Lists a session that begins with a login; one that is refused is discarded.
-async fn list(shared: &Shared, vault: &Vault, new: New, login: Option<Box<Login>>) -> Result<Outcome> {
+async fn list(
+    shared: &Shared,
+    vault: &Vault,
+    new: New,
+    login: Option<Box<Login>>,
+) -> Result<Outcome> {
     match enter(shared, vault, &new, None, login.as_deref()).await {
         Ok(Entered::Listed) => Ok(Outcome::Committed(told(new))),
         refused_or_failed => {
@@ -79,10 +92,11 @@ enum Rotated {
     Lost,
 }
 
-/// Gives the session a new id: the new record first, then a tombstone over the old one that names its successor.
+/// Gives the session a new id: the new record first, then a tombstone over the old one that names
+/// its successor.
 ///
-/// A login is a rotation that restarts the session. A rotation that finds the old record gone has lost and leaves
-/// nothing; a login that does starts fresh, from its own changes alone.
+/// A login is a rotation that restarts the session. A rotation that finds the old record gone has
+/// lost and leaves nothing; a login that does starts fresh, from its own changes alone.
 pub(super) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) -> Result<Outcome> {
     let Edit { shared, vault, stored: old, .. } = *edit;
     let mut new = None;
@@ -132,8 +146,12 @@ pub(super) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) 
     }
 }
 
-/// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it won.
-#[allow(clippy::too_many_lines, reason = "the order of the steps is the protocol: it is read in one piece")]
+/// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it
+/// won.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the order of the steps is the protocol: it is read in one piece"
+)]
 async fn rotate_to(
     new: &mut Option<New>,
     edit: &mut Edit<'_>,
@@ -146,10 +164,13 @@ async fn rotate_to(
     let mut turn = Some(shared.turn(vault, &old.place.key).await?);
     let mut version = Some(old.version.clone());
     let mut reloaded: Option<Arc<Content>> = None;
-    // Whether a login starts fresh although the old record is alive: its owner's index says that it is over.
+    // Whether a login starts fresh although the old record is alive: its owner's index says that it
+    // is over.
     let mut disowned = false;
     let latest = turn.as_mut().and_then(Turn::latest);
-    if let Some((latest, record)) = latest.filter(|(latest, _)| latest.revision != old.version.revision) {
+    if let Some((latest, record)) =
+        latest.filter(|(latest, _)| latest.revision != old.version.revision)
+    {
         if latest.header.kind == Kind::Live {
             reloaded = Some(reopen(vault, &old.place, &record)?);
             version = Some(latest);
@@ -164,7 +185,8 @@ async fn rotate_to(
     for round in 0..ROUNDS {
         let now = vault.now();
         let base = reloaded.as_ref().unwrap_or(edit.loaded);
-        let expired = |known: &&Version| shared.policy.effective(base, known.header.deadline) <= now;
+        let expired =
+            |known: &&Version| shared.policy.effective(base, known.header.deadline) <= now;
         if let Some(known) = version.as_ref().filter(expired) {
             let again = vault.look_again(&old.place, known, commit, open.is_some());
             let found = match Box::pin(again).await? {
@@ -292,7 +314,8 @@ impl Login {
         content: &Content,
         log: &[Change],
     ) -> Result<Option<Box<Self>>> {
-        let Some(owner) = content.owner.as_ref().filter(|owner| owner.handle != 0 && change::logs_in(log))
+        let Some(owner) =
+            content.owner.as_ref().filter(|owner| owner.handle != 0 && change::logs_in(log))
         else {
             return Ok(None);
         };
@@ -301,8 +324,8 @@ impl Login {
     }
 }
 
-/// Creates a record under a new id, of content that says what its client will be told. An outcome that
-/// stays unknown is left in `doubt`.
+/// Creates a record under a new id, of content that says what its client will be told. An outcome
+/// that stays unknown is left in `doubt`.
 async fn create(
     shared: &Shared,
     vault: &Vault,
@@ -332,8 +355,11 @@ async fn create(
             }
         }
     }
-    Err(Error::new(ErrorKind::Internal, "the store says that a key made of 256 random bits is taken")
-        .during("create"))
+    Err(Error::new(
+        ErrorKind::Internal,
+        "the store says that a key made of 256 random bits is taken",
+    )
+    .during("create"))
 }
 
 /// Creates the record of an earlier try that was neither done nor refused, under the same id.
@@ -355,7 +381,9 @@ async fn create_again(
         Ok(Attempt::Done(version, Sealed::Written(_))) => {
             Ok((Stored { version, ..stored.clone() }, Arc::clone(content)))
         }
-        Ok(_) => Err(Error::new(ErrorKind::Gone, "the session that began was ended before it was used")),
+        Ok(_) => {
+            Err(Error::new(ErrorKind::Gone, "the session that began was ended before it was used"))
+        }
         Err(error) => {
             *doubt = Some(Box::new(open));
             Err(doubtful(true, error))
@@ -363,8 +391,8 @@ async fn create_again(
     }
 }
 
-/// Creates the successor, or writes over the one that was created in an earlier round; `false` when that was
-/// revoked.
+/// Creates the successor, or writes over the one that was created in an earlier round; `false` when
+/// that was revoked.
 async fn write_new(
     shared: &Shared,
     vault: &Vault,
@@ -386,10 +414,13 @@ async fn write_new(
                 *new = Some((Stored { version, ..stored.clone() }, Arc::clone(next)));
                 return Ok(true);
             }
-            // Nobody else knows this key to write to it, so it is as it was, unless a migration has moved it.
+            // Nobody else knows this key to write to it, so it is as it was, unless a migration has
+            // moved it.
             Attempt::Open if lost => break, // the engine has had its time
             Attempt::Open => lost = true,
-            Attempt::Changed(Found::Record(moved, _)) if moved.header.commits == known.header.commits => {
+            Attempt::Changed(Found::Record(moved, _))
+                if moved.header.commits == known.header.commits =>
+            {
                 known = moved;
             }
             Attempt::Changed(_) => return Ok(false),
@@ -425,9 +456,11 @@ async fn enter_for(
     // The same owner goes on under the same handle; then the entry covers the old key as well.
     let from = old.filter(|(_, base)| base.owner.as_ref() == Some(owner));
     let Some(login) = login else {
-        let (from, label) = from.map_or((key, None), |(old, base)| (old.place.key, base.label.as_ref()));
+        let (from, label) =
+            from.map_or((key, None), |(old, base)| (old.place.key, base.label.as_ref()));
         let to = Location { key, from: Some(from), until };
-        let followed = shared.owners.follow(vault, &owner.name, owner.handle, from, to, label).await?;
+        let followed =
+            shared.owners.follow(vault, &owner.name, owner.handle, from, to, label).await?;
         return Ok(if followed { Entered::Listed } else { Entered::Lost });
     };
     let arrival = Arrival {
@@ -441,7 +474,8 @@ async fn enter_for(
     shared.owners.enter(vault, &login.owner, &login.seen, &arrival).await
 }
 
-/// Removes a record that no client knows of. If that fails it expires unseen, so the failure is not the request's.
+/// Removes a record that no client knows of. If that fails it expires unseen, so the failure is not
+/// the request's.
 async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
     let known = Some(stored.version.clone());
     let ended = end(vault, stored.place.key, known, By::Others, shared.policy.tombstone).await;
@@ -450,7 +484,9 @@ async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
             forget(shared, vault, owner).await;
             Ok(())
         }
-        (Ok(_), Some(owner)) => Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await,
+        (Ok(_), Some(owner)) => {
+            Box::pin(shared.owners.drop_key(vault, &owner.name, stored.place.key)).await
+        }
         (ended, _) => ended.map(drop),
     };
     if let Err(error) = dropped {
@@ -458,7 +494,8 @@ async fn discard(shared: &Shared, vault: &Vault, (stored, content): &New) {
     }
 }
 
-/// Takes a session that is gone from its owner's index. A stale entry harms nobody, so a failure is not the request's.
+/// Takes a session that is gone from its owner's index. A stale entry harms nobody, so a failure is
+/// not the request's.
 pub(super) async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     if owner.handle == 0 {
         return;
@@ -468,8 +505,8 @@ pub(super) async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     }
 }
 
-/// What is left to do in the indexes when a session has its new id: another owner's entry goes, another
-/// label is noted.
+/// What is left to do in the indexes when a session has its new id: another owner's entry goes,
+/// another label is noted.
 async fn moved_on(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
     match base.owner.as_ref().filter(|was| next.owner.as_ref() != Some(was)) {
         Some(was) => forget(shared, vault, was).await,

@@ -16,8 +16,8 @@ use crate::mutant;
 use crate::record::Kind;
 use crate::vault::{Found, Vault};
 
-/// Of several cookies of our name at most this many are tried: an attacker who can plant cookies cannot
-/// buy store calls.
+/// Of several cookies of our name at most this many are tried: an attacker who can plant cookies
+/// cannot buy store calls.
 const CANDIDATES: usize = 3;
 
 /// What the request's cookies name.
@@ -25,11 +25,11 @@ pub(crate) enum Loaded {
     /// Nothing that is known: the browser is a stranger.
     Stranger,
     Live(Live),
-    /// A session that its own browser moved or ended: the browser was told something newer, by a response
-    /// that this request crossed.
+    /// A session that its own browser moved or ended: the browser was told something newer, by a
+    /// response that this request crossed.
     Superseded,
-    /// Several live sessions, of which all but one were planted or left over: nobody, until a login or a
-    /// logout ends them all.
+    /// Several live sessions, of which all but one were planted or left over: nobody, until a login
+    /// or a logout ends them all.
     Several(Vec<Doomed>),
 }
 
@@ -48,14 +48,16 @@ pub(crate) enum Known {
     Superseded,
 }
 
-/// The session that the request's cookies name. Of several cookies of our name one that is live wins.
+/// The session that the request's cookies name. Of several cookies of our name one that is live
+/// wins.
 pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<Loaded> {
     match &shared.backend {
         Backend::Client(client) => {
             let now = shared.now();
             let mut newest: Option<(u64, Live)> = None;
             for value in values(shared, cookies) {
-                let Some(Opened { content, deadline, sealed, stale }) = client.open(&value, now)? else {
+                let Some(Opened { content, deadline, sealed, stale }) = client.open(&value, now)?
+                else {
                     continue;
                 };
                 // Nothing can be ended here, so the one that was sealed last counts.
@@ -71,13 +73,15 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
             let mut ids = ids(shared, cookies);
             match (ids.first.take(), ids.more.is_empty()) {
                 (None, _) => Ok(Loaded::Stranger),
-                (Some((id, stale_cookie)), true) => Ok(match from_store(shared, vault, &id).await? {
-                    Known::Nothing => Loaded::Stranger,
-                    Known::Superseded => Loaded::Superseded,
-                    Known::Live(stored, content) => {
-                        Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
-                    }
-                }),
+                (Some((id, stale_cookie)), true) => {
+                    Ok(match from_store(shared, vault, &id).await? {
+                        Known::Nothing => Loaded::Stranger,
+                        Known::Superseded => Loaded::Superseded,
+                        Known::Live(stored, content) => {
+                            Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
+                        }
+                    })
+                }
                 (Some(first), false) => Box::pin(one_of(shared, vault, first, ids.more)).await,
             }
         }
@@ -129,7 +133,9 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     };
     match version.header.kind {
         Kind::Live => {}
-        Kind::Moved(_) | Kind::Ended if !mutant("what moved is unknown") => return Ok(Known::Superseded),
+        Kind::Moved(_) | Kind::Ended if !mutant("what moved is unknown") => {
+            return Ok(Known::Superseded);
+        }
         Kind::Moved(_) | Kind::Ended | Kind::Revoked | Kind::Index => return Ok(Known::Nothing),
     }
     let content = reopen(vault, &place, &record)?;
@@ -138,7 +144,8 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     }
     if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
         let listed = Box::pin(shared.owners.list(vault, &owner.name)).await?;
-        // An index that was evicted tells nothing, and a session that cannot be shown not to be revoked is revoked.
+        // An index that was evicted tells nothing, and a session that cannot be shown not to be
+        // revoked is revoked.
         if !listed.iter().any(|entry| entry.handle == owner.handle && !entry.revoked) {
             return Ok(Known::Nothing);
         }
@@ -168,8 +175,8 @@ pub(super) fn reopen(vault: &Vault, place: &Place, record: &Bytes) -> Result<Arc
     Content::read(vault.open(record, &place.seal)?).map(Arc::new)
 }
 
-/// The ids that the cookies of our name hold, each once, and whether it should be written anew. Nearly
-/// always there is one at most, and nothing is allocated.
+/// The ids that the cookies of our name hold, each once, and whether it should be written anew.
+/// Nearly always there is one at most, and nothing is allocated.
 struct Ids {
     first: Option<(SessionId, bool)>,
     more: Vec<(SessionId, bool)>,

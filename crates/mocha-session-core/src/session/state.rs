@@ -1,4 +1,5 @@
-//! What a request knows of its session: what was loaded, what it changed, and what the client is to be told.
+//! What a request knows of its session: what was loaded, what it changed, and what the client is to
+//! be told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,8 +43,8 @@ impl<C: CookieHeaders> Inner<C> {
 }
 
 impl Inner {
-    /// Nothing is committed any more. The closures of updates may hold the session itself, so they are
-    /// dropped here, without the lock.
+    /// Nothing is committed any more. The closures of updates may hold the session itself, so they
+    /// are dropped here, without the lock.
     pub(crate) fn close(&self) -> Option<Line> {
         let (line, forgotten) = {
             let mut state = self.state();
@@ -134,9 +135,11 @@ pub(crate) enum Phase {
     Loaded,
     /// The engine failed and the policy is to go on without a session: nothing can be changed.
     ReadOnly,
-    /// The record cannot be read and the policy is to go on without a session: only a login can begin one.
+    /// The record cannot be read and the policy is to go on without a session: only a login can
+    /// begin one.
     Unreadable,
-    /// Destroyed, revoked, rotated or expired meanwhile: changes were dropped and the cookie is not ours to touch.
+    /// Destroyed, revoked, rotated or expired meanwhile: changes were dropped and the cookie is not
+    /// ours to touch.
     Gone,
     /// The response has its headers.
     Finished,
@@ -162,7 +165,8 @@ pub(crate) struct State {
     pub(crate) doubt: Option<Box<Doubt>>,
     /// Counts the changes of the log, so that who replays it unlocked sees that it has changed.
     pub(crate) edits: u64,
-    /// Counts the times that everything was forgotten, so that a commit that was under way does not bring it back.
+    /// Counts the times that everything was forgotten, so that a commit that was under way does not
+    /// bring it back.
     pub(crate) starts: u32,
     /// What commits so far want the client to be told.
     pub(crate) line: Option<Line>,
@@ -197,7 +201,11 @@ impl State {
     /// # Errors
     /// `Closed` when it was not and never will be.
     pub(crate) fn is_touched(&self) -> Result<bool> {
-        if self.phase == Phase::Finished && !self.touched { Err(closed()) } else { Ok(self.touched) }
+        if self.phase == Phase::Finished && !self.touched {
+            Err(closed())
+        } else {
+            Ok(self.touched)
+        }
     }
 
     /// Whether the session may be changed.
@@ -233,7 +241,11 @@ impl State {
     }
 
     /// Logs a change whose effect on the view is known already.
-    pub(crate) fn change_known(&mut self, change: Change, apply: impl FnOnce(&mut Content)) -> Result<()> {
+    pub(crate) fn change_known(
+        &mut self,
+        change: Change,
+        apply: impl FnOnce(&mut Content),
+    ) -> Result<()> {
         self.writable()?;
         if self.original.is_none() {
             self.original = Some(Arc::clone(&self.view));
@@ -262,8 +274,8 @@ impl State {
         self.flash.forget();
     }
 
-    /// What the request's cookies name is to be ended: the session, a session that a commit of this request
-    /// may have begun, and every one of several.
+    /// What the request's cookies name is to be ended: the session, a session that a commit of this
+    /// request may have begun, and every one of several.
     pub(crate) fn doom(&mut self, now: u64) {
         match self.base.take() {
             Some(base) => self.doomed.push(base.doomed(self.before())),
@@ -287,8 +299,8 @@ impl State {
         }
     }
 
-    /// The response has its headers. Returns what is to be dropped without the lock, because it may hold
-    /// the session itself.
+    /// The response has its headers. Returns what is to be dropped without the lock, because it may
+    /// hold the session itself.
     #[must_use = "it is to be dropped without the lock"]
     pub(crate) fn close(&mut self) -> Vec<Change> {
         self.phase = Phase::Finished;
@@ -303,8 +315,8 @@ impl State {
     }
 }
 
-/// Goes on from another base: what is logged is applied over it. No lock is held meanwhile, because the
-/// closures of updates may use the session. `false` when everything was forgotten meanwhile.
+/// Goes on from another base: what is logged is applied over it. No lock is held meanwhile, because
+/// the closures of updates may use the session. `false` when everything was forgotten meanwhile.
 ///
 /// # Errors
 /// Those of the changes. Base and content are then as they were.

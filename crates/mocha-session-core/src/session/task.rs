@@ -8,9 +8,12 @@ use tracing::Instrument as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::BoxFuture;
 
-/// Runs a future to its end, whatever becomes of whoever waits for it: at once if it never waits, as with an engine in
-/// this process; else as a task of its own, which holds nobody up when its caller stops looking.
-pub(crate) async fn to_its_end<T: Send + 'static>(mut future: BoxFuture<'static, Result<T>>) -> Result<T> {
+/// Runs a future to its end, whatever becomes of whoever waits for it: at once if it never waits,
+/// as with an engine in this process; else as a task of its own, which holds nobody up when its
+/// caller stops looking.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    mut future: BoxFuture<'static, Result<T>>,
+) -> Result<T> {
     let runtime = Handle::try_current().map_err(|_| {
         Error::new(ErrorKind::Internal, "a session can only be committed within a tokio runtime")
     })?;

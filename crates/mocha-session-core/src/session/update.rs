@@ -151,7 +151,8 @@ impl SessionData {
     ) -> Result<Result<A, E>> {
         let of = name.clone();
         let compute = move |stored: Option<&[u8]>| -> Result<Changed<A, E>> {
-            let before: Option<T> = stored.map(|stored| values::decode(of.as_str(), stored)).transpose()?;
+            let before: Option<T> =
+                stored.map(|stored| values::decode(of.as_str(), stored)).transpose()?;
             let reordered = before
                 .as_ref()
                 .zip(stored)
@@ -176,10 +177,13 @@ impl SessionData {
                     Ok((after, _)) => Ok(after),
                     Err(_) => Err(refused(&of)),
                 });
-                state.change_known(Change::Update(name.clone(), updater), |content| match after {
-                    Some(value) => content.values.set(&name, value),
-                    None => content.values.remove(&name),
-                })?;
+                state.change_known(
+                    Change::Update(name.clone(), updater),
+                    |content| match after {
+                        Some(value) => content.values.set(&name, value),
+                        None => content.values.remove(&name),
+                    },
+                )?;
                 return Ok(Ok(told));
             }
         }

@@ -1,4 +1,5 @@
-//! What an engine can do, as data: read by the manager's requirements, the conformance suite and the documentation.
+//! What an engine can do, as data: read by the manager's requirements, the conformance suite and
+//! the documentation.
 
 use std::fmt;
 use std::time::Duration;
@@ -54,7 +55,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// A store named `engine` (in errors and documentation) that compares and sets, and nothing more.
+    /// A store named `engine` (in errors and documentation) that compares and sets, and nothing
+    /// more.
     pub const fn new(engine: &'static str) -> Self {
         Self {
             engine,
@@ -113,8 +115,8 @@ impl Capabilities {
         self
     }
 
-    /// Whether the engine's client library may repeat a write whose answer it lost, and cannot be told
-    /// not to. Its "revision does not match" may then mean that its own write was done.
+    /// Whether the engine's client library may repeat a write whose answer it lost, and cannot be
+    /// told not to. Its "revision does not match" may then mean that its own write was done.
     #[must_use]
     pub const fn with_repeated_writes(mut self, yes: bool) -> Self {
         self.repeats_writes = yes;
@@ -134,8 +136,8 @@ impl Capabilities {
         self.engine
     }
 
-    /// Whether writes are conditional on what was read. False for client-side sessions alone: there a logout is not
-    /// final and simultaneous writes can be lost.
+    /// Whether writes are conditional on what was read. False for client-side sessions alone: there
+    /// a logout is not final and simultaneous writes can be lost.
     pub const fn compare_and_set(&self) -> bool {
         self.compare_and_set
     }
@@ -165,8 +167,8 @@ impl Capabilities {
         self.max_value
     }
 
-    /// Whether the client library may repeat writes: where the core cannot tell whether a commit was
-    /// done, it then reports it as ambiguous instead of doing it again.
+    /// Whether the client library may repeat writes: where the core cannot tell whether a commit
+    /// was done, it then reports it as ambiguous instead of doing it again.
     pub const fn repeats_writes(&self) -> bool {
         self.repeats_writes
     }
@@ -176,8 +178,8 @@ impl Capabilities {
         self.deadline
     }
 
-    /// Refuses a value that is larger than [`max_value`](Self::max_value). A store calls it before a
-    /// write, so that nothing is sent and nothing is changed.
+    /// Refuses a value that is larger than [`max_value`](Self::max_value). A store calls it before
+    /// a write, so that nothing is sent and nothing is changed.
     ///
     /// # Errors
     /// `TooLarge`, naming both sizes.

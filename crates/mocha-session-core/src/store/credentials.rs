@@ -42,8 +42,8 @@ impl fmt::Debug for Credentials {
 
 /// Where the credentials of a new connection come from: fixed by the URL, or asked for each time.
 ///
-/// A driver takes it from [`StoreUrl::credentials`](crate::StoreUrl::credentials) and asks it at each
-/// dial, so that a password that rotates is never older than the connection it opens.
+/// A driver takes it from [`StoreUrl::credentials`](crate::StoreUrl::credentials) and asks it at
+/// each dial, so that a password that rotates is never older than the connection it opens.
 #[derive(Clone)]
 pub struct CredentialSource(Source);
 

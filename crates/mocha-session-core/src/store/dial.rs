@@ -1,4 +1,5 @@
-//! Connections under failover: when a store may dial again, and which of its connections are still good.
+//! Connections under failover: when a store may dial again, and which of its connections are still
+//! good.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,13 +15,13 @@ use crate::error::{Error, ErrorKind, Result};
 ///    last attempt. After a failure there is a pause of 20 to 500 ms, which grows with each further
 ///    failure and is never the same twice. After the pause one caller per pause dials, until one
 ///    succeeds.
-/// 2. **Ask a new connection for its [`Role`]** before anything else, and again when it has been quiet
-///    for [`QUIET`](Self::QUIET). Only a [primary](Role::require_primary) is used. The attempt has
-///    succeeded when the role is known, not when the socket is open.
+/// 2. **Ask a new connection for its [`Role`]** before anything else, and again when it has been
+///    quiet for [`QUIET`](Self::QUIET). Only a [primary](Role::require_primary) is used. The
+///    attempt has succeeded when the role is known, not when the socket is open.
 /// 3. **Tag every connection** with the [`Era`] that the attempt returned, and drop it instead of
 ///    reusing it when the era [is over](Self::is_current).
-/// 4. **[Leave](Self::leave) the era** when a connection broke or its server answered "read-only": the
-///    server was probably restarted or demoted, so its other connections are no better.
+/// 4. **[Leave](Self::leave) the era** when a connection broke or its server answered "read-only":
+///    the server was probably restarted or demoted, so its other connections are no better.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -98,7 +99,8 @@ impl Dialer {
         Self::default()
     }
 
-    /// Allows one attempt to connect, unless an earlier one failed and the pause after it is not over.
+    /// Allows one attempt to connect, unless an earlier one failed and the pause after it is not
+    /// over.
     ///
     /// # Errors
     /// The failure of the last attempt, without its cause.
@@ -122,7 +124,8 @@ impl Dialer {
         self.lock().era == era.0
     }
 
-    /// Ends an era: no connection that was made in it is used again. Says whether this call ended it.
+    /// Ends an era: no connection that was made in it is used again. Says whether this call ended
+    /// it.
     ///
     /// Connections that were made since an earlier call are not affected.
     pub fn leave(&self, era: Era) -> bool {
@@ -144,9 +147,9 @@ impl Dialer {
 }
 
 impl Attempt<'_> {
-    /// A primary answered: the pause is over for every caller. Returns the connection's era, which is
-    /// the one in which the attempt began, so that a connection to a server that was left meanwhile is
-    /// not used.
+    /// A primary answered: the pause is over for every caller. Returns the connection's era, which
+    /// is the one in which the attempt began, so that a connection to a server that was left
+    /// meanwhile is not used.
     pub fn succeeded(self) -> Era {
         self.dialer.lock().outage = None;
         self.era
@@ -174,7 +177,8 @@ impl Role {
     /// Refuses a server whose answers may be out of date.
     ///
     /// # Errors
-    /// `Unavailable` for a [`Replica`](Self::Replica): nothing was done, and the primary may be back soon.
+    /// `Unavailable` for a [`Replica`](Self::Replica): nothing was done, and the primary may be
+    /// back soon.
     pub fn require_primary(self) -> Result<()> {
         match self {
             Self::Primary => Ok(()),
@@ -200,7 +204,10 @@ mod tests {
         let (dialer, now) = (Dialer::new(), Instant::now());
         dialer.attempt(now).unwrap().failed(now, refused().on("redis"));
         let error = dialer.attempt(now + 19 * MS).unwrap_err();
-        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unavailable, "redis: refused".into()));
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Unavailable, "redis: refused".into())
+        );
         assert!(dialer.attempt(now + 40 * MS).is_ok());
     }
 
@@ -224,7 +231,10 @@ mod tests {
             [(1, 20, 40), (2, 40, 80), (4, 160, 320), (5, 250, 500), (99, 250, 500)]
         {
             let pauses: Vec<_> = (0..200).map(|_| Dialer::pause(failures).as_millis()).collect();
-            assert!(pauses.iter().all(|pause| (least..=most).contains(pause)), "{failures}: {pauses:?}");
+            assert!(
+                pauses.iter().all(|pause| (least..=most).contains(pause)),
+                "{failures}: {pauses:?}"
+            );
             assert!(pauses.iter().any(|pause| pause != &pauses[0]), "{failures}: no jitter");
         }
     }

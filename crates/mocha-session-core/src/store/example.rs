@@ -32,10 +32,18 @@ impl fmt::Debug for MyStore {
 #[async_trait]
 impl SessionStore for MyStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
-        Ok(self.map().get(key).map(|entry| Stored::new(entry.value.clone(), entry.revision.clone())))
+        Ok(self
+            .map()
+            .get(key)
+            .map(|entry| Stored::new(entry.value.clone(), entry.revision.clone())))
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         let mut map = self.map();
         if map.contains_key(key) {
             return Ok(None);
@@ -67,7 +75,12 @@ impl SessionStore for MyStore {
         Ok(self.map().remove(key).is_some())
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         let mut map = self.map();
         let (examined, next) = page(&map, cursor, limit);
         let before = map.len();

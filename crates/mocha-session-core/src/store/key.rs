@@ -1,4 +1,5 @@
-//! Storage keys, and how a store spells them: with a prefix, in an alphabet that is safe everywhere.
+//! Storage keys, and how a store spells them: with a prefix, in an alphabet that is safe
+//! everywhere.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,9 +8,9 @@ use crate::error::{Error, Result};
 
 /// The name under which a store keeps one record: 160 bits of a hash of the session id.
 ///
-/// Spelled as 40 lower-case hexadecimal digits, which are safe and distinct in a file name, an object name, an SQL
-/// column of any collation, a memcached or a Redis key. `Display` spells it; `Debug` does not, for logs are no place
-/// for keys.
+/// Spelled as 40 lower-case hexadecimal digits, which are safe and distinct in a file name, an
+/// object name, an SQL column of any collation, a memcached or a Redis key. `Display` spells it;
+/// `Debug` does not, for logs are no place for keys.
 ///
 /// ```
 /// use mocha_session_core::store::StorageKey;
@@ -29,7 +30,8 @@ impl StorageKey {
     /// The length of a key as text.
     pub const TEXT: usize = 2 * Self::BYTES;
 
-    /// A key from its bytes. The core makes keys; this is for tests and for stores that keep them as bytes.
+    /// A key from its bytes. The core makes keys; this is for tests and for stores that keep them
+    /// as bytes.
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
@@ -105,7 +107,8 @@ impl fmt::Debug for StorageKey {
 pub struct KeySpace(Box<str>);
 
 impl KeySpace {
-    /// The longest prefix, in bytes: with the key it stays under every engine's limit (memcached's is 250).
+    /// The longest prefix, in bytes: with the key it stays under every engine's limit (memcached's
+    /// is 250).
     pub const MAX_PREFIX: usize = 128;
 
     /// A key space with this prefix: at most 128 of ASCII letters, digits and `: / _ . - { }`.
@@ -154,7 +157,9 @@ mod tests {
     fn only_its_own_spelling_is_read() {
         let text = StorageKey::from_bytes([0x5f; 20]).to_string();
         assert!(StorageKey::parse(&text).is_some());
-        for bad in [&text[1..], &format!("{text}0"), &text.to_uppercase(), "", "\0", &"é".repeat(20)] {
+        for bad in
+            [&text[1..], &format!("{text}0"), &text.to_uppercase(), "", "\0", &"é".repeat(20)]
+        {
             assert_eq!(StorageKey::parse(bad), None, "{bad:?}");
         }
     }

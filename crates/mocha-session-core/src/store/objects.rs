@@ -1,8 +1,8 @@
 //! What object stores have in common: sessions as objects, over a client of five calls.
 //!
-//! A backend for an object store implements [`ObjectClient`] for its client library and hands it to an
-//! [`ObjectStore`], which is the [`SessionStore`](super::SessionStore). Names, sizes, paging, expiry,
-//! conditional removal, parallelism, deadlines and repetition are decided here, once.
+//! A backend for an object store implements [`ObjectClient`] for its client library and hands it to
+//! an [`ObjectStore`], which is the [`SessionStore`](super::SessionStore). Names, sizes, paging,
+//! expiry, conditional removal, parallelism, deadlines and repetition are decided here, once.
 
 mod body;
 mod probe;
@@ -108,7 +108,8 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
         Ok(self.get(name, usize::MAX).await?.map(|object| object.head))
     }
 
-    /// Writes an object if the condition holds. `deadline` belongs to its metadata: [`Head::deadline`].
+    /// Writes an object if the condition holds. `deadline` belongs to its metadata:
+    /// [`Head::deadline`].
     ///
     /// # Errors
     /// [`is_ambiguous`](Error::is_ambiguous) when the object may have been written.
@@ -133,8 +134,8 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
     /// Whatever keeps the client from knowing.
     async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page>;
 
-    /// Whether [`delete`](Self::delete) says that there was no object. Where it does not, deleting a
-    /// session takes a [`head`](Self::head) first.
+    /// Whether [`delete`](Self::delete) says that there was no object. Where it does not, deleting
+    /// a session takes a [`head`](Self::head) first.
     fn delete_tells(&self) -> bool;
 }
 
@@ -175,8 +176,8 @@ pub struct Head {
     pub revision: Revision,
     /// The size of the content in bytes.
     pub size: u64,
-    /// The deadline that [`ObjectClient::put`] wrote, in milliseconds since 1970; `None` for an object
-    /// without one.
+    /// The deadline that [`ObjectClient::put`] wrote, in milliseconds since 1970; `None` for an
+    /// object without one.
     pub deadline: Option<u64>,
 }
 
@@ -204,6 +205,7 @@ pub struct Page {
 
 /// The error for an object that is larger than what this library writes.
 pub fn too_large(most: usize) -> Error {
-    let why = format!("an object under a session's name has more than {most} bytes; {}", body::FOREIGN);
+    let why =
+        format!("an object under a session's name has more than {most} bytes; {}", body::FOREIGN);
     Error::new(ErrorKind::Corrupt, why)
 }

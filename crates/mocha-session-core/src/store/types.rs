@@ -1,4 +1,5 @@
-//! The small types that cross the store contract: revisions, expiries, what was stored, pages and cursors.
+//! The small types that cross the store contract: revisions, expiries, what was stored, pages and
+//! cursors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,9 +33,11 @@ enum Repr {
 }
 
 impl Revision {
-    /// A number that was never used for any key: what a store without revisions of its own gives each write.
+    /// A number that was never used for any key: what a store without revisions of its own gives
+    /// each write.
     ///
-    /// Unpredictability is not needed, uniqueness is: 2⁻⁶⁴ is the chance that two given writes share a number.
+    /// Unpredictability is not needed, uniqueness is: 2⁻⁶⁴ is the chance that two given writes
+    /// share a number.
     pub fn random() -> Self {
         Self(Repr::Number(fastrand::u64(..)))
     }
@@ -105,13 +108,17 @@ impl Stored {
 
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored").field("bytes", &self.value.len()).field("revision", &self.revision).finish()
+        f.debug_struct("Stored")
+            .field("bytes", &self.value.len())
+            .field("revision", &self.revision)
+            .finish()
     }
 }
 
 /// When an entry expires, said twice: as an instant, and as the time left from now.
 ///
-/// An engine that takes relative lifetimes uses the second, so that its clock need not agree with ours.
+/// An engine that takes relative lifetimes uses the second, so that its clock need not agree with
+/// ours.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -131,13 +138,18 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// The longest lifetime: a hundred years. Longer ones are cut to it; no engine has trouble with it.
+    /// The longest lifetime: a hundred years. Longer ones are cut to it; no engine has trouble with
+    /// it.
     pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
     /// An expiry `ttl` after `now`; at least a millisecond, at most [`MAX_TTL`](Self::MAX_TTL).
     pub fn after(ttl: Duration, now: SystemTime) -> Self {
         let ttl = ttl.clamp(Duration::from_millis(1), Self::MAX_TTL);
-        Self { at_millis: to_millis(now).saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)), ttl }
+        Self {
+            at_millis: to_millis(now)
+                .saturating_add(ttl.as_millis().try_into().unwrap_or(u64::MAX)),
+            ttl,
+        }
     }
 
     /// An expiry at an instant, seen from `now`; one that is past leaves a millisecond.
@@ -171,8 +183,8 @@ impl Expiry {
     }
 }
 
-/// Where a [`scan`](super::SessionStore::scan) or a [`sweep`](super::SessionStore::sweep) goes on: opaque text that
-/// only the store that made it reads.
+/// Where a [`scan`](super::SessionStore::scan) or a [`sweep`](super::SessionStore::sweep) goes on:
+/// opaque text that only the store that made it reads.
 ///
 /// ```
 /// use mocha_session_core::store::ScanCursor;
@@ -254,7 +266,8 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    /// How many entries were looked at, how many removed, and where to go on; `None` when the sweep is complete.
+    /// How many entries were looked at, how many removed, and where to go on; `None` when the sweep
+    /// is complete.
     pub fn new(examined: u64, removed: u64, next: Option<ScanCursor>) -> Self {
         Self { examined, removed, next, ..Self::default() }
     }
@@ -317,7 +330,9 @@ mod tests {
 
     #[test]
     fn no_lifetime_panics_or_goes_early() {
-        for ttl in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
+        for ttl in
+            [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX]
+        {
             let expiry = Expiry::after(ttl, SystemTime::now());
             assert!(expiry.ttl_secs() >= 1 && expiry.ttl() <= Expiry::MAX_TTL);
             assert!(expiry.at() > SystemTime::UNIX_EPOCH);
@@ -327,6 +342,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_payload() {
-        assert!(!format!("{:?}", Stored::new(&b"hunter2"[..], Revision::from(1))).contains("hunter"));
+        assert!(
+            !format!("{:?}", Stored::new(&b"hunter2"[..], Revision::from(1))).contains("hunter")
+        );
     }
 }

@@ -86,8 +86,8 @@ impl Walk<'_> {
     fn number<const N: usize>(&mut self) -> Option<usize> {
         let (bytes, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
-        bytes
-            .iter()
-            .try_fold(0_usize, |number, byte| number.checked_mul(256)?.checked_add(usize::from(*byte)))
+        bytes.iter().try_fold(0_usize, |number, byte| {
+            number.checked_mul(256)?.checked_add(usize::from(*byte))
+        })
     }
 }

@@ -60,7 +60,12 @@ impl<'b> Encoder<'b> {
         Ok(())
     }
 
-    fn variant_items(&mut self, variant: &str, kind: Kind, length: usize) -> Result<Items<'_, 'b>, Refusal> {
+    fn variant_items(
+        &mut self,
+        variant: &str,
+        kind: Kind,
+        length: usize,
+    ) -> Result<Items<'_, 'b>, Refusal> {
         self.variant(variant)?;
         Ok(Items { levels: 2, ..self.items(kind, Some(length))? })
     }
@@ -80,7 +85,9 @@ pub(super) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Deep => write!(f, "it is nested deeper than {MAX_DEPTH} levels; store it flatter"),
+            Self::Deep => {
+                write!(f, "it is nested deeper than {MAX_DEPTH} levels; store it flatter")
+            }
             Self::Lost => f.write_str(
                 "it holds a `Some` of nothing (`Some(None)`, `Some(())`), which would be read as \
                  `None`; use an enum of your own",
@@ -295,7 +302,11 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         self.items(Kind::Sequence, Some(length))
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, length: usize) -> Result<Items<'e, 'b>, Refusal> {
+    fn serialize_tuple_struct(
+        self,
+        _name: &'static str,
+        length: usize,
+    ) -> Result<Items<'e, 'b>, Refusal> {
         self.items(Kind::Sequence, Some(length))
     }
 

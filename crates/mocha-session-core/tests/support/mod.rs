@@ -1,4 +1,5 @@
-//! An application on a scripted store, and a browser that keeps its cookie: what the session's tests stand on.
+//! An application on a scripted store, and a browser that keeps its cookie: what the session's
+//! tests stand on.
 
 #![allow(
     dead_code,
@@ -40,7 +41,8 @@ impl App {
     pub fn with(rules: impl FnOnce(SessionManagerBuilder) -> SessionManagerBuilder) -> Self {
         let clock = ManualClock::new();
         let store = ScriptedStore::new(&clock);
-        let manager = rules(SessionManager::builder(store.clone()).clock(clock.clone())).build().unwrap();
+        let manager =
+            rules(SessionManager::builder(store.clone()).clock(clock.clone())).build().unwrap();
         Self { clock, store, manager }
     }
 
@@ -53,7 +55,9 @@ impl App {
         &self,
         rules: impl FnOnce(SessionManagerBuilder) -> SessionManagerBuilder,
     ) -> SessionManager {
-        rules(SessionManager::builder(self.store.clone()).clock(self.clock.clone())).build().unwrap()
+        rules(SessionManager::builder(self.store.clone()).clock(self.clock.clone()))
+            .build()
+            .unwrap()
     }
 
     /// Client-side sessions with this clock.
@@ -95,7 +99,11 @@ impl Browser {
     }
 
     /// A request: the handler, then a response of 200.
-    pub async fn request<T>(&mut self, manager: &SessionManager, handler: impl FnOnce(&Session) -> T) -> T {
+    pub async fn request<T>(
+        &mut self,
+        manager: &SessionManager,
+        handler: impl FnOnce(&Session) -> T,
+    ) -> T {
         self.request_status(manager, 200, handler).await.0
     }
 
@@ -148,7 +156,9 @@ pub async fn listed(manager: &SessionManager, owner: &str) -> usize {
 
 /// Seconds that the cookie line gives; `None` for a cookie that ends with the browser.
 pub fn max_age(line: &str) -> Option<u64> {
-    line.split("; ").find_map(|part| part.strip_prefix("Max-Age=")).map(|seconds| seconds.parse().unwrap())
+    line.split("; ")
+        .find_map(|part| part.strip_prefix("Max-Age="))
+        .map(|seconds| seconds.parse().unwrap())
 }
 
 /// Finishes a request in a task of its own.

@@ -24,7 +24,8 @@ pub enum Fault {
     LoseAnswer,
     /// Never answer.
     Hang,
-    /// Do it, wait at the gate, and do it again, as a client library that repeats a write: the second answer counts.
+    /// Do it, wait at the gate, and do it again, as a client library that repeats a write: the
+    /// second answer counts.
     Repeat(Gate),
 }
 
@@ -125,13 +126,14 @@ impl ScriptedStore {
         *self.0.capabilities.lock().unwrap() = capabilities;
     }
 
-    /// What expired stays until it is swept: it is returned by `load` and in the way of `create`, as on object stores.
+    /// What expired stays until it is swept: it is returned by `load` and in the way of `create`,
+    /// as on object stores.
     pub fn keep_expired(&self) {
         self.0.keeps_expired.store(true, Ordering::SeqCst);
     }
 
-    /// From here on every call gives way to other tasks a few times first, as `fastrand` says: on a runtime of one thread
-    /// each seed is another order of the calls of all requests.
+    /// From here on every call gives way to other tasks a few times first, as `fastrand` says: on a
+    /// runtime of one thread each seed is another order of the calls of all requests.
     pub fn shuffle(&self) {
         self.0.shuffles.store(true, Ordering::SeqCst);
     }
@@ -201,8 +203,11 @@ impl ScriptedStore {
     pub fn kinds(&self) -> Vec<u8> {
         let now = self.0.clock.now();
         let entries = self.0.entries.lock().unwrap();
-        let mut kinds: Vec<_> =
-            entries.values().filter(|entry| entry.until > now).map(|entry| entry.value[2] & 0x3f).collect();
+        let mut kinds: Vec<_> = entries
+            .values()
+            .filter(|entry| entry.until > now)
+            .map(|entry| entry.value[2] & 0x3f)
+            .collect();
         kinds.sort_unstable();
         kinds
     }
@@ -231,7 +236,13 @@ impl ScriptedStore {
     }
 
     pub fn snapshot(&self) -> Vec<(StorageKey, Bytes)> {
-        self.0.entries.lock().unwrap().iter().map(|(key, entry)| (*key, entry.value.clone())).collect()
+        self.0
+            .entries
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(key, entry)| (*key, entry.value.clone()))
+            .collect()
     }
 
     /// Makes room by dropping everything of this kind.
@@ -239,7 +250,8 @@ impl ScriptedStore {
         self.0.entries.lock().unwrap().retain(|_, entry| entry.value[2] & 0x3f != kind);
     }
 
-    /// Deletes every entry and creates it again with the same bytes: another revision, as the contract asks.
+    /// Deletes every entry and creates it again with the same bytes: another revision, as the
+    /// contract asks.
     pub fn recreate_all(&self) {
         self.tamper(|_| ());
     }
@@ -321,7 +333,12 @@ impl SessionStore for ScriptedStore {
         .await
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         let now = self.0.clock.now();
         self.run("create", |entries| {
             if entries.get(key).is_some_and(|entry| self.is_there(entry, now)) {
@@ -343,9 +360,15 @@ impl SessionStore for ScriptedStore {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         self.run("update", |entries| {
-            let entry = entries.get_mut(key).filter(|entry| expected.as_u64() == Some(entry.revision))?;
+            let entry =
+                entries.get_mut(key).filter(|entry| expected.as_u64() == Some(entry.revision))?;
             let revision = fastrand::u64(..);
-            *entry = Entry { value: Bytes::copy_from_slice(value), revision, until: expiry.at(), expiry };
+            *entry = Entry {
+                value: Bytes::copy_from_slice(value),
+                revision,
+                until: expiry.at(),
+                expiry,
+            };
             Some(Revision::from(revision))
         })
         .await
@@ -355,7 +378,12 @@ impl SessionStore for ScriptedStore {
         self.run("delete", |entries| entries.remove(key).is_some()).await
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         self.run("sweep", |entries| {
             let (keys, next) = page(entries, cursor.clone(), limit);
             let before = entries.len();
@@ -368,7 +396,8 @@ impl SessionStore for ScriptedStore {
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         self.run("scan", |entries| {
             let (keys, next) = page(entries, cursor.clone(), limit);
-            let stored = |entry: &Entry| Stored::new(entry.value.clone(), Revision::from(entry.revision));
+            let stored =
+                |entry: &Entry| Stored::new(entry.value.clone(), Revision::from(entry.revision));
             ScanPage::new(keys.into_iter().map(|key| (key, stored(&entries[&key]))).collect(), next)
         })
         .await

@@ -1,4 +1,5 @@
-//! What the store says and does when Google fails: lost answers, refusals, hanging, an engine that goes away.
+//! What the store says and does when Google fails: lost answers, refusals, hanging, an engine that
+//! goes away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -30,9 +31,13 @@ async fn acknowledgement_lost_after_the_write_is_ambiguous_and_not_repeated() {
         }
         let first = store.create(&key, b"one", hour()).await.unwrap().unwrap();
         double.inject(Operation::Write, Fault::LostAnswer);
-        assert!(store.update(&key, b"two", hour(), &first).await.unwrap_err().is_ambiguous(), "{api}");
+        assert!(
+            store.update(&key, b"two", hour(), &first).await.unwrap_err().is_ambiguous(),
+            "{api}"
+        );
         assert_eq!(value(store.load(&key).await.unwrap()), b"two", "{api}");
-        // A repetition by something on the way: "does not match", and the value tells that it was done.
+        // A repetition by something on the way: "does not match", and the value tells that it was
+        // done.
         let second = store.load(&key).await.unwrap().unwrap().revision().clone();
         double.inject(Operation::Write, Fault::MismatchAfter);
         assert!(store.update(&key, b"three", hour(), &second).await.unwrap().is_none(), "{api}");
@@ -150,7 +155,10 @@ async fn hanging_is_bounded() {
         let store = open(&url).await.unwrap().with_deadline(Duration::from_secs(1));
         // Done, though nobody said so.
         double.inject(Operation::Write, Fault::HangAfter);
-        assert!(store.create(&key(number), b"late", hour()).await.unwrap_err().is_ambiguous(), "{api}");
+        assert!(
+            store.create(&key(number), b"late", hour()).await.unwrap_err().is_ambiguous(),
+            "{api}"
+        );
         assert_eq!(value(store.load(&key(number)).await.unwrap()), b"late", "{api}");
         // A read that hangs leaves time for another.
         double.inject(Operation::Read, Fault::Hang);
@@ -173,9 +181,10 @@ async fn a_name_that_does_not_resolve_is_unavailable_and_nothing_was_sent() {
     let control = StorageControl::builder().with_endpoint(nowhere).with_credentials(nobody());
     let (objects, control) = (objects.build().await.unwrap(), control.build().await.unwrap());
     let store = GcsStore::new(objects, control, "bucket", KeySpace::new("").unwrap());
-    for error in
-        [store.create(&key(1), b"one", hour()).await.unwrap_err(), store.delete(&key(1)).await.unwrap_err()]
-    {
+    for error in [
+        store.create(&key(1), b"one", hour()).await.unwrap_err(),
+        store.delete(&key(1)).await.unwrap_err(),
+    ] {
         assert!(error.kind() == ErrorKind::Unavailable && !error.is_ambiguous(), "{error:?}");
         shown(&error);
     }
@@ -241,7 +250,8 @@ async fn engine_down_is_an_error_and_restarted_it_works_again() {
         while let Err(error) = store.ping().await {
             assert!(start.elapsed() < Duration::from_secs(10), "{api}: {error}");
         }
-        let Stored { .. } = store.load(&key(*number)).await.unwrap().expect("what was acknowledged is there");
+        let Stored { .. } =
+            store.load(&key(*number)).await.unwrap().expect("what was acknowledged is there");
         while let Err(error) = store.scan(None, 10).await {
             assert!(start.elapsed() < Duration::from_secs(10), "{api}: {error}");
         }

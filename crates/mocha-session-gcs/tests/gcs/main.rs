@@ -74,7 +74,8 @@ async fn two_prefixes_one_emptied_the_other_intact() {
     let double = Double::start().await;
     for (api, url) in apis(&double) {
         let one = open(&format!("{url}&prefix=a:{{{api}}}/")).await.unwrap();
-        let other = open(&url.replace(&format!("{BUCKET}?"), &format!("{BUCKET}/b/{api}?"))).await.unwrap();
+        let other =
+            open(&url.replace(&format!("{BUCKET}?"), &format!("{BUCKET}/b/{api}?"))).await.unwrap();
         let soon = Expiry::after(Duration::from_millis(1), SystemTime::now());
         one.create(&key(1), b"one", soon).await.unwrap();
         other.create(&key(1), b"other", soon).await.unwrap();
@@ -126,8 +127,9 @@ async fn a_missing_bucket_is_an_error_and_never_absent() {
         store.create(&key(1), b"one", hour()).await.unwrap();
         double.remove_bucket("doomed");
         for (call, error) in every_call(&store, 1).await {
-            let error =
-                error.unwrap_or_else(|| panic!("{api}: {call} took a missing bucket for something else"));
+            let error = error.unwrap_or_else(|| {
+                panic!("{api}: {call} took a missing bucket for something else")
+            });
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{api}: {call}");
             assert!(shown(&error).contains("does not exist"), "{api}: {call}: {error}");
         }
@@ -223,7 +225,10 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
         bytes.push(7);
         let before = double.calls(Operation::Write);
         assert!(store.create(&key(2), &bytes, hour()).await.unwrap_err().is_too_large(), "{api}");
-        assert!(store.update(&key(1), &bytes, hour(), &first).await.unwrap_err().is_too_large(), "{api}");
+        assert!(
+            store.update(&key(1), &bytes, hour(), &first).await.unwrap_err().is_too_large(),
+            "{api}"
+        );
         assert_eq!(double.calls(Operation::Write), before, "{api}");
         // Nor is memory given to an object that this store cannot have written.
         double.put_foreign(BUCKET, &format!("sessions/{}", key(3)), &vec![7; 64 << 20]);
@@ -244,7 +249,11 @@ async fn a_key_file_that_is_none_is_refused_and_not_shown() {
             Some(r#"{"type":"authorized_user","refresh_token":"hunter2"}"#),
             "no key of a service account",
         ),
-        ("partial.json", Some(r#"{"type":"service_account","private_key":"hunter2"}"#), "not a complete key"),
+        (
+            "partial.json",
+            Some(r#"{"type":"service_account","private_key":"hunter2"}"#),
+            "not a complete key",
+        ),
     ] {
         let path = folder.join(name);
         if let Some(content) = content {

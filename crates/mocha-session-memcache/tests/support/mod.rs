@@ -1,6 +1,12 @@
 //! Servers for the tests: memcached processes of their own, in disguise or not, and an impostor.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -78,7 +84,8 @@ impl Memcached {
         stream.get_mut().write_all(b"stats\r\n").unwrap();
         let wanted = format!("STAT {name} ");
         let lines = stream.lines().map(Result::unwrap).take_while(|line| line != "END");
-        let found: Vec<_> = lines.filter_map(|line| line.strip_prefix(&wanted).map(str::to_owned)).collect();
+        let found: Vec<_> =
+            lines.filter_map(|line| line.strip_prefix(&wanted).map(str::to_owned)).collect();
         found.first().unwrap_or_else(|| panic!("no {name} in stats")).parse().unwrap()
     }
 }
@@ -192,7 +199,10 @@ pub(crate) async fn disguised(server: SocketAddr) -> String {
             tokio::spawn(async move {
                 let (mut from_client, mut to_client) = client.into_split();
                 let (from_server, mut to_server) = server.into_split();
-                let up = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+                let up =
+                    tokio::spawn(
+                        async move { tokio::io::copy(&mut from_client, &mut to_server).await },
+                    );
                 let mut from_server = tokio::io::BufReader::new(from_server);
                 let mut line = Vec::new();
                 while let Ok(1..) = from_server.read_until(b'\n', &mut line).await {

@@ -1,5 +1,11 @@
 //! Private servers that a test may break.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::TcpListener as StdListener;
@@ -74,7 +80,8 @@ impl Server {
 
     pub(crate) async fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("mocha-redis-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("mocha-redis-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -91,8 +98,10 @@ impl Server {
 
     /// Waits until it takes connections.
     pub(crate) async fn listening(&self) {
-        eventually("redis-server listens", async || TcpStream::connect(("127.0.0.1", self.port)).await.ok())
-            .await;
+        eventually("redis-server listens", async || {
+            TcpStream::connect(("127.0.0.1", self.port)).await.ok()
+        })
+        .await;
     }
 
     /// The port of a cluster's bus, as it was told.
@@ -112,8 +121,9 @@ impl Server {
     /// A replica of this server that has all it has.
     pub(crate) async fn replica(&self) -> Self {
         let port = self.port.to_string();
-        let replica =
-            Self::start(&["--replicaof", "127.0.0.1", &port]).await.expect("the first one was started");
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &port])
+            .await
+            .expect("the first one was started");
         self.replicated().await;
         replica
     }
@@ -147,7 +157,9 @@ impl Server {
     pub(crate) async fn calls(&self, command: &str) -> u64 {
         let stats: String = self.run("INFO commandstats").await;
         let prefix = format!("cmdstat_{command}:calls=");
-        let line = stats.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok());
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok());
         line.unwrap_or_default()
     }
 
@@ -192,6 +204,7 @@ fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> std::io::Resul
 /// A connection of the test's own. The client's defaults give a busy machine half a second.
 pub(crate) async fn patient(client: &redis::Client) -> MultiplexedConnection {
     let time = Some(std::time::Duration::from_secs(20));
-    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(time).set_response_timeout(time);
+    let config =
+        redis::AsyncConnectionConfig::new().set_connection_timeout(time).set_response_timeout(time);
     client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }

@@ -1,4 +1,5 @@
-//! Stores, clients, and an HTTP server of the tests' own: it passes requests on, loses answers, or answers by itself.
+//! Stores, clients, and an HTTP server of the tests' own: it passes requests on, loses answers, or
+//! answers by itself.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::HashMap;
@@ -19,10 +20,12 @@ pub(crate) async fn open(url: &str) -> Option<Arc<dyn SessionStore>> {
     storage.expect("the store opens").store().cloned()
 }
 
-/// A client of the test's own for the server of a test URL, or for another endpoint, with the SDK's own retries.
+/// A client of the test's own for the server of a test URL, or for another endpoint, with the SDK's
+/// own retries.
 pub(crate) fn client(url: &str, endpoint: Option<&str>) -> (Client, String) {
     let mut url = StoreUrl::parse(url).unwrap();
-    let own = url.take("endpoint").unwrap_or_else(|| format!("http://{}", url.hosts()[0].authority(80)));
+    let own =
+        url.take("endpoint").unwrap_or_else(|| format!("http://{}", url.hosts()[0].authority(80)));
     let region = url.take("region").unwrap_or_else(|| "us-east-1".to_owned());
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -46,11 +49,13 @@ pub(crate) fn ignoring(conditions: &str, url: &str) -> String {
     url.replacen(&format!("/{bucket}"), &format!("/ignores-{conditions}"), 1)
 }
 
-/// The same URL with its requests sent to another server, and perhaps another bucket, prefix or secret.
+/// The same URL with its requests sent to another server, and perhaps another bucket, prefix or
+/// secret.
 pub(crate) fn through(url: &str, port: u16, bucket: Option<&str>) -> String {
     let url = StoreUrl::parse(url).unwrap();
-    let encode =
-        |text: &str| text.replace('%', "%25").replace('/', "%2F").replace('+', "%2B").replace('@', "%40");
+    let encode = |text: &str| {
+        text.replace('%', "%25").replace('/', "%2F").replace('+', "%2B").replace('@', "%40")
+    };
     let (key, secret) = (encode(url.username().unwrap()), encode(url.password().unwrap()));
     let bucket = bucket.unwrap_or(url.split_path().0).to_owned();
     format!("s3://{key}:{secret}@127.0.0.1:{port}/{bucket}?tls=false&prefix={}", some_prefix())
@@ -132,7 +137,8 @@ impl Reply {
     }
 }
 
-/// A server on a free port of 127.0.0.1 that does with each request what it is told, and remembers them all.
+/// A server on a free port of 127.0.0.1 that does with each request what it is told, and remembers
+/// them all.
 pub(crate) struct Double {
     pub(crate) port: u16,
     seen: Arc<Mutex<Vec<Request>>>,
@@ -209,9 +215,11 @@ async fn serve(
             Reply::Cut => return Ok(()),
             Reply::Hang => std::future::pending().await,
             Reply::Answer(status, headers, body) => {
-                let mut answer =
-                    format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len())
-                        .into_bytes();
+                let mut answer = format!(
+                    "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n",
+                    body.len()
+                )
+                .into_bytes();
                 if request.method != "HEAD" {
                     answer.extend(body);
                 }
@@ -234,7 +242,10 @@ async fn pass(request: &Request, upstream: u16) -> io::Result<Vec<u8>> {
 }
 
 /// Head and body of a request or an answer; `None` at the end of the connection.
-async fn read_message(stream: &mut TcpStream, has_body: bool) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+async fn read_message(
+    stream: &mut TcpStream,
+    has_body: bool,
+) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -244,7 +255,8 @@ async fn read_message(stream: &mut TcpStream, has_body: bool) -> io::Result<Opti
         }
     }
     let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let length =
+        text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     if text.contains("expect: 100-continue") {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
     }

@@ -10,8 +10,8 @@ pub(crate) const SWEEP_WIDTH: usize = 64;
 /// The statements for one table. Each line says `[parameters] → columns`.
 #[derive(Clone, Debug)]
 pub(crate) struct Statements<S> {
-    /// `[id] → whether the server takes no writes, revision, data`: always one row, because "nothing there" counts
-    /// only from a primary
+    /// `[id] → whether the server takes no writes, revision, data`: always one row, because
+    /// "nothing there" counts only from a primary
     pub load: S,
     /// `[id, revision, expires_at, data]`; no row, or a unique violation, when the id is taken
     pub create: S,
@@ -25,7 +25,8 @@ pub(crate) struct Statements<S> {
     pub expiries: S,
     /// the same in the table's physical order, where the dialect can
     pub by_block: Option<ByBlock<S>>,
-    /// `[now, SWEEP_WIDTH ids]`; the condition that was looked at is asked again, so that what was refreshed stays
+    /// `[now, SWEEP_WIDTH ids]`; the condition that was looked at is asked again, so that what was
+    /// refreshed stays
     pub sweep: S,
     /// `[] → nothing`, unless the table or a column is missing
     pub probe: S,
@@ -33,12 +34,13 @@ pub(crate) struct Statements<S> {
     pub prepare: S,
     /// `[] → ids` in the order of the column: `B`, `a`, `a1`, `a:` where it compares byte by byte
     pub order: S,
-    /// `[] → anything` if a unique key keeps two rows from having one id; nothing, or an error, if not
+    /// `[] → anything` if a unique key keeps two rows from having one id; nothing, or an error, if
+    /// not
     pub keys: S,
 }
 
-/// A sweep in physical order: it reads each page of the table once, in sequence. On PostgreSQL 1 µs per row was
-/// measured, against 6 to 10 in the order of the ids.
+/// A sweep in physical order: it reads each page of the table once, in sequence. On PostgreSQL 1 µs
+/// per row was measured, against 6 to 10 in the order of the ids.
 #[derive(Clone, Debug)]
 pub(crate) struct ByBlock<S> {
     /// `[] → how many blocks the table has`
@@ -48,7 +50,8 @@ pub(crate) struct ByBlock<S> {
 }
 
 impl Statements<SqlStr> {
-    /// The statements as the client takes them. They are safe: a table's name is all that is put into them.
+    /// The statements as the client takes them. They are safe: a table's name is all that is put
+    /// into them.
     pub(crate) fn new(dialect: Dialect, table: &Table) -> Self {
         Statements::render(dialect, table).map(|text| AssertSqlSafe(text).into_sql_str())
     }
@@ -57,7 +60,8 @@ impl Statements<SqlStr> {
 impl Statements<String> {
     fn render(dialect: Dialect, table: &Table) -> Self {
         let quoted = table.quoted(dialect);
-        // `?` stands for a parameter. None is compared with the column through a function: all use the primary key.
+        // `?` stands for a parameter. None is compared with the column through a function: all use
+        // the primary key.
         let sql = |template: &str| {
             number(dialect, &template.replace("{table}", &quoted).replace("{name}", table.name()))
         };
@@ -68,7 +72,8 @@ impl Statements<String> {
                 dialect.read_only()
             )),
             create: sql(match dialect {
-                // MySQL's INSERT IGNORE would turn other errors into warnings; there the violation is read instead.
+                // MySQL's INSERT IGNORE would turn other errors into warnings; there the violation
+                // is read instead.
                 Dialect::MySql => "INSERT INTO {table} (id, revision, expires_at, data) VALUES (?, ?, ?, ?)",
                 Dialect::Postgres | Dialect::Sqlite => {
                     "INSERT INTO {table} (id, revision, expires_at, data) VALUES (?, ?, ?, ?) \
@@ -93,8 +98,9 @@ impl Statements<String> {
             )),
             probe: sql("SELECT id, revision, expires_at, data FROM {table} WHERE id = ''"),
             prepare: match dialect {
-                // CREATE TABLE IF NOT EXISTS can still fail on the catalogue's own unique index when several run it at
-                // once. Statements sent as one text are one transaction, so the lock lasts until the table is there.
+                // CREATE TABLE IF NOT EXISTS can still fail on the catalogue's own unique index
+                // when several run it at once. Statements sent as one text are one transaction, so
+                // the lock lasts until the table is there.
                 Dialect::Postgres => {
                     format!("SELECT pg_advisory_xact_lock({LOCK}); {}", schema_sql(dialect, table))
                 }
@@ -126,7 +132,9 @@ impl Statements<String> {
             delete: f(self.delete),
             scan: f(self.scan),
             expiries: f(self.expiries),
-            by_block: self.by_block.map(|it| ByBlock { count: f(it.count), expiries: f(it.expiries) }),
+            by_block: self
+                .by_block
+                .map(|it| ByBlock { count: f(it.count), expiries: f(it.expiries) }),
             sweep: f(self.sweep),
             probe: f(self.probe),
             prepare: f(self.prepare),
@@ -142,7 +150,8 @@ impl Dialect {
         match self {
             // Always on while a standby recovers; `default_transaction_read_only` sets it, too.
             Self::Postgres => "(current_setting('transaction_read_only') = 'on')::int::bigint",
-            // `super_read_only` sets `read_only`. As text the values are words on some servers, numbers on others.
+            // `super_read_only` sets `read_only`. As text the values are words on some servers,
+            // numbers on others.
             Self::MySql => {
                 "CAST(REPLACE(CONCAT(@@read_only, @@innodb_read_only), 'OFF', '0') <> '00' AS SIGNED)"
             }
@@ -151,7 +160,8 @@ impl Dialect {
     }
 }
 
-/// The advisory lock under which the table is made: "mocha" and a number, so that nobody else's lock is meant.
+/// The advisory lock under which the table is made: "mocha" and a number, so that nobody else's
+/// lock is meant.
 const LOCK: i64 = 0x6d6f_6368_6100_0001;
 
 /// PostgreSQL numbers its parameters; the others take `?` as it is.
@@ -180,7 +190,11 @@ mod tests {
     fn names_are_quoted_in_the_dialects_way_and_parameters_numbered() {
         let table = Table::new("order").unwrap().in_schema("auth").unwrap();
         let postgres = Statements::render(Dialect::Postgres, &table);
-        assert!(postgres.load.ends_with(r#"LEFT JOIN "auth"."order" ON id = $1"#), "{}", postgres.load);
+        assert!(
+            postgres.load.ends_with(r#"LEFT JOIN "auth"."order" ON id = $1"#),
+            "{}",
+            postgres.load
+        );
         assert_eq!(
             postgres.update,
             r#"UPDATE "auth"."order" SET revision = $1, expires_at = $2, data = $3 WHERE id = $4 AND revision = $5"#
@@ -197,7 +211,10 @@ mod tests {
             let sql = Statements::render(dialect, &Table::default());
             assert!(sql.update.starts_with("UPDATE ") && sql.update.contains("AND revision = "));
             for upsert in ["DO UPDATE", "ON DUPLICATE", "REPLACE", "IGNORE"] {
-                assert!(!sql.create.contains(upsert) && !sql.update.contains(upsert), "{dialect:?}");
+                assert!(
+                    !sql.create.contains(upsert) && !sql.update.contains(upsert),
+                    "{dialect:?}"
+                );
             }
         }
     }

@@ -23,7 +23,8 @@ const fn lost(sign: Sign, why: &'static str) -> Verdict {
 }
 
 const READ_ONLY: Verdict = left(Role::READ_ONLY);
-const LOGIN: Verdict = refused(ErrorKind::Denied, "the server refused the user name or the password");
+const LOGIN: Verdict =
+    refused(ErrorKind::Denied, "the server refused the user name or the password");
 const FULL: Verdict = refused(ErrorKind::Full, "the server has no room left");
 const BUSY: Verdict = refused(
     ErrorKind::Unavailable,
@@ -94,7 +95,8 @@ fn postgres(code: &str, text: &str) -> Verdict {
         "53100" | "53200" => FULL,
         "54000" | "22001" => LARGE,
         "57P03" => left("the server is starting or stopping"),
-        // An idle connection that was closed, or a database that was dropped: nothing was being done.
+        // An idle connection that was closed, or a database that was dropped: nothing was being
+        // done.
         "57P04" | "57P05" => left("the server closed the connection"),
         _ if is_refused_setting(code, text) => refused(
             ErrorKind::InvalidConfig,
@@ -110,7 +112,8 @@ fn postgres(code: &str, text: &str) -> Verdict {
         "55P03" | "57014" => BUSY,
         "40001" | "40P01" => ROLLED_BACK,
         _ if code.starts_with("28") => LOGIN,
-        // 57P01 while a commit waits for a synchronous standby ends the connection after the write was done here.
+        // 57P01 while a commit waits for a synchronous standby ends the connection after the write
+        // was done here.
         _ if code.starts_with("57P") || code.starts_with("08") => ENDED,
         _ if code.starts_with("53") => CROWDED,
         _ if code.starts_with("58") || code.starts_with("XX") => FILES,
@@ -159,19 +162,24 @@ fn sqlite(code: &str, text: &str) -> Verdict {
         Ok(1) if text.starts_with("no such table") => NO_TABLE,
         Ok(1) if text.contains("no such column") || text.contains("has no column") => COLUMNS,
         Ok(1) if text.starts_with("ON CONFLICT") => refused(ErrorKind::InvalidConfig, NO_KEY),
-        Ok(3 | 23) => {
-            refused(ErrorKind::Denied, "the file may not be opened like this; check its permissions")
-        }
+        Ok(3 | 23) => refused(
+            ErrorKind::Denied,
+            "the file may not be opened like this; check its permissions",
+        ),
         Ok(5 | 6) => refused(
             ErrorKind::Unavailable,
             "another process keeps the database file locked, and the statement was not done",
         ),
-        Ok(7 | 13) => {
-            refused(ErrorKind::Full, "the disk or the memory is full, and the statement was not done")
-        }
+        Ok(7 | 13) => refused(
+            ErrorKind::Full,
+            "the disk or the memory is full, and the statement was not done",
+        ),
         Ok(8) => refused(ErrorKind::Unavailable, "the database file or its folder is read-only"),
         Ok(10) => lost(Sign::Nothing, "the database file could not be read or written"),
-        Ok(11) => refused(ErrorKind::Unavailable, "the database file is damaged; restore it from a backup"),
+        Ok(11) => refused(
+            ErrorKind::Unavailable,
+            "the database file is damaged; restore it from a backup",
+        ),
         Ok(14) => refused(
             ErrorKind::Unavailable,
             "the database file cannot be opened; does it exist, and may this process read and write it and \

@@ -55,7 +55,9 @@ impl ServerUrl {
             None | Some("0") => None,
             Some(seconds) => match seconds.parse() {
                 Ok(seconds) => Some(Duration::from_secs(seconds)),
-                Err(_) => return Err(url.refuse_option("connect_timeout", "must be a number of seconds")),
+                Err(_) => {
+                    return Err(url.refuse_option("connect_timeout", "must be a number of seconds"));
+                }
             },
         };
         Ok(Self {
@@ -80,18 +82,22 @@ impl Tls {
         let mode = take_either(url, ["sslmode", "ssl-mode", "ssl_mode"])?;
         let mode = match mode {
             Some((name, value)) => Some(TlsMode::parse(&value).ok_or_else(|| {
-                url.refuse_option(name, "must be disable, prefer, require, verify-ca or verify-full")
+                url.refuse_option(
+                    name,
+                    "must be disable, prefer, require, verify-ca or verify-full",
+                )
             })?),
             None => None,
         };
         let file = |found: Option<(&str, String)>| found.map(|(_, file)| file);
         let root = file(take_either(url, ["sslrootcert", "ssl-ca", "ssl_ca"])?);
         let certificate = file(take_either(url, ["sslcert", "ssl-cert", "ssl_cert"])?);
-        let certificate = match (certificate, file(take_either(url, ["sslkey", "ssl-key", "ssl_key"])?)) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(url.refuse("the options `sslcert` and `sslkey` go together")),
-        };
+        let certificate =
+            match (certificate, file(take_either(url, ["sslkey", "ssl-key", "ssl_key"])?)) {
+                (Some(certificate), Some(key)) => Some((certificate, key)),
+                (None, None) => None,
+                _ => return Err(url.refuse("the options `sslcert` and `sslkey` go together")),
+            };
         // A URL that names a certificate authority wants the server checked against it.
         let mode = mode.or_else(|| root.is_some().then_some(TlsMode::VerifyFull));
         Ok(Self { mode, root, certificate })
@@ -114,7 +120,10 @@ impl TlsMode {
 }
 
 /// Takes an option that has several spellings.
-fn take_either(url: &mut StoreUrl, names: [&'static str; 3]) -> Result<Option<(&'static str, String)>> {
+fn take_either(
+    url: &mut StoreUrl,
+    names: [&'static str; 3],
+) -> Result<Option<(&'static str, String)>> {
     let mut found = None;
     for name in names {
         if let Some(value) = url.take(name) {
@@ -127,7 +136,8 @@ fn take_either(url: &mut StoreUrl, names: [&'static str; 3]) -> Result<Option<(&
     Ok(found)
 }
 
-/// Takes options that other clients need and this store does not, so that their URLs can be used as they are.
+/// Takes options that other clients need and this store does not, so that their URLs can be used as
+/// they are.
 pub(crate) fn ignore(url: &mut StoreUrl, names: &[&'static str]) {
     for name in names {
         url.take(name);

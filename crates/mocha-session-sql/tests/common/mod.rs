@@ -90,7 +90,8 @@ where
 /// How many connections are over whose client said goodbye (PostgreSQL's Terminate, MySQL's
 /// `COM_QUIT`), and how many are open.
 pub fn goodbyes(proxy: &Proxy) -> (usize, usize) {
-    let said = |words: &Vec<u8>| words.ends_with(b"X\0\0\0\x04") || words.ends_with(b"\x01\0\0\0\x01");
+    let said =
+        |words: &Vec<u8>| words.ends_with(b"X\0\0\0\x04") || words.ends_with(b"\x01\0\0\0\x01");
     (proxy.last_words().iter().filter(|words| said(words)).count(), proxy.open())
 }
 

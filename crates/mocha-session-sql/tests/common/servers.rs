@@ -19,7 +19,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A PostgreSQL server with nothing in it. The user `app` may do everything, without a password.
+    /// A PostgreSQL server with nothing in it. The user `app` may do everything, without a
+    /// password.
     pub async fn postgres() -> Self {
         let (folder, data) = new_postgres();
         Self::start_postgres(folder, &data).await
@@ -40,7 +41,13 @@ impl Server {
             "-pkeyopt",
             "ec_paramgen_curve:prime256v1",
         ]);
-        openssl.args(["-nodes", "-subj", "/CN=mocha-session test", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args([
+            "-nodes",
+            "-subj",
+            "/CN=mocha-session test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ]);
         openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
         let certificate = data.join("server.crt");
         run(openssl.arg(data.join("server.key")).arg("-out").arg(&certificate));
@@ -68,7 +75,12 @@ impl Server {
     async fn start_postgres(folder: TempDir, data: &Path) -> Self {
         let port = free_port();
         let mut server = as_user("postgres", "postgres");
-        server.arg("-D").arg(data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        server.arg("-D").arg(data).args([
+            "-p",
+            &port.to_string(),
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]);
         server.arg("-c").arg(format!("unix_socket_directories={}", folder.path().display()));
         server.args(["-c", "fsync=off"]);
         let server = Self { child: spawn(&mut server), folder, port };
@@ -117,7 +129,11 @@ impl Server {
         let mut server = Command::new(program("mariadbd"));
         server.args(MARIADB).args(mariadb_user()).arg(format!("--datadir={}", data.display()));
         server.arg(format!("--socket={}", socket.display()));
-        server.args(["--bind-address=127.0.0.1", &format!("--port={port}"), &format!("--server-id={id}")]);
+        server.args([
+            "--bind-address=127.0.0.1",
+            &format!("--port={port}"),
+            &format!("--server-id={id}"),
+        ]);
         server.args(["--log-bin=log", "--innodb-flush-log-at-trx-commit=0"]).args(more);
         let server = Self { child: spawn(&mut server), folder, port };
         let began = Instant::now();
@@ -144,8 +160,10 @@ impl Server {
     /// Runs a statement on this PostgreSQL server and returns the first value as text.
     pub async fn ask(&self, sql: &str) -> String {
         let mut connection = sqlx::PgConnection::connect(&self.url()).await.unwrap();
-        let row = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
-        let value = row.map(|row| sqlx::Row::try_get_unchecked::<Option<String>, _>(&row, 0).unwrap());
+        let row =
+            connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        let value =
+            row.map(|row| sqlx::Row::try_get_unchecked::<Option<String>, _>(&row, 0).unwrap());
         connection.close().await.unwrap();
         value.flatten().unwrap_or_default()
     }
@@ -163,7 +181,8 @@ impl Server {
 
     async fn root_row(&self, sql: &str) -> Option<sqlx::mysql::MySqlRow> {
         let mut connection = self.mariadb_root().await.unwrap();
-        let row = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        let row =
+            connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
         connection.close().await.unwrap();
         row
     }
@@ -180,13 +199,15 @@ impl Server {
 
     async fn mariadb_root(&self) -> sqlx::Result<sqlx::MySqlConnection> {
         let options = sqlx::mysql::MySqlConnectOptions::new().username("root");
-        sqlx::MySqlConnection::connect_with(&options.socket(self.folder.path().join("socket"))).await
+        sqlx::MySqlConnection::connect_with(&options.socket(self.folder.path().join("socket")))
+            .await
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // PostgreSQL takes its children along only when it is told to; neither has anything to save.
+        // PostgreSQL takes its children along only when it is told to; neither has anything to
+        // save.
         let _ = Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status();
         std::thread::sleep(Duration::from_millis(100));
         let _ = self.child.kill();
@@ -249,7 +270,11 @@ fn program(name: &str) -> PathBuf {
     folders.sort();
     folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     folders.push("/usr/sbin".into());
-    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_else(|| name.into())
+    folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| name.into())
 }
 
 fn is_root() -> bool {

@@ -18,7 +18,8 @@ async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
     for (engine, seconds) in servers.into_iter().zip([1, 1, 3]) {
         let Some(engine) = engine else { continue };
         let (table, deadline) = (fresh_name(), Duration::from_secs(seconds));
-        let storage = engine.with(&format!("table={table}&timeout={seconds}s")).open().await.unwrap();
+        let storage =
+            engine.with(&format!("table={table}&timeout={seconds}s")).open().await.unwrap();
         let store = storage.store().unwrap().clone();
         let key = fresh_key();
         let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
@@ -27,14 +28,16 @@ async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
         let lock = sqlx::raw_sql(AssertSqlSafe(lock));
         let update = store.update(&key, b"after", hour(), &revision);
         let (error, took) = if engine.name == "postgresql" {
-            let mut other = sqlx::PgPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
+            let mut other =
+                sqlx::PgPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
             (*other).execute(lock).await.unwrap();
             let began = Instant::now();
             let updated = (update.await, began.elapsed());
             other.rollback().await.unwrap();
             updated
         } else {
-            let mut other = sqlx::MySqlPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
+            let mut other =
+                sqlx::MySqlPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
             (*other).execute(lock).await.unwrap();
             let began = Instant::now();
             let updated = (update.await, began.elapsed());
@@ -47,7 +50,11 @@ async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
         assert!(took < deadline, "{}: {took:?}", engine.name);
         let stored = store.load(&key).await.unwrap().unwrap();
         assert_eq!(&stored.value()[..], b"before", "{}", engine.name);
-        assert!(store.update(&key, b"after", hour(), &revision).await.unwrap().is_some(), "{}", engine.name);
+        assert!(
+            store.update(&key, b"after", hour(), &revision).await.unwrap().is_some(),
+            "{}",
+            engine.name
+        );
         run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
     }
 }
@@ -58,8 +65,12 @@ async fn sqlite_file_that_is_locked_while_it_is_opened_is_reported_as_locked() {
     let engine = Engine::sqlite(&folder);
     run_sql(&engine, |_| "CREATE TABLE other (x)".to_owned()).await;
     let file = engine.url.strip_prefix("sqlite:///").unwrap();
-    let mut other =
-        sqlx::SqlitePool::connect(&format!("sqlite://{file}")).await.unwrap().acquire().await.unwrap();
+    let mut other = sqlx::SqlitePool::connect(&format!("sqlite://{file}"))
+        .await
+        .unwrap()
+        .acquire()
+        .await
+        .unwrap();
     other.execute("BEGIN EXCLUSIVE").await.unwrap();
     let began = Instant::now();
     let error = engine.with("timeout=500ms").open().await.unwrap_err();
@@ -77,7 +88,8 @@ async fn server_that_does_not_answer_a_new_connection_is_given_up_in_time() {
         proxy.black_hole();
         for (options, at_most) in [("timeout=1s", 2500), ("timeout=20s&connect_timeout=1", 5000)] {
             let began = Instant::now();
-            let error = engine.at(&proxy.address().to_string()).with(options).open().await.unwrap_err();
+            let error =
+                engine.at(&proxy.address().to_string()).with(options).open().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
             assert!(error.to_string().contains("in time"), "{}: {error}", engine.name);
             let took = began.elapsed();
@@ -96,13 +108,17 @@ async fn write_that_waits_for_a_connection_in_vain_was_not_sent() {
             let pool = pool.connect(&engine.url).await.unwrap();
             let store = mocha_session_sql::SqlStore::new(pool.clone(), options).await.unwrap();
             let _taken = pool.acquire().await.unwrap();
-            mocha_session_core::store::SessionStore::create(&store, &key, b"x", hour()).await.unwrap_err()
+            mocha_session_core::store::SessionStore::create(&store, &key, b"x", hour())
+                .await
+                .unwrap_err()
         } else {
             let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(1);
             let pool = pool.connect(&engine.url).await.unwrap();
             let store = mocha_session_sql::SqlStore::new(pool.clone(), options).await.unwrap();
             let _taken = pool.acquire().await.unwrap();
-            mocha_session_core::store::SessionStore::create(&store, &key, b"x", hour()).await.unwrap_err()
+            mocha_session_core::store::SessionStore::create(&store, &key, b"x", hour())
+                .await
+                .unwrap_err()
         };
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}: {error}", engine.name);
         assert!(error.to_string().contains("in use"), "{}: {error}", engine.name);

@@ -1,4 +1,5 @@
-//! Credentials that rotate, encryption that the environment asks for, and what an administrator must grant.
+//! Credentials that rotate, encryption that the environment asks for, and what an administrator
+//! must grant.
 
 use std::sync::{Arc, Mutex};
 
@@ -55,7 +56,8 @@ async fn password_that_rotates_is_asked_for_at_each_new_connection_to_postgresql
         .await;
     })
     .await;
-    run_sql(&engine, |_| format!("DROP OWNED BY rotating; DROP ROLE rotating; DROP TABLE {table}")).await;
+    run_sql(&engine, |_| format!("DROP OWNED BY rotating; DROP ROLE rotating; DROP TABLE {table}"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,8 +82,8 @@ fn another_process_opens_what_the_environment_describes() {
     let url = std::env::var("MOCHA_SQL_TEST_CHILD_URL").expect("the next test sets it");
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let opened = Engine { name: "postgresql", url }.open().await;
-        let says =
-            opened.map_or_else(|error| format!("{:?}: {error}", error.kind()), |_| "opened".to_owned());
+        let says = opened
+            .map_or_else(|error| format!("{:?}: {error}", error.kind()), |_| "opened".to_owned());
         let expected = std::env::var("MOCHA_SQL_TEST_CHILD_SAYS").unwrap();
         assert!(says.contains(&expected), "{says}");
     });
@@ -100,13 +102,21 @@ fn encryption_that_the_environment_asks_for_is_never_left_out() {
         ("prefer", "?channel_binding=require", "no TLS connection"),
     ] {
         let ended = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "logins::another_process_opens_what_the_environment_describes"])
+            .args([
+                "--ignored",
+                "--exact",
+                "logins::another_process_opens_what_the_environment_describes",
+            ])
             .env("MOCHA_SQL_TEST_CHILD_URL", format!("{}{options}", engine.url))
             .env("MOCHA_SQL_TEST_CHILD_SAYS", says)
             .env("PGSSLMODE", mode)
             .output()
             .unwrap();
-        assert!(ended.status.success(), "{mode} {options}: {}", String::from_utf8_lossy(&ended.stdout));
+        assert!(
+            ended.status.success(),
+            "{mode} {options}: {}",
+            String::from_utf8_lossy(&ended.stdout)
+        );
     }
 }
 

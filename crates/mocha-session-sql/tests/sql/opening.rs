@@ -29,7 +29,11 @@ async fn ten_open_the_same_fresh_database_at_once() {
                 .collect();
             for opener in openers {
                 let created = opener.await.unwrap();
-                assert!(created.as_ref().is_ok_and(Option::is_some), "{}: {created:?}", engine.name);
+                assert!(
+                    created.as_ref().is_ok_and(Option::is_some),
+                    "{}: {created:?}",
+                    engine.name
+                );
             }
             let all = engine.open().await.unwrap().store().unwrap().scan(None, 100).await.unwrap();
             assert_eq!(all.entries().len(), 10, "{}", engine.name);
@@ -37,7 +41,8 @@ async fn ten_open_the_same_fresh_database_at_once() {
     }
 }
 
-/// The other process of the next test: this test binary again, with the file's URL in its environment.
+/// The other process of the next test: this test binary again, with the file's URL in its
+/// environment.
 #[test]
 #[ignore = "the next test runs it, in processes of their own"]
 fn another_process_uses_the_file() {
@@ -69,7 +74,8 @@ async fn several_processes_write_the_same_sqlite_file() {
         storage.store().unwrap().create(&fresh_key(), b"parent", hour()).await.unwrap().unwrap();
     }
     for child in children {
-        let ended = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+        let ended =
+            tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
         assert!(ended.status.success());
     }
     assert_eq!(storage.store().unwrap().scan(None, 1000).await.unwrap().entries().len(), 200);
@@ -92,11 +98,22 @@ async fn memory_is_one_database_per_store_and_gone_with_it() {
 async fn file_that_cannot_be_opened_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
-    std::fs::write(folder.path().join("text.db"), "this is not a database, it is a text of some length")
-        .unwrap();
+    std::fs::write(
+        folder.path().join("text.db"),
+        "this is not a database, it is a text of some length",
+    )
+    .unwrap();
     for (url, kind, words) in [
-        (format!("sqlite:///{path}/no/such/folder/a.db"), ErrorKind::InvalidConfig, "/no/such/folder"),
-        (format!("sqlite:///{path}/missing.db?create=false"), ErrorKind::InvalidConfig, "missing.db"),
+        (
+            format!("sqlite:///{path}/no/such/folder/a.db"),
+            ErrorKind::InvalidConfig,
+            "/no/such/folder",
+        ),
+        (
+            format!("sqlite:///{path}/missing.db?create=false"),
+            ErrorKind::InvalidConfig,
+            "missing.db",
+        ),
         (format!("sqlite:///{path}/text.db"), ErrorKind::InvalidConfig, "not an SQLite database"),
         (format!("sqlite:///{path}"), ErrorKind::Unavailable, "cannot be opened"),
     ] {
@@ -117,12 +134,17 @@ async fn without_create_a_missing_table_is_unavailable_and_the_schema_helps() {
         let refusing = engine.with(&format!("table={name}&create=false"));
         let error = refusing.open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(error.to_string().contains(&name) && error.to_string().contains("schema_sql"), "{error}");
+        assert!(
+            error.to_string().contains(&name) && error.to_string().contains("schema_sql"),
+            "{error}"
+        );
 
         let table = Table::new(&name).unwrap();
         run_sql(&engine, |dialect| schema_sql(dialect, &table)).await;
         let storage = refusing.open().await.unwrap();
-        assert!(storage.store().unwrap().create(&fresh_key(), b"x", hour()).await.unwrap().is_some());
+        assert!(
+            storage.store().unwrap().create(&fresh_key(), b"x", hour()).await.unwrap().is_some()
+        );
 
         // Dropped while in use: an error, never "no session".
         run_sql(&engine, |_| format!("DROP TABLE {name}")).await;
@@ -136,7 +158,8 @@ async fn table_of_somebody_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for engine in Engine::all(&folder) {
         let name = fresh_name();
-        run_sql(&engine, |_| format!("CREATE TABLE {name} (id VARCHAR(40), colour VARCHAR(10))")).await;
+        run_sql(&engine, |_| format!("CREATE TABLE {name} (id VARCHAR(40), colour VARCHAR(10))"))
+            .await;
         let error = engine.with(&format!("table={name}")).open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}: {error}", engine.name);
         assert!(error.to_string().contains("other columns"), "{error}");
@@ -155,10 +178,11 @@ async fn tables_live_in_a_schema_of_postgresql() {
     let storage = engine.with(&format!("schema={schema}&table=Mixed")).open().await.unwrap();
     storage.store().unwrap().create(&fresh_key(), b"x", hour()).await.unwrap().unwrap();
     let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
-    let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {schema}.\"Mixed\"")))
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let count: i64 =
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {schema}.\"Mixed\"")))
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     assert_eq!(count, 1);
 }
 
@@ -183,7 +207,10 @@ async fn user_who_may_not_create_uses_a_table_that_is_there() {
     let error = as_role.fresh().open().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     let sentence = error.to_string();
-    assert!(sentence.contains("CREATE on its schema") && sentence.contains("schema_sql"), "{sentence}");
+    assert!(
+        sentence.contains("CREATE on its schema") && sentence.contains("schema_sql"),
+        "{sentence}"
+    );
     run_sql(&engine, |_| format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
@@ -250,7 +277,10 @@ async fn settings_that_pgbouncer_refuses_are_reported_with_what_to_do() {
         let error = pooler.with(setting).open().await.unwrap_err();
         let sentence = error.to_string();
         assert!(error.is_invalid_config(), "{setting}: {error}");
-        assert!(sentence.contains("PgBouncer") && sentence.contains("ALTER ROLE"), "{setting}: {sentence}");
+        assert!(
+            sentence.contains("PgBouncer") && sentence.contains("ALTER ROLE"),
+            "{setting}: {sentence}"
+        );
     }
 }
 
@@ -266,7 +296,8 @@ pub(crate) async fn run_sql(engine: &Engine, sql: impl Fn(Dialect) -> String) {
         }
         _ => {
             let file = engine.url.strip_prefix("sqlite:///").unwrap();
-            let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+            let connect =
+                sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
             let pool = sqlx::SqlitePool::connect_with(connect).await.unwrap();
             pool.execute(sqlx::raw_sql(AssertSqlSafe(sql(Dialect::Sqlite)))).await.unwrap();
         }

@@ -113,7 +113,12 @@ async fn encryption_that_is_required_is_never_left_out() {
         // The test servers have no certificate.
         for mode in ["require", "verify-ca", "verify-full"] {
             let opened = engine.with(&format!("sslmode={mode}")).open().await;
-            assert_eq!(opened.unwrap_err().kind(), ErrorKind::Unavailable, "{} {mode}", engine.name);
+            assert_eq!(
+                opened.unwrap_err().kind(),
+                ErrorKind::Unavailable,
+                "{} {mode}",
+                engine.name
+            );
         }
         let missing = engine.with("sslmode=verify-full&sslrootcert=/no/such/ca.pem").open().await;
         assert!(missing.is_err(), "{}", engine.name);

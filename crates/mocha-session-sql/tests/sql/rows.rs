@@ -100,7 +100,11 @@ async fn revision_of_another_kind_of_store_is_never_the_current_one() {
         let key = fresh_key();
         store.create(&key, b"x", hour()).await.unwrap().unwrap();
         let etag = Revision::from("\"9b2cf535\"".to_owned());
-        assert!(store.update(&key, b"y", hour(), &etag).await.unwrap().is_none(), "{}", engine.name);
+        assert!(
+            store.update(&key, b"y", hour(), &etag).await.unwrap().is_none(),
+            "{}",
+            engine.name
+        );
         store.delete(&key).await.unwrap();
     }
 }
@@ -113,7 +117,11 @@ async fn full_disk_refuses_the_write_and_loses_nothing() {
         .create_if_missing(true)
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
         .pragma("max_page_count", "24");
-    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(connect).await.unwrap();
+    let pool = sqlx::sqlite::SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(connect)
+        .await
+        .unwrap();
     let store = SqlStore::new(pool, SqlOptions::new()).await.unwrap();
     let mut kept = Vec::new();
     let error = loop {
@@ -145,7 +153,8 @@ async fn file_that_another_process_keeps_locked_is_unavailable_and_not_ambiguous
     let connect = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(folder.path().join("locked.db"))
         .create_if_missing(true);
-    // The pool's own limit is sqlx's, five seconds: as long as the whole call, and longer than this one.
+    // The pool's own limit is sqlx's, five seconds: as long as the whole call, and longer than this
+    // one.
     let pool = sqlx::SqlitePool::connect_with(connect).await.unwrap();
     let options = SqlOptions::new().with_deadline(std::time::Duration::from_millis(500));
     let store = SqlStore::new(pool.clone(), options).await.unwrap();
@@ -181,12 +190,13 @@ async fn updates_on_postgresql_are_heap_only() {
     let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
     // The statistics arrive when a connection has been idle for a moment.
     for _ in 0..100 {
-        let (updates, heap_only): (i64, i64) =
-            sqlx::query_as("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1")
-                .bind(&table)
-                .fetch_one(&pool)
-                .await
-                .unwrap();
+        let (updates, heap_only): (i64, i64) = sqlx::query_as(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1",
+        )
+        .bind(&table)
+        .fetch_one(&pool)
+        .await
+        .unwrap();
         if updates == 500 {
             assert!(heap_only >= 400, "{heap_only} of {updates}");
             run_sql(&engine, |_| format!("DROP TABLE {table}")).await;

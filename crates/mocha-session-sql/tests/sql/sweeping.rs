@@ -20,8 +20,10 @@ async fn sweep_spares_what_is_being_refreshed_by_an_open_transaction() {
         store.create(&refreshed, b"refreshed", past()).await.unwrap().unwrap();
         store.create(&expired, b"expired", past()).await.unwrap().unwrap();
 
-        let update =
-            format!("UPDATE {table} SET expires_at = {} WHERE id = '{refreshed}'", hour().at_millis());
+        let update = format!(
+            "UPDATE {table} SET expires_at = {} WHERE id = '{refreshed}'",
+            hour().at_millis()
+        );
         let sweeping = {
             let store = store.clone();
             async move { sweep(&*store, 100).await }
@@ -30,7 +32,8 @@ async fn sweep_spares_what_is_being_refreshed_by_an_open_transaction() {
             let refresh = sqlx::PgPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
             sweep_meanwhile(refresh, update, sweeping).await
         } else {
-            let refresh = sqlx::MySqlPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
+            let refresh =
+                sqlx::MySqlPool::connect(&engine.url).await.unwrap().begin().await.unwrap();
             sweep_meanwhile(refresh, update, sweeping).await
         };
         assert_eq!(swept, (2, 1), "{}", engine.name);
@@ -76,7 +79,8 @@ async fn fill(store: &dyn SessionStore, live: usize, expired: usize) -> Vec<Stor
 async fn applications_that_share_a_table_touch_only_their_own() {
     let folder = tempfile::tempdir().unwrap();
     for engine in Engine::all(&folder) {
-        // Pages that are smaller than what lies between, and batches that PostgreSQL takes by the block.
+        // Pages that are smaller than what lies between, and batches that PostgreSQL takes by the
+        // block.
         for limit in [3, 100] {
             share_a_table(&engine, limit).await;
         }

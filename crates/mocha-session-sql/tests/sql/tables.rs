@@ -1,4 +1,5 @@
-//! Tables made by hand: what would let two sessions share an id, or hide some from a sweep, is refused at opening.
+//! Tables made by hand: what would let two sessions share an id, or hide some from a sweep, is
+//! refused at opening.
 
 use mocha_session_core::ErrorKind;
 
@@ -29,14 +30,20 @@ async fn mysql_table_without_a_key_of_its_ids_is_refused() {
     let Some(engine) = Engine::mysql() else { return };
     let rest = "revision BIGINT NOT NULL, expires_at BIGINT NOT NULL, data LONGBLOB NOT NULL";
     let id = "id VARCHAR(168) CHARACTER SET ascii COLLATE ascii_bin NOT NULL";
-    for keys in ["", ", KEY (id)", ", PRIMARY KEY (id, revision)", ", UNIQUE (id(20))", ", UNIQUE (revision)"]
-    {
+    for keys in [
+        "",
+        ", KEY (id)",
+        ", PRIMARY KEY (id, revision)",
+        ", UNIQUE (id(20))",
+        ", UNIQUE (revision)",
+    ] {
         assert_refused(&engine, &format!("({id}, {rest}{keys})"), "unique").await;
     }
     for keys in [", UNIQUE (id)", ", PRIMARY KEY (id), KEY (expires_at)"] {
         assert_taken(&engine, &format!("({id}, {rest}{keys})")).await;
     }
-    let id = "id VARCHAR(168) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL PRIMARY KEY";
+    let id =
+        "id VARCHAR(168) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL PRIMARY KEY";
     assert_refused(&engine, &format!("({id}, {rest})"), "byte by byte").await;
 }
 
@@ -49,9 +56,14 @@ async fn postgresql_table_without_a_key_of_its_ids_is_refused() {
         assert_refused(&engine, &format!("({id}, {rest}{keys})"), "unique").await;
     }
     assert_taken(&engine, &format!("({id}, {rest}, UNIQUE (id))")).await;
-    assert_taken(&engine, &format!("(id varchar(168) COLLATE \"POSIX\" PRIMARY KEY, {rest})")).await;
-    assert_refused(&engine, &format!("(id text COLLATE \"und-x-icu\" PRIMARY KEY, {rest})"), "byte by byte")
+    assert_taken(&engine, &format!("(id varchar(168) COLLATE \"POSIX\" PRIMARY KEY, {rest})"))
         .await;
+    assert_refused(
+        &engine,
+        &format!("(id text COLLATE \"und-x-icu\" PRIMARY KEY, {rest})"),
+        "byte by byte",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use minijinja::{Environment, Value, context};
 use mocha_session::core::Session;
-use mocha_session::{CookiePolicy, Durability, Key, Level, Result, Secrets, SessionManager, open_from_env};
+use mocha_session::{
+    CookiePolicy, Durability, Key, Level, Result, Secrets, SessionManager, open_from_env,
+};
 use serde::{Deserialize, Serialize};
 
 /// Names of values with their types: a typo or a wrong type does not compile.
@@ -63,13 +65,15 @@ impl App {
     pub(crate) async fn open() -> std::result::Result<Self, Box<dyn std::error::Error>> {
         let mut storage = open_from_env().await?;
         let client_side = !storage.capabilities().compare_and_set();
-        if client_side && std::env::var_os("SESSION_SECRET").is_none_or(|secret| secret.is_empty()) {
+        if client_side && std::env::var_os("SESSION_SECRET").is_none_or(|secret| secret.is_empty())
+        {
             println!("No SESSION_SECRET: made one for this process. Sessions end when it does.");
             storage = storage.with_secrets(Secrets::generate()?);
         }
         // Plain HTTP on this machine. A real application behind TLS leaves the cookie as it is:
         // `__Host-session`, Secure.
-        let manager = SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
+        let manager =
+            SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
         println!("Sessions live in {}", manager.capabilities());
         let mut pages = Environment::new();
         for (name, text) in [
@@ -112,8 +116,9 @@ impl App {
     pub(crate) fn save_account(session: &Session, account: Account) -> Result<Answer> {
         let flash = session.flash();
         if account.name.trim().is_empty() || !account.email.contains('@') {
-            flash
-                .error("An error occurred while saving your info: a name and an e-mail address are needed")?;
+            flash.error(
+                "An error occurred while saving your info: a name and an e-mail address are needed",
+            )?;
             flash.set_data_for("refused", &account)?;
             return Ok(Answer::SeeOther("/account"));
         }
@@ -193,7 +198,9 @@ impl App {
 
     pub(crate) async fn end_others(&self, session: &Session) -> Result<Answer> {
         match self.manager.revoke_others(session).await {
-            Ok(ended) => session.flash().success(format!("{ended} other devices are logged out."))?,
+            Ok(ended) => {
+                session.flash().success(format!("{ended} other devices are logged out."))?
+            }
             Err(error) if error.is_unsupported() => session.flash().error(NO_DEVICES)?,
             Err(error) => return Err(error),
         };
@@ -240,8 +247,12 @@ impl App {
     /// A page with what all pages show: the messages that wait, who is logged in, where the session
     /// lives.
     fn page(&self, name: &str, session: &Session, own: Value) -> Answer {
-        let messages: Vec<_> =
-            session.flash().messages().iter().map(|m| (m.level().as_str(), m.text().to_owned())).collect();
+        let messages: Vec<_> = session
+            .flash()
+            .messages()
+            .iter()
+            .map(|m| (m.level().as_str(), m.text().to_owned()))
+            .collect();
         let shared = context! {
             messages,
             owner => session.owner(),

@@ -1,6 +1,6 @@
-//! An account page as a small, whole web application: forms with post/redirect/get and flash messages, flash data, a visit
-//! counter, login and logout with a new session id, "my devices" with log-out-everywhere. Under axum; `account_actix` is
-//! the same under actix-web.
+//! An account page as a small, whole web application: forms with post/redirect/get and flash
+//! messages, flash data, a visit counter, login and logout with a new session id, "my devices" with
+//! log-out-everywhere. Under axum; `account_actix` is the same under actix-web.
 //!
 //! ```console
 //! $ cargo run --example account                                                     # sessions in the client's cookie
@@ -94,7 +94,11 @@ async fn devices(State(app): State<App>, session: Session) -> Handled {
     Ok(app.devices(&session).await?)
 }
 
-async fn end_device(State(app): State<App>, session: Session, Form(device): Form<Device>) -> Handled {
+async fn end_device(
+    State(app): State<App>,
+    session: Session,
+    Form(device): Form<Device>,
+) -> Handled {
     Ok(app.end_device(&session, &device).await?)
 }
 

@@ -1,5 +1,5 @@
-//! The account page of the example `account`, under actix-web: the same pages and the same use of the session, which are
-//! in `../account/app.rs`.
+//! The account page of the example `account`, under actix-web: the same pages and the same use of
+//! the session, which are in `../account/app.rs`.
 //!
 //! ```console
 //! $ cargo run --example account_actix                                               # sessions in the client's cookie
@@ -69,8 +69,12 @@ impl Responder for Answer {
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
         match self {
-            Self::Page(page) => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page),
-            Self::SeeOther(path) => HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish(),
+            Self::Page(page) => {
+                HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
+            }
+            Self::SeeOther(path) => {
+                HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
+            }
             Self::Broken => HttpResponse::InternalServerError().finish(),
         }
     }

@@ -1,4 +1,5 @@
-//! This library, the bare handler and the ideal, as a worker of `cargo xtask bench`; and `scale`, how its cost grows.
+//! This library, the bare handler and the ideal, as a worker of `cargo xtask bench`; and `scale`,
+//! how its cost grows.
 
 use mocha_session_bench::{ours, scale, worker};
 

@@ -160,7 +160,8 @@ impl Content {
             Change::Login { name, tag, now } => {
                 if self.owner.is_some_and(|owner| owner.name != *name) {
                     let pushed = pushed(before);
-                    let kept = self.flash.drain(..).filter(|item| pushed.contains(&item.id)).collect();
+                    let kept =
+                        self.flash.drain(..).filter(|item| pushed.contains(&item.id)).collect();
                     *self = Self { flash: kept, ..Self::default() };
                 }
                 (self.created, self.touched) = (*now, *now);
@@ -168,13 +169,17 @@ impl Content {
             }
             Change::Push(item) => {
                 if let What::Data { slot, .. } = item.what {
-                    self.flash.retain(|old| !matches!(old.what, What::Data { slot: own, .. } if own == slot));
+                    self.flash.retain(
+                        |old| !matches!(old.what, What::Data { slot: own, .. } if own == slot),
+                    );
                 }
                 self.flash.push(item.clone());
                 let most = self.flash.len().saturating_sub(FLASH_ITEMS);
                 self.flash.drain(..most);
             }
-            Change::Drop(ids) | Change::Claim(ids) => self.flash.retain(|item| !ids.contains(&item.id)),
+            Change::Drop(ids) | Change::Claim(ids) => {
+                self.flash.retain(|item| !ids.contains(&item.id))
+            }
         }
         Ok(())
     }
@@ -208,5 +213,6 @@ pub(super) fn logs_in(log: &[Change]) -> Option<u64> {
 
 /// Whether a log hands something out that must not be lost in silence.
 pub(super) fn must_happen(log: &[Change]) -> bool {
-    log.iter().any(|change| matches!(change, Change::Take(..) | Change::Claim(_) | Change::Login { .. }))
+    log.iter()
+        .any(|change| matches!(change, Change::Take(..) | Change::Claim(_) | Change::Login { .. }))
 }

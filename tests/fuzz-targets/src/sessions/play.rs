@@ -1,15 +1,19 @@
-//! The real sessions beside the model: each operation is done to both, and what they say is compared.
+//! The real sessions beside the model: each operation is done to both, and what they say is
+//! compared.
 // tidy: long because the operations of the model stand beside each other
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::{
-    Detached, DetachedSession, Error, Finished, LazySession, Level, ManualClock, Message, Migrating,
-    OwnedSession, RequestInfo, Secrets, Session, SessionData, SessionHandle, SessionManager, Storage,
+    Detached, DetachedSession, Error, Finished, LazySession, Level, ManualClock, Message,
+    Migrating, OwnedSession, RequestInfo, Secrets, Session, SessionData, SessionHandle,
+    SessionManager, Storage,
 };
 
-use super::content::{ABSOLUTE, Change, Content, FLASH_ITEMS, Fun, IDLE, Item, KEYS, OWNERS, SLOTS, What};
+use super::content::{
+    ABSOLUTE, Change, Content, FLASH_ITEMS, Fun, IDLE, Item, KEYS, OWNERS, SLOTS, What,
+};
 use super::request::{Line, Refusal, Request};
 use super::world::{Id, State, World};
 use crate::store::TestStore;
@@ -71,7 +75,8 @@ impl Play {
                 .absolute_timeout(Duration::from_secs(ABSOLUTE))
                 .flash_limits(FLASH_ITEMS, 16 * 1024);
             if rules & 2 != 0 {
-                builder = builder.secrets(Secrets::new([b"0123456789abcdefghijklmnopqrstuvwxyz"]).unwrap());
+                builder = builder
+                    .secrets(Secrets::new([b"0123456789abcdefghijklmnopqrstuvwxyz"]).unwrap());
             }
             if rules & 4 != 0 {
                 builder = builder.dangerously_unsealed();
@@ -160,7 +165,8 @@ impl Play {
             }
             2 => {
                 let (key, fun) = (next(KEYS.len()), Fun::Add(number(next(256))));
-                let real = data.update(KEYS[key], move |value| fun.apply(value).unwrap_or_default().unwrap());
+                let real = data
+                    .update(KEYS[key], move |value| fun.apply(value).unwrap_or_default().unwrap());
                 let done = model.change(Change::Update(key, fun));
                 said(real, done.map(|()| model.view.values[&key]));
             }
@@ -171,8 +177,9 @@ impl Play {
                         .apply(value)
                         .map_err(|_| Error::new(mocha_session_core::ErrorKind::Conflict, "no"))
                 });
-                let done =
-                    model.writable_after(Fun::Spend.apply(model.view.values.get(&key).copied()).is_err());
+                let done = model.writable_after(
+                    Fun::Spend.apply(model.view.values.get(&key).copied()).is_err(),
+                );
                 let done = done.and_then(|()| model.change(Change::Update(key, Fun::Spend)));
                 said(real, done.map(|()| model.view.values.get(&key).copied()));
             }
@@ -186,7 +193,8 @@ impl Play {
                 let key = next(KEYS.len());
                 let real = data.take::<u32>(KEYS[key]);
                 let there = model.view.values.get(&key).copied();
-                let done = there.map(|value| model.change(Change::Take(key, value)).map(|()| value));
+                let done =
+                    there.map(|value| model.change(Change::Take(key, value)).map(|()| value));
                 said(real, done.transpose());
             }
             7 => {
@@ -223,7 +231,10 @@ impl Play {
             15 => assert_eq!(shown(&flash.peek()), model.messages(false)),
             16 => {
                 let level = next(LEVELS.len());
-                said(flash.take(LEVELS[level]).map(|messages| shown(&messages)), model.take_level(level));
+                said(
+                    flash.take(LEVELS[level]).map(|messages| shown(&messages)),
+                    model.take_level(level),
+                );
             }
             17 => {
                 let claimed = flash.claim().await.map(|messages| shown(&messages));
@@ -267,7 +278,12 @@ impl Play {
     }
 
     /// What changes the id, which a detached session cannot.
-    async fn identify(&mut self, real: &Real, model: &mut Request, next: &mut dyn FnMut(usize) -> usize) {
+    async fn identify(
+        &mut self,
+        real: &Real,
+        model: &mut Request,
+        next: &mut dyn FnMut(usize) -> usize,
+    ) {
         let Real::Request(lazy, session) = real else { return };
         match next(6) {
             0 | 1 => {
@@ -290,8 +306,10 @@ impl Play {
     /// What can be read of a session is what the model has, now and with its changes.
     fn compare(&mut self, player: &Player) {
         let (data, model) = (player.real.data(), &player.model);
-        let values =
-            KEYS.iter().enumerate().filter_map(|(at, key)| Some((at, data.get::<u32>(key).unwrap()?)));
+        let values = KEYS
+            .iter()
+            .enumerate()
+            .filter_map(|(at, key)| Some((at, data.get::<u32>(key).unwrap()?)));
         assert_eq!(values.collect::<std::collections::BTreeMap<_, _>>(), model.view.values);
         assert_eq!(data.owner().as_deref(), model.view.owner.map(|owner| OWNERS[owner.name]));
         assert_eq!(data.label(), model.view.label.map(|label| label.to_string()));
@@ -306,7 +324,8 @@ impl Play {
     }
 
     async fn finish(&mut self, at: usize, status: u16) {
-        let Some(Player { real: Real::Request(lazy, _), mut model }) = self.players[at].take() else {
+        let Some(Player { real: Real::Request(lazy, _), mut model }) = self.players[at].take()
+        else {
             return;
         };
         let finished = self.managers[at].finish(&lazy, status).await;
@@ -319,7 +338,9 @@ impl Play {
 
     /// The client goes away, and the framework drops the request.
     fn give_up(&mut self, at: usize) {
-        let Some(Player { real: Real::Request(lazy, _), model }) = self.players[at].take() else { return };
+        let Some(Player { real: Real::Request(lazy, _), model }) = self.players[at].take() else {
+            return;
+        };
         lazy.close();
         self.keep_detached(at, &model);
     }
@@ -341,17 +362,25 @@ impl Play {
                 assert!(!line.contains("Max-Age=0;"), "a cookie, and not its removal");
                 if model.base == Some(id) && self.world.is_latest(id, &model.loaded) {
                     let left = model.loaded.deadline().saturating_sub(self.world.now).max(1);
-                    let age = line.split("; Max-Age=").nth(1).and_then(|rest| rest.split(';').next());
+                    let age =
+                        line.split("; Max-Age=").nth(1).and_then(|rest| rest.split(';').next());
                     let age = age.map(|age| age.parse::<u64>().unwrap());
                     assert_eq!(age.is_none(), model.loaded.content.forgotten);
-                    // An error and a 304 tell what was committed before, and not what a socket has done since.
+                    // An error and a 304 tell what was committed before, and not what a socket has
+                    // done since.
                     let tells = !matches!(status, 304 | 408 | 500..);
-                    assert!(age.is_none_or(|age| age == left || (age < left && !tells)), "{age:?} of {left}");
+                    assert!(
+                        age.is_none_or(|age| age == left || (age < left && !tells)),
+                        "{age:?} of {left}"
+                    );
                 }
                 let known = self.world.records.iter().position(|record| record.cookie == pair);
                 assert_eq!(known.unwrap_or(id), id, "the id of another session");
                 let record = &mut self.world.records[id];
-                assert!(record.cookie.is_none() || record.cookie == pair, "a second id for a session");
+                assert!(
+                    record.cookie.is_none() || record.cookie == pair,
+                    "a second id for a session"
+                );
                 record.cookie = pair;
                 self.cookies[at] = Some(id);
             }
@@ -420,12 +449,18 @@ impl Play {
     fn owned(&self, owner: usize) -> Vec<Id> {
         let theirs = |content: &Content| content.owner.is_some_and(|own| own.name == owner);
         let all = 0..self.world.records.len();
-        all.filter(|id| self.world.live(*id).is_some() && theirs(&self.world.records[*id].seen.content))
-            .collect()
+        all.filter(|id| {
+            self.world.live(*id).is_some() && theirs(&self.world.records[*id].seen.content)
+        })
+        .collect()
     }
 
     fn handle(&self, id: Id) -> Option<SessionHandle> {
-        self.world.records[id].seen.content.owner.and_then(|owner| self.handles.get(&owner.tag).copied())
+        self.world.records[id]
+            .seen
+            .content
+            .owner
+            .and_then(|owner| self.handles.get(&owner.tag).copied())
     }
 
     async fn list(&mut self, owner: usize) {
@@ -436,7 +471,8 @@ impl Play {
             let content = &self.world.records[id].seen.content;
             // A handle is unknown where a login found its session gone.
             let Some(handle) = self.handle(id) else { continue };
-            let listed = listed.iter().find(|listed| listed.handle() == handle).expect("alive and unlisted");
+            let listed =
+                listed.iter().find(|listed| listed.handle() == handle).expect("alive and unlisted");
             assert_eq!(listed.label(), content.label.map(|label| label.to_string()).as_deref());
         }
     }
@@ -457,7 +493,8 @@ impl Play {
     }
 
     async fn revoke_others(&mut self, session: &Session, model: &Request) {
-        let own = model.base.and(model.loaded.content.owner).filter(|own| model.view.owner == Some(*own));
+        let own =
+            model.base.and(model.loaded.content.owner).filter(|own| model.view.owner == Some(*own));
         match (self.managers[0].revoke_others(session).await, own) {
             (Err(error), None) => assert!(error.is_invalid_input(), "{error}"),
             (Ok(ended), Some(own)) => {
@@ -484,10 +521,14 @@ fn number(at: usize) -> u32 {
 }
 
 fn shown(messages: &[Message]) -> Vec<What> {
-    let level = |message: &Message| LEVELS.iter().position(|level| *level == message.level()).unwrap();
+    let level =
+        |message: &Message| LEVELS.iter().position(|level| *level == message.level()).unwrap();
     messages
         .iter()
-        .map(|message| What::Message { level: level(message), text: message.text().parse().unwrap() })
+        .map(|message| What::Message {
+            level: level(message),
+            text: message.text().parse().unwrap(),
+        })
         .collect()
 }
 

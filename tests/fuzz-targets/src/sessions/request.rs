@@ -1,4 +1,5 @@
-//! One request of the model: a base, a log of changes, what was read of the flash, and what its browser is told.
+//! One request of the model: a base, a log of changes, what was read of the flash, and what its
+//! browser is told.
 
 use super::content::{Change, Conflict, Content, Item, What, logs_in, must_happen, pushed, replay};
 use super::world::{Id, Seen, World};
@@ -87,7 +88,8 @@ impl Request {
     pub(super) fn change(&mut self, change: Change) -> Outcome {
         self.writable()?;
         self.log.push(change);
-        self.view = replay(&self.loaded.content, &self.log).inspect_err(|_| drop(self.log.pop()))?;
+        self.view =
+            replay(&self.loaded.content, &self.log).inspect_err(|_| drop(self.log.pop()))?;
         Ok(())
     }
 
@@ -141,7 +143,8 @@ impl Request {
         if self.gone || status >= 500 || status == 408 {
             return Ok(());
         }
-        let unseen = matches!(status, 204 | 205) || (300..400).contains(&status) || self.speculative;
+        let unseen =
+            matches!(status, 204 | 205) || (300..400).contains(&status) || self.speculative;
         let shown = self.consumed();
         if !unseen && !shown.is_empty() {
             self.change(Change::Drop(shown))?;
@@ -185,7 +188,8 @@ impl Request {
                     return self.lose(world);
                 }
                 let fresh = Content::new(now);
-                let next = replay(alive.map_or(&fresh, |id| &world.records[id].seen.content), &self.log)?;
+                let next =
+                    replay(alive.map_or(&fresh, |id| &world.records[id].seen.content), &self.log)?;
                 alive.into_iter().for_each(|id| world.end(id));
                 self.loaded = Seen::of_nothing(next.clone());
                 if next.is_empty() {
@@ -284,7 +288,8 @@ impl Request {
 
     fn visible(&mut self) -> Vec<Item> {
         if self.flash.inbox.is_none() {
-            let theirs = self.loaded.content.messages().filter(|item| !self.flash.pushed.contains(&item.id));
+            let theirs =
+                self.loaded.content.messages().filter(|item| !self.flash.pushed.contains(&item.id));
             let inbox = if self.sees_flash() { theirs.cloned().collect() } else { Vec::new() };
             self.flash.inbox = Some(inbox);
         }
@@ -304,8 +309,10 @@ impl Request {
     }
 
     pub(super) fn take_level(&mut self, wanted: usize) -> Outcome<Vec<What>> {
-        let of_level = |what: &What| matches!(what, What::Message { level, .. } if *level == wanted);
-        let visible: Vec<Item> = self.visible().into_iter().filter(|item| of_level(&item.what)).collect();
+        let of_level =
+            |what: &What| matches!(what, What::Message { level, .. } if *level == wanted);
+        let visible: Vec<Item> =
+            self.visible().into_iter().filter(|item| of_level(&item.what)).collect();
         self.consume(visible.iter().map(|item| item.id).collect())?;
         Ok(self.with_now(&visible).into_iter().filter(of_level).collect())
     }
@@ -321,7 +328,11 @@ impl Request {
             return Vec::new();
         }
         let kept = |item: &Item| matches!(item.what, What::Message { level, .. } if self.flash.keeps_levels.contains(&level));
-        let shown = self.view.flash.iter().filter(|item| self.flash.shown.contains(&item.id) && !kept(item));
+        let shown = self
+            .view
+            .flash
+            .iter()
+            .filter(|item| self.flash.shown.contains(&item.id) && !kept(item));
         shown.map(|item| item.id).collect()
     }
 
@@ -334,13 +345,16 @@ impl Request {
     }
 
     pub(super) fn take_data(&mut self, slot: usize) -> Outcome<Option<u64>> {
-        if let Some((.., id, value)) = self.flash.taken.iter().find(|(own, ..)| *own == slot).copied() {
+        if let Some((.., id, value)) =
+            self.flash.taken.iter().find(|(own, ..)| *own == slot).copied()
+        {
             return self.consume(vec![id]).map(|()| Some(value));
         }
         let Some((id, value)) = self.loaded.content.data(slot).filter(|_| self.sees_flash()) else {
             return Ok(None);
         };
-        let dropped = self.log.iter().any(|change| matches!(change, Change::Drop(ids) if ids.contains(&id)));
+        let dropped =
+            self.log.iter().any(|change| matches!(change, Change::Drop(ids) if ids.contains(&id)));
         if self.flash.pushed.contains(&id) || dropped {
             return Ok(None);
         }

@@ -1,5 +1,10 @@
-//! Every bug that can be planted in the core is found within CI's budget, and without one nothing is.
-#![allow(clippy::panic, clippy::print_stdout, reason = "tests: a bug that nobody noticed, and how one was")]
+//! Every bug that can be planted in the core is found within CI's budget, and without one nothing
+//! is.
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests: a bug that nobody noticed, and how one was"
+)]
 
 use mocha_session_core::mutants::plant;
 use mocha_session_simulator::hunt::hunt;

@@ -12,11 +12,16 @@ impl Check<'_> {
             if let Some(failure) = record.failed().filter(|_| self.quiet()) {
                 let excused = match failure {
                     Failure::Gone => {
-                        self.disturbed(number) || history.jumped || self.any_empties() || !record.was_live()
+                        self.disturbed(number)
+                            || history.jumped
+                            || self.any_empties()
+                            || !record.was_live()
                     }
                     // Where writes may be repeated it is not always known which were done.
                     Failure::Ambiguous => history.case.repeats,
-                    Failure::Conflict => matches!(kind, Kind::Take | Kind::TakeCommit | Kind::TryUpdate),
+                    Failure::Conflict => {
+                        matches!(kind, Kind::Take | Kind::TakeCommit | Kind::TryUpdate)
+                    }
                     Failure::InvalidInput if kind == Kind::TryUpdate => {
                         history.records.iter().filter(|other| other.op.kind == kind).count() > 1
                     }
@@ -35,31 +40,36 @@ impl Check<'_> {
                 // Of a session that was revoked its browser knows nothing.
                 let revoked = history.records.iter().any(|other| other.op.kind.revokes());
                 let ends = other.op.kind.ends() && other.was_live() && !revoked;
-                let moves =
-                    other.op.kind.moves() && other.was_live() && other.new_cookie().is_some() && !revoked;
+                let moves = other.op.kind.moves()
+                    && other.was_live()
+                    && other.new_cookie().is_some()
+                    && !revoked;
                 done && (ends || moves) && other.cookies.iter().any(|own| record.brought(own))
             });
             let login = matches!(kind, Kind::Login | Kind::LoginOther);
             let one = record.cookies.len() == 1;
             if superseded && !login && one && !history.jumped && record.report.line.is_some() {
-                let seen = format!("operation {}: {:?}", number + 1, shape(record.report.line.as_ref()));
+                let seen =
+                    format!("operation {}: {:?}", number + 1, shape(record.report.line.as_ref()));
                 self.break_("a superseded request sends no cookie line", seen);
             }
-            let mere = matches!(kind, Kind::Read | Kind::Show | Kind::Touch) && record.op.status == 304;
+            let mere =
+                matches!(kind, Kind::Read | Kind::Show | Kind::Touch) && record.op.status == 304;
             if mere && record.report.line.is_some() && history.case.keys == Keys::None {
                 self.break_("a 304 brings no cookie line", format!("operation {}", number + 1));
             }
             if let Some(Line::Set(value, Some(age))) = &record.report.line {
                 let told = record.finished_at + age * 1_000;
-                let early = self
-                    .seen(0, value)
-                    .is_some_and(|seen| seen.live && !is_empty(seen) && seen.expires + 1_000 < told);
+                let early = self.seen(0, value).is_some_and(|seen| {
+                    seen.live && !is_empty(seen) && seen.expires + 1_000 < told
+                });
                 if early && !history.case.has(Kind::Remember) {
                     let seen = format!("operation {}", number + 1);
                     self.break_("a cookie does not outlive its record", seen);
                 }
             }
-            let bye = matches!(kind, Kind::Bye | Kind::AllBye) && record.acked() && record.was_live();
+            let bye =
+                matches!(kind, Kind::Bye | Kind::AllBye) && record.acked() && record.was_live();
             if bye && self.quiet() && !self.disturbed(number) && !history.jumped {
                 let message = format!("p{number}");
                 let shown = history.records.iter().any(|other| {
@@ -96,18 +106,24 @@ impl Check<'_> {
         if !self.quiet() || history.jumped || history.reordered || asked {
             return;
         }
-        // What was written before the id changed may be answered after it. A deadline that was moved in silence is
-        // told without a write, so its line may cross the one of a new id as well.
+        // What was written before the id changed may be answered after it. A deadline that was
+        // moved in silence is told without a write, so its line may cross the one of a new id as
+        // well.
         let silent = history.case.age >= REFRESH
-            || history.records.iter().any(|record| matches!(record.op.kind, Kind::Touch | Kind::Detach));
+            || history
+                .records
+                .iter()
+                .any(|record| matches!(record.op.kind, Kind::Touch | Kind::Detach));
         let overtaken = history.records.iter().any(|record| {
-            let told = matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
+            let told =
+                matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
             told && history.records.iter().filter(|other| other.op.kind.moves()).any(|mover| {
-                (silent && !mover.before(record)) || self.wrote_before(record.op.process, mover.op.process)
+                (silent && !mover.before(record))
+                    || self.wrote_before(record.op.process, mover.op.process)
             })
         });
-        // A login that begins afresh, because its own cookie was superseded, knows nothing of the successor:
-        // which of two lines the browser gets last is the network's to decide.
+        // A login that begins afresh, because its own cookie was superseded, knows nothing of the
+        // successor: which of two lines the browser gets last is the network's to decide.
         let crossed = history.records.iter().enumerate().any(|(at, login)| {
             let afresh = login.op.kind.moves() && !login.was_live() && !login.cookies.is_empty();
             afresh
@@ -129,13 +145,16 @@ impl Check<'_> {
                 || (record.op.from == From::Nobody && history.case.setup == Setup::Empty);
             record.op.kind == Kind::Login && record.acked() && own
         });
-        // A response that was made before the cookie was to end with the browser may come after the one that says so.
+        // A response that was made before the cookie was to end with the browser may come after the
+        // one that says so.
         let forgets = history.case.has(Kind::Forget) && history.records.len() > 1;
         if history.dropped && !forgets {
             self.break_("a session in use stays alive", String::from("the first browser lost it"));
         }
-        let owned =
-            matches!(history.case.setup, Setup::User | Setup::Devices | Setup::Rotated | Setup::Stale);
+        let owned = matches!(
+            history.case.setup,
+            Setup::User | Setup::Devices | Setup::Rotated | Setup::Stale
+        );
         if history.case.age >= IDLE && !login {
             return;
         }
@@ -143,15 +162,20 @@ impl Check<'_> {
         if (history.case.setup == Setup::Empty || two) && !login {
             return;
         }
-        // A browser without a cookie cannot be known again: what it writes beside its login is another stranger's.
+        // A browser without a cookie cannot be known again: what it writes beside its login is
+        // another stranger's.
         let strangers = history.records.iter().any(|record| record.cookies.is_empty());
         if strangers && history.records.iter().any(|record| record.op.kind != Kind::Login) {
             return;
         }
         let seen = history.jars[0].as_deref().and_then(|jar| self.seen(0, jar));
-        let fine = seen.is_some_and(|seen| seen.live && (seen.owner.is_some() || !(owned || login)));
+        let fine =
+            seen.is_some_and(|seen| seen.live && (seen.owner.is_some() || !(owned || login)));
         if !fine {
-            self.break_("nobody is logged out who did not ask for it", String::from("the first browser"));
+            self.break_(
+                "nobody is logged out who did not ask for it",
+                String::from("the first browser"),
+            );
         }
     }
 }

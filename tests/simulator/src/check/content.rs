@@ -9,7 +9,8 @@ use crate::ops::{From, Kind};
 
 impl Check<'_> {
     pub(super) fn tokens(&self) {
-        let took = self.history.records.iter().filter(|record| record.report.took && record.acked());
+        let took =
+            self.history.records.iter().filter(|record| record.report.took && record.acked());
         let mut by_root = BTreeMap::new();
         for record in took {
             let root = record.report.loaded.as_ref().and_then(mark);
@@ -35,7 +36,8 @@ impl Check<'_> {
             let kind = other.op.kind;
             other.started.is_some() && (kind.moves() || kind.ends() || kind.revokes())
         });
-        // A session that is being revoked may live and take no more writes, if the revocation was cut short.
+        // A session that is being revoked may live and take no more writes, if the revocation was
+        // cut short.
         let revoked = self.history.records.iter().any(|other| other.op.kind.revokes());
         (record.brought(cookie) && !revoked) || others.into_iter().all(|other| record.before(other))
     }
@@ -67,10 +69,13 @@ impl Check<'_> {
                         Some(usize::from(seen.values.contains_key(&format!("k{number}"))))
                     }
                     Kind::TryUpdate => {
-                        let own = seen.values.get("place").map(String::as_str) == Some(&number.to_string());
+                        let own = seen.values.get("place").map(String::as_str)
+                            == Some(&number.to_string());
                         Some(usize::from(own))
                     }
-                    Kind::Modify => Some(items.iter().filter(|item| **item == number.to_string()).count()),
+                    Kind::Modify => {
+                        Some(items.iter().filter(|item| **item == number.to_string()).count())
+                    }
                     Kind::Update | Kind::Count => {
                         least += usize::from(must);
                         most += usize::from(!record.never());
@@ -108,9 +113,9 @@ impl Check<'_> {
             }
             match record.new_cookie() {
                 Some(new) => {
-                    let has = self
-                        .seen(0, new)
-                        .is_some_and(|seen| seen.live && seen.values.contains_key(&format!("k{number}")));
+                    let has = self.seen(0, new).is_some_and(|seen| {
+                        seen.live && seen.values.contains_key(&format!("k{number}"))
+                    });
                     if !has && !self.disturbed(number) && !history.case.has(Kind::Clear) {
                         let seen = format!("the new session of operation {}", number + 1);
                         self.break_("no acknowledged update is lost", seen);
@@ -141,14 +146,16 @@ impl Check<'_> {
         }
         let mut broken = Vec::new();
         for (message, root, sure) in pushed {
-            let claims = history.records.iter().filter(|record| record.report.claimed.contains(&message));
+            let claims =
+                history.records.iter().filter(|record| record.report.claimed.contains(&message));
             if claims.clone().count() > 1 {
                 broken.push(("a message is claimed once", message.clone()));
             }
             for claim in claims.clone() {
                 let again = history.records.iter().any(|other| {
                     claim.before(other)
-                        && (other.report.shown.contains(&message) || other.report.claimed.contains(&message))
+                        && (other.report.shown.contains(&message)
+                            || other.report.claimed.contains(&message))
                 });
                 if again {
                     broken.push(("a claimed message is shown to nobody else", message.clone()));
@@ -189,7 +196,11 @@ impl Check<'_> {
                     broken.push(("a message waits until it is shown", message.clone()));
                 }
                 let surely = history.records.iter().any(|record| {
-                    shown(&record) && record.acked() && record.op.shows() && self.quiet() && !self.any_moves()
+                    shown(&record)
+                        && record.acked()
+                        && record.op.shows()
+                        && self.quiet()
+                        && !self.any_moves()
                 });
                 if there && surely {
                     broken.push(("a message is shown once", message.clone()));

@@ -35,8 +35,11 @@ impl Check<'_> {
             }
         }
         // Only a request that began to write in time may have moved the deadline.
-        for (at, issue) in self.history.issued.iter().enumerate().filter(|(_, issue)| issue.by.is_none()) {
-            let mut users = self.history.records.iter().filter(|record| record.brought(&issue.value));
+        for (at, issue) in
+            self.history.issued.iter().enumerate().filter(|(_, issue)| issue.by.is_none())
+        {
+            let mut users =
+                self.history.records.iter().filter(|record| record.brought(&issue.value));
             let expired = users.clone().any(Record::was_live)
                 && users.all(|record| {
                     let loaded = record.report.loaded.as_ref().map_or(0, |loaded| loaded.expires);
@@ -49,7 +52,10 @@ impl Check<'_> {
         // A migration keeps tombstones for longer than any session may live.
         if self.quiet() && self.history.left > 0 && !self.history.case.migrates() {
             let left = self.history.left;
-            self.break_("nothing is stored that nobody can reach", format!("{left} entries are left"));
+            self.break_(
+                "nothing is stored that nobody can reach",
+                format!("{left} entries are left"),
+            );
         }
     }
 
@@ -58,7 +64,8 @@ impl Check<'_> {
             if !record.acked() || !record.op.kind.ends() {
                 continue;
             }
-            // An anonymous session has no index that tells where a login took it, once its tombstone is gone.
+            // An anonymous session has no index that tells where a login took it, once its
+            // tombstone is gone.
             let anonymous = record.report.loaded.as_ref().is_none_or(|seen| seen.handle.is_none());
             if self.history.jumped && anonymous && self.any_moves() {
                 continue;
@@ -71,13 +78,15 @@ impl Check<'_> {
             if two && self.history.records.iter().any(|other| other.op.kind.moves()) {
                 continue;
             }
-            let roots: Vec<char> = record.cookies.iter().filter_map(|cookie| self.root_of(cookie)).collect();
+            let roots: Vec<char> =
+                record.cookies.iter().filter_map(|cookie| self.root_of(cookie)).collect();
             for later in 0..self.looks() {
                 for (at, seen) in self.live(later) {
                     let own = record.brought(&self.history.issued[at].value);
                     let handle = seen.handle.is_some()
                         && !self.history.case.has(Kind::Login)
-                        && seen.handle == record.report.loaded.as_ref().and_then(|seen| seen.handle.clone());
+                        && seen.handle
+                            == record.report.loaded.as_ref().and_then(|seen| seen.handle.clone());
                     if own || handle || mark(seen).is_some_and(|root| roots.contains(&root)) {
                         self.break_(
                             "logout is final",
@@ -104,14 +113,20 @@ impl Check<'_> {
             }
             let live = self.live(later);
             let twice = live.iter().enumerate().any(|(at, (_, seen))| {
-                seen.handle.is_some() && live[..at].iter().any(|(_, other)| other.handle == seen.handle)
+                seen.handle.is_some()
+                    && live[..at].iter().any(|(_, other)| other.handle == seen.handle)
             });
             if twice {
-                self.break_("a handle names one session", String::from("two live ones have the same"));
+                self.break_(
+                    "a handle names one session",
+                    String::from("two live ones have the same"),
+                );
             }
             if self.quiet() && later == 0 {
-                for listed in look.listed.iter().filter_map(|listed| listed.as_ref().ok()).flatten() {
-                    let lives = self.live(0).iter().any(|(_, seen)| seen.handle.as_ref() == Some(listed));
+                for listed in look.listed.iter().filter_map(|listed| listed.as_ref().ok()).flatten()
+                {
+                    let lives =
+                        self.live(0).iter().any(|(_, seen)| seen.handle.as_ref() == Some(listed));
                     if !lives {
                         let seen = String::from("an entry without a session");
                         self.break_("what is listed lives", seen);
@@ -128,13 +143,15 @@ impl Check<'_> {
         }
     }
 
-    /// The operation that logged a session in last; `None` for the setup, `Err` where that cannot be told.
+    /// The operation that logged a session in last; `None` for the setup, `Err` where that cannot
+    /// be told.
     fn login_of(&self, at: usize, seen: &Seen) -> Result<Option<usize>, ()> {
         if let Some(by) = seen.values.get("by").and_then(|by| by.parse().ok()) {
             return Ok(Some(by));
         }
         let logins = self.history.case.has(Kind::Login);
-        if mark(seen).is_some() || !logins || self.root_of(&self.history.issued[at].value).is_some() {
+        if mark(seen).is_some() || !logins || self.root_of(&self.history.issued[at].value).is_some()
+        {
             return Ok(None);
         }
         Err(())
@@ -169,7 +186,8 @@ impl Check<'_> {
                         Err(()) => false,
                     };
                     if meant && earlier {
-                        let seen = format!("cookie {at} is alive after operation {number} ({later})");
+                        let seen =
+                            format!("cookie {at} is alive after operation {number} ({later})");
                         self.break_("revocation is final", seen);
                     }
                 }
@@ -192,7 +210,8 @@ impl Check<'_> {
             let Some(new) = new else {
                 // What another request may have emptied is not worth an id.
                 let holds = record.report.loaded.as_ref();
-                let holds = holds.is_some_and(|seen| seen.owner.is_some() || !seen.values.is_empty());
+                let holds =
+                    holds.is_some_and(|seen| seen.owner.is_some() || !seen.values.is_empty());
                 let fine = self.quiet() && !self.history.jumped && !self.any_empties() && holds;
                 if record.was_live() && fine && !self.disturbed(number) {
                     let seen = format!("operation {} brought no cookie", number + 1);
@@ -206,7 +225,8 @@ impl Check<'_> {
             }
             for later in 0..self.looks() {
                 for old in record.cookies.iter().filter(|old| self.is_live(later, old)) {
-                    let seen = format!("{} is alive after operation {}", self.name(old), number + 1);
+                    let seen =
+                        format!("{} is alive after operation {}", self.name(old), number + 1);
                     self.break_("an old id is dead", seen);
                 }
             }

@@ -1,11 +1,11 @@
 //! The content of an object: the value, behind bytes that make every write unlike every other and
 //! let a listing show how long the entry lives.
 //!
-//! A body is a nonce of eight random bytes, one byte that counts the zeros after it, those zeros, and
-//! the value. An `ETag` follows the content, so the nonce keeps a revision from coming back when the
-//! same value is written again. The zeros make the size of the body, modulo 256, name a class of
-//! lifetimes: a listing shows the size and the time of the last write, so a sweep need not examine
-//! entries that cannot have expired.
+//! A body is a nonce of eight random bytes, one byte that counts the zeros after it, those zeros,
+//! and the value. An `ETag` follows the content, so the nonce keeps a revision from coming back
+//! when the same value is written again. The zeros make the size of the body, modulo 256, name a
+//! class of lifetimes: a listing shows the size and the time of the last write, so a sweep need not
+//! examine entries that cannot have expired.
 //!
 //! A body of a nonce alone is a grave: there is no entry, and the object is about to be removed.
 
@@ -76,7 +76,8 @@ fn residue(size: u64) -> u8 {
     size.to_le_bytes()[0]
 }
 
-/// The class of a lifetime: eight for each doubling, so that the shortest of a class is at most an eighth below it.
+/// The class of a lifetime: eight for each doubling, so that the shortest of a class is at most an
+/// eighth below it.
 fn class(secs: u64) -> u8 {
     if secs < SHORTEST {
         return 0;
@@ -132,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_class_is_never_longer_than_the_lifetime_and_at_most_an_eighth_shorter() {
-        for secs in
-            (0..100_000).chain((17..=63).flat_map(|power| [(1 << power) - 1, 1 << power, 3 << (power - 2)]))
+        for secs in (0..100_000)
+            .chain((17..=63).flat_map(|power| [(1 << power) - 1, 1 << power, 3 << (power - 2)]))
         {
             let short = shortest(class(secs));
             assert!(short <= secs, "{secs}: {short}");

@@ -8,9 +8,9 @@ use crate::store::{Revision, StorageKey};
 use crate::time::to_millis;
 
 impl ObjectStore {
-    /// Proves that the service honours the conditions of a put, and finds out whether it honours that
-    /// of a delete. It takes nine requests on a name of its own. `wrong` is a revision that no object
-    /// has.
+    /// Proves that the service honours the conditions of a put, and finds out whether it honours
+    /// that of a delete. It takes nine requests on a name of its own. `wrong` is a revision that no
+    /// object has.
     ///
     /// # Errors
     /// `Unsupported` when the service ignores a condition of a put: simultaneous requests would
@@ -36,13 +36,20 @@ impl ObjectStore {
         match self.remove(name, Some(&first)).await {
             Ok(true) => Ok(false),
             Ok(false) => Ok(self.head(name).await?.map(|head| head.revision) == second),
-            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Internal) => Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Internal) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// One conditional put, which must succeed or must be refused.
-    async fn must(&self, name: &str, when: Condition<'_>, succeed: bool) -> Result<Option<Revision>> {
+    async fn must(
+        &self,
+        name: &str,
+        when: Condition<'_>,
+        succeed: bool,
+    ) -> Result<Option<Revision>> {
         let deadline = to_millis(SystemTime::now() + Duration::from_secs(60));
         let written = self.put(name, body::grave(), deadline, when).await?;
         if written.is_some() == succeed {

@@ -27,8 +27,9 @@ const MAX_BODY: usize = MAX_VALUE + body::MAX_OVERHEAD;
 const PARALLEL: usize = 16;
 /// No service lists more objects at once.
 const MAX_PAGE: usize = 1000;
-/// How many deadlines a grave keeps its place: the delete that follows it is under way for less than
-/// one, and the service has the others to carry out or to drop a delete whose sender has given up.
+/// How many deadlines a grave keeps its place: the delete that follows it is under way for less
+/// than one, and the service has the others to carry out or to drop a delete whose sender has given
+/// up.
 const GRAVE_RESTS: u32 = 10;
 
 /// Sessions as objects, one each, written and removed on condition.
@@ -76,8 +77,8 @@ impl ObjectStore {
         self
     }
 
-    /// The key space of a URL: the folder after the bucket, and in it what the option `prefix` says.
-    /// `sessions/` where there is neither.
+    /// The key space of a URL: the folder after the bucket, and in it what the option `prefix`
+    /// says. `sessions/` where there is neither.
     ///
     /// # Errors
     /// `InvalidConfig` as for [`KeySpace::new`].
@@ -90,7 +91,10 @@ impl ObjectStore {
     }
 
     /// Runs a read within the deadline, up to three times: repeating it is harmless.
-    pub(super) async fn read<'f, T>(&self, call: impl Fn() -> BoxFuture<'f, Result<T>>) -> Result<T> {
+    pub(super) async fn read<'f, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'f, Result<T>>,
+    ) -> Result<T> {
         let tries = async {
             for pause in [self.deadline / 50, self.deadline / 15] {
                 // An attempt that hangs leaves time for another.
@@ -105,7 +109,10 @@ impl ObjectStore {
     }
 
     /// Runs a write within the deadline, and again only where the service says that it did nothing.
-    async fn write<'f, T>(&self, call: impl Fn() -> BoxFuture<'f, Result<Outcome<T>>>) -> Result<Option<T>> {
+    async fn write<'f, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'f, Result<Outcome<T>>>,
+    ) -> Result<Option<T>> {
         let (begun, mut pause) = (Instant::now(), self.deadline / 50);
         let tries = async {
             loop {
@@ -113,8 +120,12 @@ impl ObjectStore {
                     Outcome::Done(value) => return Ok(Some(value)),
                     Outcome::Unmet => return Ok(None),
                     // The time left must do for another answer, or the outcome would be unknown.
-                    Outcome::Busy(error) if begun.elapsed() + pause > self.deadline / 2 => return Err(error),
-                    Outcome::Busy(_) => tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await,
+                    Outcome::Busy(error) if begun.elapsed() + pause > self.deadline / 2 => {
+                        return Err(error);
+                    }
+                    Outcome::Busy(_) => {
+                        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await
+                    }
                 }
                 pause *= 2;
             }
@@ -128,10 +139,14 @@ impl ObjectStore {
     }
 
     async fn get(&self, name: &str) -> Result<Option<Stored>> {
-        let Some(object) = self.read(|| self.client.get(name, MAX_BODY)).await? else { return Ok(None) };
+        let Some(object) = self.read(|| self.client.get(name, MAX_BODY)).await? else {
+            return Ok(None);
+        };
         let value = body::unwrap(&object.body).map_err(|body::NotOurs| {
-            let why =
-                format!("an object under a session's name was not written by this store; {}", body::FOREIGN);
+            let why = format!(
+                "an object under a session's name was not written by this store; {}",
+                body::FOREIGN
+            );
             Error::new(ErrorKind::Corrupt, why)
         })?;
         Ok(value.map(|value| Stored::new(value, object.head.revision)))
@@ -168,7 +183,8 @@ impl ObjectStore {
         let (prefix, limit) = (self.space.prefix(), limit.clamp(1, MAX_PAGE));
         let after = cursor.as_ref().map(ScanCursor::as_str);
         let page = self.read(|| self.client.list(prefix, limit, after)).await?;
-        let ours = page.objects.into_iter().filter_map(|it| Some((self.space.parse(&it.name)?, it)));
+        let ours =
+            page.objects.into_iter().filter_map(|it| Some((self.space.parse(&it.name)?, it)));
         Ok((ours.collect(), page.next.map(ScanCursor::new)))
     }
 
@@ -188,13 +204,15 @@ impl ObjectStore {
         if self.conditional_delete {
             return self.remove(&name, Some(&head.revision)).await;
         }
-        // This service deletes whatever is there by then. No update knows a grave's revision, and no
-        // create and no other sweep touches it while the delete may be under way.
+        // This service deletes whatever is there by then. No update knows a grave's revision, and
+        // no create and no other sweep touches it while the delete may be under way.
         let present = to_millis(SystemTime::now());
         let rests = u64::try_from((self.deadline * GRAVE_RESTS).as_millis()).unwrap_or(u64::MAX);
         let until = present.saturating_add(rests);
         let when = Condition::Is(&head.revision);
-        let Some(grave) = self.put(&name, body::grave(), until, when).await? else { return Ok(false) };
+        let Some(grave) = self.put(&name, body::grave(), until, when).await? else {
+            return Ok(false);
+        };
         let removed = self.remove(&name, None).await;
         if removed.as_ref().is_err_and(|error| !error.is_ambiguous()) {
             // No delete is under way, so a create may take the place at once.
@@ -210,16 +228,25 @@ impl SessionStore for ObjectStore {
         self.get(&self.name(key)).await
     }
 
-    async fn create(&self, key: &StorageKey, value: &[u8], expiry: Expiry) -> Result<Option<Revision>> {
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
-        let (name, body, deadline) = (self.name(key), body::wrap(value, expiry), to_millis(expiry.at()));
+        let (name, body, deadline) =
+            (self.name(key), body::wrap(value, expiry), to_millis(expiry.at()));
         let created = self.put(&name, body.clone(), deadline, Condition::Absent).await?;
         if created.is_some() || self.conditional_delete {
             return Ok(created);
         }
         // A grave that a failed delete left behind must not keep its owner out.
         match self.head(&name).await? {
-            Some(head) if body::is_grave(head.size) && head.deadline < Some(to_millis(SystemTime::now())) => {
+            Some(head)
+                if body::is_grave(head.size)
+                    && head.deadline < Some(to_millis(SystemTime::now())) =>
+            {
                 self.put(&name, body, deadline, Condition::Is(&head.revision)).await
             }
             _ => Ok(None),
@@ -245,7 +272,12 @@ impl SessionStore for ObjectStore {
         Ok(self.remove(&name, None).await? && found)
     }
 
-    async fn sweep(&self, now: SystemTime, cursor: Option<ScanCursor>, limit: usize) -> Result<SweepReport> {
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
         let (ours, next) = self.page(cursor, limit).await?;
         let (examined, millis) = (ours.len() as u64, to_millis(now));
         let removals = ours
@@ -267,16 +299,17 @@ impl SessionStore for ObjectStore {
 
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         let (ours, next) = self.page(cursor, limit).await?;
-        let reads = ours
-            .into_iter()
-            .map(|(key, it)| async move { Ok(self.get(&it.name).await?.map(|stored| (key, stored))) });
+        let reads = ours.into_iter().map(|(key, it)| async move {
+            Ok(self.get(&it.name).await?.map(|stored| (key, stored)))
+        });
         let entries: Result<Vec<_>> =
             side_by_side(reads).await.into_iter().filter_map(Result::transpose).collect();
         Ok(ScanPage::new(entries?, next))
     }
 
     async fn ping(&self) -> Result<()> {
-        // That nothing is there is the answer of a bucket that exists, to credentials that may read.
+        // That nothing is there is the answer of a bucket that exists, to credentials that may
+        // read.
         self.get(&self.name(&StorageKey::from_bytes([0; StorageKey::BYTES]))).await.map(drop)
     }
 
@@ -286,14 +319,20 @@ impl SessionStore for ObjectStore {
 }
 
 /// The result of `call`, or an error when it takes longer.
-async fn within<T>(time: Duration, effect: Effect, call: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(time, call)
-        .await
-        .unwrap_or_else(|_| Err(Failure::TimedOut.error(effect, format!("no answer within {time:?}"))))
+async fn within<T>(
+    time: Duration,
+    effect: Effect,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
+        Err(Failure::TimedOut.error(effect, format!("no answer within {time:?}")))
+    })
 }
 
 /// Runs all calls, at most [`PARALLEL`] at once, and returns their results in no particular order.
-async fn side_by_side<'f, T>(calls: impl Iterator<Item = impl Future<Output = T> + Send + 'f>) -> Vec<T> {
+async fn side_by_side<'f, T>(
+    calls: impl Iterator<Item = impl Future<Output = T> + Send + 'f>,
+) -> Vec<T> {
     let mut waiting = calls.map(|call| Box::pin(call) as BoxFuture<'f, T>);
     let (mut running, mut done) = (Vec::with_capacity(PARALLEL), Vec::new());
     poll_fn(|context| {
