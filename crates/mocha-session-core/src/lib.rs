@@ -1,58 +1,46 @@
 #![doc = include_str!("../README.md")]
 
-mod client;
-mod content;
-mod cookie;
-mod cross_origin;
+pub mod backend;
+mod commit;
 mod crypto;
-mod ending;
-mod ephemeral;
 mod error;
-mod flash;
+mod future;
 mod handle;
-mod headers;
-mod id;
-mod key;
+mod http;
+mod ledger;
 mod manager;
 mod migrating;
 #[cfg(mocha_mutants)]
 pub mod mutants;
-mod owners;
-mod policy;
-mod queue;
+mod open;
 mod record;
-mod registry;
-mod secret;
+mod request;
 mod session;
-mod sessions;
-mod signing;
-mod storage;
 pub mod store;
 mod time;
-mod url;
 mod values;
-mod vault;
-mod wire;
 
-pub use cookie::{CookiePolicy, MAX_COOKIE_BYTES, SameSite};
-pub use cross_origin::{CrossOrigin, CrossOriginProtection};
+pub use crypto::Secrets;
 pub use error::{Error, ErrorKind, Result};
-pub use flash::{Flash, Level, Message};
-pub use headers::{CookieHeaders, CookieLines, HeaderChanges, HeaderSink, RequestInfo};
-pub use key::{Key, KeyFor, KeyName, MAX_KEY_BYTES};
+pub use future::BoxFuture;
+pub use handle::{
+    Detached, DetachedSession, Flash, Key, KeyFor, KeyName, LazySession, MAX_KEY_BYTES, Session,
+    SessionData, SessionHandle,
+};
+pub use http::{
+    CookieHeaders, CookieLines, CookiePolicy, CrossOrigin, CrossOriginProtection, HeaderChanges,
+    HeaderSink, MAX_COOKIE_BYTES, RequestInfo, SameSite,
+};
 pub use manager::{
-    FailurePolicy, OwnedSession, Requirement, SessionHandle, SessionManager, SessionManagerBuilder,
+    FailurePolicy, OwnedSession, Requirement, SessionManager, SessionManagerBuilder, Sessions,
     SweepTotal, Sweeper,
 };
 pub use migrating::Migrating;
-pub use registry::{BoxFuture, Driver, Opening, Registry};
-pub use secret::Secrets;
-pub use session::{Detached, DetachedSession, Finish, Finished, LazySession, Session, SessionData};
-pub use sessions::Sessions;
-pub use storage::Storage;
+pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};
+pub use record::{Level, Message};
+pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};
-pub use url::{Host, StoreUrl};
 
 #[cfg(mocha_mutants)]
 use mutants::mutant;

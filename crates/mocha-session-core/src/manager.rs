@@ -1,33 +1,30 @@
 //! The session manager: storage and policy. Frameworks drive it; so may programs without one.
+//!
+//! In the folder: its builder, owners' calls, sweeping, and the sessions of one request by scope.
+//! What a commit or a load does is below.
 
 mod builder;
 mod owned;
+mod sessions;
 mod sweeper;
 
 pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
-pub use owned::{OwnedSession, SessionHandle};
+pub use owned::OwnedSession;
+pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::ClientSide;
-use crate::content::Content;
-use crate::cookie::{CookiePolicy, CookieWriter};
-use crate::crypto::Scope;
-use crate::ephemeral::Ephemeral;
 use crate::error::{Error, ErrorKind, Result};
-use crate::headers::{CookieHeaders, RequestInfo};
-use crate::owners::Owners;
-use crate::policy::Policy;
-use crate::queue::{Queues, Turn};
-use crate::session::{self, Finish, LazySession, Session};
-use crate::signing::Signer;
-use crate::storage::Storage;
-use crate::store::{Capabilities, StorageKey};
-use crate::time::{Clock, to_millis};
-use crate::vault::Vault;
+use crate::handle::{LazySession, Session};
+use crate::http::{CookieHeaders, CookiePolicy, RequestInfo};
+use crate::open::Storage;
+use crate::request::{self, Finish};
+use crate::session::shared::{Backend, Shared};
+use crate::store::Capabilities;
+use crate::store::ephemeral::Ephemeral;
 
 /// Sessions of an application: where they live, and the rules they live by.
 ///
@@ -54,52 +51,6 @@ use crate::vault::Vault;
 #[derive(Clone)]
 pub struct SessionManager {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What every request of a manager shares.
-pub(crate) struct Shared {
-    pub(crate) backend: Backend,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) storage: Storage,
-    pub(crate) policy: Policy,
-    pub(crate) cookie: CookieWriter,
-    pub(crate) signer: Signer,
-    pub(crate) scope: Scope,
-    pub(crate) owners: Owners,
-    /// Whether sessions are entered into their owner's index.
-    pub(crate) owners_indexed: bool,
-    pub(crate) check_owner_at_load: bool,
-    pub(crate) clock: Arc<dyn Clock>,
-    /// What a session holds before it is loaded: one for all, so that a session that is never
-    /// loaded costs no allocation.
-    pub(crate) nothing: Arc<Content>,
-}
-
-/// Where sessions live.
-pub(crate) enum Backend {
-    Client(ClientSide),
-    Store { vault: Vault, queues: Arc<Queues> },
-}
-
-impl Shared {
-    pub(crate) fn now(&self) -> u64 {
-        to_millis(self.clock.now())
-    }
-
-    /// The turn to write a session, in this process.
-    ///
-    /// # Errors
-    /// `Unavailable` when the writers before it have kept it for longer than a store call may take.
-    pub(crate) async fn turn(&self, vault: &Vault, key: &StorageKey) -> Result<Turn> {
-        let turn = match &self.backend {
-            Backend::Store { queues, .. } => queues.turn(*key, vault.timeout).await,
-            Backend::Client(_) => None,
-        };
-        turn.ok_or_else(|| {
-            let why = "other commits of the session have waited for the engine for too long; nothing of this one was sent";
-            Error::new(ErrorKind::Unavailable, why).during("commit")
-        })
-    }
 }
 
 impl SessionManager {
@@ -155,7 +106,7 @@ impl SessionManager {
     /// known are told even then. After this the session is closed: another change of it is an
     /// error.
     pub fn finish(&self, session: &LazySession, status: u16) -> Finish {
-        session::finish(session.inner(), status)
+        request::finish(session.inner(), status)
     }
 
     /// Whether this manager, or a clone of it, opened the session: a framework opens one per
@@ -223,6 +174,22 @@ impl SessionManager {
                 "the seeded session is empty, and empty sessions are not stored",
             )
         })
+    }
+}
+
+impl Session {
+    /// A new session in a store of its own, in this process: for tests of handlers. It can do
+    /// whatever a session in a request can, except that no response is sent: call
+    /// [`commit`](SessionData::commit) where a test needs it stored.
+    ///
+    /// For tests that list owners, or send requests one after the other, build on
+    /// [`SessionManager::in_memory`].
+    ///
+    /// # Errors
+    /// `Internal` when the operating system has no randomness to give.
+    pub fn in_memory() -> Result<Self> {
+        let shared = SessionManager::in_memory()?.shared;
+        Ok(LazySession::new(shared, RequestInfo::new(())).begin())
     }
 }
 

@@ -1,5 +1,5 @@
 //! Changing the engine without logging anyone out: a store that reads the old one and writes the
-//! new one.
+//! new one. It knows the header of a record and never opens a payload.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +7,13 @@ use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant;
+use crate::open::url::DEFAULT_DEADLINE;
 use crate::record::{self, Header, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
     Stored, SweepReport,
 };
 use crate::time::{from_millis, to_millis};
-use crate::url::DEFAULT_DEADLINE;
 
 /// How long an end is remembered in the new store: longer than any process that is about to copy
 /// the session there can be held up.

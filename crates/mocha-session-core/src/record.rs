@@ -5,10 +5,21 @@
 //! nonce(12) ciphertext tag(16)                                          the sealed payload; a tombstone has none
 //! ```
 //!
+//! In the folder: what the payload holds (content, flash), when it expires, and the form that the
+//! client keeps. Nothing here calls a store.
+//!
 //! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the
 //! payload follows the header as it is. The header alone is enough to sweep, move, revoke and
 //! count. A record on its way to another engine stands behind `'S' FROZEN` in the engine that it
 //! leaves.
+
+pub(crate) mod client_side;
+pub(crate) mod content;
+pub(crate) mod message;
+pub(crate) mod policy;
+pub(crate) mod waiting;
+
+pub use message::{Level, Message};
 
 use bytes::Bytes;
 

@@ -1,28 +1,20 @@
 //! The store contract: what an engine must do so that the session above it keeps its promises.
+//!
+//! Building blocks for stores behind a network are in [`backend`](crate::backend).
 
 mod capabilities;
-mod credentials;
-mod dial;
+pub(crate) mod ephemeral;
 mod failure;
 mod forward;
 mod key;
-pub mod objects;
-mod pulse;
-mod runtimes;
-mod timeouts;
 mod types;
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use capabilities::{Capabilities, Durability};
-pub use credentials::{CredentialSource, Credentials};
-pub use dial::{Attempt, Dialer, Era, Role};
 pub use failure::{Effect, Failure};
 pub use key::{KeySpace, StorageKey};
-pub use pulse::{Call, Pulse};
-pub use runtimes::PerRuntime;
-pub use timeouts::Timeouts;
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 
 use std::fmt;

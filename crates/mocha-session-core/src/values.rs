@@ -5,9 +5,13 @@
 //! told that it is human readable, and have the shapes that they have in JSON: serde's untagged,
 //! tagged and flattened types read those alone. So whatever comes back from JSON comes back from
 //! here, and so do maps with any keys and every float.
+//!
+//! In the folder: the encoder, its limits, and the bytes that records are made of. Nothing here
+//! knows a session.
 
 mod depth;
 mod encoder;
+pub(crate) mod wire;
 
 use std::cell::Cell;
 use std::iter::Peekable;
@@ -18,8 +22,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::encoder::Encoder;
+use self::wire::{Reader, Text};
 use crate::error::{Error, Result};
-use crate::wire::{self, Reader, Text};
 
 /// How many levels of a value may lie in each other, as many as `serde_json` reads: recursion is
 /// bounded, whatever is encoded and whatever is stored.

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_storage::Error as GoogleError;
-use mocha_session_core::store::objects::Outcome;
+use mocha_session_core::backend::objects::Outcome;
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind, Result};
 

@@ -9,7 +9,7 @@ use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::model::{
     Bucket as NewBucket, ListObjectsResponse, Object as GoogleObject,
 };
-use mocha_session_core::store::objects::{
+use mocha_session_core::backend::objects::{
     Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
 use mocha_session_core::store::{Bytes, Effect, Revision};

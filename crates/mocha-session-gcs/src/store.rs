@@ -9,8 +9,9 @@ use google_cloud_auth::credentials::{
 };
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
-use mocha_session_core::store::objects::{ObjectClient, ObjectStore};
-use mocha_session_core::store::{Capabilities, Durability, KeySpace, SessionStore, Timeouts};
+use mocha_session_core::backend::Timeouts;
+use mocha_session_core::backend::objects::{ObjectClient, ObjectStore};
+use mocha_session_core::store::{Capabilities, Durability, KeySpace, SessionStore};
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl, forward_store};
 
 use crate::ENGINE;

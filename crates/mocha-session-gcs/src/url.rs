@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::store::objects::ObjectStore;
+use mocha_session_core::backend::objects::ObjectStore;
 use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{Driver, Result, StoreUrl};
 

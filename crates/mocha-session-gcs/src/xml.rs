@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use google_cloud_wkt::Timestamp;
-use mocha_session_core::store::objects::{
+use mocha_session_core::backend::objects::{
     Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
 use mocha_session_core::store::{Bytes, Effect, Revision};

@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use mocha_session_core::store::{Credentials, Expiry, Revision};
+use mocha_session_core::backend::Credentials;
+use mocha_session_core::store::{Expiry, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

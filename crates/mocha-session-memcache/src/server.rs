@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use memcache::exp::{
     AsyncMetaConnection, Error as ClientError, MetaCommand, MetaCommandResult, parse_meta_result,
 };
-use mocha_session_core::store::{
-    CredentialSource, Dialer, Effect, Era, Failure, PerRuntime, Pulse, Timeouts,
-};
+use mocha_session_core::backend::{CredentialSource, Dialer, Era, PerRuntime, Pulse, Timeouts};
+use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -273,7 +272,7 @@ mod tests {
 
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use mocha_session_core::store::Credentials;
+    use mocha_session_core::backend::Credentials;
 
     use super::*;
     use crate::support::Memcached;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use memcache::exp::{MetaCommand, MetaOp, ReturnCode};
+use mocha_session_core::backend::Credentials;
 use mocha_session_core::store::{
-    Capabilities, Credentials, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor,
-    ScanPage, SessionStore, StorageKey, Stored, SweepReport, async_trait,
+    Capabilities, Durability, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage,
+    SessionStore, StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 
@@ -67,7 +68,8 @@ impl MemcacheStore {
     /// that rotate.
     ///
     /// ```
-    /// use mocha_session_core::store::{Credentials, KeySpace};
+    /// use mocha_session_core::backend::Credentials;
+    /// use mocha_session_core::store::KeySpace;
     /// use mocha_session_memcache::MemcacheStore;
     ///
     /// # async fn token() -> mocha_session_core::Result<String> { Ok(String::new()) }

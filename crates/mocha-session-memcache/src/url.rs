@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mocha_session_core::store::{KeySpace, SessionStore, Timeouts};
+use mocha_session_core::backend::Timeouts;
+use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
 
 use crate::address::Address;

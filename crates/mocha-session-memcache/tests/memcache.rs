@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mocha_session_core::store::{Credentials, Durability, KeySpace, SessionStore};
+use mocha_session_core::backend::Credentials;
+use mocha_session_core::store::{Durability, KeySpace, SessionStore};
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_memcache::{DRIVER, MemcacheStore};
 use support::{

@@ -6,7 +6,8 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
 use mocha_session_core::Result;
-use mocha_session_core::store::{CredentialSource, Credentials, Effect};
+use mocha_session_core::backend::{CredentialSource, Credentials};
+use mocha_session_core::store::Effect;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -111,7 +112,7 @@ impl Connection {
     /// rotate, and tokens that expire, as those of cloud IAM.
     ///
     /// ```no_run
-    /// use mocha_session_core::store::Credentials;
+    /// use mocha_session_core::backend::Credentials;
     /// use mocha_session_redis::{Connection, redis};
     ///
     /// # async fn token() -> mocha_session_core::Result<String> { Ok(String::new()) }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mocha_session_core::Result;
-use mocha_session_core::store::{CredentialSource, Effect, Failure, Role, Timeouts};
+use mocha_session_core::backend::{CredentialSource, Role, Timeouts};
+use mocha_session_core::store::{Effect, Failure};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::cluster::ClusterClient;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};

@@ -1,6 +1,7 @@
 //! What a failed command means: the one place that turns the client's errors into ours.
 
-use mocha_session_core::store::{Effect, Failure, Role};
+use mocha_session_core::backend::Role;
+use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind};
 use redis::{ErrorKind as Cause, ParsingError, RedisError};
 

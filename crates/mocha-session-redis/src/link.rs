@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use mocha_session_core::Result;
-use mocha_session_core::store::{Dialer, Effect, Failure, PerRuntime};
+use mocha_session_core::backend::{Dialer, PerRuntime};
+use mocha_session_core::store::{Effect, Failure};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::dial::Target;

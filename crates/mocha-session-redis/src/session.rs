@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mocha_session_core::store::{Dialer, Effect, Era, Failure, Pulse, Role};
+use mocha_session_core::backend::{Dialer, Era, Pulse, Role};
+use mocha_session_core::store::{Effect, Failure};
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
@@ -74,7 +75,7 @@ impl Session {
         match &answer {
             Err(Failed::Replica) => self.leave(),
             Err(Failed::Client(cause, _)) if self.is_lost_with(cause) => self.leave(),
-            _ => drop(call.map(mocha_session_core::store::Call::answered)),
+            _ => drop(call.map(mocha_session_core::backend::Call::answered)),
         }
         answer
     }

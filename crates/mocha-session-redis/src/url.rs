@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::store::{SessionStore, Timeouts};
+use mocha_session_core::backend::Timeouts;
+use mocha_session_core::store::SessionStore;
 use mocha_session_core::{BoxFuture, Driver, ErrorKind, Result, StoreUrl};
 use redis::RedisConnectionInfo;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use common::{Server, hour, key, open};
 use mocha_session_conformance::Proxy;
 use mocha_session_core::ErrorKind;
-use mocha_session_core::store::{Dialer, KeySpace, SessionStore};
+use mocha_session_core::backend::Dialer;
+use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_redis::{Connection, RedisStore};
 
 /// A primary, its replica, and an address that leads to the primary.

@@ -9,7 +9,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{Server, hour, key};
-use mocha_session_core::store::{Credentials, KeySpace, SessionStore};
+use mocha_session_core::backend::Credentials;
+use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{ErrorKind, StoreUrl};
 use mocha_session_redis::{Connection, RedisStore};
 

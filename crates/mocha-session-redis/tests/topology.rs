@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use common::{Server, Store, eventually, free_port, hour, key, open};
 use mocha_session_conformance::{Proxy, engine_url};
-use mocha_session_core::store::{Credentials, KeySpace, SessionStore, StorageKey};
+use mocha_session_core::backend::Credentials;
+use mocha_session_core::store::{KeySpace, SessionStore, StorageKey};
 use mocha_session_core::{Error, ErrorKind, StoreUrl};
 use mocha_session_redis::RedisStore;
 

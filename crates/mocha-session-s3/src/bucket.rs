@@ -7,7 +7,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use mocha_session_core::store::objects::{
+use mocha_session_core::backend::objects::{
     Condition, Head, Listed, Object, ObjectClient, ObjectStore, Outcome, Page, too_large,
 };
 use mocha_session_core::store::{

@@ -10,8 +10,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use hyper_util::client::legacy::Error as HttpError;
+use mocha_session_core::backend::objects::Outcome;
 use mocha_session_core::store::Failure::{NotSent, Refused, TimedOut, Unanswered};
-use mocha_session_core::store::objects::Outcome;
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind, Result};
 

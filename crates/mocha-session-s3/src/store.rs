@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use mocha_session_core::store::objects::ObjectStore;
+use mocha_session_core::backend::objects::ObjectStore;
 use mocha_session_core::store::{Capabilities, Durability, KeySpace, Revision};
 use mocha_session_core::{BoxFuture, Error, Result, StoreUrl, forward_store};
 

@@ -10,8 +10,9 @@ use aws_sdk_s3::config::{
     ResponseChecksumValidation,
 };
 use aws_sdk_s3::{Client, Config};
-use mocha_session_core::store::objects::ObjectStore;
-use mocha_session_core::store::{KeySpace, SessionStore, Timeouts};
+use mocha_session_core::backend::Timeouts;
+use mocha_session_core::backend::objects::ObjectStore;
+use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{Driver, Error, ErrorKind, Result, StoreUrl};
 
 use crate::S3Store;

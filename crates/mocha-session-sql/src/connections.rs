@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use mocha_session_core::store::{CredentialSource, Credentials, Dialer, Effect, Era};
+use mocha_session_core::backend::{CredentialSource, Credentials, Dialer, Era};
+use mocha_session_core::store::Effect;
 use sqlx::Connection as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};

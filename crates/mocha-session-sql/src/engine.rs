@@ -1,7 +1,8 @@
 //! What differs between the engines when connections are opened, and what a store learns of its
 //! server.
 
-use mocha_session_core::store::{Credentials, Durability, Role};
+use mocha_session_core::backend::{Credentials, Role};
+use mocha_session_core::store::Durability;
 use sqlx::{Connection, Database};
 
 use crate::clocks::Clocks;

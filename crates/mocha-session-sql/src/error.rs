@@ -12,7 +12,8 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io::ErrorKind as Io;
 
-use mocha_session_core::store::{Effect, Failure, Role};
+use mocha_session_core::backend::Role;
+use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind};
 
 use crate::dialect::{Dialect, Table};

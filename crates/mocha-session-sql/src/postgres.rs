@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mocha_session_core::store::{Credentials, Durability};
+use mocha_session_core::backend::Credentials;
+use mocha_session_core::store::Durability;
 use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Postgres, Row as _};

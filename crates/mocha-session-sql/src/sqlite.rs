@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mocha_session_core::store::{CredentialSource, Credentials, Durability};
+use mocha_session_core::backend::{CredentialSource, Credentials};
+use mocha_session_core::store::Durability;
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Sqlite, SqliteConnection};

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
+use mocha_session_core::backend::Dialer;
 use mocha_session_core::store::{
-    Bytes, Capabilities, Dialer, Durability, Effect, Expiry, Failure, Revision, ScanCursor,
-    ScanPage, SessionStore, StorageKey, Stored, SweepReport, async_trait,
+    Bytes, Capabilities, Durability, Effect, Expiry, Failure, Revision, ScanCursor, ScanPage,
+    SessionStore, StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -115,7 +116,7 @@ impl Remote {
                 attempt.map_or_else(refused, |attempt| attempt.failed(Instant::now(), refused()))
             );
         };
-        let _ = attempt.map(mocha_session_core::store::Attempt::succeeded);
+        let _ = attempt.map(mocha_session_core::backend::Attempt::succeeded);
         Ok((connection, false))
     }
 

@@ -4,23 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, SessionManager, Shared};
-use crate::client::{self, ClientSide};
-use crate::cookie::{CookiePolicy, CookieWriter};
+use super::SessionManager;
 use crate::crypto::Scope;
+use crate::crypto::secret::Secrets;
+use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
-use crate::flash::Level;
-use crate::owners::Owners;
-use crate::policy::{self, CLIENT_SIDE_ABSOLUTE, Policy};
-use crate::queue::Queues;
-use crate::secret::Secrets;
-use crate::session::change::Caps;
-use crate::signing::Signer;
-use crate::storage::Storage;
+use crate::http::cookie::{CookiePolicy, CookieWriter};
+use crate::ledger::owners::Owners;
+use crate::ledger::queue::Queues;
+use crate::ledger::vault::Vault;
+use crate::open::storage::Storage;
+use crate::open::url::DEFAULT_DEADLINE;
+use crate::record::client_side::{self, ClientSide};
+use crate::record::message::Level;
+use crate::record::policy::{self, CLIENT_SIDE_ABSOLUTE, Policy};
+use crate::record::waiting::Caps;
+use crate::session::shared::{Backend, Shared};
 use crate::store::Durability;
 use crate::time::{Clock, SystemClock};
-use crate::url::DEFAULT_DEADLINE;
-use crate::vault::Vault;
 
 /// What a request gets when its session cannot be loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -312,7 +313,7 @@ impl SessionManagerBuilder {
         let secrets = self.secrets.or_else(|| self.storage.secrets.clone());
         let backend = match &self.storage.store {
             None => {
-                let secrets = secrets.clone().ok_or_else(client::no_secret)?;
+                let secrets = secrets.clone().ok_or_else(client_side::no_secret)?;
                 Backend::Client(ClientSide::new(secrets, scope, cookie.name()))
             }
             Some(store) => Backend::Store {

@@ -1,51 +1,20 @@
 //! A user's sessions: list them, end one, end all.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::SystemTime;
 
-use super::{Backend, SessionManager};
-use crate::ending::end_all;
+use super::SessionManager;
 use crate::error::{Error, ErrorKind, Result};
+use crate::future;
+use crate::handle::{SessionData, SessionHandle};
+use crate::ledger::ending::end_all;
+use crate::ledger::owners::Entry;
+use crate::ledger::vault::{Found, Vault};
 use crate::mutant;
-use crate::owners::Entry;
 use crate::record::Kind;
-use crate::session::{SessionData, task};
+use crate::session::shared::Backend;
 use crate::time::from_millis;
-use crate::vault::{Found, Vault};
-use crate::wire::Text;
-
-/// Names one of an owner's sessions, through all its rotations. Not a secret: fit for a form on the
-/// "my devices" page.
-///
-/// ```
-/// use mocha_session_core::SessionHandle;
-/// let handle: SessionHandle = "00000000000000ff".parse()?;
-/// assert_eq!(handle.to_string(), "00000000000000ff");
-/// assert!("1; DROP TABLE".parse::<SessionHandle>().is_err());
-/// # Ok::<(), mocha_session_core::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SessionHandle(pub(crate) u64);
-
-impl fmt::Display for SessionHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl FromStr for SessionHandle {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let hex = text.len() == 16
-            && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
-        match u64::from_str_radix(text, 16) {
-            Ok(number) if hex => Ok(Self(number)),
-            _ => Err(Error::invalid_input("a session handle is 16 hexadecimal digits")),
-        }
-    }
-}
+use crate::values::wire::Text;
 
 /// One of an owner's sessions, as their index knows it.
 ///
@@ -199,7 +168,7 @@ impl SessionManager {
     ) -> Result<Vec<u64>> {
         self.indexed()?;
         let (manager, owner) = (self.clone(), Text::from(owner));
-        task::to_its_end(Box::pin(async move {
+        future::to_its_end(Box::pin(async move {
             let (vault, owners) = (manager.indexed()?, &manager.shared.owners);
             let marked = owners.mark(vault, &owner, everyone, which).await?;
             let keys =

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Backend, SessionManager};
+use super::SessionManager;
 use crate::error::Result;
-use crate::vault::{Vault, pause};
+use crate::ledger::vault::{Vault, pause};
+use crate::session::shared::Backend;
 
 /// How far our clock may be off without a sweep removing what is still alive elsewhere.
 const SKEW: Duration = Duration::from_secs(60);

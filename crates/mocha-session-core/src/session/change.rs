@@ -4,12 +4,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::content::{Content, Owner, Persistence};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flash::{FlashId, Message};
 use crate::mutant;
+use crate::record::content::{Content, Owner, Persistence};
+use crate::record::message::{FlashId, Message};
+use crate::record::waiting::Caps;
 use crate::values::Encoded;
-use crate::wire::Text;
+use crate::values::wire::Text;
 
 /// A change of one value that depends on the value: from what is there (encoded) to what shall be
 /// there.
@@ -45,13 +46,6 @@ pub(crate) enum Change {
     Drop(Vec<FlashId>),
     /// Remove these, and say which of them were there: they are the caller's alone.
     Claim(Vec<FlashId>, Arc<Mutex<Vec<FlashId>>>),
-}
-
-/// How much flash may wait, messages and data together.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caps {
-    pub(crate) items: usize,
-    pub(crate) bytes: usize,
 }
 
 impl Change {

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::state::Stored;
-use crate::content::Content;
+use crate::ledger::vault::Version;
 use crate::record::CommitId;
-use crate::vault::Version;
+use crate::record::content::Content;
 
 /// A try whose outcome is unknown.
 #[derive(Debug)]

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{self, Change};
 use super::doubt::Doubt;
-use crate::content::{Content, Owner};
+use crate::crypto::id::{Place, SessionId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flash::Reading;
-use crate::headers::{CookieHeaders, RequestInfo};
-use crate::id::{Place, SessionId};
-use crate::manager::Shared;
+use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::ledger::vault::Version;
+use crate::record::content::{Content, Owner};
+use crate::session::reading::Reading;
+use crate::session::shared::Shared;
 use crate::store::StorageKey;
-use crate::vault::Version;
 
 /// One session in one request: a single allocation, with the request's cookie headers in its tail.
 pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
@@ -384,4 +384,12 @@ pub(crate) fn gone() -> Error {
         ErrorKind::Gone,
         "the session was destroyed, revoked, rotated or expired while this request was under way; its changes were dropped",
     )
+}
+
+/// A base that is in the store.
+pub(crate) fn stored(base: Option<&Base>) -> Option<&Stored> {
+    match base {
+        Some(Base::Stored(stored)) => Some(stored),
+        _ => None,
+    }
 }

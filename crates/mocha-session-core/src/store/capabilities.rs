@@ -76,7 +76,7 @@ impl Capabilities {
         let mut it = Self::new("cookie");
         it.compare_and_set = false;
         it.native_expiry = true;
-        it.max_value = Some(crate::cookie::MAX_COOKIE_BYTES);
+        it.max_value = Some(crate::http::cookie::MAX_COOKIE_BYTES);
         it
     }
 

@@ -1,7 +1,8 @@
 //! The servers' error codes: what each says of the statement and of its connection.
 
 use mocha_session_core::ErrorKind;
-use mocha_session_core::store::{Failure, Role};
+use mocha_session_core::backend::Role;
+use mocha_session_core::store::Failure;
 
 use super::Sign;
 use crate::dialect::Dialect;

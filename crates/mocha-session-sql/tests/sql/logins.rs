@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use mocha_session_core::store::Credentials;
+use mocha_session_core::backend::Credentials;
 use mocha_session_core::{ErrorKind, Registry, StoreUrl};
 use mocha_session_sql::DRIVER;
 

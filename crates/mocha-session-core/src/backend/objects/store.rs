@@ -1,0 +1,402 @@
+//! The store over an object client.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Condition, Listed, ObjectClient, Outcome, body};
+use crate::error::{Error, ErrorKind, Result};
+use crate::future::BoxFuture;
+use crate::open::url::{DEFAULT_DEADLINE, StoreUrl};
+use crate::store::{
+    Capabilities, Durability, Effect, Expiry, Failure, KeySpace, Revision, ScanCursor, ScanPage,
+    SessionStore, StorageKey, Stored, SweepReport,
+};
+use crate::time::to_millis;
+
+const DEFAULT_PREFIX: &str = "sessions/";
+/// A larger value would outlast its deadline on an ordinary line.
+const MAX_VALUE: usize = 4 * 1024 * 1024;
+/// The largest object that this store writes.
+const MAX_BODY: usize = MAX_VALUE + body::MAX_OVERHEAD;
+/// The number of requests that a sweep or a scan has under way at once.
+const PARALLEL: usize = 16;
+/// No service lists more objects at once.
+const MAX_PAGE: usize = 1000;
+/// How many deadlines a grave keeps its place: the delete that follows it is under way for less
+/// than one, and the service has the others to carry out or to drop a delete whose sender has given
+/// up.
+const GRAVE_RESTS: u32 = 10;
+
+/// Sessions as objects, one each, written and removed on condition.
+///
+/// [`ObjectClient`] has an example.
+#[derive(Clone, Debug)]
+pub struct ObjectStore {
+    client: Arc<dyn ObjectClient>,
+    space: KeySpace,
+    capabilities: Capabilities,
+    pub(super) conditional_delete: bool,
+    deadline: Duration,
+}
+
+impl ObjectStore {
+    /// A store over this client that relies on conditional deletes. Its capabilities get a listing
+    /// and the largest value.
+    pub fn new(client: Arc<dyn ObjectClient>, space: KeySpace, capabilities: Capabilities) -> Self {
+        let capabilities = capabilities.with_listing(true).with_max_value(MAX_VALUE);
+        Self { client, space, capabilities, conditional_delete: true, deadline: DEFAULT_DEADLINE }
+    }
+
+    /// Sets the time that one call may take. A read is tried three times within it.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self.capabilities = self.capabilities.with_deadline(deadline);
+        self
+    }
+
+    /// Sets what an acknowledged write survives.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.capabilities = self.capabilities.with_durability(durability);
+        self
+    }
+
+    /// Sets whether the service honours the condition of a delete.
+    ///
+    /// Where it does not, a sweep first replaces an expired entry, on condition, by an empty one: a
+    /// grave, which nobody can load or update. Then it deletes the grave.
+    #[must_use]
+    pub fn with_conditional_delete(mut self, honoured: bool) -> Self {
+        self.conditional_delete = honoured;
+        self
+    }
+
+    /// The key space of a URL: the folder after the bucket, and in it what the option `prefix`
+    /// says. `sessions/` where there is neither.
+    ///
+    /// # Errors
+    /// `InvalidConfig` as for [`KeySpace::new`].
+    pub fn space_of(url: &mut StoreUrl, folder: &str) -> Result<KeySpace> {
+        let folder = folder.trim_matches('/');
+        if folder.is_empty() {
+            return url.take_key_space(DEFAULT_PREFIX);
+        }
+        KeySpace::new(&format!("{folder}/{}", url.take_key_space("")?.prefix()))
+    }
+
+    /// Runs a read within the deadline, up to three times: repeating it is harmless.
+    pub(super) async fn read<'f, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'f, Result<T>>,
+    ) -> Result<T> {
+        let tries = async {
+            for pause in [self.deadline / 50, self.deadline / 15] {
+                // An attempt that hangs leaves time for another.
+                match within(self.deadline * 2 / 5, Effect::Read, call()).await {
+                    Err(error) if error.is_unavailable() => tokio::time::sleep(pause).await,
+                    answer => return answer,
+                }
+            }
+            call().await
+        };
+        within(self.whole(), Effect::Read, tries).await
+    }
+
+    /// Runs a write within the deadline, and again only where the service says that it did nothing.
+    async fn write<'f, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'f, Result<Outcome<T>>>,
+    ) -> Result<Option<T>> {
+        let (begun, mut pause) = (Instant::now(), self.deadline / 50);
+        let tries = async {
+            loop {
+                match call().await? {
+                    Outcome::Done(value) => return Ok(Some(value)),
+                    Outcome::Unmet => return Ok(None),
+                    // The time left must do for another answer, or the outcome would be unknown.
+                    Outcome::Busy(error) if begun.elapsed() + pause > self.deadline / 2 => {
+                        return Err(error);
+                    }
+                    Outcome::Busy(_) => {
+                        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await
+                    }
+                }
+                pause *= 2;
+            }
+        };
+        within(self.whole(), Effect::Write, tries).await
+    }
+
+    /// Shorter than the core's timer, so that it is this one that ends a call and says why.
+    fn whole(&self) -> Duration {
+        self.deadline * 9 / 10
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Stored>> {
+        let Some(object) = self.read(|| self.client.get(name, MAX_BODY)).await? else {
+            return Ok(None);
+        };
+        let value = body::unwrap(&object.body).map_err(|body::NotOurs| {
+            let why = format!(
+                "an object under a session's name was not written by this store; {}",
+                body::FOREIGN
+            );
+            Error::new(ErrorKind::Corrupt, why)
+        })?;
+        Ok(value.map(|value| Stored::new(value, object.head.revision)))
+    }
+
+    pub(super) async fn head(&self, name: &str) -> Result<Option<super::Head>> {
+        self.read(|| self.client.head(name)).await
+    }
+
+    pub(super) async fn put(
+        &self,
+        name: &str,
+        body: Bytes,
+        deadline: u64,
+        when: Condition<'_>,
+    ) -> Result<Option<Revision>> {
+        self.write(|| self.client.put(name, body.clone(), deadline, when)).await
+    }
+
+    pub(super) async fn remove(&self, name: &str, expected: Option<&Revision>) -> Result<bool> {
+        Ok(self.write(|| self.client.delete(name, expected)).await?.is_some())
+    }
+
+    pub(super) fn name(&self, key: &StorageKey) -> String {
+        self.space.name(key)
+    }
+
+    /// The objects of a page that belong to this store: others may share the prefix.
+    async fn page(
+        &self,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<(Vec<(StorageKey, Listed)>, Option<ScanCursor>)> {
+        let (prefix, limit) = (self.space.prefix(), limit.clamp(1, MAX_PAGE));
+        let after = cursor.as_ref().map(ScanCursor::as_str);
+        let page = self.read(|| self.client.list(prefix, limit, after)).await?;
+        let ours =
+            page.objects.into_iter().filter_map(|it| Some((self.space.parse(&it.name)?, it)));
+        Ok((ours.collect(), page.next.map(ScanCursor::new)))
+    }
+
+    /// Removes an entry if it has expired and is not refreshed meanwhile; returns whether it did.
+    async fn remove_expired(&self, listed: Listed, now: u64) -> Result<bool> {
+        let name = listed.name;
+        let head = match listed.head {
+            Some(head) => head,
+            None => match self.head(&name).await? {
+                Some(head) => head,
+                None => return Ok(false),
+            },
+        };
+        if head.deadline.is_none_or(|deadline| deadline >= now) {
+            return Ok(false);
+        }
+        if self.conditional_delete {
+            return self.remove(&name, Some(&head.revision)).await;
+        }
+        // This service deletes whatever is there by then. No update knows a grave's revision, and
+        // no create and no other sweep touches it while the delete may be under way.
+        let present = to_millis(SystemTime::now());
+        let rests = u64::try_from((self.deadline * GRAVE_RESTS).as_millis()).unwrap_or(u64::MAX);
+        let until = present.saturating_add(rests);
+        let when = Condition::Is(&head.revision);
+        let Some(grave) = self.put(&name, body::grave(), until, when).await? else {
+            return Ok(false);
+        };
+        let removed = self.remove(&name, None).await;
+        if removed.as_ref().is_err_and(|error| !error.is_ambiguous()) {
+            // No delete is under way, so a create may take the place at once.
+            self.put(&name, body::grave(), present, Condition::Is(&grave)).await?;
+        }
+        removed
+    }
+}
+
+#[async_trait]
+impl SessionStore for ObjectStore {
+    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
+        self.get(&self.name(key)).await
+    }
+
+    async fn create(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<Revision>> {
+        self.capabilities.check_size(value)?;
+        let (name, body, deadline) =
+            (self.name(key), body::wrap(value, expiry), to_millis(expiry.at()));
+        let created = self.put(&name, body.clone(), deadline, Condition::Absent).await?;
+        if created.is_some() || self.conditional_delete {
+            return Ok(created);
+        }
+        // A grave that a failed delete left behind must not keep its owner out.
+        match self.head(&name).await? {
+            Some(head)
+                if body::is_grave(head.size)
+                    && head.deadline < Some(to_millis(SystemTime::now())) =>
+            {
+                self.put(&name, body, deadline, Condition::Is(&head.revision)).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn update(
+        &self,
+        key: &StorageKey,
+        value: &[u8],
+        expiry: Expiry,
+        expected: &Revision,
+    ) -> Result<Option<Revision>> {
+        self.capabilities.check_size(value)?;
+        let (body, deadline) = (body::wrap(value, expiry), to_millis(expiry.at()));
+        self.put(&self.name(key), body, deadline, Condition::Is(expected)).await
+    }
+
+    async fn delete(&self, key: &StorageKey) -> Result<bool> {
+        let name = self.name(key);
+        let found = self.client.delete_tells()
+            || self.head(&name).await?.is_some_and(|head| !body::is_grave(head.size));
+        Ok(self.remove(&name, None).await? && found)
+    }
+
+    async fn sweep(
+        &self,
+        now: SystemTime,
+        cursor: Option<ScanCursor>,
+        limit: usize,
+    ) -> Result<SweepReport> {
+        let (ours, next) = self.page(cursor, limit).await?;
+        let (examined, millis) = (ours.len() as u64, to_millis(now));
+        let removals = ours
+            .into_iter()
+            .filter(|(_, it)| it.head.is_some() || !body::is_fresh(it.size, it.written, now))
+            .map(|(_, it)| self.remove_expired(it, millis));
+        let (mut removed, mut failed, mut first) = (0, 0, None);
+        for result in side_by_side(removals).await {
+            match result {
+                Ok(done) => removed += u64::from(done),
+                Err(error) => {
+                    failed += 1;
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Ok(SweepReport::new(examined, removed, next).with_failures(failed, first.as_ref()))
+    }
+
+    async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
+        let (ours, next) = self.page(cursor, limit).await?;
+        let reads = ours.into_iter().map(|(key, it)| async move {
+            Ok(self.get(&it.name).await?.map(|stored| (key, stored)))
+        });
+        let entries: Result<Vec<_>> =
+            side_by_side(reads).await.into_iter().filter_map(Result::transpose).collect();
+        Ok(ScanPage::new(entries?, next))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        // That nothing is there is the answer of a bucket that exists, to credentials that may
+        // read.
+        self.get(&self.name(&StorageKey::from_bytes([0; StorageKey::BYTES]))).await.map(drop)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}
+
+/// The result of `call`, or an error when it takes longer.
+async fn within<T>(
+    time: Duration,
+    effect: Effect,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
+        Err(Failure::TimedOut.error(effect, format!("no answer within {time:?}")))
+    })
+}
+
+/// Runs all calls, at most [`PARALLEL`] at once, and returns their results in no particular order.
+async fn side_by_side<'f, T>(
+    calls: impl Iterator<Item = impl Future<Output = T> + Send + 'f>,
+) -> Vec<T> {
+    let mut waiting = calls.map(|call| Box::pin(call) as BoxFuture<'f, T>);
+    let (mut running, mut done) = (Vec::with_capacity(PARALLEL), Vec::new());
+    poll_fn(|context| {
+        loop {
+            running.extend(waiting.by_ref().take(PARALLEL - running.len()));
+            let before = running.len();
+            running.retain_mut(|call: &mut BoxFuture<'f, T>| match call.as_mut().poll(context) {
+                Poll::Ready(result) => {
+                    done.push(result);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            match running.len() {
+                0 if before == 0 => return Poll::Ready(()),
+                still if still == before => return Poll::Pending,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_run_side_by_side_and_never_more_than_allowed() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let calls = (0..50_u64).map(|number| {
+            let (running, most) = (&running, &most);
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(number % 7)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                number
+            }
+        });
+        let mut results = side_by_side(calls).await;
+        results.sort_unstable();
+        assert_eq!(results, (0..50).collect::<Vec<_>>());
+        assert_eq!(most.into_inner(), PARALLEL);
+        assert!(side_by_side(std::iter::empty::<std::future::Ready<()>>()).await.is_empty());
+    }
+
+    #[test]
+    fn a_prefix_lies_inside_the_folder() {
+        for (url, prefix) in [
+            ("s3://h/bucket", "sessions/"),
+            ("s3://h/bucket/", "sessions/"),
+            ("s3://h/bucket/a/b/", "a/b/"),
+            ("s3://h/bucket/a?prefix=s-", "a/s-"),
+            ("s3://h/bucket?prefix=s-", "s-"),
+            ("s3://h/bucket?prefix=", ""),
+        ] {
+            let mut url = StoreUrl::parse(url).unwrap();
+            let folder = url.split_path().1.to_owned();
+            assert_eq!(ObjectStore::space_of(&mut url, &folder).unwrap().prefix(), prefix);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the extractors of every framework are: a handle of the core, with a scope.
+
+/// Defines types around handles of the core, each with a scope: a framework crate implements its
+/// extractor traits for types of its own alone.
+///
+/// For this project's framework crates, and no part of the public API.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! handles {
+    ($($(#[$docs:meta])* $name:ident;)*) => {$(
+        $(#[$docs])*
+        pub struct $name<S = ()>($crate::$name, ::std::marker::PhantomData<fn() -> S>);
+
+        impl<S> $name<S> {
+            fn new(inner: $crate::$name) -> Self {
+                Self(inner, ::std::marker::PhantomData)
+            }
+
+            /// The core's handle.
+            pub fn into_inner(self) -> $crate::$name {
+                self.0
+            }
+        }
+
+        impl<S> ::std::ops::Deref for $name<S> {
+            type Target = $crate::$name;
+
+            fn deref(&self) -> &$crate::$name {
+                &self.0
+            }
+        }
+
+        impl<S> ::std::clone::Clone for $name<S> {
+            fn clone(&self) -> Self {
+                Self::new(self.0.clone())
+            }
+        }
+
+        impl<S> ::std::fmt::Debug for $name<S> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    )*};
+}

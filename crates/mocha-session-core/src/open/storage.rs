@@ -1,0 +1,95 @@
+//! Where a manager's sessions live: a store, or the client's cookie.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crypto::secret::Secrets;
+use crate::error::Result;
+use crate::store::{Capabilities, SessionStore};
+
+/// Where a manager keeps its sessions: a store, or the client's cookie. May bring a deadline for
+/// the store's calls, and secrets.
+///
+/// Opening a URL returns one, and a [`SessionManager`](crate::SessionManager) is built on one. A
+/// store of your own becomes one with `into()`.
+///
+/// ```
+/// use mocha_session_core::Storage;
+/// let storage = Storage::client_side();
+/// assert!(!storage.capabilities().compare_and_set());
+/// ```
+#[derive(Clone)]
+pub struct Storage {
+    pub(crate) store: Option<Arc<dyn SessionStore>>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) secrets: Option<Secrets>,
+}
+
+impl Storage {
+    /// Sessions in the client's cookie, encrypted under a secret. The
+    /// [`capabilities`](Self::capabilities) say what this mode cannot do.
+    pub fn client_side() -> Self {
+        Self { store: None, timeout: None, secrets: None }
+    }
+
+    /// Sessions in a store that is shared with other code.
+    pub fn from_arc(store: Arc<dyn SessionStore>) -> Self {
+        let timeout = store.capabilities().deadline();
+        Self { store: Some(store), timeout, secrets: None }
+    }
+
+    /// Sets the deadline of every call of the store. The default is the deadline that the store was
+    /// [configured with](Capabilities::with_deadline), or five seconds.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Adds secrets for the manager.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// Returns the store; `None` for client-side sessions.
+    pub fn store(&self) -> Option<&Arc<dyn SessionStore>> {
+        self.store.as_ref()
+    }
+
+    /// Returns what the engine can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.store.as_ref().map_or_else(Capabilities::client_side, |store| (**store).capabilities())
+    }
+
+    /// Asks the engine for a sign of life. Client-side sessions have no engine, so it always
+    /// succeeds.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn ping(&self) -> Result<()> {
+        match &self.store {
+            Some(store) => store.ping().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S: SessionStore> From<S> for Storage {
+    fn from(store: S) -> Self {
+        Self::from_arc(Arc::new(store))
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Storage");
+        match &self.store {
+            Some(store) => out.field("store", store),
+            None => out.field("store", &"client's cookie"),
+        };
+        out.field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

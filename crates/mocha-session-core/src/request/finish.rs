@@ -1,0 +1,460 @@
+//! When and how a request's changes are committed, and what its response says.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::commit::{self, Committed, Edit, Job, Outcome};
+use crate::error::{Error, Result};
+use crate::future;
+use crate::future::BoxFuture;
+use crate::http::headers::{HeaderChanges, HeaderSink};
+use crate::mutant;
+use crate::record::content::{Content, UNTIL_CLOSED};
+use crate::session::change;
+use crate::session::shared::{Backend, Shared};
+use crate::session::state::{
+    Base, Doomed, Inner, Line, Phase, Standing, State, gone, rebase, stored,
+};
+
+/// The end of a request's session: a future that commits what the response confirms.
+///
+/// Most responses have nothing to write. Their `Finish` is ready at once and holds no allocation.
+#[must_use = "a session that is not finished is not committed"]
+pub struct Finish(Progress);
+
+enum Progress {
+    Ready(Option<Finished>),
+    Running(BoxFuture<'static, Finished>),
+}
+
+impl Finish {
+    /// Whether it will be ready when it is polled first: there is nothing to write and nobody to
+    /// wait for.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.0, Progress::Ready(_))
+    }
+}
+
+impl Future for Finish {
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
+        match &mut self.0 {
+            // Polled again after it was ready: there is nothing more to say.
+            Progress::Ready(finished) => Poll::Ready(finished.take().unwrap_or_default()),
+            Progress::Running(running) => running.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Finish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finish").field("ready", &self.is_ready()).finish()
+    }
+}
+
+/// What a finished session means for the response: header lines, and an error where the response
+/// must be replaced because its changes could not be committed.
+///
+/// ```
+/// # use std::borrow::Cow;
+/// use mocha_session_core::{Finished, HeaderSink};
+///
+/// # struct Response { status: u16 }
+/// # impl HeaderSink for Response {
+/// #     fn get_all(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
+/// #     fn append(&mut self, _: &'static str, _: Cow<'static, str>) {}
+/// #     fn set(&mut self, _: &'static str, _: Cow<'static, str>) {}
+/// # }
+/// fn end(mut response: Response, finished: Finished) -> Response {
+///     if let Some(error) = finished.error() {
+///         response = Response { status: error.http_status() };
+///     }
+///     finished.apply(&mut response); // to the page of the error as well
+///     response
+/// }
+/// # end(Response { status: 200 }, Finished::default());
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "its header lines belong to the response"]
+pub struct Finished {
+    headers: HeaderChanges,
+    error: Option<Error>,
+}
+
+impl Finished {
+    /// Why the response must be replaced, if it must: its status is [`Error::http_status`].
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    /// The `Set-Cookie` line, if there is one. It holds the session id: not for logs.
+    pub fn set_cookie(&self) -> Option<&str> {
+        self.headers.set_cookie()
+    }
+
+    /// Writes the header lines into the response, or into the one that replaces it.
+    pub fn apply(self, headers: &mut impl HeaderSink) {
+        self.headers.apply(headers);
+    }
+
+    /// The header lines and the error, for frameworks that build their responses elsewhere.
+    pub fn into_parts(self) -> (HeaderChanges, Option<Error>) {
+        (self.headers, self.error)
+    }
+
+    /// The header lines, for programs and tests without a response to replace.
+    ///
+    /// # Errors
+    /// Why the changes could not be committed. The lines that go with the error are lost.
+    pub fn into_result(self) -> Result<HeaderChanges> {
+        self.error.map_or(Ok(self.headers), Err)
+    }
+}
+
+/// Commits for a response of this status, closes the session, and says what the response must tell
+/// the client.
+pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
+    if let Some(headers) = at_once(inner, status) {
+        return Finish(Progress::Ready(Some(Finished { headers, error: None })));
+    }
+    let inner = Arc::clone(inner);
+    Finish(Progress::Running(Box::pin(async move {
+        let error = commit_for(&inner, status).await.err();
+        let line = inner.close();
+        Finished { headers: headers(&inner.shared, line), error }
+    })))
+}
+
+/// What [`finish`] says, where nothing is to be written and nobody is to be waited for: most
+/// responses.
+fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
+    let shared = &inner.shared;
+    let mut state = inner.state();
+    if matches!(state.phase, Phase::Untouched | Phase::Finished) {
+        state.phase = Phase::Finished;
+        return Some(HeaderChanges::none());
+    }
+    if state.phase == Phase::Loaded && commits(shared, status) {
+        let due =
+            || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, status));
+        if state.is_dirty() || state.stale_cookie || state.flash.has_read() || due() {
+            return None;
+        }
+    }
+    // A reload or a commit that is under way at this moment is to be waited for.
+    drop(inner.gate.try_lock().ok()?);
+    drop(state);
+    Some(headers(shared, inner.close()))
+}
+
+async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
+    let _gate = inner.gate.lock().await;
+    let (dirty, only_shown) = {
+        let mut state = inner.state();
+        if state.phase != Phase::Loaded || !commits(&inner.shared, status) {
+            return Ok(());
+        }
+        let only_shown = !state.is_dirty();
+        let read = state.flash.consumed(&state.view.flash);
+        if !read.is_empty() && shows_messages(status) && !inner.speculative {
+            state.change(change::Change::Drop(read))?;
+        }
+        state.phase = Phase::Finished;
+        (state.is_dirty(), only_shown)
+    };
+    if !dirty {
+        return Box::pin(refresh(inner, status)).await;
+    }
+    let mut job = take_job(inner);
+    let settled = if job.has_steps() {
+        // Steps that must not be left half-way outlive a client that goes away.
+        let inner = Arc::clone(inner);
+        future::to_its_end(Box::pin(async move { settle(&inner, &mut job).await })).await
+    } else {
+        settle(inner, &mut job).await
+    };
+    match settled {
+        // Messages that could not be consumed are shown once more: the page is no worse for it.
+        Err(error) if only_shown => {
+            tracing::debug!(%error, "shown flash messages were not consumed; they will be shown again");
+            Ok(())
+        }
+        settled => settled.map(drop),
+    }
+}
+
+/// Whether a response of this status says that its handler did its work. 408 is what a layer
+/// answers that has cut the handler off.
+fn commits(shared: &Shared, status: u16) -> bool {
+    (status < 500 && (status != 408 || mutant("a response that timed out commits")))
+        || shared.policy.commit_on_server_error
+}
+
+/// Whether the user who gets a response of this status sees what it says.
+fn shows_messages(status: u16) -> bool {
+    !(matches!(status, 204 | 205 | 408) || status < 200 || is_redirect(status) || status >= 500)
+}
+
+fn is_redirect(status: u16) -> bool {
+    (300..400).contains(&status) && !mutant("a redirect shows")
+}
+
+/// Commits now. Runs to its end even when the caller goes away.
+pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
+    let inner = Arc::clone(inner);
+    future::to_its_end(Box::pin(async move {
+        let _gate = inner.gate.lock().await;
+        let dirty = {
+            let state = inner.state();
+            state.writable()?;
+            state.is_dirty()
+        };
+        if dirty && !settle(&inner, &mut take_job(&inner)).await? {
+            return Err(gone());
+        }
+        Ok(())
+    }))
+    .await
+}
+
+/// Moves the idle deadline of a session outside a request, if that is due.
+pub(crate) async fn touch(inner: &Arc<Inner>) -> Result<()> {
+    let _gate = inner.gate.lock().await;
+    refresh(inner, 200).await
+}
+
+fn take_job(inner: &Inner) -> Box<Job> {
+    let mut state = inner.state();
+    let state = &mut *state;
+    if state.base.is_none() {
+        commit::begun(
+            &inner.shared,
+            Arc::make_mut(&mut state.view),
+            &state.log,
+            inner.shared.now(),
+        );
+    }
+    let view = Arc::clone(&state.view);
+    let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
+    // Boxed, because it would be moved with every future that it is in.
+    let job = Box::new(Job {
+        doomed: std::mem::take(&mut state.doomed),
+        base: state.base.clone(),
+        loaded,
+        log: std::mem::take(&mut state.log),
+        view: Some(view).filter(|_| state.doubt.is_none()),
+        rotate: std::mem::take(&mut state.rotate),
+        superseded: !matches!(state.standing, Standing::Ordinary),
+        tells: inner.tells,
+        renews: state.stale_cookie && inner.tells,
+        doubt: state.doubt.take(),
+        line: None,
+        starts: state.starts,
+    });
+    state.edits += 1;
+    state.flash.pushed(change::pushed_ids(&job.log));
+    job
+}
+
+/// What is to be put back unless it was committed, also when a closure of an update panics.
+struct Unsettled<'j> {
+    inner: &'j Inner,
+    job: &'j mut Job,
+    settled: bool,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let (mut state, job) = (self.inner.state(), &mut *self.job);
+        let state = &mut *state;
+        note_steps(state, job);
+        state.doomed.splice(0..0, job.doomed.drain(..));
+        if state.starts != job.starts {
+            // Destroyed meanwhile by another handle: what may have been begun is to be ended.
+            if let Some((stored, content)) = job.doubt.take().and_then(|doubt| doubt.successor) {
+                state.doomed.push(Doomed::of(&stored, &content));
+            }
+            return;
+        }
+        // In front of what was changed meanwhile, so that another commit may try again.
+        let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut job.log));
+        state.log.extend(meanwhile);
+        state.edits += 1;
+        state.original = Some(Arc::clone(&job.loaded));
+        state.base.clone_from(&job.base);
+        state.rotate |= job.rotate;
+        state.doubt = job.doubt.take();
+    }
+}
+
+/// Takes over what the steps of a job that are done have made known.
+fn note_steps(state: &mut State, job: &mut Job) {
+    if job.superseded && matches!(state.standing, Standing::Ordinary) {
+        state.standing = Standing::Superseded;
+    }
+    if let Some(line) = job.line.take() {
+        state.line = Some(line);
+    }
+}
+
+/// Runs a job and takes its outcome over; whether the session is still there. What could not be
+/// committed is as it was.
+async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
+    let mut unsettled = Unsettled { inner, job, settled: false };
+    let outcome = run_fitting(inner, unsettled.job).await?;
+    unsettled.settled = true;
+    let job = &mut *unsettled.job;
+    match outcome {
+        Outcome::Committed(Committed { base, content, line, superseded }) => {
+            {
+                let mut state = inner.state();
+                if line.is_some() {
+                    state.line = line;
+                }
+                state.standing = Standing::Ordinary;
+                state.stale_cookie &= state.line.is_none();
+                if superseded {
+                    state.phase =
+                        if state.phase == Phase::Loaded { Phase::Gone } else { state.phase };
+                    state.line = None;
+                }
+            }
+            if !rebase(inner, job.starts, base.as_ref(), &content)? {
+                // Destroyed meanwhile by another handle: what was committed is ended too.
+                inner.state().doomed.extend(base.map(|base| base.doomed(&content)));
+            }
+            Ok(true)
+        }
+        Outcome::Gone => {
+            let fingerprint =
+                stored(job.base.as_ref()).map(|stored| stored.id.fingerprint(&inner.shared.scope));
+            tracing::debug!(
+                session = fingerprint.as_deref().unwrap_or("new"),
+                changes = job.log.len(),
+                "changes were dropped: the session was moved, ended or revoked meanwhile"
+            );
+            let must_happen = change::must_happen(&job.log);
+            let mut state = inner.state();
+            if state.phase == Phase::Loaded {
+                state.phase = Phase::Gone;
+            }
+            state.line = None;
+            state.stale_cookie = false;
+            state.start_over(inner.shared.now());
+            drop(state);
+            if must_happen { Err(gone()) } else { Ok(false) }
+        }
+    }
+}
+
+/// Runs a job. Where its session would be too large, the oldest flash is left out until it fits: a
+/// visitor who never sees a page that shows it must not be locked out by it.
+async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
+    let changes = job.log.len();
+    let done = loop {
+        match commit::run(&inner.shared, job).await {
+            Err(error) if error.is_too_large() && job.drop_oldest_flash() => {}
+            done => break done,
+        }
+    };
+    let dropped = job.log.len().saturating_sub(changes);
+    if dropped > 0 && done.is_ok() {
+        inner.state().flash.dropped(dropped);
+        tracing::warn!(
+            dropped,
+            "a session has no room for all flash that waits; the oldest was dropped"
+        );
+    } else if job.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
+        // Nothing was written, so that nothing is to be dropped either.
+        job.log.truncate(changes);
+    }
+    done
+}
+
+/// Moves the idle deadline of a session that was only read, if that is due, and leaves what the
+/// client is to be told of it. It never turns a good response into an error, and never waits for a
+/// commit that is under way.
+async fn refresh(inner: &Inner, status: u16) -> Result<()> {
+    let shared = &inner.shared;
+    let (base, content, stale) = {
+        let state = inner.state();
+        let Some(base) = state.base.clone() else { return Ok(()) };
+        if !is_due(shared, &base, &state.view, status) && !state.stale_cookie {
+            return Ok(());
+        }
+        (base, Arc::clone(&state.view), state.stale_cookie)
+    };
+    // A cached response is not the place for a mere refresh: its client is told by another one.
+    let tells = inner.tells && (status != 304 || mutant("a 304 tells"));
+    let outcome = match (&shared.backend, &base) {
+        (Backend::Store { vault, queues }, Base::Stored(stored)) => {
+            let Some(mut turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
+            // A cookie is written anew only with a write, which tells that the session is still
+            // under its id.
+            let renews = stale && tells;
+            let (loaded, log) = (&content, &[][..]);
+            let mut edit =
+                Edit { shared, vault, stored, loaded, log, view: None, tells, renews, rounds: 1 };
+            commit::in_place(&mut edit, &mut turn, &mut None).await
+        }
+        _ => {
+            let mut job = Job::refresh(base, content, stale);
+            commit::run(shared, &mut job).await
+        }
+    };
+    match outcome {
+        Ok(Outcome::Committed(Committed { base, line, .. })) => {
+            let mut state = inner.state();
+            if let Some(line) = line.filter(|_| tells) {
+                state.line = Some(line);
+            }
+            if let Some(base) = base.filter(|_| state.base.is_some()) {
+                state.base = Some(base);
+            }
+            Ok(())
+        }
+        Ok(Outcome::Gone) => Ok(()),
+        Err(error) => {
+            tracing::debug!(%error, "a session's idle deadline was not moved; a later request does it");
+            Ok(())
+        }
+    }
+}
+
+/// Whether the idle deadline is to be moved, or the client is to be told of one that was.
+fn is_due(shared: &Shared, base: &Base, content: &Content, status: u16) -> bool {
+    let (written, told) = match base {
+        Base::Stored(stored) => (stored.version.header.deadline, content.told),
+        // What the client has is what it was told.
+        Base::Client { deadline } => (*deadline, shared.policy.told(content, *deadline)),
+    };
+    let untold = status != 304 && told != shared.policy.told(content, written);
+    !content.is_empty() && (untold || shared.policy.wants_refresh(content, written, shared.now()))
+}
+
+fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
+    let left = |told: u64| {
+        let left =
+            |told: u64| Duration::from_secs(told.saturating_sub(shared.now()).div_ceil(1_000));
+        (told != UNTIL_CLOSED).then(|| left(told))
+    };
+    let cookie = line.map(|line| match line {
+        Line::Id(id, told) => {
+            let signer = &shared.signer;
+            shared.cookie.set(signer.length(), |line| signer.write(&id, line), left(told))
+        }
+        Line::Sealed(value, told) => {
+            shared.cookie.set(value.len(), |line| line.push_str(&value), left(told))
+        }
+        Line::Remove => shared.cookie.remove(),
+    });
+    HeaderChanges { cookie, consulted: true }
+}

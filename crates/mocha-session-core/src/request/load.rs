@@ -1,0 +1,207 @@
+//! From cookie text to a live session.
+
+use std::sync::Arc;
+
+use crate::crypto::id::SessionId;
+use crate::error::Result;
+use crate::http::headers::CookieHeaders;
+use crate::ledger::ending::{By, end};
+use crate::ledger::vault::{Found, Vault};
+use crate::mutant;
+use crate::record::Kind;
+use crate::record::client_side::Opened;
+use crate::record::content::Content;
+use crate::session::shared::{Backend, Shared, reopen};
+use crate::session::state::{Base, Doomed, Stored};
+
+/// Of several cookies of our name at most this many are tried: an attacker who can plant cookies
+/// cannot buy store calls.
+const CANDIDATES: usize = 3;
+
+/// What the request's cookies name.
+pub(crate) enum Loaded {
+    /// Nothing that is known: the browser is a stranger.
+    Stranger,
+    Live(Live),
+    /// A session that its own browser moved or ended: the browser was told something newer, by a
+    /// response that this request crossed.
+    Superseded,
+    /// Several live sessions, of which all but one were planted or left over: nobody, until a login
+    /// or a logout ends them all.
+    Several(Vec<Doomed>),
+}
+
+/// A live session, and whether its cookie should be written anew.
+pub(crate) struct Live {
+    pub(crate) base: Base,
+    pub(crate) content: Arc<Content>,
+    pub(crate) stale_cookie: bool,
+}
+
+/// What an id stands for.
+#[allow(clippy::large_enum_variant, reason = "short-lived, and nearly always the large one")]
+pub(crate) enum Known {
+    Nothing,
+    Live(Stored, Arc<Content>),
+    Superseded,
+}
+
+/// The session that the request's cookies name. Of several cookies of our name one that is live
+/// wins.
+pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<Loaded> {
+    match &shared.backend {
+        Backend::Client(client) => {
+            let now = shared.now();
+            let mut newest: Option<(u64, Live)> = None;
+            for value in values(shared, cookies) {
+                let Some(Opened { content, deadline, sealed, stale }) = client.open(&value, now)?
+                else {
+                    continue;
+                };
+                // Nothing can be ended here, so the one that was sealed last counts.
+                let newer = newest.as_ref().is_none_or(|(at, _)| *at < sealed);
+                if newer && shared.policy.effective(&content, deadline) > now {
+                    let (base, content) = (Base::Client { deadline }, Arc::new(content));
+                    newest = Some((sealed, Live { base, content, stale_cookie: stale }));
+                }
+            }
+            Ok(newest.map_or(Loaded::Stranger, |(_, live)| Loaded::Live(live)))
+        }
+        Backend::Store { vault, .. } => {
+            let mut ids = ids(shared, cookies);
+            match (ids.first.take(), ids.more.is_empty()) {
+                (None, _) => Ok(Loaded::Stranger),
+                (Some((id, stale_cookie)), true) => {
+                    Ok(match from_store(shared, vault, &id).await? {
+                        Known::Nothing => Loaded::Stranger,
+                        Known::Superseded => Loaded::Superseded,
+                        Known::Live(stored, content) => {
+                            Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
+                        }
+                    })
+                }
+                (Some(first), false) => Box::pin(one_of(shared, vault, first, ids.more)).await,
+            }
+        }
+    }
+}
+
+/// The only live one of several sessions.
+async fn one_of(
+    shared: &Shared,
+    vault: &Vault,
+    first: (SessionId, bool),
+    more: Vec<(SessionId, bool)>,
+) -> Result<Loaded> {
+    let mut live: Vec<(Stored, Arc<Content>, bool)> = Vec::new();
+    let mut superseded = false;
+    for (id, stale_cookie) in std::iter::once(first).chain(more) {
+        match from_store(shared, vault, &id).await? {
+            Known::Nothing => {}
+            Known::Superseded => superseded = true,
+            Known::Live(stored, content) => live.push((stored, content, stale_cookie)),
+        }
+    }
+    if live.len() > 1 {
+        tracing::warn!(
+            cookies = live.len(),
+            "a request has several live session cookies of one name, set with another path or domain; \
+             it is nobody until a login or a logout ends them all"
+        );
+        return Ok(Loaded::Several(
+            live.iter().map(|(stored, content, _)| Doomed::of(stored, content)).collect(),
+        ));
+    }
+    Ok(match live.pop() {
+        Some((stored, content, stale_cookie)) => {
+            Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
+        }
+        None if superseded => Loaded::Superseded,
+        None => Loaded::Stranger,
+    })
+}
+
+/// What is stored under this id.
+pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known> {
+    let place = id.place(&shared.scope);
+    let (version, record) = match vault.look(&place.key).await? {
+        Found::Record(version, record) => (version, record),
+        Found::Nothing => return Ok(Known::Nothing),
+        Found::Unreadable { error, .. } => return Err(error),
+    };
+    match version.header.kind {
+        Kind::Live => {}
+        Kind::Moved(_) | Kind::Ended if !mutant("what moved is unknown") => {
+            return Ok(Known::Superseded);
+        }
+        Kind::Moved(_) | Kind::Ended | Kind::Revoked | Kind::Index => return Ok(Known::Nothing),
+    }
+    let content = reopen(vault, &place, &record)?;
+    if shared.policy.effective(&content, version.header.deadline) <= vault.now() {
+        return Ok(Known::Nothing);
+    }
+    if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
+        let listed = Box::pin(shared.owners.list(vault, &owner.name)).await?;
+        // An index that was evicted tells nothing, and a session that cannot be shown not to be
+        // revoked is revoked.
+        if !listed.iter().any(|entry| entry.handle == owner.handle && !entry.revoked) {
+            return Ok(Known::Nothing);
+        }
+    }
+    Ok(Known::Live(Stored { id: id.clone(), place, version }, content))
+}
+
+/// Ends whatever the request's cookies name, where something of it cannot be read.
+pub(crate) async fn abandon(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<()> {
+    let Backend::Store { vault, .. } = &shared.backend else { return Ok(()) };
+    let ids = ids(shared, cookies);
+    for (id, _) in ids.first.into_iter().chain(ids.more) {
+        let key = id.place(&shared.scope).key;
+        match vault.probe(&key).await? {
+            Found::Unreadable { .. } => drop(vault.delete(&key).await?),
+            Found::Record(version, _) if version.header.kind == Kind::Live => {
+                end(vault, key, Some(version), By::Itself, shared.policy.tombstone).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The ids that the cookies of our name hold, each once, and whether it should be written anew.
+/// Nearly always there is one at most, and nothing is allocated.
+struct Ids {
+    first: Option<(SessionId, bool)>,
+    more: Vec<(SessionId, bool)>,
+}
+
+fn ids(shared: &Shared, cookies: &dyn CookieHeaders) -> Ids {
+    let mut ids = Ids { first: None, more: Vec::new() };
+    each_value(shared, cookies, |value| {
+        let Some(read) = shared.signer.read(value) else { return };
+        let seen = |known: &(SessionId, bool)| known.0 == read.0;
+        if ids.first.as_ref().is_some_and(seen) || ids.more.iter().any(seen) {
+            return;
+        }
+        if ids.first.is_none() {
+            ids.first = Some(read);
+        } else if ids.more.len() + 1 < CANDIDATES {
+            ids.more.push(read);
+        }
+    });
+    ids
+}
+
+fn values(shared: &Shared, cookies: &dyn CookieHeaders) -> Vec<Vec<u8>> {
+    let mut values: Vec<Vec<u8>> = Vec::new();
+    each_value(shared, cookies, |value| {
+        if values.len() < CANDIDATES && !values.iter().any(|known| known == value) {
+            values.push(value.to_vec());
+        }
+    });
+    values
+}
+
+fn each_value(shared: &Shared, cookies: &dyn CookieHeaders, mut f: impl FnMut(&[u8])) {
+    cookies.each(&mut |header| shared.cookie.find(header, &mut f));
+}
