@@ -109,10 +109,10 @@ fn compare(
     for client in parts().filter_map(|part| part.client) {
         match (names.contains(client), may.contains(&client), must.contains(&client)) {
             (true, false, _) => {
-                wrong.push(format!("{what} compiles {client}, which another feature is for"))
+                wrong.push(format!("{what} compiles {client}, which another feature is for"));
             }
             (false, _, true) => {
-                wrong.push(format!("{what} doesn't compile {client}, which it is for"))
+                wrong.push(format!("{what} doesn't compile {client}, which it is for"));
             }
             _ => {}
         }

@@ -1,37 +1,60 @@
 //! The commit: a log of changes becomes the session's next record, under compare-and-set.
 //!
-//! Here and in the folder is everything that writes a session. When to commit, and what a response
-//! says about it, is decided in `request`.
+//! A commit ends what the request destroyed, settles what an earlier try left in doubt, and then
+//! does what its [`Plan`] says. Each has a file in the folder, and nothing else writes a session.
+//! When to commit, and what a response says about it, is decided in `request`.
 
+mod begin;
 mod client_side;
-mod destroy;
-mod identity;
+mod end;
+mod in_place;
+mod listing;
+mod rotate;
+
+pub(crate) use in_place::in_place;
 
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::ending::End;
-use crate::ledger::owners::Location;
-use crate::ledger::queue::Turn;
-use crate::ledger::vault::{Attempt, Draft, Sealed, Vault, Version, doubtful, pause};
-use crate::mutant;
+use crate::ledger::vault::{Vault, Version};
 use crate::record::content::Content;
-use crate::record::policy::EMPTIED;
-use crate::record::{CommitId, Kind};
 use crate::session::change::{self, Change};
 use crate::session::doubt::Doubt;
-use crate::session::shared::reopen;
-use crate::session::shared::{Backend, Shared};
-use crate::session::state::{Base, Doomed, Line, Stored, gone};
+use crate::session::shared::{Backend, Shared, reopen};
+use crate::session::state::{Base, Doomed, Line, Stored, stored};
 
 /// How many times a commit is tried again because another writer was faster.
 pub(crate) const ROUNDS: u32 = 64;
 
-/// After this many lost races a commit begins to wait between its tries.
-const CROWD: u32 = 6;
+/// What a commit does to the session's record: decided once, before anything is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Creates the session's first record.
+    Begin { login: bool },
+    /// Writes over the record.
+    InPlace,
+    /// Creates a record under a new id, and turns the old one into a tombstone.
+    Rotate { login: bool },
+}
 
-/// What is to be committed.
-pub(crate) struct Job {
+impl Plan {
+    pub(crate) fn of(has_base: bool, rotate: bool, log: &[Change]) -> Self {
+        let login = log.iter().any(|change| matches!(change, Change::Login { .. }));
+        match has_base {
+            false => Self::Begin { login },
+            true if login || rotate => Self::Rotate { login },
+            true => Self::InPlace,
+        }
+    }
+
+    pub(crate) fn logs_in(self) -> bool {
+        matches!(self, Self::Begin { login: true } | Self::Rotate { login: true })
+    }
+}
+
+/// A commit that is not done yet: what there is to write, and what its steps have come to so far.
+pub(crate) struct Pending {
+    pub(crate) plan: Plan,
     /// Sessions that this request ended.
     pub(crate) doomed: Vec<Doomed>,
     pub(crate) base: Option<Base>,
@@ -84,6 +107,8 @@ pub(crate) struct Edit<'e> {
     pub(crate) stored: &'e Stored,
     pub(crate) loaded: &'e Arc<Content>,
     pub(crate) log: &'e [Change],
+    /// Whether the log logs somebody in.
+    pub(crate) login: bool,
     /// What the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and
     /// no closure of an update run, a second time.
     pub(crate) view: Option<Arc<Content>>,
@@ -113,10 +138,11 @@ impl Snapshot {
     }
 }
 
-impl Job {
+impl Pending {
     /// Writes the session anew as it is: for a client-side session whose deadline or seal is due.
     pub(crate) fn refresh(base: Base, content: Arc<Content>, rotate: bool) -> Self {
         Self {
+            plan: Plan::InPlace,
             doomed: Vec::new(),
             base: Some(base),
             loaded: content,
@@ -134,7 +160,12 @@ impl Job {
 
     /// Whether it takes more than one write, so that it must not be left half-way.
     pub(crate) fn has_steps(&self) -> bool {
-        !self.doomed.is_empty() || self.is_rotation() || self.doubt.is_some()
+        let in_one = match self.plan {
+            Plan::InPlace => true,
+            Plan::Begin { login } => !login,
+            Plan::Rotate { .. } => false,
+        };
+        !in_one || !self.doomed.is_empty() || self.doubt.is_some()
     }
 
     /// Leaves out the oldest flash that waits, so that the rest may fit; `false` when there is none
@@ -151,350 +182,87 @@ impl Job {
         self.view = None;
         true
     }
-
-    fn is_rotation(&self) -> bool {
-        self.rotate || change::logs_in(&self.log)
-    }
 }
 
-/// Does the job. What is done of it is taken out of it, so that another run goes on after an error.
-pub(crate) async fn run(shared: &Shared, job: &mut Job) -> Result<Outcome> {
+/// Commits. What is done of it is taken out of `pending`, so that another run goes on after an
+/// error.
+pub(crate) async fn run(shared: &Shared, pending: &mut Pending) -> Result<Outcome> {
     let vault = match &shared.backend {
-        Backend::Client(client) => return client_side::run(shared, client, job),
-        Backend::Store { vault, .. } => vault,
+        Backend::Client(client) => return client_side::run(shared, client, pending),
+        Backend::Store(vault) => vault,
     };
-    if !job.doomed.is_empty() {
-        Box::pin(end_doomed(shared, vault, job)).await?;
+    if !pending.doomed.is_empty() {
+        Box::pin(end::end_doomed(shared, vault, pending)).await?;
     }
-    if job.doubt.is_some() {
+    if pending.superseded && !pending.plan.logs_in() {
+        return Ok(Outcome::Gone);
+    }
+    if let Some(doubt) = &pending.doubt {
         // What an earlier try left open comes first: the rest is applied over it.
-        let doubt = &mut job.doubt;
-        let changes = doubt.as_ref().map_or(0, |doubt| doubt.changes);
-        let rest = job.log.split_off(changes.min(job.log.len()));
-        let rotates = doubt.as_ref().is_some_and(|doubt| doubt.rotates());
-        let rotate = std::mem::replace(&mut job.rotate, rotates);
-        let first = Box::pin(step(shared, vault, job)).await;
-        job.rotate = rotate;
-        let more = !rest.is_empty() || (rotate && !rotates);
-        job.log.extend(rest);
+        let (changes, rotated) = (doubt.changes.min(pending.log.len()), doubt.rotates());
+        let rest = pending.log.split_off(changes);
+        let plan = Plan::of(pending.base.is_some(), rotated, &pending.log);
+        let first = Box::pin(execute(plan, shared, vault, pending)).await;
+        let rotate = pending.rotate && !rotated;
+        let more = !rest.is_empty() || rotate;
+        pending.log.extend(rest);
         match first? {
             Outcome::Committed(done) if more => {
                 if done.superseded {
                     return Ok(Outcome::Gone);
                 }
-                job.log.drain(..changes.min(job.log.len()));
-                (job.base, job.loaded, job.rotate) = (done.base, done.content, rotate && !rotates);
-                job.line = done.line.or(job.line.take());
-                job.view = None;
+                pending.log.drain(..changes);
+                (pending.base, pending.loaded, pending.rotate) = (done.base, done.content, rotate);
+                pending.plan = Plan::of(pending.base.is_some(), rotate, &pending.log);
+                pending.line = done.line.or(pending.line.take());
+                pending.view = None;
             }
             outcome => return Ok(outcome),
         }
     }
-    step(shared, vault, job).await
+    execute(pending.plan, shared, vault, pending).await
 }
 
-/// The plan of a commit whose ended sessions are ended: begin, write in place, or change the id.
-async fn step(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<Outcome> {
-    let login = change::logs_in(&job.log);
-    if job.superseded && !login {
-        return Ok(Outcome::Gone);
-    }
-    let view = job.view.take();
-    let outcome = match &job.base {
-        None => identity::begin(shared, vault, &job.log, view, &mut job.doubt).await?,
-        Some(Base::Stored(stored)) => {
-            let (loaded, log) = (&job.loaded, &job.log[..]);
-            let (tells, renews) = (job.tells, job.renews);
+async fn execute(
+    plan: Plan,
+    shared: &Shared,
+    vault: &Vault,
+    pending: &mut Pending,
+) -> Result<Outcome> {
+    let view = pending.view.take();
+    let Pending { base, loaded, log, doubt, tells, renews, .. } = pending;
+    let (login, tells, renews) = (plan.logs_in(), *tells, *renews);
+    let outcome = match stored(base.as_ref()) {
+        None => begin::begin(shared, vault, log, login, view, doubt).await?,
+        Some(stored) => {
+            let (log, rounds) = (&log[..], ROUNDS);
             let mut edit =
-                Edit { shared, vault, stored, loaded, log, view, tells, renews, rounds: ROUNDS };
-            if job.rotate || login {
+                Edit { shared, vault, stored, loaded, log, login, view, tells, renews, rounds };
+            if let Plan::Rotate { .. } = plan {
                 // Boxed, so that the rare path does not enlarge the common future.
-                Box::pin(identity::rotate(&mut edit, &mut job.doubt)).await?
+                Box::pin(rotate::rotate(&mut edit, doubt)).await?
             } else {
-                let mut turn = shared.turn(vault, &stored.place.key).await?;
-                in_place(&mut edit, &mut turn, &mut job.doubt).await?
+                let mut turn = vault.turn(&stored.place.key).await?;
+                in_place(&mut edit, &mut turn, doubt).await?
             }
-        }
-        Some(Base::Client { .. }) => {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "a client-side session in a store-backed manager",
-            ));
         }
     };
     Ok(match outcome {
         Outcome::Committed(mut done) => {
-            done.line = done.line.or(job.line.take());
+            done.line = done.line.or(pending.line.take());
             Outcome::Committed(done)
         }
         Outcome::Gone => Outcome::Gone,
     })
 }
 
-/// Ends what the request destroyed. Where its browser was told before by another request, it is
-/// told nothing by this one.
-async fn end_doomed(shared: &Shared, vault: &Vault, job: &mut Job) -> Result<()> {
-    while let Some(doomed) = job.doomed.last() {
-        match destroy::destroy(shared, vault, doomed).await? {
-            End::ByItself => job.superseded |= job.line.is_none(),
-            End::Deleted(error) => return Err(error),
-            End::Ours | End::ByOthers | End::Nothing => {
-                (job.line, job.superseded) = (Some(Line::Remove), false);
-            }
-        }
-        job.doomed.pop();
-    }
-    Ok(())
-}
-
-/// Writes the changes over the session where it is. With an empty log it moves the idle deadline,
-/// if that is due.
-pub(crate) async fn in_place(
-    edit: &mut Edit<'_>,
-    turn: &mut Turn,
-    doubt: &mut Option<Box<Doubt>>,
-) -> Result<Outcome> {
-    let mut commit = fastrand::u64(1..);
-    if let Some(open) = doubt.as_deref() {
-        match Box::pin(edit.vault.resolve(&edit.stored.place, &open.version, open.commit)).await? {
-            Attempt::Done(version, record) => {
-                *doubt = None;
-                return landed(edit, turn, version, record);
-            }
-            Attempt::Open => commit = open.commit,
-            Attempt::Changed(_) => *doubt = None,
-        }
-    }
-    let changes = edit.log.len();
-    let mut open = None;
-    let outcome = write(edit, turn, commit, &mut open).await;
-    match outcome {
-        Err(error) => {
-            let error = doubtful(open.is_some() || doubt.is_some(), error);
-            if let Some(open) = open.filter(|_| error.is_ambiguous()) {
-                let Snapshot { version, content: base } = *open;
-                *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor: None }));
-            }
-            Err(error)
-        }
-        Ok(outcome) => {
-            *doubt = None;
-            Ok(outcome)
-        }
-    }
-}
-
-/// The rounds of an in-place write. `open` is left with the base of a try that may still arrive.
-#[allow(clippy::too_many_lines, reason = "one round of compare-and-set: it is read in one piece")]
-async fn write(
-    edit: &mut Edit<'_>,
-    turn: &mut Turn,
-    commit: CommitId,
-    open: &mut Option<Box<Snapshot>>,
-) -> Result<Outcome> {
-    let mut reloaded: Option<Box<Snapshot>> = None;
-    let latest = turn.latest();
-    if let Some((latest, record)) =
-        latest.filter(|(latest, _)| latest.revision != edit.stored.version.revision)
-    {
-        if latest.header.kind != Kind::Live {
-            turn.leave(&latest, Sealed::Found(record));
-            return Ok(Outcome::Gone);
-        }
-        reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, latest, &record)?));
-    }
-    // What the turn before has written may be older than what this request has loaded.
-    let mut handed_on = reloaded.is_some();
-    for round in 0..edit.rounds {
-        let (version, base) = match reloaded.as_deref() {
-            Some(reloaded) => (&reloaded.version, &reloaded.content),
-            None => (&edit.stored.version, edit.loaded),
-        };
-        let now = edit.vault.now();
-        // Checked before each write: what expired meanwhile is not revived.
-        let expired = edit.shared.policy.effective(base, version.header.deadline) <= now;
-        if expired && !mutant("a commit revives what expired") {
-            let again = edit.vault.look_again(&edit.stored.place, version, commit, open.is_some());
-            let found = match Box::pin(again).await? {
-                Attempt::Done(version, record) => return landed(edit, turn, version, record),
-                Attempt::Open => return over(true),
-                Attempt::Changed(found) => found,
-            };
-            *open = None;
-            // Unless another request has kept it alive since it was loaded.
-            match found.live()? {
-                Some((later, record)) if later.revision != version.revision => {
-                    reloaded =
-                        Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
-                    continue;
-                }
-                _ => return Ok(Outcome::Gone),
-            }
-        }
-        let mut next = match edit.view.take().filter(|_| reloaded.is_none()) {
-            Some(view) => view,
-            None if edit.log.is_empty() || mutant("a conflict drops the changes") => {
-                Arc::clone(base)
-            }
-            None => Arc::new(change::replay(base, edit.log)?),
-        };
-        let refresh = edit.shared.policy.wants_refresh(base, version.header.deadline, now)
-            || (edit.renews && edit.log.is_empty());
-        if next.same(base) && (base.is_empty() || !refresh) {
-            if std::mem::take(&mut handed_on) {
-                let found = edit.vault.look(&edit.stored.place.key).await?.live()?;
-                let Some((later, record)) = found else { return over(open.is_some()) };
-                reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, later, &record)?));
-                continue;
-            }
-            let until = version.header.deadline;
-            let told = edit.shared.policy.told(base, until);
-            let tell = edit.tells && !base.is_empty() && told != base.told;
-            let line = tell.then(|| Line::Id(edit.stored.id.clone(), told));
-            return Ok(Outcome::Committed(committed(edit.stored, version.clone(), next, line)));
-        }
-        let emptied = next.is_empty();
-        if refresh {
-            Arc::make_mut(&mut next).touched = now;
-        }
-        let deadline = if emptied { now + EMPTIED } else { edit.shared.policy.deadline(&next) };
-        let told = if emptied { 0 } else { edit.shared.policy.told(&next, deadline) };
-        let tell = edit.tells && (told != base.told || (edit.renews && !emptied));
-        if tell {
-            Arc::make_mut(&mut next).told = told;
-        }
-        if deadline > version.header.deadline
-            && !keep_listed(edit.shared, edit.vault, edit.stored, base, deadline).await?
-        {
-            return over(open.is_some());
-        }
-        let draft = Draft { kind: Kind::Live, now, deadline, payload: &*next };
-        match edit.vault.replace(&edit.stored.place, version, commit, &draft).await {
-            Err(error) => {
-                if error.is_ambiguous() {
-                    *open = Some(Box::new(Snapshot::of(version, base)));
-                }
-                return Err(error);
-            }
-            Ok(Attempt::Done(done, record)) => {
-                *open = None;
-                let mut told = told;
-                match &record {
-                    Sealed::Found(record) if done.header.kind == Kind::Live => {
-                        // As an earlier try has written it, or as it is after later commits.
-                        next = reopen(edit.vault, &edit.stored.place, record)?;
-                        told = edit.shared.policy.told(&next, done.header.deadline);
-                    }
-                    _ => {}
-                }
-                relabel(edit.shared, edit.vault, base, &next).await;
-                if done.header.kind != Kind::Live {
-                    turn.leave(&done, record);
-                    let superseded =
-                        Committed { base: None, content: next, line: None, superseded: true };
-                    return Ok(Outcome::Committed(superseded));
-                }
-                turn.leave(&done, record);
-                let line = match (emptied && edit.tells, tell) {
-                    (true, _) => Some(Line::Remove),
-                    (false, true) => Some(Line::Id(edit.stored.id.clone(), told)),
-                    (false, false) => None,
-                };
-                return Ok(Outcome::Committed(committed(edit.stored, done, next, line)));
-            }
-            // Once more under the same commit id; then the engine has had its time.
-            Ok(Attempt::Open) if open.is_some() => {
-                *open = Some(Box::new(Snapshot::of(version, base)));
-                return Err(doubtful(true, contended()));
-            }
-            Ok(Attempt::Open) => *open = Some(Box::new(Snapshot::of(version, base))),
-            Ok(Attempt::Changed(found)) => {
-                *open = None;
-                let Some((changed, record)) = found.live()? else { return Ok(Outcome::Gone) };
-                reloaded =
-                    Some(Box::new(Snapshot::read(edit.vault, edit.stored, changed, &record)?));
-                // One writer of each process is here at a time, so few compete. Backing off at once
-                // would only let newer writers overtake.
-                if round >= CROWD && round + 1 < edit.rounds {
-                    pause(round - CROWD).await;
-                }
-            }
-        }
-    }
-    Err(contended())
-}
-
-/// An earlier try of this edit turns out to have been done.
-fn landed(edit: &Edit<'_>, turn: &mut Turn, version: Version, record: Sealed) -> Result<Outcome> {
-    let record = bytes::Bytes::from(record);
-    turn.leave(&version, Sealed::Found(record.clone()));
-    if version.header.kind != Kind::Live {
-        let content = Arc::clone(edit.loaded);
-        return Ok(Outcome::Committed(Committed {
-            base: None,
-            content,
-            line: None,
-            superseded: true,
-        }));
-    }
-    let content = reopen(edit.vault, &edit.stored.place, &record)?;
-    let line = match (content.is_empty(), edit.tells) {
-        (true, true) => Some(Line::Remove),
-        (false, true) => Some(Line::Id(
-            edit.stored.id.clone(),
-            edit.shared.policy.told(&content, version.header.deadline),
-        )),
-        (_, false) => None,
-    };
-    Ok(Outcome::Committed(committed(edit.stored, version, content, line)))
-}
-
-/// The session is over. Where a try of the same commit may still have been done, that is not known.
-fn over(open: bool) -> Result<Outcome> {
-    if open { Err(doubtful(true, gone())) } else { Ok(Outcome::Gone) }
-}
-
-/// Tells the owner's index of a later deadline before the session has it; `false` when the session
-/// was revoked.
-async fn keep_listed(
-    shared: &Shared,
-    vault: &Vault,
-    stored: &Stored,
-    base: &Content,
-    deadline: u64,
-) -> Result<bool> {
-    let Some(owner) = base.owner.as_ref().filter(|owner| owner.handle != 0) else {
-        return Ok(true);
-    };
-    if mutant("a refresh is not listed") {
-        return Ok(true);
-    }
-    let key = stored.place.key;
-    let to = Location { key, from: None, until: deadline };
-    let label = base.label.as_ref();
-    Box::pin(shared.owners.follow(vault, &owner.name, owner.handle, key, to, label)).await
-}
-
-/// Tells the owner's index of another label, after the session has it. If that fails the next
-/// refresh does it, so the failure is not the request's.
-pub(crate) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
-    let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return };
-    if next.label == base.label {
-        return;
-    }
-    let told = shared.owners.relabel(vault, &owner.name, owner.handle, next.label.as_ref());
-    if let Err(error) = Box::pin(told).await {
-        tracing::warn!(%error, "a session's new label is not in its owner's list yet");
-    }
-}
-
 /// A session begins at its first write, unless a login says when, and its client will be told of
 /// it.
-pub(crate) fn begun(shared: &Shared, content: &mut Content, log: &[Change], now: u64) {
-    if !change::logs_in(log) {
+pub(crate) fn begun(shared: &Shared, content: &mut Content, login: bool, now: u64) {
+    if !login {
         (content.created, content.touched) = (now, now);
     }
-    if let Backend::Store { .. } = shared.backend {
+    if let Backend::Store(_) = shared.backend {
         content.told = shared.policy.told(content, shared.policy.deadline(content));
     }
 }

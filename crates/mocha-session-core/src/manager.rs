@@ -142,7 +142,7 @@ impl SessionManager {
     pub async fn ping(&self) -> Result<()> {
         match &self.shared.backend {
             Backend::Client(_) => Ok(()),
-            Backend::Store { vault, .. } => vault.call("ping", vault.store.ping()).await,
+            Backend::Store(vault) => vault.call("ping", vault.store.ping()).await,
         }
     }
 

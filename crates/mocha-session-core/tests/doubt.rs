@@ -147,6 +147,27 @@ async fn a_new_session_whose_answer_was_lost_is_not_stored_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_over_a_superseded_id_whose_answer_was_lost_keeps_what_is_changed_after_it() {
+    for again in AGAIN {
+        let app = App::new();
+        let mut browser = with_values(&app).await;
+        let mut late = browser.clone();
+        browser.request(&app.manager, |session| session.rotate()).await.unwrap();
+        let (lazy, session) = late.start(&app.manager).await;
+        session.login("alice").unwrap();
+        app.store.on("create", 0, Fault::LoseAnswer);
+        app.store.on("load", 1, Fault::Fail(ErrorKind::Timeout));
+        ambiguous(&session).await;
+        session.insert("after", 1).unwrap();
+        go_on(&app, &mut late, &lazy, &session, again).await;
+        let (_, session) = late.start(&app.manager).await;
+        assert_eq!(session.owner().as_deref(), Some("alice"), "{again}");
+        assert_eq!(session.get::<u8>("after").unwrap(), Some(1), "{again}");
+        assert_eq!(listed(&app.manager, "alice").await, 1, "{again}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rotation_or_login_whose_last_answer_was_lost_lives_on_in_its_successor() {
     let ends: [Change; 2] = [
         ("rotate", |session| session.rotate().unwrap()),

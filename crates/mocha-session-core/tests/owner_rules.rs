@@ -338,7 +338,7 @@ async fn only_log_out_everywhere_refuses_a_login_that_is_under_way() {
             match meanwhile {
                 "login" => drop(logged_in(&app.manager, "alice").await),
                 "logout" => {
-                    before.request(&app.manager, |session| session.destroy()).await.unwrap()
+                    before.request(&app.manager, |session| session.destroy()).await.unwrap();
                 }
                 "evict" => app.store.evict(4),
                 "revoke_all" => drop(app.manager.revoke_all("alice").await.unwrap()),
@@ -356,7 +356,7 @@ async fn only_log_out_everywhere_refuses_a_login_that_is_under_way() {
             match logging_in.await.unwrap() {
                 Ok(_) => assert!(!refused, "{meanwhile} {known}"),
                 Err(error) => {
-                    assert!(refused && error.http_status() == 409, "{meanwhile} {known}: {error}")
+                    assert!(refused && error.http_status() == 409, "{meanwhile} {known}: {error}");
                 }
             }
             if meanwhile != "evict" {

@@ -29,7 +29,7 @@ type Write = (&'static str, fn(&Session));
 const WRITES: [Write; 6] = [
     ("insert", |session| session.insert("b", 2).unwrap()),
     ("update", |session| {
-        assert_eq!(session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap(), 1)
+        assert_eq!(session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap(), 1);
     }),
     ("flash", |session| assert!(session.flash().info("late").is_ok())),
     ("rotate", |session| session.rotate().unwrap()),

@@ -179,7 +179,7 @@ mod tests {
                     model.insert(key, i64::try_from(at).unwrap());
                 }
                 0..8 => {
-                    assert_eq!(shard.remove(&key).map(|entry| entry.expires), model.remove(&key))
+                    assert_eq!(shard.remove(&key).map(|entry| entry.expires), model.remove(&key));
                 }
                 8 => {
                     let least = model.values().copied().min().filter(|least| *least < 300);

@@ -59,7 +59,7 @@ fn connect(client: TcpStream, server: u16, trips: &Arc<AtomicU64>) -> std::io::R
         });
     });
     thread::spawn(move || {
-        pass(from_server, to_client, || server_spoke.store(true, Ordering::SeqCst))
+        pass(from_server, to_client, || server_spoke.store(true, Ordering::SeqCst));
     });
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::commit::{Committed, Job, Outcome, begun};
+use crate::commit::{Committed, Outcome, Pending, begun};
 use crate::error::Result;
 use crate::record::client_side::ClientSide;
 use crate::session::change;
@@ -10,25 +10,25 @@ use crate::session::shared::Shared;
 use crate::session::state::{Base, Line};
 
 /// Does the job: what it leaves is sealed into the cookie line.
-pub(crate) fn run(shared: &Shared, client: &ClientSide, job: &mut Job) -> Result<Outcome> {
+pub(crate) fn run(shared: &Shared, client: &ClientSide, pending: &mut Pending) -> Result<Outcome> {
     let now = shared.now();
-    if !std::mem::take(&mut job.doomed).is_empty() {
-        job.line = Some(Line::Remove);
+    if !std::mem::take(&mut pending.doomed).is_empty() {
+        pending.line = Some(Line::Remove);
     }
-    let deadline = match &job.base {
+    let deadline = match &pending.base {
         Some(Base::Client { deadline }) => Some(*deadline),
         _ => None,
     };
-    let base = &job.loaded;
+    let base = &pending.loaded;
     if deadline.is_some_and(|deadline| shared.policy.effective(base, deadline) <= now) {
         return Ok(Outcome::Gone);
     }
-    let mut next = match job.view.take() {
+    let mut next = match pending.view.take() {
         Some(view) => view,
         None => {
-            let mut next = change::replay(base, &job.log)?;
+            let mut next = change::replay(base, &pending.log)?;
             if deadline.is_none() {
-                begun(shared, &mut next, &job.log, now);
+                begun(shared, &mut next, pending.plan.logs_in(), now);
             }
             Arc::new(next)
         }
@@ -37,12 +37,12 @@ pub(crate) fn run(shared: &Shared, client: &ClientSide, job: &mut Job) -> Result
         Ok(Outcome::Committed(Committed { base, content, line, superseded: false }))
     };
     if next.is_empty() {
-        let line = job.line.take().or(deadline.map(|_| Line::Remove));
+        let line = pending.line.take().or(deadline.map(|_| Line::Remove));
         return unchanged(None, next, line);
     }
     let refresh = deadline.is_none_or(|deadline| shared.policy.wants_refresh(base, deadline, now));
-    if next.same(base) && !refresh && !job.rotate {
-        return unchanged(job.base.clone(), next, job.line.take());
+    if next.same(base) && !refresh && !pending.rotate {
+        return unchanged(pending.base.clone(), next, pending.line.take());
     }
     if refresh && next.touched != now {
         Arc::make_mut(&mut next).touched = now;

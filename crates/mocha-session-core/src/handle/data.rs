@@ -284,7 +284,7 @@ impl SessionData {
             state.writable()?;
             (stored(state.base.as_ref()).map(|stored| stored.id.clone()), state.starts)
         };
-        let (Some(id), Backend::Store { vault, .. }) = (known, &self.inner.shared.backend) else {
+        let (Some(id), Backend::Store(vault)) = (known, &self.inner.shared.backend) else {
             return Ok(());
         };
         let (stored, content) = match load::from_store(&self.inner.shared, vault, &id).await? {

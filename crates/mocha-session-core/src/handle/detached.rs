@@ -5,12 +5,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::commit::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::SessionData;
 use crate::http::headers::RequestInfo;
 use crate::request;
 use crate::request::load::{self, Known};
-use crate::session::change::logs_in;
 use crate::session::shared::Backend;
 use crate::session::state::{Base, Inner, Phase, stored};
 
@@ -47,7 +47,7 @@ impl Detached {
     /// waits for the detached session. Else as loading any session.
     pub async fn load(&self) -> Result<Option<DetachedSession>> {
         let shared = &self.origin.shared;
-        let Backend::Store { vault, .. } = &shared.backend else {
+        let Backend::Store(vault) = &shared.backend else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "a client-side session is in the client's cookie alone and cannot be reached without a request",
@@ -84,8 +84,8 @@ impl Detached {
     async fn settled(&self, within: Duration) -> Result<()> {
         let pending = || {
             let state = self.origin.state();
-            state.phase == Phase::Loaded
-                && (state.rotate || state.base.is_none() || logs_in(&state.log))
+            let plan = || Plan::of(state.base.is_some(), state.rotate, &state.log);
+            state.phase == Phase::Loaded && plan() != Plan::InPlace
         };
         let settled = async {
             loop {

@@ -298,7 +298,7 @@ mod tests {
         let writer = CookieWriter::new(&CookiePolicy::named("id").secure(false)).unwrap();
         let mut values = Vec::new();
         writer.find(header.as_bytes(), |value| {
-            values.push(String::from_utf8_lossy(value).into_owned())
+            values.push(String::from_utf8_lossy(value).into_owned());
         });
         values
     }

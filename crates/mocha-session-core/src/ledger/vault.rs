@@ -14,6 +14,7 @@ use crate::crypto::Key;
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
+use crate::ledger::queue::{Queues, Turn};
 use crate::mutant;
 use crate::record::{self, CommitId, Header, Kind, Payload};
 use crate::store::{Expiry, Revision, SessionStore, StorageKey};
@@ -33,6 +34,7 @@ pub(crate) struct Vault {
     engine: &'static str,
     /// Whether the engine's client may repeat a write whose answer it lost.
     repeats: bool,
+    queues: Arc<Queues>,
 }
 
 /// A record as it was seen in the store or written to it: its header and its revision.
@@ -144,11 +146,29 @@ impl Vault {
         let can = store.capabilities();
         let limit = can.max_value().map_or(limit, |max| max.min(limit));
         let (engine, repeats) = (can.engine(), can.repeats_writes());
-        Self { store, clock, timeout, limit, plain, engine, repeats }
+        let queues = Arc::new(Queues::new());
+        Self { store, clock, timeout, limit, plain, engine, repeats, queues }
     }
 
     pub(crate) fn now(&self) -> u64 {
         to_millis(self.clock.now())
+    }
+
+    /// The turn to write a session, in this process.
+    ///
+    /// # Errors
+    /// `Unavailable` when the writers before it have kept it for longer than a store call may take.
+    pub(crate) async fn turn(&self, key: &StorageKey) -> Result<Turn> {
+        self.queues.turn(*key, self.timeout).await.ok_or_else(|| {
+            let why = "other commits of the session have waited for the engine for too long; \
+                       nothing of this one was sent";
+            Error::new(ErrorKind::Unavailable, why).on(self.engine).during("commit")
+        })
+    }
+
+    /// The turn, if nobody has it.
+    pub(crate) fn turn_now(&self, key: &StorageKey) -> Option<Turn> {
+        self.queues.turn_now(*key)
     }
 
     /// Runs one store call within the deadline, and says where an error came from.

@@ -11,7 +11,6 @@ use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
 use crate::http::cookie::{CookiePolicy, CookieWriter};
 use crate::ledger::owners::Owners;
-use crate::ledger::queue::Queues;
 use crate::ledger::vault::Vault;
 use crate::open::storage::Storage;
 use crate::open::url::DEFAULT_DEADLINE;
@@ -316,16 +315,13 @@ impl SessionManagerBuilder {
                 let secrets = secrets.clone().ok_or_else(client_side::no_secret)?;
                 Backend::Client(ClientSide::new(secrets, scope, cookie.name()))
             }
-            Some(store) => Backend::Store {
-                vault: Vault::new(
-                    Arc::clone(store),
-                    Arc::clone(&self.clock),
-                    timeout,
-                    policy.limit,
-                    self.plain,
-                ),
-                queues: Arc::new(Queues::new()),
-            },
+            Some(store) => Backend::Store(Vault::new(
+                Arc::clone(store),
+                Arc::clone(&self.clock),
+                timeout,
+                policy.limit,
+                self.plain,
+            )),
         };
         let shared = Shared {
             backend,

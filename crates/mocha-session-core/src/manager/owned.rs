@@ -200,12 +200,12 @@ impl SessionManager {
                 ErrorKind::Unsupported,
                 "client-side sessions cannot be listed or revoked; set SESSION_URL to keep sessions on a server",
             )),
-            Backend::Store { .. } if !self.shared.owners_indexed => Err(Error::new(
+            Backend::Store(_) if !self.shared.owners_indexed => Err(Error::new(
                 ErrorKind::Unsupported,
                 "this engine may evict what it acknowledged, so owners' sessions are not indexed; build the manager with \
                  check_owner_at_load(true), which costs one more trip per load",
             )),
-            Backend::Store { vault, .. } => Ok(vault),
+            Backend::Store(vault) => Ok(vault),
         }
     }
 }

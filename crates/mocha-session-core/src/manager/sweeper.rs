@@ -80,7 +80,7 @@ impl SessionManager {
     pub async fn sweep(&self) -> Result<SweepTotal> {
         match &self.shared.backend {
             Backend::Client(_) => Ok(SweepTotal { native: true, ..SweepTotal::default() }),
-            Backend::Store { vault, .. } => sweep(vault).await,
+            Backend::Store(vault) => sweep(vault).await,
         }
     }
 
@@ -97,7 +97,7 @@ impl SessionManager {
                 match manager.sweep().await {
                     Ok(total) if total.native => return,
                     Ok(total) => {
-                        tracing::debug!(removed = total.removed, "expired sessions were swept")
+                        tracing::debug!(removed = total.removed, "expired sessions were swept");
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a sweep of expired sessions failed; the next one goes on");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::commit::{self, Committed, Edit, Job, Outcome};
+use crate::commit::{self, Committed, Edit, Outcome, Pending, Plan};
 use crate::error::{Error, Result};
 use crate::future;
 use crate::future::BoxFuture;
@@ -16,9 +16,7 @@ use crate::mutant;
 use crate::record::content::{Content, UNTIL_CLOSED};
 use crate::session::change;
 use crate::session::shared::{Backend, Shared};
-use crate::session::state::{
-    Base, Doomed, Inner, Line, Phase, Standing, State, gone, rebase, stored,
-};
+use crate::session::state::{Base, Inner, Line, Phase, Standing, State, gone, rebase, stored};
 
 /// The end of a request's session: a future that commits what the response confirms.
 ///
@@ -170,13 +168,13 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     if !dirty {
         return Box::pin(refresh(inner, status)).await;
     }
-    let mut job = take_job(inner);
-    let settled = if job.has_steps() {
+    let mut pending = take_pending(inner);
+    let settled = if pending.has_steps() {
         // Steps that must not be left half-way outlive a client that goes away.
         let inner = Arc::clone(inner);
-        future::to_its_end(Box::pin(async move { settle(&inner, &mut job).await })).await
+        future::to_its_end(Box::pin(async move { settle(&inner, &mut pending).await })).await
     } else {
-        settle(inner, &mut job).await
+        settle(inner, &mut pending).await
     };
     match settled {
         // Messages that could not be consumed are shown once more: the page is no worse for it.
@@ -214,7 +212,7 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
             state.writable()?;
             state.is_dirty()
         };
-        if dirty && !settle(&inner, &mut take_job(&inner)).await? {
+        if dirty && !settle(&inner, &mut take_pending(&inner)).await? {
             return Err(gone());
         }
         Ok(())
@@ -228,21 +226,19 @@ pub(crate) async fn touch(inner: &Arc<Inner>) -> Result<()> {
     refresh(inner, 200).await
 }
 
-fn take_job(inner: &Inner) -> Box<Job> {
+fn take_pending(inner: &Inner) -> Box<Pending> {
     let mut state = inner.state();
     let state = &mut *state;
-    if state.base.is_none() {
-        commit::begun(
-            &inner.shared,
-            Arc::make_mut(&mut state.view),
-            &state.log,
-            inner.shared.now(),
-        );
+    let plan = Plan::of(state.base.is_some(), state.rotate, &state.log);
+    if let Plan::Begin { login } = plan {
+        let (view, now) = (Arc::make_mut(&mut state.view), inner.shared.now());
+        commit::begun(&inner.shared, view, login, now);
     }
     let view = Arc::clone(&state.view);
     let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
     // Boxed, because it would be moved with every future that it is in.
-    let job = Box::new(Job {
+    let pending = Box::new(Pending {
+        plan,
         doomed: std::mem::take(&mut state.doomed),
         base: state.base.clone(),
         loaded,
@@ -257,14 +253,14 @@ fn take_job(inner: &Inner) -> Box<Job> {
         starts: state.starts,
     });
     state.edits += 1;
-    state.flash.pushed(change::pushed_ids(&job.log));
-    job
+    state.flash.pushed(change::pushed_ids(&pending.log));
+    pending
 }
 
 /// What is to be put back unless it was committed, also when a closure of an update panics.
 struct Unsettled<'j> {
     inner: &'j Inner,
-    job: &'j mut Job,
+    pending: &'j mut Pending,
     settled: bool,
 }
 
@@ -273,45 +269,45 @@ impl Drop for Unsettled<'_> {
         if self.settled {
             return;
         }
-        let (mut state, job) = (self.inner.state(), &mut *self.job);
+        let (mut state, pending) = (self.inner.state(), &mut *self.pending);
         let state = &mut *state;
-        note_steps(state, job);
-        state.doomed.splice(0..0, job.doomed.drain(..));
-        if state.starts != job.starts {
+        note_steps(state, pending);
+        state.doomed.splice(0..0, pending.doomed.drain(..));
+        if state.starts != pending.starts {
             // Destroyed meanwhile by another handle: what may have been begun is to be ended.
-            if let Some((stored, content)) = job.doubt.take().and_then(|doubt| doubt.successor) {
-                state.doomed.push(Doomed::of(&stored, &content));
+            if let Some(begun) = pending.doubt.take().and_then(|doubt| doubt.successor) {
+                state.doomed.push(begun.doomed());
             }
             return;
         }
         // In front of what was changed meanwhile, so that another commit may try again.
-        let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut job.log));
+        let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut pending.log));
         state.log.extend(meanwhile);
         state.edits += 1;
-        state.original = Some(Arc::clone(&job.loaded));
-        state.base.clone_from(&job.base);
-        state.rotate |= job.rotate;
-        state.doubt = job.doubt.take();
+        state.original = Some(Arc::clone(&pending.loaded));
+        state.base.clone_from(&pending.base);
+        state.rotate |= pending.rotate;
+        state.doubt = pending.doubt.take();
     }
 }
 
-/// Takes over what the steps of a job that are done have made known.
-fn note_steps(state: &mut State, job: &mut Job) {
-    if job.superseded && matches!(state.standing, Standing::Ordinary) {
+/// Takes over what the steps of a pending that are done have made known.
+fn note_steps(state: &mut State, pending: &mut Pending) {
+    if pending.superseded && matches!(state.standing, Standing::Ordinary) {
         state.standing = Standing::Superseded;
     }
-    if let Some(line) = job.line.take() {
+    if let Some(line) = pending.line.take() {
         state.line = Some(line);
     }
 }
 
-/// Runs a job and takes its outcome over; whether the session is still there. What could not be
+/// Runs a pending and takes its outcome over; whether the session is still there. What could not be
 /// committed is as it was.
-async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
-    let mut unsettled = Unsettled { inner, job, settled: false };
-    let outcome = run_fitting(inner, unsettled.job).await?;
+async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
+    let mut unsettled = Unsettled { inner, pending, settled: false };
+    let outcome = run_fitting(inner, unsettled.pending).await?;
     unsettled.settled = true;
-    let job = &mut *unsettled.job;
+    let pending = &mut *unsettled.pending;
     match outcome {
         Outcome::Committed(Committed { base, content, line, superseded }) => {
             {
@@ -327,21 +323,21 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
                     state.line = None;
                 }
             }
-            if !rebase(inner, job.starts, base.as_ref(), &content)? {
+            if !rebase(inner, pending.starts, base.as_ref(), &content)? {
                 // Destroyed meanwhile by another handle: what was committed is ended too.
                 inner.state().doomed.extend(base.map(|base| base.doomed(&content)));
             }
             Ok(true)
         }
         Outcome::Gone => {
-            let fingerprint =
-                stored(job.base.as_ref()).map(|stored| stored.id.fingerprint(&inner.shared.scope));
+            let fingerprint = stored(pending.base.as_ref())
+                .map(|stored| stored.id.fingerprint(&inner.shared.scope));
             tracing::debug!(
                 session = fingerprint.as_deref().unwrap_or("new"),
-                changes = job.log.len(),
+                changes = pending.log.len(),
                 "changes were dropped: the session was moved, ended or revoked meanwhile"
             );
-            let must_happen = change::must_happen(&job.log);
+            let must_happen = change::must_happen(&pending.log);
             let mut state = inner.state();
             if state.phase == Phase::Loaded {
                 state.phase = Phase::Gone;
@@ -355,26 +351,26 @@ async fn settle(inner: &Inner, job: &mut Job) -> Result<bool> {
     }
 }
 
-/// Runs a job. Where its session would be too large, the oldest flash is left out until it fits: a
+/// Runs a pending. Where its session would be too large, the oldest flash is left out until it fits: a
 /// visitor who never sees a page that shows it must not be locked out by it.
-async fn run_fitting(inner: &Inner, job: &mut Job) -> Result<Outcome> {
-    let changes = job.log.len();
+async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
+    let changes = pending.log.len();
     let done = loop {
-        match commit::run(&inner.shared, job).await {
-            Err(error) if error.is_too_large() && job.drop_oldest_flash() => {}
+        match commit::run(&inner.shared, pending).await {
+            Err(error) if error.is_too_large() && pending.drop_oldest_flash() => {}
             done => break done,
         }
     };
-    let dropped = job.log.len().saturating_sub(changes);
+    let dropped = pending.log.len().saturating_sub(changes);
     if dropped > 0 && done.is_ok() {
         inner.state().flash.dropped(dropped);
         tracing::warn!(
             dropped,
             "a session has no room for all flash that waits; the oldest was dropped"
         );
-    } else if job.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
+    } else if pending.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
         // Nothing was written, so that nothing is to be dropped either.
-        job.log.truncate(changes);
+        pending.log.truncate(changes);
     }
     done
 }
@@ -395,19 +391,29 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     // A cached response is not the place for a mere refresh: its client is told by another one.
     let tells = inner.tells && (status != 304 || mutant("a 304 tells"));
     let outcome = match (&shared.backend, &base) {
-        (Backend::Store { vault, queues }, Base::Stored(stored)) => {
-            let Some(mut turn) = queues.turn_now(stored.place.key) else { return Ok(()) };
+        (Backend::Store(vault), Base::Stored(stored)) => {
+            let Some(mut turn) = vault.turn_now(&stored.place.key) else { return Ok(()) };
             // A cookie is written anew only with a write, which tells that the session is still
             // under its id.
             let renews = stale && tells;
             let (loaded, log) = (&content, &[][..]);
-            let mut edit =
-                Edit { shared, vault, stored, loaded, log, view: None, tells, renews, rounds: 1 };
+            let mut edit = Edit {
+                shared,
+                vault,
+                stored,
+                loaded,
+                log,
+                login: false,
+                view: None,
+                tells,
+                renews,
+                rounds: 1,
+            };
             commit::in_place(&mut edit, &mut turn, &mut None).await
         }
         _ => {
-            let mut job = Job::refresh(base, content, stale);
-            commit::run(shared, &mut job).await
+            let mut pending = Pending::refresh(base, content, stale);
+            commit::run(shared, &mut pending).await
         }
     };
     match outcome {

@@ -67,7 +67,7 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
             }
             Ok(newest.map_or(Loaded::Stranger, |(_, live)| Loaded::Live(live)))
         }
-        Backend::Store { vault, .. } => {
+        Backend::Store(vault) => {
             let mut ids = ids(shared, cookies);
             match (ids.first.take(), ids.more.is_empty()) {
                 (None, _) => Ok(Loaded::Stranger),
@@ -153,7 +153,7 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
 
 /// Ends whatever the request's cookies name, where something of it cannot be read.
 pub(crate) async fn abandon(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<()> {
-    let Backend::Store { vault, .. } = &shared.backend else { return Ok(()) };
+    let Backend::Store(vault) = &shared.backend else { return Ok(()) };
     let ids = ids(shared, cookies);
     for (id, _) in ids.first.into_iter().chain(ids.more) {
         let key = id.place(&shared.scope).key;

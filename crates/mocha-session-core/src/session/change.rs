@@ -160,11 +160,6 @@ pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
     dropped.flatten().copied().collect()
 }
 
-/// Whether the log logs somebody in.
-pub(crate) fn logs_in(log: &[Change]) -> bool {
-    log.iter().any(|change| matches!(change, Change::Login { .. }))
-}
-
 /// Whether the log hands something out that must not be lost in silence: a value that was taken,
 /// messages that were claimed, a login that the user was told of.
 pub(crate) fn must_happen(log: &[Change]) -> bool {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::state::Stored;
+use super::state::{Doomed, Stored};
 use crate::ledger::vault::Version;
 use crate::record::CommitId;
 use crate::record::content::Content;
@@ -20,7 +20,21 @@ pub(crate) struct Doubt {
     pub(crate) base: Arc<Content>,
     /// Where the session goes on if it was done: the new id of a rotation, or of a session that
     /// begins.
-    pub(crate) successor: Option<(Stored, Arc<Content>)>,
+    pub(crate) successor: Option<NewSession>,
+}
+
+/// A session under an id that no client knows yet.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSession {
+    pub(crate) stored: Stored,
+    pub(crate) content: Arc<Content>,
+}
+
+impl NewSession {
+    /// This session, to be ended.
+    pub(crate) fn doomed(&self) -> Doomed {
+        Doomed::of(&self.stored, &self.content)
+    }
 }
 
 impl Doubt {

@@ -7,16 +7,15 @@ use bytes::Bytes;
 use crate::crypto::Scope;
 use crate::crypto::id::Place;
 use crate::crypto::signing::Signer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::http::cookie::CookieWriter;
 use crate::ledger::owners::Owners;
-use crate::ledger::queue::{Queues, Turn};
 use crate::ledger::vault::Vault;
 use crate::open::Storage;
 use crate::record::client_side::ClientSide;
 use crate::record::content::Content;
 use crate::record::policy::Policy;
-use crate::store::{Capabilities, StorageKey};
+use crate::store::Capabilities;
 use crate::time::{Clock, to_millis};
 
 /// What every request of a manager shares.
@@ -41,27 +40,12 @@ pub(crate) struct Shared {
 /// Where sessions live.
 pub(crate) enum Backend {
     Client(ClientSide),
-    Store { vault: Vault, queues: Arc<Queues> },
+    Store(Vault),
 }
 
 impl Shared {
     pub(crate) fn now(&self) -> u64 {
         to_millis(self.clock.now())
-    }
-
-    /// The turn to write a session, in this process.
-    ///
-    /// # Errors
-    /// `Unavailable` when the writers before it have kept it for longer than a store call may take.
-    pub(crate) async fn turn(&self, vault: &Vault, key: &StorageKey) -> Result<Turn> {
-        let turn = match &self.backend {
-            Backend::Store { queues, .. } => queues.turn(*key, vault.timeout).await,
-            Backend::Client(_) => None,
-        };
-        turn.ok_or_else(|| {
-            let why = "other commits of the session have waited for the engine for too long; nothing of this one was sent";
-            Error::new(ErrorKind::Unavailable, why).during("commit")
-        })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::{self, Change};
-use super::doubt::Doubt;
+use super::doubt::{Doubt, NewSession};
 use crate::crypto::id::{Place, SessionId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::headers::{CookieHeaders, RequestInfo};
@@ -281,7 +281,7 @@ impl State {
             Some(base) => self.doomed.push(base.doomed(self.before())),
             None => {
                 let begun = self.doubt.as_ref().and_then(|doubt| doubt.successor.as_ref());
-                if let Some((stored, content)) = begun {
+                if let Some(NewSession { stored, content }) = begun {
                     let (key, owner) = (stored.place.key, content.owner.clone());
                     self.doomed.push(Doomed::Stored { key, version: None, owner });
                 }

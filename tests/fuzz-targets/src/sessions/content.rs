@@ -178,7 +178,7 @@ impl Content {
                 self.flash.drain(..most);
             }
             Change::Drop(ids) | Change::Claim(ids) => {
-                self.flash.retain(|item| !ids.contains(&item.id))
+                self.flash.retain(|item| !ids.contains(&item.id));
             }
         }
         Ok(())

@@ -1,18 +1,39 @@
-//! Ending the session that a request destroyed.
+//! Ending the sessions that a request destroyed.
 
-use super::identity::forget;
+use super::Pending;
+use super::listing::forget;
 use crate::error::Result;
 use crate::ledger::ending::{By, End, end, end_all};
 use crate::ledger::vault::Vault;
 use crate::session::shared::Shared;
-use crate::session::state::Doomed;
+use crate::session::state::{Doomed, Line};
+
+/// Ends what the request destroyed. Where its browser was told before by another request, it is
+/// told nothing by this one.
+pub(crate) async fn end_doomed(
+    shared: &Shared,
+    vault: &Vault,
+    pending: &mut Pending,
+) -> Result<()> {
+    while let Some(doomed) = pending.doomed.last() {
+        match destroy(shared, vault, doomed).await? {
+            End::ByItself => pending.superseded |= pending.line.is_none(),
+            End::Deleted(error) => return Err(error),
+            End::Ours | End::ByOthers | End::Nothing => {
+                (pending.line, pending.superseded) = (Some(Line::Remove), false);
+            }
+        }
+        pending.doomed.pop();
+    }
+    Ok(())
+}
 
 /// Ends a session for good, wherever a rotation may have taken it.
-pub(crate) async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End> {
+async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End> {
     let Doomed::Stored { key, version, owner } = doomed else { return Ok(End::Ours) };
     let (key, tombstone) = (*key, shared.policy.tombstone);
     let mut ended = {
-        let mut turn = shared.turn(vault, &key).await?;
+        let mut turn = vault.turn(&key).await?;
         let known = turn.latest().map(|(version, _)| version).or_else(|| version.clone());
         end(vault, key, known, By::Itself, tombstone).await?
     };

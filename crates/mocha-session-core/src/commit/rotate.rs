@@ -1,0 +1,282 @@
+//! Giving a session a new id, for a rotation or a login. Each step leaves a state that is safe to
+//! stop in.
+
+use std::sync::Arc;
+
+use super::begin::{create, told};
+use super::listing::{Login, Origin, discard, enter, moved_on};
+use super::{Committed, Edit, Outcome, ROUNDS, Snapshot, contended};
+use crate::error::Result;
+use crate::ledger::owners::Entered;
+use crate::ledger::queue::Turn;
+use crate::ledger::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful, pause};
+use crate::mutant;
+use crate::record::content::Content;
+use crate::record::{CommitId, Kind};
+use crate::session::change;
+use crate::session::doubt::{Doubt, NewSession};
+use crate::session::shared::{Shared, reopen};
+use crate::session::state::{Line, Stored};
+
+/// How many times a successor is written over while a migration moves it.
+const MOVES: u32 = 8;
+
+/// How a rotation ended.
+enum Rotated {
+    /// The session has its new id.
+    Won,
+    /// There was nothing left to give a new id to: the old one is ended.
+    Retired(Arc<Content>),
+    /// Another request moved or ended the session first.
+    Lost,
+}
+
+/// Gives the session a new id: the new record first, then a tombstone over the old one that names
+/// its successor.
+///
+/// A login is a rotation that restarts the session. A rotation that finds the old record gone has
+/// lost and leaves nothing; a login that does starts fresh, from its own changes alone.
+pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) -> Result<Outcome> {
+    let Edit { shared, vault, stored: old, .. } = *edit;
+    let mut new = None;
+    let mut commit = fastrand::u64(1..);
+    if let Some(known) = doubt.as_deref() {
+        let attempt = vault.resolve(&old.place, &known.version, known.commit).await?;
+        let known = doubt.take().map(|known| (known.commit, known.base, known.successor));
+        match (attempt, known) {
+            (Attempt::Done(..), Some((_, base, Some(won)))) => {
+                moved_on(shared, vault, &base, &won.content).await;
+                return Ok(Outcome::Committed(told(won)));
+            }
+            // What may still arrive names this successor, and is recognised by this commit id.
+            (Attempt::Open, Some((known, _, successor))) => (commit, new) = (known, successor),
+            (_, Some((.., Some(lost)))) => discard(shared, vault, &lost).await,
+            _ => {}
+        }
+    }
+    let changes = edit.log.len();
+    let mut open = None;
+    let done = rotate_to(&mut new, edit, commit, &mut open).await;
+    match (done, new) {
+        (Ok(Rotated::Won), Some(won)) => Ok(Outcome::Committed(told(won))),
+        (Ok(Rotated::Won), None) => Err(contended()),
+        (Ok(Rotated::Retired(content)), new) => {
+            if let Some(new) = new {
+                Box::pin(discard(shared, vault, &new)).await;
+            }
+            let line = Some(Line::Remove);
+            Ok(Outcome::Committed(Committed { base: None, content, line, superseded: false }))
+        }
+        (Err(error), Some(new)) if open.is_some() => {
+            // The last step may have been done: the successor may be the session.
+            if let Some(open) = open {
+                let Snapshot { version, content: base } = *open;
+                let successor = Some(new);
+                *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor }));
+            }
+            Err(doubtful(true, error))
+        }
+        (lost_or_failed, new) => {
+            if let Some(new) = new {
+                Box::pin(discard(shared, vault, &new)).await;
+            }
+            lost_or_failed.map(|_| Outcome::Gone)
+        }
+    }
+}
+
+/// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it
+/// won.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the order of the steps is the protocol: it is read in one piece"
+)]
+async fn rotate_to(
+    new: &mut Option<NewSession>,
+    edit: &mut Edit<'_>,
+    commit: CommitId,
+    open: &mut Option<Box<Snapshot>>,
+) -> Result<Rotated> {
+    let Edit { shared, vault, stored: old, .. } = *edit;
+    let login = edit.login;
+    let mut prepared: Option<Box<Login>> = None;
+    let mut turn = Some(vault.turn(&old.place.key).await?);
+    let mut version = Some(old.version.clone());
+    let mut reloaded: Option<Arc<Content>> = None;
+    // Whether a login starts fresh although the old record is alive: its owner's index says that it
+    // is over.
+    let mut disowned = false;
+    let latest = turn.as_mut().and_then(Turn::latest);
+    if let Some((latest, record)) =
+        latest.filter(|(latest, _)| latest.revision != old.version.revision)
+    {
+        if latest.header.kind == Kind::Live {
+            reloaded = Some(reopen(vault, &old.place, &record)?);
+            version = Some(latest);
+        } else {
+            // Nothing will be written there any more.
+            if let Some(mut turn) = turn.take() {
+                turn.leave(&latest, Sealed::Found(record));
+            }
+            version = None;
+        }
+    }
+    for round in 0..ROUNDS {
+        let now = vault.now();
+        let base = reloaded.as_ref().unwrap_or(edit.loaded);
+        let expired =
+            |known: &&Version| shared.policy.effective(base, known.header.deadline) <= now;
+        if let Some(known) = version.as_ref().filter(expired) {
+            let again = vault.look_again(&old.place, known, commit, open.is_some());
+            let found = match Box::pin(again).await? {
+                Attempt::Done(done, record) => {
+                    if let Some(mut turn) = turn.take() {
+                        turn.leave(&done, record);
+                    }
+                    let Some(NewSession { content, .. }) = new.as_ref() else {
+                        return Ok(Rotated::Retired(Arc::new(Content::new(now))));
+                    };
+                    moved_on(shared, vault, base, content).await;
+                    return Ok(Rotated::Won);
+                }
+                Attempt::Open => return Err(contended()),
+                Attempt::Changed(found) => found,
+            };
+            *open = None;
+            // Expired meanwhile is as good as gone, unless another request has kept it alive.
+            match found.live()? {
+                Some((later, record)) if later.revision != known.revision => {
+                    reloaded = Some(reopen(vault, &old.place, &record)?);
+                    version = Some(later);
+                    continue;
+                }
+                _ => version = None,
+            }
+        }
+        let base = reloaded.as_ref().unwrap_or(edit.loaded);
+        let fresh;
+        let base = match (version.as_ref().filter(|_| !disowned), login) {
+            (Some(_), _) => base,
+            (None, true) => {
+                fresh = Arc::new(Content::new(now));
+                &fresh
+            }
+            (None, false) => return Ok(Rotated::Lost),
+        };
+        let mut next = match edit.view.take().filter(|_| Arc::ptr_eq(base, edit.loaded)) {
+            Some(view) => view,
+            None => Arc::new(change::replay(base, edit.log)?),
+        };
+        let tombstone = shared.policy.tombstone;
+        let draft = if next.is_empty() {
+            Draft::tombstone(Kind::Ended, now, tombstone)
+        } else {
+            if prepared.is_none() {
+                prepared = Login::prepare(shared, vault, &next, login).await?;
+            }
+            if next.touched != now {
+                Arc::make_mut(&mut next).touched = now;
+            }
+            let told = shared.policy.told(&next, shared.policy.deadline(&next));
+            if next.told != told {
+                Arc::make_mut(&mut next).told = told;
+            }
+            // What is entered under the handle of a session that is over would be listed twice.
+            if let Some(lost) = new.take_if(|written| written.content.owner != next.owner) {
+                Box::pin(discard(shared, vault, &lost)).await;
+            }
+            if !write_new(shared, vault, new, &next).await? {
+                return Ok(Rotated::Lost);
+            }
+            let Some(written) = new.as_ref() else { return Ok(Rotated::Lost) };
+            let from = version
+                .as_ref()
+                .filter(|_| !disowned)
+                .map(|_| Origin { stored: old, content: base });
+            match enter(shared, vault, written, from, prepared.as_deref()).await? {
+                Entered::Listed => {}
+                Entered::Lost if login => {
+                    disowned = true;
+                    continue;
+                }
+                Entered::Refused | Entered::Lost => return Ok(Rotated::Lost),
+            }
+            Draft::tombstone(Kind::Moved(written.stored.place.key), now, tombstone)
+        };
+        let Some(expected) = version.as_ref().filter(|_| !mutant("the old id stays")) else {
+            return Ok(Rotated::Won);
+        };
+        match vault.replace(&old.place, expected, commit, &draft).await {
+            Ok(Attempt::Done(done, record)) => {
+                *open = None;
+                if let Some(mut turn) = turn.take() {
+                    turn.leave(&done, record);
+                }
+                if next.is_empty() {
+                    return Ok(Rotated::Retired(next));
+                }
+                moved_on(shared, vault, base, &next).await;
+                return Ok(Rotated::Won);
+            }
+            Ok(Attempt::Open) if open.is_some() => return Err(contended()),
+            Ok(Attempt::Open) => *open = Some(Box::new(Snapshot::of(expected, base))),
+            Ok(Attempt::Changed(found)) => {
+                *open = None;
+                match found.live()? {
+                    Some((changed, record)) => {
+                        reloaded = Some(reopen(vault, &old.place, &record)?);
+                        version = Some(changed);
+                        pause(round).await;
+                    }
+                    None => version = None,
+                }
+            }
+            Err(error) => {
+                if error.is_ambiguous() {
+                    *open = Some(Box::new(Snapshot::of(expected, base)));
+                }
+                return Err(error);
+            }
+        }
+    }
+    Err(contended())
+}
+
+/// Creates the successor, or writes over the one that was created in an earlier round; `false` when
+/// that was revoked.
+async fn write_new(
+    shared: &Shared,
+    vault: &Vault,
+    new: &mut Option<NewSession>,
+    next: &Arc<Content>,
+) -> Result<bool> {
+    let Some(NewSession { stored, .. }) = new.as_ref() else {
+        *new = Some(create(shared, vault, Arc::clone(next), 0, &mut None).await?);
+        return Ok(true);
+    };
+    let deadline = shared.policy.deadline(next);
+    let commit = fastrand::u64(1..);
+    let mut known = stored.version.clone();
+    let mut lost = false;
+    for _ in 0..MOVES {
+        let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**next };
+        match Box::pin(vault.replace(&stored.place, &known, commit, &draft)).await? {
+            Attempt::Done(version, _) => {
+                let stored = Stored { version, ..stored.clone() };
+                *new = Some(NewSession { stored, content: Arc::clone(next) });
+                return Ok(true);
+            }
+            // Nobody else knows this key to write to it, so it is as it was, unless a migration has
+            // moved it.
+            Attempt::Open if lost => break, // the engine has had its time
+            Attempt::Open => lost = true,
+            Attempt::Changed(Found::Record(moved, _))
+                if moved.header.commits == known.header.commits =>
+            {
+                known = moved;
+            }
+            Attempt::Changed(_) => return Ok(false),
+        }
+    }
+    Err(doubtful(true, contended()))
+}
