@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows of a request or of a response; what a payload holds is opaque here.
 
+pub(crate) mod call;
 pub(crate) mod ending;
 pub(crate) mod owners;
 pub(crate) mod queue;

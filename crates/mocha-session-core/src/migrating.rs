@@ -1,10 +1,16 @@
 //! Changing the engine without logging anyone out: a store that reads the old one and writes the
 //! new one. It knows the header of a record and never opens a payload.
 
-use std::time::{Duration, SystemTime};
+mod marks;
+
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use self::marks::{
+    GRACE, OF_COPY, OF_FROZEN, OF_NEW, OF_OLD, Place, UNTIL_REMOVED, guard, in_new, is_ours,
+    is_tombstone, joined, kind, of, remembered, shown, split, unmarked,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant;
 use crate::open::url::DEFAULT_DEADLINE;
@@ -14,24 +20,6 @@ use crate::store::{
     Stored, SweepReport,
 };
 use crate::time::{from_millis, to_millis};
-
-/// How long an end is remembered in the new store: longer than any process that is about to copy
-/// the session there can be held up.
-const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long, where what the old store still has of the session could not be removed.
-const UNTIL_REMOVED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// Where a revision is of; told apart in its text.
-const OF_OLD: &str = "old:";
-const OF_NEW: &str = "new:";
-/// Frozen in the old store.
-const OF_FROZEN: &str = "mid:";
-/// Copied to the new store, and maybe still frozen in the old one.
-const OF_COPY: &str = "cpy:";
-
-/// The commit id of the tombstones that this store makes. Those of sessions are random.
-const OURS: u64 = u64::from_be_bytes(*b"migrated");
 
 /// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged
 /// out.
@@ -406,90 +394,4 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             }
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Old,
-    New,
-}
-
-fn split(cursor: Option<ScanCursor>) -> (Place, Option<ScanCursor>) {
-    let Some(cursor) = cursor else { return (Place::Old, None) };
-    let inner = |rest: &str| Some(ScanCursor::new(rest)).filter(|_| !rest.is_empty());
-    match cursor.as_str().strip_prefix(OF_NEW) {
-        Some(rest) => (Place::New, inner(rest)),
-        None => (Place::Old, cursor.as_str().strip_prefix(OF_OLD).and_then(inner)),
-    }
-}
-
-fn joined(mark: &str, cursor: &ScanCursor) -> ScanCursor {
-    ScanCursor::new(format!("{mark}{}", cursor.as_str()))
-}
-
-/// A revision, with a mark of the store it is of. Numbers are marked apart from texts, to come back
-/// as they were.
-fn of(mark: &str, revision: &Revision) -> Revision {
-    let kind = if revision.as_u64().is_some() { '#' } else { '"' };
-    Revision::from(format!("{mark}{kind}{}", revision.as_str()))
-}
-
-/// What this store returns for what one of the two has: guards stand for nothing, and what is
-/// frozen is what is to be written.
-fn shown(mark: &str, stored: Stored) -> Option<Stored> {
-    if is_ours(&stored) {
-        return None;
-    }
-    let (value, revision) = stored.into_parts();
-    Some(match record::thaw(&value).filter(|_| mark == OF_OLD) {
-        Some(thawed) => Stored::new(thawed, of(OF_FROZEN, &revision)),
-        None => {
-            let mark = if mark == OF_NEW { in_new(&value) } else { mark };
-            Stored::new(value, of(mark, &revision))
-        }
-    })
-}
-
-/// The mark of what the new store has.
-fn in_new(value: &[u8]) -> &'static str {
-    if record::is_copied(value) { OF_COPY } else { OF_NEW }
-}
-
-/// An end that is remembered at least this long.
-fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
-    let now = expiry.at().checked_sub(expiry.ttl()).unwrap_or(SystemTime::UNIX_EPOCH);
-    Expiry::after(expiry.ttl().max(at_least), now)
-}
-
-fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
-    let text = revision.as_str();
-    let (mark, rest) = [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY]
-        .iter()
-        .find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
-    let revision = match rest.split_at_checked(1)? {
-        ("#", number) => Revision::from(number.parse::<u64>().ok()?),
-        (_, text) => Revision::from(text.to_owned()),
-    };
-    Some((mark, revision))
-}
-
-fn kind(value: &[u8]) -> Option<Kind> {
-    Header::read(value).ok().map(|(header, ..)| header.kind)
-}
-
-fn is_tombstone(stored: &Stored) -> bool {
-    kind(stored.value()).is_some_and(Kind::is_tombstone)
-}
-
-/// Whether it is a guard that this store has made. A tombstone of the session above is an entry
-/// like any other.
-fn is_ours(stored: &Stored) -> bool {
-    Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
-}
-
-/// A record that stands for nothing and keeps its key from being taken.
-fn guard(expiry: Expiry) -> Result<Vec<u8>> {
-    let header =
-        Header { kind: Kind::Revoked, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };
-    record::encode(&header, &(), &[0; 32], false, usize::MAX)
 }

@@ -9,7 +9,7 @@ pub use mocha_session_core::{
     HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message,
     Migrating, OwnedSession, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
     SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper,
-    SystemClock, store,
+    SystemClock, backend, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 

@@ -58,4 +58,6 @@ found! {
     a_rotation_of_a_successor_that_a_login_knows_nothing_of "anon oo a:login a:rotate b:rotate" "+3 b b +1 b -3 a +2",
     what_the_turn_before_wrote_may_be_older_than_what_was_loaded "devices nn a:show a:claim b:push" "+2 a +1 a a +3 a b b b b a a2",
     a_claim_while_secrets_rotate "rotated~40000 ooo+r b:claim a:take-commit" "+1 b b b b b b b +2 a a a a a a b b b b",
+    a_request_after_a_logout_that_had_to_delete_on_a_full_engine "user oo+r b:bye b:push" "+1 b b$ b b$ b b b b b b b +2",
+    a_resigned_cookie_of_a_successor_beside_a_login_that_lost_to_it "anon oo+r a:login b:label a:rotate" "+3 a a +1 a2 a -3 +2",
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::ledger::ending::{By, end};
-use crate::ledger::owners::{Arrival, Entered, Location, Seen};
+use crate::ledger::owners::{Arrival, Entered, IndexView, Location};
 use crate::ledger::vault::Vault;
 use crate::mutant;
 use crate::record::content::{Content, Owner};
@@ -21,7 +21,7 @@ pub(crate) struct Origin<'o> {
 /// A login under way: what its owner's index said before anything was written.
 pub(crate) struct Login {
     owner: Text,
-    seen: Seen,
+    view: IndexView,
 }
 
 impl Login {
@@ -35,8 +35,8 @@ impl Login {
         let Some(owner) = content.owner.as_ref().filter(|owner| owner.handle != 0 && login) else {
             return Ok(None);
         };
-        let seen = Box::pin(shared.owners.find(vault, &owner.name)).await?;
-        Ok(Some(Box::new(Self { owner: owner.name.clone(), seen })))
+        let view = Box::pin(shared.owners.find(vault, &owner.name)).await?;
+        Ok(Some(Box::new(Self { owner: owner.name.clone(), view })))
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn enter_for(
         label: content.label.clone(),
         from: from.map(|old| old.stored.place.key),
     };
-    shared.owners.enter(vault, &login.owner, &login.seen, &arrival).await
+    shared.owners.enter(vault, &login.owner, &login.view, &arrival).await
 }
 
 /// Tells the owner's index of a later deadline before the session has it; `false` when the session

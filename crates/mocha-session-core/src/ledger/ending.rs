@@ -2,7 +2,8 @@
 
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version, pause};
+use crate::ledger::call::pause;
+use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
 use crate::mutant;
 use crate::record::Kind;
 use crate::store::StorageKey;

@@ -16,7 +16,7 @@ mod entry;
 mod shelf;
 
 pub(crate) use entry::{Entry, Index, Location};
-pub(crate) use shelf::Seen;
+pub(crate) use shelf::IndexView;
 
 use crate::crypto::id::Place;
 use crate::crypto::secret::Secrets;
@@ -95,8 +95,8 @@ impl Owners {
     }
 
     /// The owner's index under every secret, to be changed later if it is still the same.
-    pub(crate) async fn find(&self, vault: &Vault, owner: &Text) -> Result<Seen> {
-        Seen::read(vault, self.places(owner)).await
+    pub(crate) async fn find(&self, vault: &Vault, owner: &Text) -> Result<IndexView> {
+        IndexView::read(vault, self.places(owner)).await
     }
 
     /// The owner's sessions, each once, those among them that a revocation has marked and not ended
@@ -112,7 +112,7 @@ impl Owners {
         &self,
         vault: &Vault,
         owner: &Text,
-        seen: &Seen,
+        seen: &IndexView,
         arrival: &Arrival,
     ) -> Result<Entered> {
         let epoch = seen.epoch();

@@ -1,19 +1,16 @@
 //! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome
 //! becomes a known one.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Sleep;
 
 use crate::crypto::Key;
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
+use crate::ledger::call::{Call, pause};
 use crate::ledger::queue::{Queues, Turn};
 use crate::mutant;
 use crate::record::{self, CommitId, Header, Kind, Payload};
@@ -187,7 +184,7 @@ impl Vault {
         timeout: Duration,
         call: BoxFuture<'c, Result<T>>,
     ) -> Call<'c, T> {
-        Call { future: call, timer: None, timeout, engine: self.engine, operation }
+        Call::new(call, timeout, self.engine, operation)
     }
 
     /// What is stored under a key, expired or not, readable or not.
@@ -448,44 +445,4 @@ fn unknown() -> Error {
         ErrorKind::Ambiguous,
         "the connection broke during the write and what is stored now does not tell whether it was done",
     )
-}
-
-/// A store call under way.
-///
-/// An engine that answers at once, as one in this process does, needs no timer. Where one is needed
-/// it has a box of its own, so that the futures around this one, which are moved and kept for each
-/// request, stay small.
-#[must_use]
-pub(crate) struct Call<'c, T> {
-    future: BoxFuture<'c, Result<T>>,
-    timer: Option<Pin<Box<Sleep>>>,
-    timeout: Duration,
-    engine: &'static str,
-    operation: &'static str,
-}
-
-impl<T> Future for Call<'_, T> {
-    type Output = Result<T>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let result = match self.future.as_mut().poll(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                let timeout = self.timeout;
-                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                ready!(timer.as_mut().poll(cx));
-                let why = format!(
-                    "no answer within {timeout:?}; is the engine overloaded or unreachable?"
-                );
-                Err(Error::new(ErrorKind::Timeout, why))
-            }
-        };
-        Poll::Ready(result.map_err(|error| error.on(self.engine).during(self.operation)))
-    }
-}
-
-/// Waits before another try: a millisecond or so at first, doubling, never twice the same.
-pub(crate) async fn pause(round: u32) {
-    let most = 1_000_u64 << round.min(7);
-    tokio::time::sleep(Duration::from_micros(fastrand::u64(most / 4..=most))).await;
 }

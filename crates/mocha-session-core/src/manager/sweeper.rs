@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::SessionManager;
 use crate::error::Result;
-use crate::ledger::vault::{Vault, pause};
+use crate::ledger::call::pause;
+use crate::ledger::vault::Vault;
 use crate::session::shared::Backend;
 
 /// How far our clock may be off without a sweep removing what is still alive elsewhere.

@@ -1,13 +1,13 @@
 //! `SESSION_URL`, parsed: what the `url` package cannot read (several hosts, an underscore in the
 //! scheme), options that are handed out by name, and nothing secret shown.
-// tidy: long because every form of URL that users write stands as a test beside the parser
+
+mod parts;
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-
+use self::parts::{decode, parse_credentials, parse_host, parse_options};
 use crate::error::{Error, Result};
 use crate::open::{CredentialSource, Credentials};
 use crate::store::KeySpace;
@@ -396,85 +396,6 @@ fn invalid(why: &str) -> Error {
 fn raw_character(raw: char) -> Error {
     let code = u32::from(raw);
     invalid(&format!("a user name or password holds a raw '{raw}'; percent-encode it: %{code:02X}"))
-}
-
-fn decode(text: &str, what: &str) -> Result<String> {
-    let broken = text.match_indices('%').any(|(at, _)| {
-        !text.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|c| c.is_ascii_hexdigit()))
-    });
-    if broken {
-        return Err(invalid(&format!(
-            "its {what} holds a '%' without two hexadecimal digits; a raw '%' is written %25"
-        )));
-    }
-    match percent_decode_str(text).decode_utf8() {
-        Ok(text) if !text.contains(|c: char| c.is_control()) => Ok(text.into_owned()),
-        Ok(_) => Err(invalid(&format!("its {what} holds a control character"))),
-        Err(_) => Err(invalid(&format!("its {what} is not UTF-8 once percent-decoded"))),
-    }
-}
-
-fn parse_credentials(text: &str) -> Result<(Option<String>, Option<String>)> {
-    // A '+' means itself here and a space elsewhere; a secret with one is refused rather than read
-    // in one of two ways.
-    if let Some(raw) = text.chars().find(|c| matches!(c, '+' | '@')) {
-        return Err(raw_character(raw));
-    }
-    let (username, password) =
-        text.split_once(':').map_or((text, None), |(name, word)| (name, Some(word)));
-    let username = if username.is_empty() { None } else { Some(decode(username, "user name")?) };
-    Ok((username, password.map(|word| decode(word, "password")).transpose()?))
-}
-
-fn parse_host(text: &str) -> Result<Host> {
-    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => match rest.strip_prefix(':') {
-            _ if rest.is_empty() => (format!("[{address}]"), None),
-            Some(port) => (format!("[{address}]"), Some(port)),
-            None => return Err(invalid("something other than a port follows an IPv6 address")),
-        },
-        None => match text.split_once(':') {
-            Some((_, port)) if port.contains(':') => {
-                return Err(invalid(
-                    "a host has several colons; write an IPv6 address in brackets, like [::1]:6379",
-                ));
-            }
-            Some((name, port)) => (name.to_owned(), Some(port)),
-            None => (text.to_owned(), None),
-        },
-    };
-    let port = match port {
-        None => None,
-        Some(port) => match port.parse::<u16>() {
-            Ok(number) if number > 0 && port.bytes().all(|c| c.is_ascii_digit()) => Some(number),
-            _ => return Err(invalid("a port is not a number from 1 to 65535")),
-        },
-    };
-    let name = match url::Host::parse(&name) {
-        // Percent-decoded by now: a host with a comma would be two to whoever joins them.
-        Ok(url::Host::Domain(name)) if name.bytes().all(in_host_name) => name,
-        Ok(url::Host::Ipv4(address)) => address.to_string(),
-        Ok(url::Host::Ipv6(address)) => address.to_string(),
-        Ok(url::Host::Domain(_)) | Err(_) => {
-            return Err(invalid("a host name is empty or holds a character that no host name has"));
-        }
-    };
-    Ok(Host { name, port })
-}
-
-fn in_host_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
-}
-
-fn parse_options(query: &str) -> Result<Vec<(String, String)>> {
-    let mut options: Vec<(String, String)> = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if options.iter().any(|(known, _)| *known == name) {
-            return Err(invalid("an option is given twice"));
-        }
-        options.push((name.into_owned(), value.into_owned()));
-    }
-    Ok(options)
 }
 
 #[cfg(test)]

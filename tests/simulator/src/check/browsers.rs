@@ -2,11 +2,14 @@
 
 use super::{Check, is_empty, shape};
 use crate::client::{Failure, IDLE, Line, REFRESH};
+use crate::history::Record;
 use crate::ops::{From, Keys, Kind, Setup};
+use crate::text::Act;
 
 impl Check<'_> {
     pub(super) fn responses(&self) {
         let history = self.history;
+        let full = history.trace.iter().filter(|step| step.act == Act::Full).count() > 1;
         for (number, record) in history.records.iter().enumerate() {
             let kind = record.op.kind;
             if let Some(failure) = record.failed().filter(|_| self.quiet()) {
@@ -39,7 +42,8 @@ impl Check<'_> {
                 let done = other.acked() && other.op.from != From::Old && other.before(record);
                 // Of a session that was revoked its browser knows nothing.
                 let revoked = history.records.iter().any(|other| other.op.kind.revokes());
-                let ends = other.op.kind.ends() && other.was_live() && !revoked;
+                // An engine that takes no tombstone, twice, has deleted the record.
+                let ends = other.op.kind.ends() && other.was_live() && !revoked && !full;
                 let moves = other.op.kind.moves()
                     && other.was_live()
                     && other.new_cookie().is_some()
@@ -122,10 +126,20 @@ impl Check<'_> {
                     || self.wrote_before(record.op.process, mover.op.process)
             })
         });
-        // A login that begins afresh, because its own cookie was superseded, knows nothing of the
-        // successor: which of two lines the browser gets last is the network's to decide.
+        // A login that begins afresh, because its own cookie was superseded before it was loaded or
+        // while it was written, knows nothing of the successor: which of two lines the browser gets
+        // last is the network's to decide.
         let crossed = history.records.iter().enumerate().any(|(at, login)| {
-            let afresh = login.op.kind.moves() && !login.was_live() && !login.cookies.is_empty();
+            let shared = |other: &Record| login.cookies.iter().any(|own| other.brought(own));
+            let lost = || {
+                login.new_cookie().is_some()
+                    && history.records.iter().enumerate().any(|(other, mover)| {
+                        let moved = mover.op.kind.moves() && mover.new_cookie().is_some();
+                        other != at && moved && shared(mover)
+                    })
+            };
+            let afresh =
+                login.op.kind.moves() && !login.cookies.is_empty() && (!login.was_live() || lost());
             afresh
                 && history.records.iter().enumerate().any(|(other, record)| {
                     let sets = matches!(record.report.line, Some(Line::Set(..)));

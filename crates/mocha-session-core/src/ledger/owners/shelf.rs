@@ -3,7 +3,8 @@
 use super::entry::{Entry, Index};
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version, pause};
+use crate::ledger::call::pause;
+use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
 use crate::record::{Header, Kind};
 
 /// How many times a change of an index is tried again because others changed it.
@@ -19,7 +20,7 @@ pub(crate) struct Shelf {
 
 /// What all places of an owner held: one per secret, the one that is written first.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct IndexView {
     first: Shelf,
     others: Vec<Shelf>,
 }
@@ -71,7 +72,7 @@ fn lost(version: &Version, error: &Error) -> Index {
     Index { epoch: version.header.commits[0] | 1, entries: Vec::new() }
 }
 
-impl Seen {
+impl IndexView {
     pub(super) async fn read(
         vault: &Vault,
         mut places: impl Iterator<Item = Place>,

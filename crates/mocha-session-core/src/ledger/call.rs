@@ -1,0 +1,62 @@
+//! One store call: its deadline, and where its error came from.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::future::BoxFuture;
+
+/// A store call under way.
+///
+/// An engine that answers at once, as one in this process does, needs no timer. Where one is needed
+/// it has a box of its own, so that the futures around this one, which are moved and kept for each
+/// request, stay small.
+#[must_use]
+pub(crate) struct Call<'c, T> {
+    future: BoxFuture<'c, Result<T>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    engine: &'static str,
+    operation: &'static str,
+}
+
+impl<'c, T> Call<'c, T> {
+    pub(crate) fn new(
+        future: BoxFuture<'c, Result<T>>,
+        timeout: Duration,
+        engine: &'static str,
+        operation: &'static str,
+    ) -> Self {
+        Self { future, timer: None, timeout, engine, operation }
+    }
+}
+
+impl<T> Future for Call<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let result = match self.future.as_mut().poll(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let timeout = self.timeout;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(timer.as_mut().poll(cx));
+                let why = format!(
+                    "no answer within {timeout:?}; is the engine overloaded or unreachable?"
+                );
+                Err(Error::new(ErrorKind::Timeout, why))
+            }
+        };
+        Poll::Ready(result.map_err(|error| error.on(self.engine).during(self.operation)))
+    }
+}
+
+/// Waits before another try: a millisecond or so at first, doubling, never twice the same.
+pub(crate) async fn pause(round: u32) {
+    let most = 1_000_u64 << round.min(7);
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(most / 4..=most))).await;
+}
