@@ -5,8 +5,8 @@ use std::time::Instant;
 use crate::explore::{Tally, chance, every};
 use crate::ops::{Mode, Setup};
 use crate::plan;
+use crate::pool::Pool;
 use crate::store::Flaw;
-use crate::world::Pool;
 
 /// How many threads run schedules. Schedules have nothing in common.
 const THREADS: u64 = 2;

@@ -4,9 +4,10 @@ use crate::check::{Violation, check};
 use crate::choices::{Choice, Faults, Scheduler};
 use crate::history::History;
 use crate::ops::Case;
+use crate::pool::Pool;
 use crate::store::Flaw;
 use crate::text::{Act, Step};
-use crate::world::{Pool, run};
+use crate::world::run;
 
 /// Everything random of a run comes from here: ids and pauses play no part in what a schedule is.
 const SEED: u64 = 1;

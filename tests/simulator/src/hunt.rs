@@ -4,9 +4,9 @@ use crate::campaign::{Budget, one};
 use crate::explore::{Found, Tally, every};
 use crate::ops::{Mode, Setup};
 use crate::plan;
+use crate::pool::Pool;
 use crate::shrink::shrink;
 use crate::store::Flaw;
-use crate::world::Pool;
 
 /// How many schedules by chance CI spends on one planted bug.
 const SCHEDULES: u64 = 20_000;

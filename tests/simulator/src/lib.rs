@@ -11,6 +11,7 @@ pub mod history;
 pub mod hunt;
 pub mod ops;
 pub mod plan;
+pub mod pool;
 pub mod shrink;
 pub mod store;
 pub mod text;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use mocha_session_simulator::campaign::{Budget, pairs, random};
 use mocha_session_simulator::check::check;
 use mocha_session_simulator::explore::{Found, Tally, replay};
+use mocha_session_simulator::pool::Pool;
 use mocha_session_simulator::shrink::shortest;
 use mocha_session_simulator::store::Flaw;
 use mocha_session_simulator::text;
-use mocha_session_simulator::world::Pool;
 
 const HELP: &str = "\
 prove [--minutes N] [--seed S] [--only pairs|random] [--faults 0|1]

@@ -3,9 +3,9 @@
 use crate::check::check;
 use crate::explore::{Found, replay};
 use crate::ops::{Case, From, Mode};
+use crate::pool::Pool;
 use crate::store::Flaw;
 use crate::text::{Act, Step};
-use crate::world::Pool;
 
 /// The shortest schedules of what was found: one for each promise and each set of operations.
 pub fn shortest(found: Vec<Found>, flaw: Flaw, pool: &mut Pool) -> Vec<Found> {

@@ -14,6 +14,7 @@ use crate::client::{self, Client, Clock, Line, Report, Reporting, Request};
 use crate::gate::{Answer, Call, Shared};
 use crate::history::{History, Issue};
 use crate::ops::{Case, From, Keys, Mode, Op, Setup};
+use crate::pool::Pool;
 use crate::store::{Engine, Flaw};
 use crate::text::{Act, Step};
 
@@ -21,26 +22,6 @@ use crate::text::{Act, Step};
 const LONGEST: u32 = 4_000;
 /// How long a process may do nothing, in seconds of its own time, before it hangs.
 const HANGS: u64 = 600;
-
-/// Runtimes that are used again, one for each process and one for who looks from outside.
-#[derive(Debug, Default)]
-pub struct Pool {
-    runtimes: Vec<Runtime>,
-}
-
-impl Pool {
-    fn take(&mut self) -> Runtime {
-        self.runtimes.pop().unwrap_or_else(|| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap_or_else(|error| {
-                    unreachable!("a runtime without I/O needs nothing: {error}")
-                })
-        })
-    }
-}
 
 pub(crate) struct Process {
     pub(crate) runtime: Option<Runtime>,

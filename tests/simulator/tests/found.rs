@@ -3,9 +3,9 @@
 
 use mocha_session_simulator::check::check;
 use mocha_session_simulator::explore::replay;
+use mocha_session_simulator::pool::Pool;
 use mocha_session_simulator::store::Flaw;
 use mocha_session_simulator::text::steps;
-use mocha_session_simulator::world::Pool;
 
 fn silent(case: &str, schedule: &str) {
     let (case, steps) = (case.parse().unwrap(), steps(schedule).unwrap());

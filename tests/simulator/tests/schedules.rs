@@ -7,10 +7,10 @@
 
 use mocha_session_simulator::campaign::{Budget, PAIRS, one, some_pairs};
 use mocha_session_simulator::explore::Tally;
+use mocha_session_simulator::pool::Pool;
 use mocha_session_simulator::shrink::shortest;
 use mocha_session_simulator::store::Flaw;
 use mocha_session_simulator::text::{steps, written};
-use mocha_session_simulator::world::Pool;
 
 fn silent(tally: Tally) {
     println!("{} schedules", tally.runs);
