@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::vault::{Vault, Version};
+use crate::observe::{Ending, Event, Subject};
 use crate::record::content::Content;
 use crate::session::change::{self, Change};
 use crate::session::doubt::Doubt;
@@ -115,6 +116,12 @@ pub(crate) struct Edit<'e> {
     pub(crate) tells: bool,
     pub(crate) renews: bool,
     pub(crate) rounds: u32,
+}
+
+impl Edit<'_> {
+    fn tell(&self, content: &Content, event: impl for<'s> FnOnce(Subject<'s>) -> Event<'s>) {
+        self.shared.tell(Some(&self.stored.id), content.owner.as_ref(), event);
+    }
 }
 
 /// A session as it was stored at some time. Kept in a box, because it is rarely needed.
@@ -249,11 +256,39 @@ async fn execute(
     };
     Ok(match outcome {
         Outcome::Committed(mut done) => {
+            if shared.observed.is_some() {
+                tell(plan, shared, pending, &done);
+            }
             done.line = done.line.or(pending.line.take());
             Outcome::Committed(done)
         }
         Outcome::Gone => Outcome::Gone,
     })
+}
+
+/// Tells the observer what a commit has done, but for a write in place, which tells its rounds.
+fn tell(plan: Plan, shared: &Shared, pending: &Pending, done: &Committed) {
+    let (old, new) = (stored(pending.base.as_ref()), stored(done.base.as_ref()));
+    let (from, id) = (old.map(|stored| &stored.id), new.map(|stored| &stored.id));
+    let owner = done.content.owner.as_ref();
+    if done.content.is_empty() && from.is_some() && !done.superseded {
+        let owner = pending.loaded.owner.as_ref();
+        shared.tell(from, owner, |session| Event::Ended { session, how: Ending::Emptied });
+        return;
+    }
+    match (from, id) {
+        (_, None) => return,
+        (None, Some(_)) => shared.tell(id, owner, |session| Event::Created { session }),
+        (Some(from), Some(new)) if from != new => {
+            let [from, new] = [from, new].map(|id| id.fingerprint(&shared.scope));
+            let session = Subject::new(Some(&new), owner.map(|owner| owner.name.as_str()));
+            shared.observed.tell(|| Event::Rotated { session, from: &from });
+        }
+        _ => {}
+    }
+    if plan.logs_in() {
+        shared.tell(id, owner, |session| Event::LoggedIn { session });
+    }
 }
 
 /// A session begins at its first write, unless a login says when, and its client will be told of

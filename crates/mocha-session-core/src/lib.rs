@@ -12,6 +12,7 @@ mod manager;
 mod migrating;
 #[cfg(mocha_mutants)]
 pub mod mutants;
+pub mod observe;
 mod open;
 mod record;
 mod request;

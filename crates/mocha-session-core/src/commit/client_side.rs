@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::commit::{Committed, Outcome, Pending, begun};
 use crate::error::Result;
+use crate::observe::{Ending, Event};
 use crate::record::client_side::ClientSide;
 use crate::session::change;
 use crate::session::shared::Shared;
@@ -14,6 +15,7 @@ pub(crate) fn run(shared: &Shared, client: &ClientSide, pending: &mut Pending) -
     let now = shared.now();
     if !std::mem::take(&mut pending.doomed).is_empty() {
         pending.line = Some(Line::Remove);
+        shared.tell(None, None, |session| Event::Ended { session, how: Ending::Destroyed });
     }
     let deadline = match &pending.base {
         Some(Base::Client { deadline }) => Some(*deadline),
@@ -37,6 +39,10 @@ pub(crate) fn run(shared: &Shared, client: &ClientSide, pending: &mut Pending) -
         Ok(Outcome::Committed(Committed { base, content, line, superseded: false }))
     };
     if next.is_empty() {
+        if deadline.is_some() {
+            let owner = base.owner.as_ref();
+            shared.tell(None, owner, |session| Event::Ended { session, how: Ending::Emptied });
+        }
         let line = pending.line.take().or(deadline.map(|_| Line::Remove));
         return unchanged(None, next, line);
     }
@@ -49,6 +55,15 @@ pub(crate) fn run(shared: &Shared, client: &ClientSide, pending: &mut Pending) -
     }
     let deadline = shared.policy.deadline(&next);
     let told = shared.policy.told(&next, deadline);
-    let line = Line::Sealed(client.seal(&next, deadline, now)?, told);
-    unchanged(Some(Base::Client { deadline }), next, Some(line))
+    let sealed = client.seal(&next, deadline, now)?;
+    let (owner, bytes) = (next.owner.as_ref(), sealed.len());
+    shared.tell(None, owner, |session| match (&pending.base, pending.log.is_empty()) {
+        (None, _) => Event::Created { session },
+        (Some(_), true) => Event::Refreshed { session },
+        (Some(_), false) => Event::Committed { session, rounds: 1, bytes },
+    });
+    if pending.plan.logs_in() {
+        shared.tell(None, owner, |session| Event::LoggedIn { session });
+    }
+    unchanged(Some(Base::Client { deadline }), next, Some(Line::Sealed(sealed, told)))
 }

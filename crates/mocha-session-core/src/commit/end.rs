@@ -5,6 +5,7 @@ use super::listing::forget;
 use crate::error::Result;
 use crate::ledger::ending::{By, End, end, end_all};
 use crate::ledger::vault::Vault;
+use crate::observe::{Ending, Event};
 use crate::session::shared::Shared;
 use crate::session::state::{Doomed, Line};
 
@@ -16,7 +17,14 @@ pub(crate) async fn end_doomed(
     pending: &mut Pending,
 ) -> Result<()> {
     while let Some(doomed) = pending.doomed.last() {
-        match destroy(shared, vault, doomed).await? {
+        let ended = destroy(shared, vault, doomed).await?;
+        if let (End::Ours, Doomed::Stored { id, owner, .. }) = (&ended, doomed) {
+            shared.tell(Some(id), owner.as_ref(), |session| Event::Ended {
+                session,
+                how: Ending::Destroyed,
+            });
+        }
+        match ended {
             End::ByItself => pending.superseded |= pending.line.is_none(),
             End::Deleted(error) => return Err(error),
             End::Ours | End::ByOthers | End::Nothing => {
@@ -30,7 +38,7 @@ pub(crate) async fn end_doomed(
 
 /// Ends a session for good, wherever a rotation may have taken it.
 async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End> {
-    let Doomed::Stored { key, version, owner } = doomed else { return Ok(End::Ours) };
+    let Doomed::Stored { key, version, owner, .. } = doomed else { return Ok(End::Ours) };
     let (key, tombstone) = (*key, shared.policy.tombstone);
     let mut ended = {
         let mut turn = vault.turn(&key).await?;

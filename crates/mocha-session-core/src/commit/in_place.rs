@@ -9,6 +9,7 @@ use crate::ledger::call::pause;
 use crate::ledger::queue::Turn;
 use crate::ledger::vault::{Attempt, Draft, Sealed, Version, doubtful};
 use crate::mutant;
+use crate::observe::Event;
 use crate::record::policy::EMPTIED;
 use crate::record::{CommitId, Kind};
 use crate::session::change;
@@ -150,6 +151,14 @@ async fn write(
             }
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
+                let (bytes, rounds) = (record.len(), round + 1);
+                edit.tell(&next, |session| {
+                    if edit.log.is_empty() {
+                        Event::Refreshed { session }
+                    } else {
+                        Event::Committed { session, rounds, bytes }
+                    }
+                });
                 let mut told = told;
                 match &record {
                     Sealed::Found(record) if done.header.kind == Kind::Live => {
@@ -183,6 +192,7 @@ async fn write(
             Ok(Attempt::Changed(found)) => {
                 *open = None;
                 let Some((changed, record)) = found.live()? else { return Ok(Outcome::Gone) };
+                edit.tell(base, |session| Event::Conflicted { session });
                 reloaded =
                     Some(Box::new(Snapshot::read(edit.vault, edit.stored, changed, &record)?));
                 // One writer of each process is here at a time, so few compete. Backing off at once

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::handle::{Detached, SessionData};
 use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::observe::Event;
 use crate::record::content::Content;
 use crate::request::load::{self, Loaded};
 use crate::session::change::Change;
@@ -65,6 +66,9 @@ impl LazySession {
             return Ok(session);
         }
         let loaded = load::from_cookies(&self.inner.shared, &self.inner.cookies).await;
+        if let Err(error) = &loaded {
+            self.inner.shared.observed.tell(|| Event::Failed { during: "load", error });
+        }
         let mut state = self.inner.state();
         state.is_touched()?; // the response went out meanwhile
         state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
+use crate::observe::{Event, Observed};
 
 /// A store call under way.
 ///
@@ -22,6 +23,14 @@ pub(crate) struct Call<'c, T> {
     timeout: Duration,
     engine: &'static str,
     operation: &'static str,
+    /// In a box, because there is rarely an observer.
+    watch: Option<Box<Watch>>,
+}
+
+/// Who is told how long the call took.
+struct Watch {
+    observed: Observed,
+    since: Instant,
 }
 
 impl<'c, T> Call<'c, T> {
@@ -30,8 +39,12 @@ impl<'c, T> Call<'c, T> {
         timeout: Duration,
         engine: &'static str,
         operation: &'static str,
+        observed: &Observed,
     ) -> Self {
-        Self { future, timer: None, timeout, engine, operation }
+        let watch = observed
+            .is_some()
+            .then(|| Box::new(Watch { observed: observed.clone(), since: Instant::now() }));
+        Self { future, timer: None, timeout, engine, operation, watch }
     }
 }
 
@@ -51,7 +64,13 @@ impl<T> Future for Call<'_, T> {
                 Err(Error::new(ErrorKind::Timeout, why))
             }
         };
-        Poll::Ready(result.map_err(|error| error.on(self.engine).during(self.operation)))
+        let result = result.map_err(|error| error.on(self.engine).during(self.operation));
+        if let Some(watch) = self.watch.take() {
+            let (engine, operation) = (self.engine, self.operation);
+            let (error, took) = (result.as_ref().err(), watch.since.elapsed());
+            watch.observed.tell(|| Event::StoreCall { engine, operation, error, took });
+        }
+        Poll::Ready(result)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::crypto::{self, Key, Purpose, Scope};
 use crate::error::Result;
 use crate::ledger::ending::end_all;
 use crate::ledger::vault::Vault;
+use crate::observe::{Ending, Event, Subject};
 use crate::store::StorageKey;
 use crate::values::wire::Text;
 
@@ -155,6 +156,8 @@ impl Owners {
                         }
                         tracing::warn!(%error, "a session that was revoked to make room was deleted unread");
                     }
+                    let session = Subject::new(None, Some(owner.as_str()));
+                    vault.observed.tell(|| Event::Ended { session, how: Ending::MadeRoom });
                     ended.extend(keys);
                 }
             }

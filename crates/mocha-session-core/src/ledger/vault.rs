@@ -13,6 +13,7 @@ use crate::future::BoxFuture;
 use crate::ledger::call::{Call, pause};
 use crate::ledger::queue::{Queues, Turn};
 use crate::mutant;
+use crate::observe::Observed;
 use crate::record::{self, CommitId, Header, Kind, Payload};
 use crate::store::{Expiry, Revision, SessionStore, StorageKey};
 use crate::time::{Clock, from_millis, to_millis};
@@ -32,6 +33,7 @@ pub(crate) struct Vault {
     /// Whether the engine's client may repeat a write whose answer it lost.
     repeats: bool,
     queues: Arc<Queues>,
+    pub(crate) observed: Observed,
 }
 
 /// A record as it was seen in the store or written to it: its header and its revision.
@@ -95,6 +97,15 @@ pub(crate) enum Sealed {
     Found(Bytes),
 }
 
+impl Sealed {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Written(record) => record.len(),
+            Self::Found(record) => record.len(),
+        }
+    }
+}
+
 impl From<Sealed> for Bytes {
     fn from(sealed: Sealed) -> Self {
         match sealed {
@@ -139,12 +150,13 @@ impl Vault {
         timeout: Duration,
         limit: usize,
         plain: bool,
+        observed: Observed,
     ) -> Self {
         let can = store.capabilities();
         let limit = can.max_value().map_or(limit, |max| max.min(limit));
         let (engine, repeats) = (can.engine(), can.repeats_writes());
         let queues = Arc::new(Queues::new());
-        Self { store, clock, timeout, limit, plain, engine, repeats, queues }
+        Self { store, clock, timeout, limit, plain, engine, repeats, queues, observed }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -184,7 +196,7 @@ impl Vault {
         timeout: Duration,
         call: BoxFuture<'c, Result<T>>,
     ) -> Call<'c, T> {
-        Call::new(call, timeout, self.engine, operation)
+        Call::new(call, timeout, self.engine, operation, &self.observed)
     }
 
     /// What is stored under a key, expired or not, readable or not.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::http::cookie::{CookiePolicy, CookieWriter};
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
+use crate::observe::{Observed, Observer};
 use crate::open::storage::Storage;
 use crate::open::url::DEFAULT_DEADLINE;
 use crate::record::client_side::{self, ClientSide};
@@ -97,6 +98,7 @@ pub struct SessionManagerBuilder {
     owners_most: usize,
     check_owner_at_load: bool,
     required: Vec<Requirement>,
+    observed: Observed,
 }
 
 impl SessionManagerBuilder {
@@ -123,6 +125,7 @@ impl SessionManagerBuilder {
             owners_most: 100,
             check_owner_at_load: false,
             required: Vec::new(),
+            observed: Observed::default(),
         }
     }
 
@@ -147,6 +150,13 @@ impl SessionManagerBuilder {
     /// no administrator's under another cookie's name. Changing it logs everybody out.
     pub fn scope(mut self, name: impl Into<String>) -> Self {
         self.scope = Some(name.into());
+        self
+    }
+
+    /// Who is told what happens to sessions and store calls. There is none by default, and then
+    /// nothing is computed for it.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observed = Observed::by(observer);
         self
     }
 
@@ -321,10 +331,12 @@ impl SessionManagerBuilder {
                 timeout,
                 policy.limit,
                 self.plain,
+                self.observed.clone(),
             )),
         };
         let shared = Shared {
             backend,
+            observed: self.observed,
             signer: Signer::new(secrets.as_ref(), self.accept_unsigned, &scope),
             owners: Owners::new(
                 secrets.as_ref(),

@@ -11,6 +11,7 @@ use crate::ledger::ending::end_all;
 use crate::ledger::owners::Entry;
 use crate::ledger::vault::{Found, Vault};
 use crate::mutant;
+use crate::observe::{Ending, Event, Subject};
 use crate::record::Kind;
 use crate::session::shared::Backend;
 use crate::time::from_millis;
@@ -186,6 +187,10 @@ impl SessionManager {
             let mut handles: Vec<_> = marked.iter().map(|entry| entry.handle).collect();
             handles.sort_unstable();
             handles.dedup();
+            for _ in &handles {
+                let session = Subject::new(None, Some(owner.as_str()));
+                vault.observed.tell(|| Event::Ended { session, how: Ending::Revoked });
+            }
             if !handles.is_empty() {
                 owners.forget(vault, &owner, &handles).await?;
             }

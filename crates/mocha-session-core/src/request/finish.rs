@@ -13,6 +13,7 @@ use crate::future;
 use crate::future::BoxFuture;
 use crate::http::headers::{HeaderChanges, HeaderSink};
 use crate::mutant;
+use crate::observe::Event;
 use crate::record::content::{Content, UNTIL_CLOSED};
 use crate::session::change;
 use crate::session::shared::{Backend, Shared};
@@ -305,7 +306,9 @@ fn note_steps(state: &mut State, pending: &mut Pending) {
 /// committed is as it was.
 async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
     let mut unsettled = Unsettled { inner, pending, settled: false };
-    let outcome = run_fitting(inner, unsettled.pending).await?;
+    let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
+        inner.shared.observed.tell(|| Event::Failed { during: "commit", error });
+    })?;
     unsettled.settled = true;
     let pending = &mut *unsettled.pending;
     match outcome {
@@ -337,6 +340,9 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
                 changes = pending.log.len(),
                 "changes were dropped: the session was moved, ended or revoked meanwhile"
             );
+            let id = stored(pending.base.as_ref()).map(|stored| &stored.id);
+            let (owner, changes) = (pending.loaded.owner.as_ref(), pending.log.len());
+            inner.shared.tell(id, owner, |session| Event::Dropped { session, changes });
             let must_happen = change::must_happen(&pending.log);
             let mut state = inner.state();
             if state.phase == Phase::Loaded {

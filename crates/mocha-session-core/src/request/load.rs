@@ -8,6 +8,7 @@ use crate::http::headers::CookieHeaders;
 use crate::ledger::ending::{By, end};
 use crate::ledger::vault::{Found, Vault};
 use crate::mutant;
+use crate::observe::{Event, Loading};
 use crate::record::Kind;
 use crate::record::client_side::Opened;
 use crate::record::content::Content;
@@ -53,17 +54,27 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
         Backend::Client(client) => {
             let now = shared.now();
             let mut newest: Option<(u64, Live)> = None;
-            for value in values(shared, cookies) {
-                let Some(Opened { content, deadline, sealed, stale }) = client.open(&value, now)?
+            let mut outcome = Loading::Absent;
+            let values = values(shared, cookies);
+            for value in &values {
+                let Some(Opened { content, deadline, sealed, stale }) = client.open(value, now)?
                 else {
                     continue;
                 };
                 // Nothing can be ended here, so the one that was sealed last counts.
                 let newer = newest.as_ref().is_none_or(|(at, _)| *at < sealed);
-                if newer && shared.policy.effective(&content, deadline) > now {
+                let over = shared.policy.effective(&content, deadline) <= now;
+                outcome = if over { Loading::Expired } else { outcome };
+                if newer && !over {
                     let (base, content) = (Base::Client { deadline }, Arc::new(content));
                     newest = Some((sealed, Live { base, content, stale_cookie: stale }));
                 }
+            }
+            if newest.is_some() || !values.is_empty() {
+                let live = newest.as_ref().map(|(_, live)| &live.content);
+                let outcome = if live.is_some() { Loading::Found } else { outcome };
+                let owner = live.and_then(|content| content.owner.as_ref());
+                shared.tell(None, owner, |session| Event::Loaded { session, outcome });
             }
             Ok(newest.map_or(Loaded::Stranger, |(_, live)| Loaded::Live(live)))
         }
@@ -124,30 +135,45 @@ async fn one_of(
 /// What is stored under this id.
 pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known> {
     let place = id.place(&shared.scope);
-    let (version, record) = match vault.look(&place.key).await? {
+    let tell = |content: Option<&Content>, outcome| {
+        let owner = content.and_then(|content| content.owner.as_ref());
+        shared.tell(Some(id), owner, |session| Event::Loaded { session, outcome });
+    };
+    let nothing = |content: Option<&Content>, outcome| {
+        tell(content, outcome);
+        Ok(Known::Nothing)
+    };
+    let (version, record) = match vault.probe(&place.key).await? {
+        Found::Record(version, _) if version.header.deadline <= vault.now() => {
+            return nothing(None, Loading::Expired);
+        }
         Found::Record(version, record) => (version, record),
-        Found::Nothing => return Ok(Known::Nothing),
+        Found::Nothing => return nothing(None, Loading::Absent),
         Found::Unreadable { error, .. } => return Err(error),
     };
     match version.header.kind {
         Kind::Live => {}
         Kind::Moved(_) | Kind::Ended if !mutant("what moved is unknown") => {
+            tell(None, Loading::Superseded);
             return Ok(Known::Superseded);
         }
-        Kind::Moved(_) | Kind::Ended | Kind::Revoked | Kind::Index => return Ok(Known::Nothing),
+        Kind::Moved(_) | Kind::Ended | Kind::Revoked | Kind::Index => {
+            return nothing(None, Loading::Absent);
+        }
     }
     let content = reopen(vault, &place, &record)?;
     if shared.policy.effective(&content, version.header.deadline) <= vault.now() {
-        return Ok(Known::Nothing);
+        return nothing(Some(&content), Loading::Expired);
     }
     if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
         let listed = Box::pin(shared.owners.list(vault, &owner.name)).await?;
         // An index that was evicted tells nothing, and a session that cannot be shown not to be
         // revoked is revoked.
         if !listed.iter().any(|entry| entry.handle == owner.handle && !entry.revoked) {
-            return Ok(Known::Nothing);
+            return nothing(Some(&content), Loading::Refused);
         }
     }
+    tell(Some(&content), Loading::Found);
     Ok(Known::Live(Stored { id: id.clone(), place, version }, content))
 }
 

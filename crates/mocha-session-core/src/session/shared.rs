@@ -5,15 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::crypto::Scope;
-use crate::crypto::id::Place;
+use crate::crypto::id::{Place, SessionId};
 use crate::crypto::signing::Signer;
 use crate::error::Result;
 use crate::http::cookie::CookieWriter;
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
+use crate::observe::{Event, Observed, Subject};
 use crate::open::Storage;
 use crate::record::client_side::ClientSide;
-use crate::record::content::Content;
+use crate::record::content::{Content, Owner};
 use crate::record::policy::Policy;
 use crate::store::Capabilities;
 use crate::time::{Clock, to_millis};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) owners_indexed: bool,
     pub(crate) check_owner_at_load: bool,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observed: Observed,
     /// What a session holds before it is loaded: one for all, so that a session that is never
     /// loaded costs no allocation.
     pub(crate) nothing: Arc<Content>,
@@ -46,6 +48,20 @@ pub(crate) enum Backend {
 impl Shared {
     pub(crate) fn now(&self) -> u64 {
         to_millis(self.clock.now())
+    }
+
+    /// Tells the observer of something that happened to a session.
+    pub(crate) fn tell(
+        &self,
+        id: Option<&SessionId>,
+        owner: Option<&Owner>,
+        event: impl for<'s> FnOnce(Subject<'s>) -> Event<'s>,
+    ) {
+        if self.observed.is_some() {
+            let fingerprint = id.map(|id| id.fingerprint(&self.scope));
+            let owner = owner.map(|owner| owner.name.as_str());
+            self.observed.tell(|| event(Subject::new(fingerprint.as_deref(), owner)));
+        }
     }
 }
 

@@ -91,6 +91,7 @@ pub(crate) struct Stored {
 #[derive(Clone, Debug)]
 pub(crate) enum Doomed {
     Stored {
+        id: SessionId,
         key: StorageKey,
         version: Option<Version>,
         owner: Option<Owner>,
@@ -102,7 +103,7 @@ pub(crate) enum Doomed {
 impl Doomed {
     pub(crate) fn of(stored: &Stored, content: &Content) -> Self {
         let (key, version) = (stored.place.key, Some(stored.version.clone()));
-        Self::Stored { key, version, owner: content.owner.clone() }
+        Self::Stored { id: stored.id.clone(), key, version, owner: content.owner.clone() }
     }
 }
 
@@ -283,7 +284,8 @@ impl State {
                 let begun = self.doubt.as_ref().and_then(|doubt| doubt.successor.as_ref());
                 if let Some(NewSession { stored, content }) = begun {
                     let (key, owner) = (stored.place.key, content.owner.clone());
-                    self.doomed.push(Doomed::Stored { key, version: None, owner });
+                    let id = stored.id.clone();
+                    self.doomed.push(Doomed::Stored { id, key, version: None, owner });
                 }
             }
         }
