@@ -46,6 +46,31 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// A name for labels of metrics and fields of logs: `unavailable`, `too_large`.
+    ///
+    /// ```
+    /// # use mocha_session_core::ErrorKind;
+    /// assert_eq!(ErrorKind::TooLarge.as_str(), "too_large");
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Ambiguous => "ambiguous",
+            Self::Conflict => "conflict",
+            Self::Gone => "gone",
+            Self::Corrupt => "corrupt",
+            Self::InvalidInput => "invalid_input",
+            Self::Unsupported => "unsupported",
+            Self::TooLarge => "too_large",
+            Self::Full => "full",
+            Self::InvalidConfig => "invalid_config",
+            Self::Denied => "denied",
+            Self::Closed => "closed",
+            Self::Internal => "internal",
+        }
+    }
+
     fn describe(self) -> &'static str {
         match self {
             Self::Unavailable => "the engine is unavailable",

@@ -83,6 +83,19 @@ pub enum Loading {
     Refused,
 }
 
+impl Loading {
+    /// A name for labels of metrics and fields of logs: `found`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Absent => "absent",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -95,6 +108,18 @@ pub enum Ending {
     MadeRoom,
     /// Its last value and message were removed.
     Emptied,
+}
+
+impl Ending {
+    /// A name for labels of metrics and fields of logs: `made_room`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Destroyed => "destroyed",
+            Self::Revoked => "revoked",
+            Self::MadeRoom => "made_room",
+            Self::Emptied => "emptied",
+        }
+    }
 }
 
 /// Something that has happened.

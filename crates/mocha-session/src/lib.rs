@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod registry;
 
 pub use mocha_session_core::{
@@ -9,7 +11,7 @@ pub use mocha_session_core::{
     HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message,
     Migrating, OwnedSession, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
     SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper,
-    SystemClock, backend, store,
+    SystemClock, backend, observe, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 
