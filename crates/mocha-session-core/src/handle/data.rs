@@ -165,6 +165,22 @@ impl SessionData {
         self.inner.state().view.owner.as_ref().map(|owner| owner.name.as_str().to_owned())
     }
 
+    /// When the owner last proved who they are: at the login, or by a later
+    /// [`confirm`](crate::Session::confirm). `None` when nobody is logged in.
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
+        let state = self.inner.state();
+        state.view.owner.as_ref()?;
+        Some(from_millis(state.view.confirmed.unwrap_or(state.view.created)))
+    }
+
+    /// Whether the owner has proved who they are within this time: what to ask before something
+    /// sensitive. (ASVS 7.5.1)
+    pub fn is_fresh(&self, within: Duration) -> bool {
+        let now = from_millis(self.inner.shared.now());
+        let age = self.authenticated_at().map(|at| now.duration_since(at).unwrap_or_default());
+        age.is_some_and(|age| age <= within)
+    }
+
     /// Which of its owner's sessions it is, where owners are indexed: "this device".
     pub fn handle(&self) -> Option<SessionHandle> {
         let state = self.inner.state();

@@ -232,6 +232,43 @@ impl Session {
         state.change(Change::Login { owner: Text::from(owner), fresh, now })
     }
 
+    /// Notes that the user has proved once more who they are, by a password for example, before
+    /// something sensitive (see [`is_fresh`](SessionData::is_fresh)). The session gets a new id.
+    /// (OWASP: renew the session id after any privilege level change; ASVS 7.5.1)
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mocha_session_core::{Result, Session};
+    /// fn password_was_right(session: &Session) -> Result<()> {
+    ///     session.confirm()
+    /// }
+    ///
+    /// fn may_change_the_address(session: &Session) -> bool {
+    ///     session.is_fresh(Duration::from_secs(5 * 60))
+    /// }
+    /// # let session = Session::in_memory()?;
+    /// # assert!(password_was_right(&session).is_err() && !may_change_the_address(&session));
+    /// # session.login("alice")?;
+    /// # password_was_right(&session)?;
+    /// # assert!(may_change_the_address(&session));
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when nobody is logged in; else as [`insert`](SessionData::insert).
+    pub fn confirm(&self) -> Result<()> {
+        let inner = self.data.inner();
+        let now = inner.shared.now();
+        let mut state = inner.state();
+        state.writable()?;
+        if state.view.owner.is_none() {
+            return Err(Error::invalid_input("nobody is logged in who could be confirmed"));
+        }
+        state.change(Change::Confirm(now))?;
+        state.rotate = state.base.is_some();
+        Ok(())
+    }
+
     /// Gives the session a new id; the old one dies with the commit. For any change of privilege
     /// that is not a login.
     ///

@@ -23,6 +23,8 @@ pub(crate) struct Content {
     pub(crate) persistence: Persistence,
     pub(crate) owner: Option<Owner>,
     pub(crate) label: Option<Text>,
+    /// When its owner last proved who they are, after the login.
+    pub(crate) confirmed: Option<u64>,
     pub(crate) values: Values,
     pub(crate) flash: Waiting,
 }
@@ -76,6 +78,7 @@ impl Content {
             persistence,
             owner,
             label,
+            confirmed,
             values,
             flash,
         } = self;
@@ -84,6 +87,7 @@ impl Content {
             && *persistence == other.persistence
             && *owner == other.owner
             && *label == other.label
+            && *confirmed == other.confirmed
             && *values == other.values
             && *flash == other.flash
     }
@@ -107,12 +111,24 @@ impl Content {
             Some(Owner { name: reader.text()?.into(), handle: u64::from_be_bytes(reader.fixed()?) })
         };
         let label = if flags & LABEL == 0 { None } else { Some(reader.text()?.into()) };
+        let confirmed = if flags & CONFIRMED == 0 { None } else { Some(reader.number()?) };
         let at = payload.len() - reader.rest().len();
         let (values, end) = Values::read(payload, at)?;
         let mut reader = Reader::new(values.payload().get(end..).unwrap_or_default());
         let flash = Waiting::read(&mut reader)?;
         reader.end()?;
-        Ok(Self { created, touched, told, remember, persistence, owner, label, values, flash })
+        Ok(Self {
+            created,
+            touched,
+            told,
+            remember,
+            persistence,
+            owner,
+            label,
+            confirmed,
+            values,
+            flash,
+        })
     }
 }
 
@@ -120,13 +136,14 @@ impl Content {
 const REMEMBER: u64 = 1;
 const OWNER: u64 = 2;
 const LABEL: u64 = 4;
-const PERSISTENCE: u32 = 3;
+const CONFIRMED: u64 = 8;
+const PERSISTENCE: u32 = 4;
 
 impl Payload for Content {
     fn size_hint(&self) -> usize {
         let texts = self.owner.as_ref().map_or(0, |owner| owner.name.as_bytes().len() + 12)
             + self.label.as_ref().map_or(0, |label| label.as_bytes().len() + 4);
-        44 + texts + self.values.encoded_len() + self.flash.encoded_len()
+        54 + texts + self.values.encoded_len() + self.flash.encoded_len()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -136,7 +153,8 @@ impl Payload for Content {
         let flag = |set: bool, flag: u64| if set { flag } else { 0 };
         let flags = flag(self.remember.is_some(), REMEMBER)
             | flag(self.owner.is_some(), OWNER)
-            | flag(self.label.is_some(), LABEL);
+            | flag(self.label.is_some(), LABEL)
+            | flag(self.confirmed.is_some(), CONFIRMED);
         wire::put_number(flags | (self.persistence as u64) << PERSISTENCE, out);
         if let Some(remember) = self.remember {
             wire::put_number(remember, out);
@@ -147,6 +165,9 @@ impl Payload for Content {
         }
         if let Some(label) = &self.label {
             wire::put_bytes(label.as_bytes(), out);
+        }
+        if let Some(confirmed) = self.confirmed {
+            wire::put_number(confirmed, out);
         }
         self.values.write(out);
         self.flash.write(out);
@@ -164,6 +185,7 @@ mod tests {
         let mut content =
             Content { remember: Some(1), label: Some("phone".into()), ..Content::new(1_000) };
         (content.told, content.persistence) = (1_001, Persistence::Forgotten);
+        content.confirmed = Some(1_002);
         content.owner = Some(Owner { name: "alice".into(), handle: 7 });
         content.values.set(&"b".into(), b"[1,2]"[..].into());
         content.values.set(&"a".into(), b"1"[..].into());
@@ -185,7 +207,7 @@ mod tests {
         // number.
         assert_eq!(
             written(&full()),
-            b"\xe8\x07\xe8\x07\xe9\x07\x17\x01\x05alice\0\0\0\0\0\0\0\x07\x05phone\x02\x01a\x011\x01b\x05[1,2]\
+            b"\xe8\x07\xe8\x07\xe9\x07\x2f\x01\x05alice\0\0\0\0\0\0\0\x07\x05phone\xea\x07\x02\x01a\x011\x01b\x05[1,2]\
               \x02\0\0\0\0\0\0\0\0\x05\x01\x02hi\0\0\x01\0\0\0\0\0\0\0\x06\0\x02{}"
         );
         assert_eq!(Content::read(written(&full()).into()).unwrap(), full());

@@ -28,6 +28,8 @@ pub(crate) enum Change {
     Take(Text, Encoded),
     Clear,
     Label(Option<Text>),
+    /// The owner has proved who they are once more.
+    Confirm(u64),
     /// An idle timeout of the session's own, counted from now.
     Remember {
         idle: Option<u64>,
@@ -75,6 +77,9 @@ impl Change {
             },
             Self::Clear => content.values.clear(),
             Self::Label(label) => content.label.clone_from(label),
+            Self::Confirm(now) => {
+                content.confirmed = Some(content.confirmed.map_or(*now, |before| before.max(*now)));
+            }
             Self::Remember { idle, persistence, now } => {
                 (content.remember, content.persistence) = (*idle, *persistence);
                 content.touched = content.touched.max(*now);
@@ -86,7 +91,7 @@ impl Change {
                     flash.keep_ids(&pushed);
                     *content = Content { flash, ..Content::new(*now) };
                 }
-                (content.created, content.touched) = (*now, *now);
+                (content.created, content.touched, content.confirmed) = (*now, *now, None);
                 let known = content.owner.as_ref().map_or(0, |was| was.handle);
                 let handle = if known == 0 || *fresh == 0 { *fresh } else { known };
                 content.owner = Some(Owner { name: owner.clone(), handle });
