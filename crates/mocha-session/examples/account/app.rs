@@ -1,6 +1,7 @@
 //! What the account page does with its session, whatever framework serves it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use minijinja::{Environment, Value, context};
 use mocha_session::core::Session;
@@ -169,11 +170,12 @@ impl App {
         let devices: Vec<_> = devices
             .iter()
             .map(|device| {
-                let minutes = device.created_at().elapsed().unwrap_or_default().as_secs() / 60;
+                let ago = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs() / 60;
                 context! {
                     handle => device.handle().to_string(),
                     label => device.label().unwrap_or("unknown"),
-                    minutes,
+                    minutes => ago(device.created_at()),
+                    used => ago(device.last_seen()),
                     own => Some(device.handle()) == own,
                 }
             })
