@@ -337,6 +337,33 @@ async fn abandon_ends_a_record_that_cannot_be_read_and_begins_an_empty_session()
 }
 
 #[tokio::test]
+async fn abandon_by_two_handles_at_once_begins_one_session() {
+    let app = App::new();
+    let mut browser = with_values(&app).await;
+    app.store.tamper(DAMAGES[0].1);
+    let lazy = browser.open(&app.manager);
+    let mut keeper = app.store.pause("delete", 0);
+    let first = tokio::spawn({
+        let lazy = lazy.clone();
+        async move { lazy.abandon().await.map(|session| session.insert("first", 1)) }
+    });
+    keeper.arrived().await;
+    let second = tokio::spawn({
+        let lazy = lazy.clone();
+        async move { lazy.abandon().await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    keeper.release();
+    first.await.unwrap().unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    // Whoever abandons what another handle has begun ends that: what comes next is the session.
+    lazy.load().await.unwrap().insert("n", 2).unwrap();
+    browser.take(&app.manager.finish(&lazy, 200).await.into_result().unwrap());
+    assert_eq!(app.store.sessions(), 1);
+    assert_eq!(browser.get::<u8>(&app.manager, "n").await, Some(2));
+}
+
+#[tokio::test]
 async fn abandon_of_a_session_that_can_be_read_ends_it_as_a_logout_does() {
     for loaded in [false, true] {
         let app = App::new();
