@@ -10,10 +10,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::Capabilities;
-use mocha_session_core::{Error, ErrorKind, LazySession, Session, SessionManager};
+use mocha_session_core::{
+    Clock, Error, ErrorKind, LazySession, ManualClock, Session, SessionManager,
+};
 use support::{App, Browser, Fault, listed, logged_in};
 use tokio::time::Instant;
 
@@ -165,6 +168,66 @@ async fn a_login_over_a_superseded_id_whose_answer_was_lost_keeps_what_is_change
         assert_eq!(session.get::<u8>("after").unwrap(), Some(1), "{again}");
         assert_eq!(listed(&app.manager, "alice").await, 1, "{again}");
     }
+}
+
+/// A clock that jumps at one of its readings: time passes between any two steps of a commit.
+#[derive(Debug)]
+struct Jumping {
+    clock: ManualClock,
+    left: AtomicUsize,
+}
+
+impl Clock for Jumping {
+    fn now(&self) -> SystemTime {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.clock.advance(Duration::from_secs(120));
+        }
+        self.clock.now()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_in_the_instant_in_which_its_base_expires_is_applied_once() {
+    for rotates in [false, true] {
+        let mut crossed = 0;
+        for reading in 1..12 {
+            let hour = Duration::from_secs(3600);
+            let app = App::with(|builder| builder.idle_timeout(hour));
+            let mut browser = Browser::new();
+            browser.request(&app.manager, count).await;
+            app.clock.advance(hour - Duration::from_secs(60));
+            let clock = Jumping { clock: app.clock.clone(), left: reading.into() };
+            let manager = app.process_with(|builder| builder.idle_timeout(hour).clock(clock));
+            let Some((lazy, session)) = started(&browser, &manager).await else { continue };
+            count(&session);
+            if rotates {
+                session.rotate().unwrap();
+            }
+            // Its answer is lost, and it is done when the base has just expired.
+            app.store.keep_expired();
+            app.store.on("update", 0, Fault::Late);
+            let finished = manager.finish(&lazy, 200).await.into_result();
+            if let Ok(headers) = &finished {
+                browser.take(headers);
+            }
+            let n = browser.get::<u32>(&app.manager, "n").await;
+            assert_ne!(n, Some(3), "{reading} {rotates}: applied twice");
+            crossed += usize::from(n == Some(2));
+            // What is said to be gone was not done.
+            match finished.map(|headers| headers.set_cookie().is_some()) {
+                Ok(told) => assert_eq!(n.is_some(), told, "{reading} {rotates}"),
+                Err(error) => assert!(error.is_ambiguous(), "{reading} {rotates}: {error}"),
+            }
+        }
+        assert!(crossed > 0, "{rotates}: no reading of the clock was between the two");
+    }
+}
+
+/// The first half of a request, if its session is still alive.
+async fn started(browser: &Browser, manager: &SessionManager) -> Option<(LazySession, Session)> {
+    let lazy = browser.open(manager);
+    let session = lazy.load_existing().await.unwrap()?;
+    Some((lazy, session))
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,8 @@ pub enum Fault {
     Fail(ErrorKind),
     /// Do it, and fail all the same: the answer is lost.
     LoseAnswer,
+    /// An update whose answer is lost and that is done as soon as the clock shows another time.
+    Late,
     /// Never answer.
     Hang,
     /// Do it, wait at the gate, and do it again, as a client library that repeats a write: the
@@ -93,6 +95,15 @@ struct Inner {
     capabilities: Mutex<Capabilities>,
     keeps_expired: AtomicBool,
     shuffles: AtomicBool,
+    late: Mutex<Vec<Late>>,
+}
+
+/// An update that is on its way.
+struct Late {
+    lost: SystemTime,
+    key: StorageKey,
+    expected: Option<u64>,
+    entry: Entry,
 }
 
 /// The store. Clones are the same store: the same engine, seen by several processes.
@@ -119,6 +130,7 @@ impl ScriptedStore {
             capabilities: Mutex::new(Capabilities::new("scripted").with_listing(true)),
             keeps_expired: AtomicBool::new(false),
             shuffles: AtomicBool::new(false),
+            late: Mutex::default(),
         }))
     }
 
@@ -281,6 +293,18 @@ impl ScriptedStore {
         found.map(|at| faults.remove(at).2)
     }
 
+    /// Does the updates that were on their way, if time has passed.
+    fn land(&self) {
+        let now = self.0.clock.now();
+        let mut entries = self.0.entries.lock().unwrap();
+        for late in self.0.late.lock().unwrap().extract_if(.., |late| late.lost < now) {
+            let entry = entries.get_mut(&late.key);
+            if let Some(entry) = entry.filter(|entry| late.expected == Some(entry.revision)) {
+                *entry = late.entry;
+            }
+        }
+    }
+
     async fn run<T>(
         &self,
         operation: &'static str,
@@ -291,6 +315,7 @@ impl ScriptedStore {
                 tokio::task::yield_now().await;
             }
         }
+        self.land();
         let lost = || Error::new(ErrorKind::Ambiguous, "the answer was lost");
         let fault = self.fault(operation);
         match fault {
@@ -306,6 +331,7 @@ impl ScriptedStore {
                 let _ = gate.released.await;
                 Ok(done)
             }
+            Some(Fault::Late) => Err(lost()),
             Some(Fault::Fail(kind)) => Err(Error::new(kind, "told to fail")),
             Some(Fault::LoseAnswer) => {
                 work(&mut self.0.entries.lock().unwrap());
@@ -359,6 +385,15 @@ impl SessionStore for ScriptedStore {
         expiry: Expiry,
         expected: &Revision,
     ) -> Result<Option<Revision>> {
+        let comes_late = |(own, nth, fault): &(_, usize, Fault)| {
+            *own == "update" && *nth == 0 && matches!(fault, Fault::Late)
+        };
+        if self.0.faults.lock().unwrap().iter().any(comes_late) {
+            let (value, revision) = (Bytes::copy_from_slice(value), fastrand::u64(..));
+            let entry = Entry { value, revision, until: expiry.at(), expiry };
+            let (lost, expected) = (self.0.clock.now(), expected.as_u64());
+            self.0.late.lock().unwrap().push(Late { lost, key: *key, expected, entry });
+        }
         self.run("update", |entries| {
             let entry =
                 entries.get_mut(key).filter(|entry| expected.as_u64() == Some(entry.revision))?;
