@@ -38,7 +38,7 @@ pub use manager::{
 };
 pub use migrating::Migrating;
 pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};
-pub use record::{Level, Message};
+pub use record::{Level, Message, RecordInfo, RecordKind};
 pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};
 pub use time::{Clock, ManualClock, SystemClock};

@@ -15,10 +15,12 @@
 
 pub(crate) mod client_side;
 pub(crate) mod content;
+mod info;
 pub(crate) mod message;
 pub(crate) mod policy;
 pub(crate) mod waiting;
 
+pub use info::{RecordInfo, RecordKind};
 pub use message::{Level, Message};
 
 use bytes::Bytes;

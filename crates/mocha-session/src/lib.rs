@@ -9,9 +9,9 @@ pub use mocha_session_core::{
     Capabilities, Clock, CookieHeaders, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
     DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges,
     HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message,
-    Migrating, OwnedSession, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
-    SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper,
-    SystemClock, backend, observe, store,
+    Migrating, OwnedSession, RecordInfo, RecordKind, RequestInfo, Requirement, Result, SameSite,
+    Secrets, SessionData, SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl,
+    SweepTotal, Sweeper, SystemClock, backend, observe, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 
