@@ -1,0 +1,149 @@
+//! `copy`: all sessions to another engine, by the steps of `Migrating`, beside live traffic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mocha_session::store::SessionStore;
+use mocha_session::{Migrating, RecordInfo, RecordKind};
+
+use crate::args::{Copy, open};
+use crate::count::{Census, server_side};
+use crate::output::{Failure, Report};
+
+/// How many passes over the old engine are made: sessions that begin there meanwhile are moved by a
+/// later one.
+const PASSES: usize = 8;
+
+pub(crate) async fn run(copy: &Copy) -> Result<Report, Failure> {
+    let (from, to) = (open(&copy.from).await?, open(&copy.to).await?);
+    let (old, new) = (server_side(&from)?, server_side(&to)?);
+    let before = Census::take(&**old).await?;
+    if before.interrupted {
+        return Ok(Report::new().interrupted());
+    }
+    let migrating = Migrating::new(Arc::clone(old), Arc::clone(new));
+    let (bar, interrupt, since) = (progress("moving"), Interrupt::listen(), Instant::now());
+    bar.set_length(before.sessions());
+    bar.set_style(style("{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left"));
+    let (mut moved, mut stopped) = (0, false);
+    for _ in 0..PASSES {
+        let (mut cursor, mut in_pass) = (None, 0);
+        loop {
+            let (next, count) = migrating.move_page(cursor, copy.page as usize).await?;
+            in_pass += count;
+            bar.inc(count);
+            cursor = next;
+            stopped = interrupt.came();
+            if stopped || cursor.is_none() {
+                break;
+            }
+        }
+        moved += in_pass;
+        if stopped || in_pass == 0 {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    let took = since.elapsed();
+    let mut report = Report::new();
+    report.fact("moved", moved);
+    report.fact("per_second", rate(moved, took));
+    if stopped {
+        return Ok(report.interrupted());
+    }
+    let left = Left::look(&**old).await?;
+    report.fact("left_in_the_old_engine", left.sessions);
+    report.fact("tombstones_left", left.tombstones);
+    if left.unreadable > 0 {
+        report.warning(format!(
+            "{} records of the old engine cannot be read by this version, and were left there",
+            left.unreadable
+        ));
+    }
+    if left.sessions > 0 {
+        report.warning(format!(
+            "{} sessions are in the old engine still: does every process of the application use \
+             `Migrating` by now? Run the command again",
+            left.sessions
+        ));
+    }
+    Ok(report)
+}
+
+/// What a copy has left in the old engine.
+#[derive(Default)]
+struct Left {
+    sessions: u64,
+    tombstones: u64,
+    unreadable: u64,
+}
+
+impl Left {
+    async fn look(store: &dyn SessionStore) -> Result<Self, Failure> {
+        let (mut left, mut cursor) = (Self::default(), None);
+        let now = std::time::SystemTime::now();
+        loop {
+            let page = store.scan(cursor, 500).await?;
+            let next = page.next().cloned();
+            for (_, stored) in page.into_entries() {
+                match RecordInfo::read(&stored) {
+                    Ok(info) if info.expires_at() <= now => {}
+                    Ok(info) => match info.kind() {
+                        RecordKind::Session | RecordKind::OwnerIndex | RecordKind::Moving => {
+                            left.sessions += 1;
+                        }
+                        _ => left.tombstones += 1,
+                    },
+                    Err(_) => left.unreadable += 1,
+                }
+            }
+            match next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(left),
+            }
+        }
+    }
+}
+
+/// Ctrl-C, noticed between two entries.
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub(crate) fn listen() -> Self {
+        let came = Arc::new(AtomicBool::new(false));
+        let note = Arc::clone(&came);
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                note.store(true, Ordering::SeqCst);
+            }
+        });
+        Self(came)
+    }
+
+    pub(crate) fn came(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A bar on the terminal; nothing where there is none.
+pub(crate) fn progress(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.set_style(style("{msg} {human_pos}, {per_sec}"));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a rate for people"
+)]
+fn rate(count: u64, took: Duration) -> u64 {
+    (count as f64 / took.as_secs_f64().max(0.001)) as u64
+}
