@@ -17,6 +17,7 @@ use crate::output::Failure;
 /// engine refused access; 6 interrupted; 70 a bug.
 #[derive(Debug, Parser)]
 #[command(name = "mocha-session", version, max_term_width = 100)]
+#[allow(clippy::doc_markdown, reason = "this is the help, which is no Markdown")]
 pub(crate) struct Cli {
     /// Prints one JSON object instead of text.
     #[arg(long, global = true)]
