@@ -91,7 +91,7 @@ async fn the_sessions_of_an_owner_are_listed_and_ended() {
         .unwrap();
     manager.seed(|session| session.login("alice")).await.unwrap();
     let listed = json(&run(&url, &["sessions", "alice", "--json"]));
-    let handles: Vec<_> = listed["sessions"].as_array().unwrap().to_vec();
+    let handles: Vec<_> = listed["sessions"].as_array().unwrap().clone();
     assert_eq!(handles.len(), 2);
     let text = stdout(&run(&url, &["sessions", "alice"]));
     let id = cookie.split_once('=').unwrap().1;

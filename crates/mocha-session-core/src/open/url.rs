@@ -165,7 +165,7 @@ impl StoreUrl {
     /// enforces it: a store hands it on as
     /// [`Capabilities::with_deadline`](crate::store::Capabilities::with_deadline). A driver derives
     /// its connect, busy, wait and response timeouts from it
-    /// ([`Timeouts`](crate::store::Timeouts)), so that each of them ends before the call does and
+    /// ([`Timeouts`](crate::backend::Timeouts)), so that each of them ends before the call does and
     /// its error says what really happened.
     pub fn deadline(&self) -> Duration {
         self.timeout.unwrap_or(DEFAULT_DEADLINE)
@@ -195,7 +195,7 @@ impl StoreUrl {
     /// for passwords that rotate. Open it with [`Registry::open_url`](crate::Registry::open_url).
     ///
     /// ```
-    /// use mocha_session_core::{StoreUrl, store::Credentials};
+    /// use mocha_session_core::{StoreUrl, backend::Credentials};
     ///
     /// let url = StoreUrl::parse("postgresql://db.example/shop?sslmode=verify-full")?
     ///     .with_credentials(|| async { Ok(Credentials::new("app", "the token of this hour")) });
