@@ -214,7 +214,7 @@ async fn lost_answer_of_a_read_is_no_absence(it: &Trial) -> Verdict {
         it.proxy.lose_next_answers(0);
         match answer {
             Ok(Some(stored)) => {
-                ensure!(stored.value()[..] == *b"one", "a read answers with another value")
+                ensure!(stored.value()[..] == *b"one", "a read answers with another value");
             }
             Ok(None) => return Err(absent("when the answer to a read is lost")),
             Err(error) => is_outage("a read without an answer", &error)?,

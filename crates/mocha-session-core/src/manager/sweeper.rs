@@ -97,7 +97,7 @@ impl SessionManager {
                 match manager.sweep().await {
                     Ok(total) if total.native => return,
                     Ok(total) => {
-                        tracing::debug!(removed = total.removed, "expired sessions were swept")
+                        tracing::debug!(removed = total.removed, "expired sessions were swept");
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a sweep of expired sessions failed; the next one goes on");

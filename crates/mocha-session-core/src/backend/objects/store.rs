@@ -124,7 +124,7 @@ impl ObjectStore {
                         return Err(error);
                     }
                     Outcome::Busy(_) => {
-                        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await
+                        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                     }
                 }
                 pause *= 2;
