@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result {
     facade_pulls_what_is_asked_for(&workspace, &mut wrong)?;
     one_crypto_stack(&mut wrong)?;
     sqlite_is_compiled_where_it_is_asked_for(&mut wrong)?;
+    rustcrypto_needs_no_c(&mut wrong)?;
     if !wrong.is_empty() {
         return Err(wrong.join("\n       ").into());
     }
@@ -160,25 +161,41 @@ fn sqlite_is_compiled_where_it_is_asked_for(wrong: &mut Vec<String>) -> Result {
     Ok(())
 }
 
+/// What can be had without a C compiler, on every platform; `sqlite-unbundled` needs the library.
+const WITHOUT_C: &str = "rustcrypto,actix,axum,memcache,memory,redis,sqlite-unbundled";
+/// What compiles C or assembler, or is compiled C.
+const C: &[&str] = &["aws-lc-sys", "cc", "cmake", "nasm-rs", "openssl-sys", "ring"];
+
+fn rustcrypto_needs_no_c(wrong: &mut Vec<String>) -> Result {
+    let set = ["--package", FACADE, "--no-default-features", "--features", WITHOUT_C];
+    let names = tree(&[&set[..], &["--target", "all"]].concat())?;
+    let found = C.iter().filter(|name| names.contains(**name));
+    wrong.extend(found.map(|name| format!("{FACADE} with {WITHOUT_C} alone compiles {name}")));
+    if !names.contains("aes-gcm") {
+        wrong.push(format!("{FACADE} with {WITHOUT_C} alone has no cipher"));
+    }
+    Ok(())
+}
+
 /// Engines whose clients take minutes to build anew for each set of features: cargo gives their
 /// dependencies other features in each set. All features together are checked by clippy, and what
 /// these pull in alone is proven above.
 const HEAVY: &[&str] = &["gcs", "s3", "s3-default-credentials"];
 
-/// No feature needs another one to compile: none, and each alone.
+/// No feature needs another one to compile than a cipher: none, and each alone.
 fn every_feature_compiles(workspace: &Workspace) -> Result {
-    let mut sets = vec![vec!["--no-default-features"]];
-    let features =
-        workspace.package(FACADE)?.features.keys().filter(|feature| *feature != "default");
+    let mut sets = vec!["aws-lc".to_owned(), WITHOUT_C.to_owned()];
+    let ciphers = ["default", "aws-lc", "rustcrypto"];
+    let features = workspace.package(FACADE)?.features.keys();
+    let features = features.filter(|feature| !ciphers.contains(&feature.as_str()));
     let (heavy, light): (Vec<_>, Vec<_>) =
         features.partition(|feature| HEAVY.contains(&feature.as_str()));
     println!("features: left to clippy, for they take minutes alone: {heavy:?}");
-    sets.extend(
-        light.into_iter().map(|feature| vec!["--no-default-features", "--features", feature]),
-    );
+    sets.extend(light.into_iter().map(|feature| format!("aws-lc,{feature}")));
     for set in sets {
-        println!("features: checking {FACADE} {}", set.join(" "));
-        command::run(command::cargo(&["check", "--quiet", "--package", FACADE]).args(&set))?;
+        println!("features: checking {FACADE} with {set}");
+        let check = ["check", "--quiet", "--package", FACADE, "--no-default-features"];
+        command::run(command::cargo(&check).args(["--features", &set]))?;
     }
     Ok(())
 }

@@ -4,8 +4,10 @@
 //! label of its own. Payloads are sealed with AES-256-GCM under a random 96-bit nonce; signatures
 //! are HMAC-SHA-256.
 //!
-//! In the folder: session ids, secrets, signed ids. Nothing here knows a record or a request.
+//! In the folder: the cipher, session ids, secrets, signed ids. Nothing here knows a record or a
+//! request.
 
+mod cipher;
 pub(crate) mod id;
 pub(crate) mod secret;
 pub(crate) mod signing;
@@ -15,7 +17,6 @@ pub use secret::Secrets;
 use std::cell::RefCell;
 use std::time::SystemTime;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use hmac::{Hmac, Mac};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -164,15 +165,11 @@ pub(crate) fn unique<const N: usize>() -> Result<[u8; N]> {
 pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -> Result<()> {
     let nonce: [u8; NONCE] = unique()?;
     buffer[from..from + NONCE].copy_from_slice(&nonce);
-    let nonce = Nonce::assume_unique_for_key(nonce);
-    let text = &mut buffer[from + NONCE..];
-    let sealed = cipher(key)
-        .and_then(|cipher| cipher.seal_in_place_separate_tag(nonce, Aad::from(bound), text).ok());
-    let Some(tag) = sealed else {
+    let Some(tag) = cipher::seal(key, nonce, bound, &mut buffer[from + NONCE..]) else {
         let why = "a record cannot be sealed: it is larger than the cipher allows";
         return Err(Error::new(ErrorKind::TooLarge, why));
     };
-    buffer.extend_from_slice(tag.as_ref());
+    buffer.extend_from_slice(&tag);
     Ok(())
 }
 
@@ -182,16 +179,9 @@ pub(crate) fn open(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
     let length = rest.len().checked_sub(TAG)?;
     let mut text = rest.to_vec();
-    cipher(key)?
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound), &mut text)
-        .ok()?;
+    cipher::open(key, *nonce, bound, &mut text)?;
     text.truncate(length);
     Some(text)
-}
-
-/// `None` never: a key has the cipher's length.
-fn cipher(key: &Key) -> Option<LessSafeKey> {
-    UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
 }
 
 /// A signature under a derived key.

@@ -3,6 +3,7 @@
 //! What an engine does with its options is its backend's; nothing here opens a connection.
 
 pub(crate) mod credentials;
+mod host;
 pub(crate) mod registry;
 pub(crate) mod storage;
 pub(crate) mod url;

@@ -8,7 +8,7 @@ pub(crate) enum Files {}
 
 impl Files {
     pub(crate) fn take(url: &mut StoreUrl) -> Result<Self> {
-        Err(url.refuse("TLS needs the cargo feature `tls` of mocha-session-redis"))
+        Err(url.refuse("TLS needs the cargo feature `redis-tls` of mocha-session, or `tls` of mocha-session-redis"))
     }
 
     #[allow(clippy::unused_async, reason = "as with the feature")]

@@ -15,6 +15,7 @@ macro_rules! guides {
 }
 
 guides! {
+    building: "building.md",
     engines: "engines.md",
     layers: "layers.md",
     migrating: "migrating.md",

@@ -389,7 +389,7 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-fn invalid(why: &str) -> Error {
+pub(super) fn invalid(why: &str) -> Error {
     Error::invalid_config(format!("the session URL cannot be read: {why}"))
 }
 

@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Host, invalid, raw_character};
 use crate::error::Result;
+use crate::open::host::host_name;
 
 pub(crate) fn decode(text: &str, what: &str) -> Result<String> {
     let broken = text.match_indices('%').any(|(at, _)| {
@@ -57,25 +58,12 @@ pub(crate) fn parse_host(text: &str) -> Result<Host> {
             _ => return Err(invalid("a port is not a number from 1 to 65535")),
         },
     };
-    let name = match url::Host::parse(&name) {
-        // Percent-decoded by now: a host with a comma would be two to whoever joins them.
-        Ok(url::Host::Domain(name)) if name.bytes().all(in_host_name) => name,
-        Ok(url::Host::Ipv4(address)) => address.to_string(),
-        Ok(url::Host::Ipv6(address)) => address.to_string(),
-        Ok(url::Host::Domain(_)) | Err(_) => {
-            return Err(invalid("a host name is empty or holds a character that no host name has"));
-        }
-    };
-    Ok(Host { name, port })
-}
-
-pub(crate) fn in_host_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+    Ok(Host { name: host_name(&name)?, port })
 }
 
 pub(crate) fn parse_options(query: &str) -> Result<Vec<(String, String)>> {
     let mut options: Vec<(String, String)> = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if options.iter().any(|(known, _)| *known == name) {
             return Err(invalid("an option is given twice"));
         }
