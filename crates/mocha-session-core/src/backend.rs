@@ -1,7 +1,7 @@
-//! Building blocks for backends, the stores of engines behind a network: when to dial again, proof
-//! that a connection is alive, deadlines, and a store over any object store's client.
+//! Building blocks for backends that use a network: reconnecting, liveness of connections,
+//! deadlines, credentials, and a store on top of an object store's client.
 //!
-//! A store of your own needs none of them: the contract is [`store`](crate::store) alone.
+//! They are optional: a custom store only has to implement the contract in [`store`](crate::store).
 
 mod dial;
 pub mod objects;

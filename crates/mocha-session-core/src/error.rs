@@ -1,4 +1,4 @@
-//! The one error type: what was attempted, on which engine, why it failed, and what to do about it.
+//! The error type of this library: the engine, the operation, why it failed, and what to do.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -7,49 +7,50 @@ use std::fmt;
 /// A `Result` whose error is this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure an [`Error`] is: the part of it that a program may decide on.
+/// The kind of an [`Error`]. Programs decide on the kind, not on the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The engine could not be reached, or refused to serve: nothing was done. Trying later may
-    /// help.
+    /// The engine could not be reached, or refused the call. Nothing was changed. Retrying later
+    /// may help.
     Unavailable,
-    /// No answer in time. A read was not done; whether a write was done is unknown.
+    /// The engine did not answer in time. The outcome of a write is unknown.
     Timeout,
-    /// A write's outcome is unknown: the connection broke between the command and its answer.
+    /// The outcome of a write is unknown, because the connection broke before the answer came.
     Ambiguous,
-    /// Others changed the session at the same time, more often than the commit was willing to try
-    /// again, or took the value that [`take`](crate::SessionData::take) had returned.
+    /// Other requests changed the session at the same time, and the commit ran out of retries; or
+    /// another request took the value that [`take`](crate::SessionData::take) had returned.
     Conflict,
-    /// The session was destroyed, revoked, rotated or expired meanwhile; the changes were dropped.
+    /// The session was destroyed, revoked, rotated or expired since it was loaded. The changes were
+    /// dropped.
     Gone,
-    /// What is stored is not a record this version can read. It was left as it is.
+    /// The stored bytes are not a record that this version can read. They were not changed.
     Corrupt,
-    /// A value, or what was found under a key, does not fit the type that was asked for, or a name
-    /// is not allowed.
+    /// A value cannot be encoded or does not have the requested type, or a name is not allowed.
     InvalidInput,
-    /// This engine, or the client-side mode, cannot do that.
+    /// The engine, or the client-side mode, does not support the operation.
     Unsupported,
-    /// The session would be larger than the limit of the engine, of the cookie or of the
-    /// configuration.
+    /// The session would exceed the size limit of the engine, the cookie or the configuration.
     TooLarge,
-    /// The engine has no room left and refused the write.
+    /// The engine has no space left and refused the write.
     Full,
-    /// A setting, URL, option or secret is wrong: the program cannot start like this.
+    /// A setting, URL, option or secret is wrong. The program cannot start with it.
     InvalidConfig,
-    /// The engine refused the credentials, or these credentials may not do that.
+    /// The engine refused the credentials, or they lack a permission.
     Denied,
-    /// The request's session was already finished: its cookie line has been written.
+    /// The request's session is already finished: its `Set-Cookie` line was written.
     Closed,
-    /// Anything else: a bug, in this library or in a store.
+    /// Any other failure: a bug in this library or in a store.
     Internal,
 }
 
 impl ErrorKind {
-    /// A name for labels of metrics and fields of logs: `unavailable`, `too_large`.
+    /// Returns a name for metric labels and log fields, such as `unavailable` or `too_large`.
     ///
     /// ```
-    /// # use mocha_session_core::ErrorKind;
+    /// # use mocha_session_core as mocha_session;
+    /// use mocha_session::ErrorKind;
+    ///
     /// assert_eq!(ErrorKind::TooLarge.as_str(), "too_large");
     /// ```
     pub fn as_str(self) -> &'static str {
@@ -74,9 +75,9 @@ impl ErrorKind {
     fn describe(self) -> &'static str {
         match self {
             Self::Unavailable => "the engine is unavailable",
-            Self::Timeout => "no answer in time",
+            Self::Timeout => "the engine did not answer in time",
             Self::Ambiguous => "the outcome of a write is unknown",
-            Self::Conflict => "others changed the session at the same time",
+            Self::Conflict => "other requests changed the session at the same time",
             Self::Gone => "the session is gone",
             Self::Corrupt => "the stored record cannot be read",
             Self::InvalidInput => "invalid input",
@@ -91,15 +92,16 @@ impl ErrorKind {
     }
 }
 
-/// Why something failed: a [kind](ErrorKind), a redacted message naming the engine and the
-/// operation, and the cause.
+/// An error: its [kind](ErrorKind), a message that names the engine and the operation, and the
+/// cause.
 ///
-/// No message holds a session id, a storage key, a secret, a password or a session's data. The
-/// cause ([`source`](StdError::source)) is the client library's own error; a store that cannot
-/// vouch for what its client prints must not attach it.
+/// A message never contains a session id, a storage key, a secret, a password or session data. The
+/// cause ([`source`](StdError::source)) is the client library's own error. A store must not attach
+/// a cause that may print any of these.
 ///
 /// ```
-/// use mocha_session_core::{Error, ErrorKind};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{Error, ErrorKind};
 ///
 /// let error = Error::new(ErrorKind::Unavailable, "connection refused; is the server running?")
 ///     .on("redis")
@@ -119,8 +121,8 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind. `message` says why it failed and what to do; it must hold nothing
-    /// secret.
+    /// Creates an error. `message` says why the operation failed and what to do. It must not
+    /// contain a secret.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -138,27 +140,29 @@ impl Error {
         self
     }
 
-    /// Names the engine, unless one is named already.
+    /// Sets the engine's name, unless it is already set.
     #[must_use]
     pub fn on(mut self, engine: &'static str) -> Self {
         self.0.engine.get_or_insert(engine);
         self
     }
 
-    /// Names the operation, unless one is named already: the innermost knows best.
+    /// Sets the operation, unless it is already set: the innermost caller is the most precise.
     #[must_use]
     pub fn during(mut self, operation: &'static str) -> Self {
         self.0.operation.get_or_insert(operation);
         self
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the engine could not be reached, did not answer in time, or had no room: 503, and
-    /// trying later may help. Never a statement about whether the session exists.
+    /// Whether the engine could not be reached, did not answer in time, or has no space left.
+    ///
+    /// The HTTP status is 503, and retrying later may help. Such an error does not say whether the
+    /// session exists.
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self.0.kind,
@@ -166,17 +170,17 @@ impl Error {
         )
     }
 
-    /// Whether a write that failed like this may nevertheless have been done.
+    /// Whether the write may have been done in spite of the error.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Ambiguous | ErrorKind::Timeout)
     }
 
-    /// Whether others changed the session at the same time.
+    /// Whether other requests changed the session at the same time.
     pub fn is_conflict(&self) -> bool {
         self.0.kind == ErrorKind::Conflict
     }
 
-    /// Whether the session was destroyed, revoked, rotated or expired meanwhile.
+    /// Whether the session was destroyed, revoked, rotated or expired since it was loaded.
     pub fn is_gone(&self) -> bool {
         self.0.kind == ErrorKind::Gone
     }
@@ -186,12 +190,12 @@ impl Error {
         self.0.kind == ErrorKind::Corrupt
     }
 
-    /// Whether something was larger than its limit.
+    /// Whether the session exceeds a size limit.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == ErrorKind::TooLarge
     }
 
-    /// Whether the engine or the mode cannot do that.
+    /// Whether the engine, or the client-side mode, does not support the operation.
     pub fn is_unsupported(&self) -> bool {
         self.0.kind == ErrorKind::Unsupported
     }
@@ -201,14 +205,15 @@ impl Error {
         self.0.kind == ErrorKind::InvalidConfig
     }
 
-    /// Whether a value did not fit the type asked for, or a name is not allowed.
+    /// Whether a value cannot be encoded or does not have the requested type, or a name is not
+    /// allowed.
     pub fn is_invalid_input(&self) -> bool {
         self.0.kind == ErrorKind::InvalidInput
     }
 
-    /// The status a response should have when this error is all there is to say: 503 where the
-    /// engine is at fault and trying later may help, 409 for a conflict or a session that went
-    /// away, else 500.
+    /// Returns the HTTP status for a response that reports this error: 503 if the error
+    /// [is unavailable](Self::is_unavailable), 409 for a conflict or a session that is gone,
+    /// otherwise 500.
     pub fn http_status(&self) -> u16 {
         match self.0.kind {
             ErrorKind::Conflict | ErrorKind::Gone => 409,
@@ -217,7 +222,7 @@ impl Error {
         }
     }
 
-    /// The same error for another caller, without its cause.
+    /// Copies the error for another caller. The cause is not copied, because it is not `Clone`.
     pub(crate) fn repeated(&self) -> Self {
         let Inner { kind, message, engine, operation, source: _ } = &*self.0;
         let (message, source) = (message.clone(), None);

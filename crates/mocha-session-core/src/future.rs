@@ -1,4 +1,4 @@
-//! Boxed futures, and work that must not be left half-way: it outlives whoever waits for it.
+//! Boxed futures, and work that continues when its caller is dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,9 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs a future to its end, whatever becomes of whoever waits for it: at once if it never waits,
-/// as with an engine in this process; else as a task of its own, which holds nobody up when its
-/// caller stops looking.
+/// Runs a future to completion, even if the caller is dropped.
+///
+/// A future that is ready at the first poll, as with an in-process engine, costs no task. Any other
+/// continues in a task of its own.
 pub(crate) async fn to_its_end<T: Send + 'static>(
     mut future: BoxFuture<'static, Result<T>>,
 ) -> Result<T> {

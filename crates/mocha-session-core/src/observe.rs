@@ -1,6 +1,6 @@
-//! What an operator may see: events of sessions and store calls, told to an observer.
+//! Events for operators: reports sessions and store calls to an observer.
 //!
-//! Without an observer nothing is computed. An event never holds an id, a secret or a payload.
+//! Without an observer no event is built. An event never contains an id, a secret or a payload.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// Is told what happens to sessions and to store calls: for metrics, audit logs and traces.
+/// Receives events about sessions and store calls, for metrics, audit logs and traces.
 ///
-/// It is called on the request's path, so it must not block; and it must not use a session.
+/// It is called while a request is served, so it must not block. It must not use a session.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use mocha_session_core::observe::{Event, Observer};
-/// use mocha_session_core::SessionManager;
+/// use mocha_session::observe::{Event, Observer};
+/// use mocha_session::SessionManager;
 ///
 /// #[derive(Default)]
 /// struct Conflicts(AtomicU64);
@@ -28,25 +29,25 @@ use crate::error::Error;
 ///     }
 /// }
 ///
-/// # let storage = mocha_session_core::Storage::client_side()
-/// #     .with_secrets(mocha_session_core::Secrets::generate()?);
+/// # let storage = mocha_session::Storage::client_side()
+/// #     .with_secrets(mocha_session::Secrets::generate()?);
 /// let manager = SessionManager::builder(storage).observer(Conflicts::default()).build()?;
 /// # drop(manager);
-/// # Ok::<(), mocha_session_core::Error>(())
+/// # Ok::<(), mocha_session::Error>(())
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Something has happened.
+    /// Handles an event.
     fn observe(&self, event: &Event<'_>);
 }
 
-/// An observer that is shared.
+/// A shared observer.
 impl<O: Observer + ?Sized> Observer for Arc<O> {
     fn observe(&self, event: &Event<'_>) {
         (**self).observe(event);
     }
 }
 
-/// Which session an event is about.
+/// The session that an event is about.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Subject<'e> {
     fingerprint: Option<&'e str>,
@@ -54,37 +55,37 @@ pub struct Subject<'e> {
 }
 
 impl<'e> Subject<'e> {
-    /// What [`SessionData::fingerprint`](crate::SessionData::fingerprint) returns: a name for logs
-    /// that the id does not follow from. `None` where the id is not known, as in a revocation, and
-    /// for client-side sessions, which have none.
+    /// Returns the session's [fingerprint](crate::SessionData::fingerprint): a name for logs, from
+    /// which the id cannot be computed. `None` if the id is not known, as in a revocation, and for
+    /// client-side sessions, which have none.
     pub fn fingerprint(&self) -> Option<&'e str> {
         self.fingerprint
     }
 
-    /// Whom the session belongs to, if somebody is logged in.
+    /// Returns the owner, if a user is logged in.
     pub fn owner(&self) -> Option<&'e str> {
         self.owner
     }
 }
 
-/// How a look for a request's session ended.
+/// The outcome of loading a request's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Loading {
-    /// There is a live session.
+    /// The session is live.
     Found,
-    /// The store has nothing under the id, or the session was revoked.
+    /// The store has no record under the id, or the session was revoked.
     Absent,
-    /// The session's time is over. Engines that remove what has expired say `Absent`.
+    /// The session has expired. Engines that remove expired entries report `Absent` instead.
     Expired,
     /// The session has a newer id, or its own browser ended it.
     Superseded,
-    /// The owner's index does not list the session: it counts as revoked.
+    /// The owner index does not list the session, so it counts as revoked.
     Refused,
 }
 
 impl Loading {
-    /// A name for labels of metrics and fields of logs: `found`.
+    /// Returns a name for metric labels and log fields, such as `found`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Found => "found",
@@ -96,22 +97,22 @@ impl Loading {
     }
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Its own request destroyed it: a logout.
+    /// A request of the session destroyed it, as a logout does.
     Destroyed,
     /// Another session or the application revoked it.
     Revoked,
-    /// A login of its owner needed the room.
+    /// A later login of its owner revoked it, because the owner had too many sessions.
     MadeRoom,
     /// Its last value and message were removed.
     Emptied,
 }
 
 impl Ending {
-    /// A name for labels of metrics and fields of logs: `made_room`.
+    /// Returns a name for metric labels and log fields, such as `made_room`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Destroyed => "destroyed",
@@ -122,18 +123,18 @@ impl Ending {
     }
 }
 
-/// Something that has happened.
+/// An event.
 ///
-/// Events and fields may be added: match with `..`, and with `_` at the end.
+/// Later versions may add events and fields, so match with `..` and end with a `_` arm.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
-    /// A request's session was looked for.
+    /// A request's session was loaded, or not found.
     #[non_exhaustive]
     Loaded {
         /// The session that the request's id names.
         session: Subject<'e>,
-        /// What was found.
+        /// The outcome.
         outcome: Loading,
     },
     /// A session was stored for the first time.
@@ -142,17 +143,17 @@ pub enum Event<'e> {
         /// The new session.
         session: Subject<'e>,
     },
-    /// Changes were written to a session that there was.
+    /// Changes to an existing session were written.
     #[non_exhaustive]
     Committed {
         /// The session.
         session: Subject<'e>,
-        /// How many tries it took: one if nobody else wrote.
+        /// The number of attempts: one if there was no other writer.
         rounds: u32,
-        /// The size of the record.
+        /// The size of the record in bytes.
         bytes: usize,
     },
-    /// Another request had written the session first: the changes are applied again.
+    /// Another request wrote the session first. The changes are applied again, to its result.
     #[non_exhaustive]
     Conflicted {
         /// The session.
@@ -164,7 +165,7 @@ pub enum Event<'e> {
         /// The session.
         session: Subject<'e>,
     },
-    /// The session has a new id.
+    /// The session was given a new id.
     #[non_exhaustive]
     Rotated {
         /// The session under its new id.
@@ -172,10 +173,10 @@ pub enum Event<'e> {
         /// The fingerprint of the old id.
         from: &'e str,
     },
-    /// Somebody logged in.
+    /// A user logged in.
     #[non_exhaustive]
     LoggedIn {
-        /// The session, and whose it is.
+        /// The session, with its owner.
         session: Subject<'e>,
     },
     /// A session ended.
@@ -183,7 +184,7 @@ pub enum Event<'e> {
     Ended {
         /// The session.
         session: Subject<'e>,
-        /// Why.
+        /// The reason.
         how: Ending,
     },
     /// A request's changes were dropped, because its session was gone at the commit.
@@ -191,7 +192,7 @@ pub enum Event<'e> {
     Dropped {
         /// The session that is gone.
         session: Subject<'e>,
-        /// How many changes there were.
+        /// The number of changes.
         changes: usize,
     },
     /// The store was called.
@@ -201,9 +202,9 @@ pub enum Event<'e> {
         engine: &'static str,
         /// `load`, `create`, `update`, `delete`, `sweep`, `scan` or `ping`.
         operation: &'static str,
-        /// Why it failed, if it did.
+        /// The error, if the call failed.
         error: Option<&'e Error>,
-        /// From the call to its answer or deadline, with the time for a connection.
+        /// The time from the call to its answer or deadline, including the time to connect.
         took: Duration,
     },
     /// A load or a commit failed.
@@ -211,12 +212,12 @@ pub enum Event<'e> {
     Failed {
         /// `load` or `commit`.
         during: &'static str,
-        /// Why.
+        /// The error.
         error: &'e Error,
     },
 }
 
-/// The observer, if there is one.
+/// The observer, if one is configured.
 #[derive(Clone, Default)]
 pub(crate) struct Observed(Option<Arc<dyn Observer>>);
 
@@ -229,7 +230,7 @@ impl Observed {
         self.0.is_some()
     }
 
-    /// Tells the observer; `event` is made only where there is one.
+    /// Reports an event. `event` is called only if there is an observer.
     pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> Event<'e>) {
         if let Some(observer) = &self.0 {
             observer.observe(&event());

@@ -1,6 +1,6 @@
 //! From a URL to a store: the URL and its options, credentials, drivers, the registry, storage.
 //!
-//! What an engine does with its options is its backend's; nothing here opens a connection.
+//! Each backend interprets its own options. Nothing in this folder opens a connection.
 
 pub(crate) mod credentials;
 mod host;

@@ -1,6 +1,6 @@
-//! The store contract: what an engine must do so that the session above it keeps its promises.
+//! The store contract: the trait that every store implements, and its types.
 //!
-//! Building blocks for stores behind a network are in [`backend`](crate::backend).
+//! Building blocks for stores that use a network are in [`backend`](crate::backend).
 
 mod capabilities;
 pub(crate) mod ephemeral;
@@ -22,79 +22,82 @@ use std::time::SystemTime;
 
 use crate::error::Result;
 
-/// A place that keeps opaque bytes under opaque keys, with compare-and-set.
+/// A store: keeps opaque bytes under opaque keys, with compare-and-set.
 ///
-/// This is what a backend crate or a store of your own implements. Users of sessions never call it.
+/// Backend crates and custom stores implement this trait. Applications never call it.
 ///
 /// # Contract
 ///
-/// A store moves bytes. It never looks into a value, never makes a key, never decides whether
-/// something has expired (except where the engine does that by itself, or in
-/// [`sweep`](Self::sweep)), never repeats a write whose outcome it doesn't know, and never writes a
-/// key or a password to a log or an error. Everything else (formats, sealing, conflicts, expiry,
-/// limits) is above it, once, for every engine.
+/// A store moves bytes. It never reads a value, never makes a key, never repeats a write whose
+/// outcome is unknown, and never writes a key or a password to a log or an error. It never decides
+/// whether an entry has expired, except in [`sweep`](Self::sweep) or where the engine itself
+/// expires entries. The core does everything else for every engine: formats, encryption,
+/// conflicts, expiry and limits.
 ///
 /// 1. **A revision belongs to one write.** Every successful [`create`](Self::create) and
-///    [`update`](Self::update) gives the entry a [`Revision`] that this key never had and never
-///    will have again, not even after a delete and another create. A fresh random 64-bit number per
-///    write is right ([`Revision::random`]); a counter that starts again at 1 is not.
-/// 2. **`create` never overwrites** a live entry, and of any number of simultaneous creates exactly
-///    one succeeds.
-/// 3. **`update` never creates**, and replaces only what still has the expected revision; of any
-///    number of simultaneous updates that expect the same revision exactly one succeeds.
-/// 4. **`load` never writes or deletes** and sees every write that was acknowledged before it was
-///    called: read from the primary, not from a replica. It may return an entry that has expired.
-/// 5. **Unknown is not absent.** `Ok(None)` is a statement that the engine has nothing under the
-///    key. Whatever keeps the store from knowing (no connection, a redirect, a read-only replica, a
-///    missing table or bucket) is an error.
-/// 6. **An unknown outcome is reported.** A write that may or may not have happened is an error
-///    whose [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries that retry
-///    writes by themselves must be told not to. Where that is impossible the store says so
-///    ([`Capabilities::with_repeated_writes`]): its "revision does not match" may then stand for
-///    its own write, which the core recognises by the commit id for as long as no four others have
-///    followed.
-/// 7. **Cancelling is safe.** A future dropped half-way leaves the entry as it was or as it was
-///    going to be.
+///    [`update`](Self::update) gives the entry a [`Revision`] that this key never had before and
+///    never will have again, even after a delete and another create. Use a new random 64-bit number
+///    for each write ([`Revision::random`]), not a counter that restarts at 1.
+/// 2. **`create` never overwrites** a live entry. Of several simultaneous creates exactly one
+///    succeeds.
+/// 3. **`update` never creates.** It replaces the entry only if the entry still has the expected
+///    revision. Of several simultaneous updates that expect the same revision exactly one succeeds.
+/// 4. **`load` never writes or deletes.** It sees every write that was acknowledged before the
+///    call, so it reads from the primary, not from a replica. It may return an expired entry.
+/// 5. **Unknown is not absent.** `Ok(None)` states that the engine has no entry under the key. If
+///    the store cannot know (no connection, a redirect, a read-only replica, a missing table or
+///    bucket), it returns an error.
+/// 6. **An unknown outcome is reported.** If a write may or may not have happened, the store
+///    returns an error whose [`is_ambiguous`](crate::Error::is_ambiguous) is true. Client libraries
+///    must be configured not to retry writes. If one cannot be, the store declares it with
+///    [`Capabilities::with_repeated_writes`]: a failed compare-and-set may then mean that its own
+///    write was done. The core recognises its own write by the commit id, unless four other commits
+///    have followed.
+/// 7. **Cancelling is safe.** When a future is dropped half-way, the entry has either its old or
+///    its new content.
 ///
 /// # Upgrades
 ///
-/// New methods arrive only with a major version: there are no default bodies, so that a wrapper
+/// New methods arrive only with a major version. No method has a default body, so that a wrapper
 /// cannot forget one.
 ///
 /// # Wrappers
 ///
-/// A store that wraps another forwards every method; put `#[deny(clippy::missing_trait_methods)]`
-/// on the `impl`.
+/// A store that wraps another store forwards every method. Use
+/// [`forward_store!`](crate::forward_store), or put `#[deny(clippy::missing_trait_methods)]` on the
+/// `impl`.
 ///
-/// # Proof
+/// # Conformance
 ///
-/// `mocha-session-conformance` checks all of this against a running engine:
+/// `mocha-session-conformance` checks this contract against a running engine:
 /// `mocha_session_conformance::suite!(my_store, open);`
 ///
 /// # Example
 ///
-/// A store and its driver. The conformance suite passes on it (`tests/documented_store.rs`).
+/// A store and its driver. It passes the conformance suite (`tests/documented_store.rs`).
 ///
 /// ```
 #[doc = include_str!("store/example.rs")]
+/// # use mocha_session_core as mocha_session;
 /// ```
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// The value under `key` and its revision; `None` when there is none.
+    /// Returns the value under `key` and its revision, or `None` if there is no entry.
     ///
-    /// Never writes, never deletes. An expired entry may be returned: the core decides.
+    /// Never writes or deletes. May return an expired entry: the core checks the deadline.
     ///
     /// # Errors
-    /// Whatever keeps the store from knowing; a missing connection is never "nothing there".
+    /// If the store cannot know whether there is an entry, for example without a connection.
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>>;
 
-    /// Stores `value` under a key that holds nothing; `None` when the key is taken.
+    /// Stores `value` under an unused key and returns its revision, or `None` if the key is in use.
     ///
-    /// An expired entry that is still there may count as taken. Never overwrites a live one.
+    /// An expired entry that was not removed yet may count as in use. Never overwrites a live
+    /// entry.
     ///
     /// # Errors
-    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been stored
-    /// nevertheless; otherwise nothing was stored.
+    /// [`is_ambiguous`](crate::Error::is_ambiguous) if the entry may have been stored. Otherwise
+    /// nothing was stored.
     async fn create(
         &self,
         key: &StorageKey,
@@ -102,15 +105,15 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         expiry: Expiry,
     ) -> Result<Option<Revision>>;
 
-    /// Replaces the value if the stored revision is still `expected`; `None` when it is another, or
-    /// nothing is there.
+    /// Replaces the value if the stored revision is `expected`, and returns the new revision.
+    /// Returns `None` if the revision differs or there is no entry.
     ///
-    /// Never creates. An expired entry that is still there may be updated: the core has checked the
-    /// deadline.
+    /// Never creates an entry. An expired entry that was not removed yet may be updated, because
+    /// the core has checked the deadline.
     ///
     /// # Errors
-    /// [`is_ambiguous`](crate::Error::is_ambiguous) when the entry may have been replaced
-    /// nevertheless; otherwise the entry is as it was.
+    /// [`is_ambiguous`](crate::Error::is_ambiguous) if the entry may have been replaced. Otherwise
+    /// the entry is unchanged.
     async fn update(
         &self,
         key: &StorageKey,
@@ -119,26 +122,27 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         expected: &Revision,
     ) -> Result<Option<Revision>>;
 
-    /// Removes the entry, whatever its revision, and says whether something was there. Removing
-    /// twice is fine.
+    /// Removes the entry, whatever its revision, and returns whether there was one.
+    ///
+    /// Removing an entry twice is not an error.
     ///
     /// # Errors
-    /// When the entry may still be there.
+    /// If the entry may still exist.
     async fn delete(&self, key: &StorageKey) -> Result<bool>;
 
-    /// Removes one batch of entries whose expiry lies before `now`, examining about `limit`
-    /// entries.
+    /// Examines one batch of about `limit` entries and removes those that expired before `now`.
     ///
-    /// Called again with the [`cursor`](SweepReport::next) it returned until that is `None`. Each
-    /// removal is conditional on what was examined: an entry refreshed between the look and the
-    /// removal must survive. An engine that expires by itself returns [`SweepReport::native`].
-    /// Clock skew is the caller's business: `now` already has a margin.
+    /// The caller repeats the call with the [cursor](SweepReport::next) that it returned, until
+    /// that is `None`. Each removal is conditional: an entry that is refreshed after it was
+    /// examined must not be removed. A store whose engine expires entries by itself returns
+    /// [`SweepReport::native`]. The store need not allow for clock skew, because `now` already
+    /// includes a margin.
     ///
-    /// One entry that cannot be removed does not end the batch: the report counts it
+    /// An entry that cannot be removed does not end the batch. The report counts it
     /// ([`SweepReport::with_failures`]).
     ///
     /// # Errors
-    /// When the batch could not be finished. What was removed stays removed.
+    /// If the batch could not be finished. Entries that were removed stay removed.
     async fn sweep(
         &self,
         now: SystemTime,
@@ -146,22 +150,24 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<SweepReport>;
 
-    /// One page of about `limit` entries, for moving and counting sessions. Expired entries may be
-    /// among them.
+    /// Returns one page of about `limit` entries, for moving and counting sessions.
     ///
-    /// An entry that exists during the whole scan appears at least once; it may appear twice.
+    /// The page may include expired entries. An entry that exists during the whole scan appears at
+    /// least once, and may appear more than once.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the engine cannot list
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the engine cannot list entries
     /// ([`Capabilities::listing`] is false).
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage>;
 
-    /// A cheap proof that the engine answers and would take a read.
+    /// Checks, at low cost, that the engine answers and accepts reads.
     ///
     /// # Errors
-    /// When it does not.
+    /// If it does not.
     async fn ping(&self) -> Result<()>;
 
-    /// What this engine can do, as configured. Constant for the life of the store; no I/O.
+    /// Returns the engine's capabilities as configured.
+    ///
+    /// They are constant for the lifetime of the store. Does no I/O.
     fn capabilities(&self) -> Capabilities;
 }

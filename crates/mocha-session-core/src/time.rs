@@ -1,20 +1,22 @@
-//! Time: the clock that tests can set, and milliseconds since 1970 that never overflow.
+//! Clocks, including one that tests can set, and milliseconds since 1970 that never overflow.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// What time it is, for everything that expires.
+/// The source of the current time for everything that expires.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// The current time.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
 /// The machine's clock.
 ///
 /// ```
-/// use mocha_session_core::{Clock, SystemClock};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{Clock, SystemClock};
+///
 /// assert!(SystemClock.now() > std::time::SystemTime::UNIX_EPOCH);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,11 +28,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: for tests of what expires.
+/// A clock that only moves when it is told to. It is for tests of expiry.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::time::Duration;
-/// use mocha_session_core::{Clock, ManualClock};
+/// use mocha_session::{Clock, ManualClock};
 ///
 /// let clock = ManualClock::new();
 /// let before = clock.now();
@@ -41,17 +44,17 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that shows the present.
+    /// Creates a clock that starts at the current time.
     pub fn new() -> Self {
         Self::starting_at(SystemTime::now())
     }
 
-    /// A clock that shows `now`.
+    /// Creates a clock that starts at `now`.
     pub fn starting_at(now: SystemTime) -> Self {
         Self(Arc::new(AtomicU64::new(to_millis(now))))
     }
 
-    /// Moves it forward.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
@@ -69,10 +72,11 @@ impl Clock for ManualClock {
     }
 }
 
-/// The end of year 9999: no engine, no calendar and no addition has trouble with it.
+/// The end of the year 9999. Engines and calendars can represent it, and additions to it do not
+/// overflow.
 const LATEST_MILLIS: u64 = 253_402_300_799_000;
 
-/// Milliseconds since 1970; an earlier instant counts as 1970, a later one than year 9999 as that.
+/// Converts to milliseconds since 1970, clamped to the years 1970 to 9999.
 pub(crate) fn to_millis(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis =
@@ -80,7 +84,7 @@ pub(crate) fn to_millis(at: SystemTime) -> u64 {
     millis.min(LATEST_MILLIS)
 }
 
-/// The instant of so many milliseconds since 1970.
+/// Converts from milliseconds since 1970.
 pub(crate) fn from_millis(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(millis.min(LATEST_MILLIS))
 }

@@ -1,4 +1,4 @@
-//! The store that the documentation of `SessionStore` shows keeps the contract, and opens by URL.
+//! The store in the documentation of `SessionStore` keeps the contract, and opens by URL.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +7,9 @@
     missing_docs,
     reason = "a test, and an example within it that stands in the documentation"
 )]
+
+// The example uses the name of the facade, which its readers depend on.
+extern crate mocha_session_core as mocha_session;
 
 #[allow(clippy::wildcard_imports, reason = "it is short, for its reader")]
 #[path = "../src/store/example.rs"]

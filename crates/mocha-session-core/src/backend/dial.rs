@@ -1,38 +1,39 @@
-//! Connections under failover: when a store may dial again, and which of its connections are still
-//! good.
+//! Connections during a failover: when a store may connect again, and which of its connections are
+//! still usable.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Decides when a store may open another connection, and which of those it has are still good.
+/// Decides when a store may open another connection, and which of its connections are still usable.
 ///
 /// It does no I/O and reads no clock, so that every backend can share it. A backend that pools
 /// connections keeps one `Dialer` per address and follows four rules:
 ///
-/// 1. **Ask before dialling.** [`attempt`](Self::attempt) allows it, or returns the failure of the
-///    last attempt. After a failure there is a pause of 20 to 500 ms, which grows with each further
-///    failure and is never the same twice. After the pause one caller per pause dials, until one
+/// 1. **Call [`attempt`](Self::attempt) before connecting.** It returns a permission, or the error
+///    of the last attempt. After a failure there is a randomised pause of 20 to 500 ms, which grows
+///    with each further failure. After the pause one caller per pause may connect, until one
 ///    succeeds.
-/// 2. **Ask a new connection for its [`Role`]** before anything else, and again when it has been
+/// 2. **Ask a new connection for its [`Role`]** before any other use, and again when it has been
 ///    quiet for [`QUIET`](Self::QUIET). Only a [primary](Role::require_primary) is used. The
 ///    attempt has succeeded when the role is known, not when the socket is open.
-/// 3. **Tag every connection** with the [`Era`] that the attempt returned, and drop it instead of
-///    reusing it when the era [is over](Self::is_current).
-/// 4. **[Leave](Self::leave) the era** when a connection broke or its server answered "read-only":
-///    the server was probably restarted or demoted, so its other connections are no better.
+/// 3. **Tag every connection** with the [`Era`] that the attempt returned. Drop the connection
+///    instead of reusing it when the era [is over](Self::is_current).
+/// 4. **[Leave](Self::leave) the era** when a connection breaks or its server answers "read-only".
+///    The server was probably restarted or demoted, so its other connections are unusable too.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::time::{Duration, Instant};
-/// use mocha_session_core::backend::{Dialer, Role};
-/// use mocha_session_core::store::{Failure, Effect};
+/// use mocha_session::backend::{Dialer, Role};
+/// use mocha_session::store::{Failure, Effect};
 ///
 /// let (dialer, now) = (Dialer::new(), Instant::now());
 /// let attempt = dialer.attempt(now)?;
-/// let refused = Failure::NotSent.error(Effect::Read, "connection refused; is the server running?");
-/// let error = attempt.failed(now, refused);
-/// // Until the pause is over every caller gets the same answer and nothing is dialled.
+/// let why = "connection refused; is the server running?";
+/// let error = attempt.failed(now, Failure::NotSent.error(Effect::Read, why));
+/// // Until the pause is over, every caller gets the same error and no one connects.
 /// assert_eq!(dialer.attempt(now).unwrap_err().to_string(), error.to_string());
 ///
 /// let attempt = dialer.attempt(now + Duration::from_secs(1))?;
@@ -41,31 +42,31 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert!(dialer.is_current(era));
 /// dialer.leave(era); // "read-only"
 /// assert!(!dialer.is_current(era));
-/// # Ok::<(), mocha_session_core::Error>(())
+/// # Ok::<(), mocha_session::Error>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Dialer(Mutex<State>);
 
-/// The connections that were made between two failures of their server. See [`Dialer`].
+/// Identifies the connections that were opened between two failures of a server. See [`Dialer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Era(u64);
 
-/// The permission to dial once. Dropping it without a result is harmless: it counts as not dialled.
+/// The permission to connect once. Dropping it without reporting a result counts as not connecting.
 #[derive(Debug)]
-#[must_use = "an attempt that is not reported neither ends a pause nor begins one"]
+#[must_use = "report the result with `succeeded` or `failed`"]
 pub struct Attempt<'d> {
     dialer: &'d Dialer,
     era: Era,
-    /// How many attempts in a row had failed when this one began.
+    /// The number of consecutive failures before this attempt.
     failures: u32,
 }
 
-/// What a connection leads to, as its server says.
+/// The role of a server, as the server reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A server that takes writes, so its reads are current.
+    /// A server that accepts writes, so its reads are current.
     Primary,
-    /// A standby, a replica, or a server that was made read-only: what it holds may be out of date.
+    /// A standby, a replica, or a read-only server. Its data may be out of date.
     Replica,
 }
 
@@ -75,18 +76,18 @@ struct State {
     outage: Option<Outage>,
 }
 
-/// The time from a failed attempt to the next that succeeds.
+/// The state between a failed attempt and the next successful one.
 #[derive(Debug)]
 struct Outage {
-    /// How many attempts in a row failed. Attempts that ran at the same time count as one.
+    /// The number of consecutive failures. Attempts that ran at the same time count as one.
     failures: u32,
-    /// Nobody dials before this.
+    /// The end of the pause.
     until: Instant,
     error: Error,
 }
 
 impl Dialer {
-    /// How long a connection may be quiet before its server is asked for its role again.
+    /// The time that a connection may be quiet before its server must be asked for its role again.
     pub const QUIET: Duration = Duration::from_secs(1);
 
     /// The shortest pause after a failed attempt, in milliseconds.
@@ -95,23 +96,22 @@ impl Dialer {
     /// The longest pause after a failed attempt, in milliseconds.
     const LONGEST: u64 = 500;
 
-    /// A dialer that allows the first attempt at once.
+    /// Creates a dialer, which allows the first attempt immediately.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Allows one attempt to connect, unless an earlier one failed and the pause after it is not
-    /// over.
+    /// Allows one attempt to connect, unless the pause after a failed attempt is not over.
     ///
     /// # Errors
-    /// The failure of the last attempt, without its cause.
+    /// The error of the last attempt, without its cause.
     pub fn attempt(&self, now: Instant) -> Result<Attempt<'_>> {
         let mut state = self.lock();
         let era = Era(state.era);
         let failures = match &mut state.outage {
             Some(outage) if now < outage.until => return Err(outage.error.repeated()),
             Some(outage) => {
-                // Whatever becomes of this attempt, the next is a pause later.
+                // Delays the next attempt even if this one is dropped without a result.
                 outage.until = now + Self::pause(outage.failures);
                 outage.failures
             }
@@ -125,10 +125,10 @@ impl Dialer {
         self.lock().era == era.0
     }
 
-    /// Ends an era: no connection that was made in it is used again. Says whether this call ended
+    /// Ends an era, so that none of its connections is used again. Returns whether this call ended
     /// it.
     ///
-    /// Connections that were made since an earlier call are not affected.
+    /// An era that was left before is not left again, so newer connections are not affected.
     pub fn leave(&self, era: Era) -> bool {
         let mut state = self.lock();
         let current = state.era == era.0;
@@ -136,7 +136,8 @@ impl Dialer {
         current
     }
 
-    /// From `SHORTEST` to twice as much after the first failure, doubling up to `LONGEST`.
+    /// Returns a random pause: `SHORTEST` to twice that after the first failure, then doubling up
+    /// to `LONGEST`.
     fn pause(failures: u32) -> Duration {
         let most = (Self::SHORTEST << failures.min(10)).min(Self::LONGEST);
         Duration::from_millis(fastrand::u64(most / 2..=most))
@@ -148,16 +149,18 @@ impl Dialer {
 }
 
 impl Attempt<'_> {
-    /// A primary answered: the pause is over for every caller. Returns the connection's era, which
-    /// is the one in which the attempt began, so that a connection to a server that was left
-    /// meanwhile is not used.
+    /// Reports that a primary answered, which ends the pause for every caller. Returns the
+    /// connection's era.
+    ///
+    /// That is the era in which the attempt began. If that era was left since, the connection is
+    /// not used.
     pub fn succeeded(self) -> Era {
         self.dialer.lock().outage = None;
         self.era
     }
 
-    /// The attempt failed, and its error is the answer for other callers until the pause is over.
-    /// Returns that error.
+    /// Reports that the attempt failed, and returns the error. Other callers get a copy of it until
+    /// the pause is over.
     pub fn failed(self, now: Instant, error: Error) -> Error {
         let mut state = self.dialer.lock();
         let known = state.outage.as_ref().map_or(0, |outage| outage.failures);
@@ -171,15 +174,15 @@ impl Attempt<'_> {
 }
 
 impl Role {
-    /// What to say of a server that takes no writes.
-    pub const READ_ONLY: &'static str = "the server takes no writes: it is a standby, a replica, or was \
-         made read-only; connect to the primary, or wait until the failover is over";
+    /// The error message for a server that accepts no writes.
+    pub const READ_ONLY: &'static str = "the server takes no writes: it is a standby, a replica or \
+         read-only; connect to the primary, or wait until the failover is over";
 
-    /// Refuses a server whose answers may be out of date.
+    /// Refuses a server whose data may be out of date.
     ///
     /// # Errors
-    /// `Unavailable` for a [`Replica`](Self::Replica): nothing was done, and the primary may be
-    /// back soon.
+    /// `Unavailable` for a [`Replica`](Self::Replica): nothing was changed, and a primary may be
+    /// available soon.
     pub fn require_primary(self) -> Result<()> {
         match self {
             Self::Primary => Ok(()),

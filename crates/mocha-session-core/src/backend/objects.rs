@@ -1,8 +1,9 @@
-//! What object stores have in common: sessions as objects, over a client of five calls.
+//! Sessions as objects in an object store, on top of a client with five calls.
 //!
-//! A backend for an object store implements [`ObjectClient`] for its client library and hands it to
-//! an [`ObjectStore`], which is the [`SessionStore`](super::SessionStore). Names, sizes, paging,
-//! expiry, conditional removal, parallelism, deadlines and repetition are decided here, once.
+//! A backend for an object store implements [`ObjectClient`] for its client library and passes it
+//! to an [`ObjectStore`], which implements [`SessionStore`](crate::store::SessionStore). This
+//! module handles names, sizes, paging, expiry, conditional removal, parallelism, deadlines and
+//! retries for all of them.
 
 mod body;
 mod probe;
@@ -19,19 +20,20 @@ pub use store::ObjectStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Revision;
 
-/// The client of an object store: one request for each call.
+/// The client of an object store. Each call is one request.
 ///
-/// No call is repeated by the client or the library below it, and none needs a timeout except for
-/// connecting: [`ObjectStore`] repeats what may be repeated and bounds everything. A call that is
-/// dropped must be cancelled.
+/// Neither the client nor its library may retry a call, and only connecting needs a timeout:
+/// [`ObjectStore`] retries calls where that is safe, and limits the time of each. Dropping a call's
+/// future must cancel the call.
 ///
-/// Errors are made with [`Failure::error`](super::Failure::error).
+/// Create errors with [`Failure::error`](crate::store::Failure::error).
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::{collections::HashMap, sync::{Arc, Mutex}, time::SystemTime};
-/// use mocha_session_core::Result;
-/// use mocha_session_core::store::{Bytes, Capabilities, KeySpace, Revision, async_trait};
-/// use mocha_session_core::backend::objects::*;
+/// use mocha_session::Result;
+/// use mocha_session::store::{Bytes, Capabilities, KeySpace, Revision, async_trait};
+/// use mocha_session::backend::objects::*;
 ///
 /// #[derive(Debug, Default)]
 /// struct MyBucket(Mutex<HashMap<String, (Object, SystemTime)>>);
@@ -41,7 +43,13 @@ use crate::store::Revision;
 ///     async fn get(&self, name: &str, _most: usize) -> Result<Option<Object>> {
 ///         Ok(self.0.lock().unwrap().get(name).map(|(object, _)| object.clone()))
 ///     }
-///     async fn put(&self, name: &str, body: Bytes, deadline: u64, when: Condition<'_>) -> Result<Outcome<Revision>> {
+///     async fn put(
+///         &self,
+///         name: &str,
+///         body: Bytes,
+///         deadline: u64,
+///         when: Condition<'_>,
+///     ) -> Result<Outcome<Revision>> {
 ///         let mut bucket = self.0.lock().unwrap();
 ///         let expected = match when {
 ///             Condition::Absent => None,
@@ -51,7 +59,8 @@ use crate::store::Revision;
 ///             return Ok(Outcome::Unmet);
 ///         }
 ///         let revision = Revision::random();
-///         let head = Head { revision: revision.clone(), size: body.len() as u64, deadline: Some(deadline) };
+///         let (size, deadline) = (body.len() as u64, Some(deadline));
+///         let head = Head { revision: revision.clone(), size, deadline };
 ///         bucket.insert(name.to_owned(), (Object { head, body }, SystemTime::now()));
 ///         Ok(Outcome::Done(revision))
 ///     }
@@ -68,7 +77,8 @@ use crate::store::Revision;
 ///         let bucket = self.0.lock().unwrap();
 ///         let mut objects: Vec<_> = bucket
 ///             .iter()
-///             .filter(|(name, _)| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after))
+///             .filter(|(name, _)| name.starts_with(prefix))
+///             .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
 ///             .map(|(name, (object, written))| Listed {
 ///                 name: name.clone(),
 ///                 size: object.head.size,
@@ -87,20 +97,21 @@ use crate::store::Revision;
 /// }
 ///
 /// let space = KeySpace::new("sessions/").unwrap();
-/// let store = ObjectStore::new(Arc::new(MyBucket::default()), space, Capabilities::new("my bucket"));
-/// # fn is_store(_: impl mocha_session_core::store::SessionStore) {}
+/// let client = Arc::new(MyBucket::default());
+/// let store = ObjectStore::new(client, space, Capabilities::new("my bucket"));
+/// # fn is_store(_: impl mocha_session::store::SessionStore) {}
 /// # is_store(store);
 /// ```
 #[async_trait]
 pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
-    /// Reads an object; `None` when there is none in a bucket that exists.
+    /// Reads an object. Returns `None` if the bucket exists and has no such object.
     ///
     /// # Errors
-    /// [`too_large`] for content of more than `most` bytes, which is not read to its end; whatever
-    /// keeps the client from knowing.
+    /// [`too_large`] if the content has more than `most` bytes; the client does not read it to the
+    /// end. Any other error if the client cannot know whether there is an object.
     async fn get(&self, name: &str, most: usize) -> Result<Option<Object>>;
 
-    /// Reads what is known of an object without its content. The default reads the whole object.
+    /// Reads the metadata of an object. The default reads the whole object.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -108,11 +119,11 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
         Ok(self.get(name, usize::MAX).await?.map(|object| object.head))
     }
 
-    /// Writes an object if the condition holds. `deadline` belongs to its metadata:
+    /// Writes an object if the condition holds. `deadline` is stored in its metadata:
     /// [`Head::deadline`].
     ///
     /// # Errors
-    /// [`is_ambiguous`](Error::is_ambiguous) when the object may have been written.
+    /// [`is_ambiguous`](Error::is_ambiguous) if the object may have been written.
     async fn put(
         &self,
         name: &str,
@@ -121,21 +132,22 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
         when: Condition<'_>,
     ) -> Result<Outcome<Revision>>;
 
-    /// Removes an object: whatever it is, or if it still has this revision. `Unmet` when it has
-    /// another, or when there is none and the service says so.
+    /// Removes an object, if `expected` is `None` or its revision. Returns `Unmet` if the object
+    /// has another revision, or if the service reports that there is no object.
     ///
     /// # Errors
-    /// [`is_ambiguous`](Error::is_ambiguous) when the object may have been removed.
+    /// [`is_ambiguous`](Error::is_ambiguous) if the object may have been removed.
     async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>>;
 
-    /// Lists about `limit` objects whose names begin with `prefix`, after an earlier page's `next`.
+    /// Lists about `limit` objects whose names start with `prefix`. `after` is the `next` of the
+    /// previous page.
     ///
     /// # Errors
-    /// Whatever keeps the client from knowing.
+    /// If the objects cannot be listed.
     async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page>;
 
-    /// Whether [`delete`](Self::delete) says that there was no object. Where it does not, deleting
-    /// a session takes a [`head`](Self::head) first.
+    /// Whether [`delete`](Self::delete) reports that there was no object. If it does not, deleting
+    /// a session needs an extra [`head`](Self::head).
     fn delete_tells(&self) -> bool;
 }
 
@@ -148,49 +160,49 @@ pub enum Condition<'a> {
     Is(&'a Revision),
 }
 
-/// How a write ended that the service answered.
+/// The result of a write that the service answered.
 #[derive(Debug)]
 pub enum Outcome<T> {
-    /// It was done.
+    /// The write was done.
     Done(T),
-    /// Its condition did not hold, and nothing was done.
+    /// The condition did not hold. Nothing was changed.
     Unmet,
-    /// It was refused for now, and nothing was done: the store repeats it within its deadline, and
-    /// returns this error after that.
+    /// The service refused the write temporarily. Nothing was changed. The store retries within its
+    /// deadline, and then returns this error.
     Busy(Error),
 }
 
 /// An object with its content.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// What is known without the content.
+    /// The metadata.
     pub head: Head,
     /// The content.
     pub body: Bytes,
 }
 
-/// What is known of an object without its content.
+/// The metadata of an object.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// The revision that conditions compare: an `ETag`, a generation.
+    /// The revision that conditions compare, such as an `ETag` or a generation.
     pub revision: Revision,
     /// The size of the content in bytes.
     pub size: u64,
-    /// The deadline that [`ObjectClient::put`] wrote, in milliseconds since 1970; `None` for an
-    /// object without one.
+    /// The deadline that [`ObjectClient::put`] wrote, in milliseconds since 1970, if the object has
+    /// one.
     pub deadline: Option<u64>,
 }
 
-/// An object of a listing.
+/// An object in a listing.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Its full name.
+    /// The full name.
     pub name: String,
-    /// The size of its content in bytes.
+    /// The size of the content in bytes.
     pub size: u64,
-    /// When it was last written.
+    /// The time of the last write.
     pub written: SystemTime,
-    /// The rest, where listings show it: it spares a request for each object.
+    /// The metadata, if listings include it. It saves one request per object.
     pub head: Option<Head>,
 }
 
@@ -199,11 +211,11 @@ pub struct Listed {
 pub struct Page {
     /// The objects.
     pub objects: Vec<Listed>,
-    /// Where the next page begins; `None` on the last.
+    /// The `after` of the next page, or `None` if this is the last.
     pub next: Option<String>,
 }
 
-/// The error for an object that is larger than what this library writes.
+/// Creates the error for an object that is larger than any that this library writes.
 pub fn too_large(most: usize) -> Error {
     let why =
         format!("an object under a session's name has more than {most} bytes; {}", body::FOREIGN);

@@ -1,44 +1,45 @@
-//! Servers that fall silent: connections that neither answer nor break.
+//! Detects silent servers: connections that neither answer nor break.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::dial::{Dialer, Era};
 
-/// Finds out that a server is silent although no connection to it broke, and knows how long a
-/// connection has been without proof of its [`Role`](super::Role).
+/// Detects a server that is silent although no connection to it broke, and tracks when its
+/// [`Role`](super::Role) was last confirmed.
 ///
-/// A network that drops packets without a word, and a server that hangs, look alike: calls wait
-/// until their deadline, and the future that waits is dropped. Without a rule each such call costs
-/// one deadline for each connection that the store keeps. The rule: when a call is given up after
-/// [`PATIENCE`](Self::PATIENCE) and nothing was heard since it began, the era of its connection [is
-/// left](Dialer::leave). A call that is given up because its client went away leaves a healthy
-/// connection alone.
+/// A network that silently drops packets looks like a server that hangs: calls wait until their
+/// deadline, and their futures are dropped. Without detection, every connection that the store
+/// keeps would cost one call its whole deadline. Therefore, if a call is dropped after
+/// [`PATIENCE`](Self::PATIENCE) or more, and no call got an answer since it began, the era of its
+/// connection is [left](Dialer::leave). A call that is dropped earlier, because its client
+/// disconnected, does not affect the connection.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::time::Instant;
-/// use mocha_session_core::backend::{Dialer, Pulse};
+/// use mocha_session::backend::{Dialer, Pulse};
 ///
 /// let (dialer, pulse) = (Dialer::new(), Pulse::new());
 /// let era = dialer.attempt(Instant::now())?.succeeded();
 /// let call = pulse.call(&dialer, era);
-/// // Send the command and wait for its answer; dropping `call` here instead means that it was given up.
+/// // Send the command and wait for its answer. Dropping `call` instead means "no answer".
 /// call.answered();
 /// assert!(dialer.is_current(era));
-/// # Ok::<(), mocha_session_core::Error>(())
+/// # Ok::<(), mocha_session::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Pulse {
     born: Instant,
-    /// When something was heard last, in microseconds since `born`.
+    /// When an answer last arrived, in microseconds since `born`.
     heard: AtomicU64,
-    /// When the server's role was known last; 0 where it never was.
+    /// When the server's role was last confirmed, in microseconds since `born`; 0 if it never was.
     known: AtomicU64,
 }
 
 /// A call that waits for its answer. See [`Pulse`].
 #[derive(Debug)]
-#[must_use = "dropping it means that the call was given up"]
+#[must_use = "dropping it means that the call got no answer"]
 pub struct Call<'p> {
     pulse: &'p Pulse,
     dialer: &'p Dialer,
@@ -48,26 +49,26 @@ pub struct Call<'p> {
 }
 
 impl Pulse {
-    /// How long a call waits at least before it counts as a sign of silence.
+    /// The shortest wait for an answer that counts as a sign of silence.
     pub const PATIENCE: Duration = Duration::from_millis(100);
 
-    /// A pulse that begins now.
+    /// Creates a pulse that starts now.
     pub fn new() -> Self {
         Self { born: Instant::now(), heard: AtomicU64::new(0), known: AtomicU64::new(0) }
     }
 
-    /// Begins a call on a connection of this era.
+    /// Starts a call on a connection of this era.
     pub fn call<'p>(&'p self, dialer: &'p Dialer, era: Era) -> Call<'p> {
         Call { pulse: self, dialer, era, begun: self.now(), answered: false }
     }
 
-    /// Whether the role was known within [`Dialer::QUIET`].
+    /// Whether the server's role was confirmed within the last [`Dialer::QUIET`].
     pub fn is_role_known(&self) -> bool {
         let known = self.known.load(Ordering::Relaxed);
         known > 0 && Duration::from_micros(self.now().saturating_sub(known)) < Dialer::QUIET
     }
 
-    /// Remembers that the server said a moment ago that it is the primary.
+    /// Records that the server has just confirmed that it is the primary.
     pub fn role_is_known(&self) {
         self.known.fetch_max(self.now(), Ordering::Relaxed);
     }
@@ -84,7 +85,8 @@ impl Default for Pulse {
 }
 
 impl Call<'_> {
-    /// Something was heard: the answer, an error in its place, or the end of the connection.
+    /// Reports that the server reacted: with an answer, with an error, or by closing the
+    /// connection.
     pub fn answered(mut self) {
         self.answered = true;
         self.pulse.heard.fetch_max(self.pulse.now(), Ordering::Relaxed);

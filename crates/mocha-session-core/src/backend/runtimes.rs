@@ -1,5 +1,5 @@
-//! Connections belong to the runtime that opened them, so a store keeps those of each runtime
-//! apart.
+//! Keeps the connections of each Tokio runtime apart, because a connection belongs to the runtime
+//! that opened it.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,21 +9,22 @@ use tokio::runtime::{Handle, Id};
 use crate::error::Result;
 use crate::store::{Effect, Failure};
 
-/// What a store keeps for each Tokio runtime that uses it: a connection, or a pool of them.
+/// One value per Tokio runtime that uses a store, such as a connection or a pool.
 ///
 /// A connection's socket belongs to the reactor of the runtime that opened it, and its driver is a
-/// task of that runtime. A connection that several runtimes share stalls while that runtime is
-/// busy, and ends with it. Programs with a runtime for each thread, as actix-web has them, share a
-/// store between runtimes.
+/// task of that runtime. If several runtimes shared a connection, it would stall while that runtime
+/// is busy, and close when that runtime ends. Programs with one runtime per thread, such as those
+/// that use actix-web, share a store between runtimes.
 ///
 /// ```
-/// use mocha_session_core::backend::PerRuntime;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::backend::PerRuntime;
 ///
 /// #[derive(Default)]
 /// struct Pool;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> mocha_session_core::Result<()> {
+/// # async fn main() -> mocha_session::Result<()> {
 /// let pools = PerRuntime::<Pool>::new();
 /// assert!(std::sync::Arc::ptr_eq(&pools.here()?, &pools.here()?));
 /// # Ok(())
@@ -33,21 +34,21 @@ use crate::store::{Effect, Failure};
 pub struct PerRuntime<T>(RwLock<Vec<(Id, Arc<T>)>>);
 
 impl<T: Default> PerRuntime<T> {
-    /// The runtimes that are remembered. Some of them have ended, which a runtime does not tell.
+    /// The maximum number of runtimes. It is limited, because a runtime does not report its end.
     const MOST: usize = 1_000;
 
-    /// Nothing yet.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self(RwLock::default())
     }
 
-    /// What belongs to the runtime of the caller.
+    /// Returns the value of the current Tokio runtime, and creates it on the first call.
     ///
     /// # Errors
-    /// `Unavailable` where there is no Tokio runtime.
+    /// `Unavailable` if there is no Tokio runtime.
     pub fn here(&self) -> Result<Arc<T>> {
         let Ok(runtime) = Handle::try_current().map(|runtime| runtime.id()) else {
-            let why = "there is no Tokio runtime here; call the store from a task of one";
+            let why = "the store was called outside a Tokio runtime; call it from a Tokio task";
             return Err(Failure::NotSent.error(Effect::Read, why));
         };
         let find = |all: &Vec<(Id, Arc<T>)>| {
@@ -61,7 +62,8 @@ impl<T: Default> PerRuntime<T> {
             return Ok(kept);
         }
         let kept = Arc::new(T::default());
-        // The newest first, so that those that have ended are forgotten first.
+        // The newest comes first, so that `truncate` drops the oldest, which are likely to have
+        // ended.
         all.truncate(Self::MOST - 1);
         all.insert(0, (runtime, Arc::clone(&kept)));
         Ok(kept)

@@ -1,17 +1,18 @@
-//! The time limits of a store's connections, derived from the one deadline of a call.
+//! The timeouts of a store's connections, derived from the deadline of a call.
 
 use std::time::Duration;
 
 use crate::open::url::DEFAULT_DEADLINE;
 
-/// How long a store waits for a connection and for an answer.
+/// The time that a store waits for a connection and for an answer.
 ///
-/// Together they are shorter than the deadline of the call. What hangs is therefore noticed by the
-/// store, which leaves the connection and knows whether anything was sent.
+/// Their sum is shorter than the deadline of the call. Therefore the store itself notices a
+/// connection that hangs: it drops the connection and knows whether the call was sent.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::time::Duration;
-/// use mocha_session_core::backend::Timeouts;
+/// use mocha_session::backend::Timeouts;
 ///
 /// let deadline = Duration::from_secs(8);
 /// let timeouts = Timeouts::within(deadline);
@@ -20,21 +21,21 @@ use crate::open::url::DEFAULT_DEADLINE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Getting a connection: name lookup, encryption and login included.
+    /// The time to get a connection, including name lookup, TLS handshake and login.
     pub connect: Duration,
-    /// The answer to a command.
+    /// The time to get the answer to a command.
     pub response: Duration,
 }
 
 impl Timeouts {
-    /// The limits of a call with this deadline.
+    /// Returns the timeouts for calls with this deadline.
     pub fn within(deadline: Duration) -> Self {
         Self { connect: deadline / 4, response: deadline / 2 }
     }
 }
 
 impl Default for Timeouts {
-    /// Those of the default deadline, five seconds.
+    /// Returns the timeouts for the default deadline of five seconds.
     fn default() -> Self {
         Self::within(DEFAULT_DEADLINE)
     }

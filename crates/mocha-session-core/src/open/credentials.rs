@@ -1,4 +1,4 @@
-//! User names and passwords, fixed or asked for at each dial.
+//! User names and passwords: fixed, or requested before each new connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::future::BoxFuture;
 
-/// A user name and a password, as an engine takes them. `Debug` shows neither.
+/// A user name and a password for an engine. `Debug` shows neither.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     username: Option<Box<str>>,
@@ -14,7 +14,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A user name and a password.
+    /// Creates credentials from a user name and a password.
     pub fn new(username: impl Into<Box<str>>, password: impl Into<Box<str>>) -> Self {
         Self { username: Some(username.into()), password: Some(password.into()) }
     }
@@ -23,12 +23,12 @@ impl Credentials {
         Self { username: username.map(Into::into), password: password.map(Into::into) }
     }
 
-    /// The user name.
+    /// Returns the user name.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
 
-    /// The password. Keep it out of logs and errors.
+    /// Returns the password. Keep it out of logs and errors.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
@@ -40,10 +40,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Where the credentials of a new connection come from: fixed by the URL, or asked for each time.
+/// The source of the credentials for new connections: the URL, or a callback.
 ///
-/// A driver takes it from [`StoreUrl::credentials`](crate::StoreUrl::credentials) and asks it at
-/// each dial, so that a password that rotates is never older than the connection it opens.
+/// A driver gets it from [`StoreUrl::credentials`](crate::StoreUrl::credentials) and calls
+/// [`ask`](Self::ask) before each new connection, so that it never connects with an outdated
+/// password.
 #[derive(Clone)]
 pub struct CredentialSource(Source);
 
@@ -54,12 +55,13 @@ enum Source {
 }
 
 impl CredentialSource {
-    /// The same credentials each time.
+    /// Creates a source that always returns the same credentials.
     pub fn fixed(credentials: Credentials) -> Self {
         Self(Source::Fixed(credentials))
     }
 
-    /// Calls `ask` before each dial. It should return within the store's deadline.
+    /// Creates a source that calls `ask` before each new connection. `ask` should return within the
+    /// store's deadline.
     pub fn asking<F, A>(ask: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,
@@ -68,10 +70,10 @@ impl CredentialSource {
         Self(Source::Asked(Arc::new(move || Box::pin(ask()))))
     }
 
-    /// The credentials for a connection that is about to be opened.
+    /// Returns the credentials for a connection that is about to be opened.
     ///
     /// # Errors
-    /// That of the callback. A store passes it on: nothing was sent.
+    /// The error of the callback. A store returns it unchanged, because nothing was sent.
     pub async fn ask(&self) -> Result<Credentials> {
         match &self.0 {
             Source::Fixed(credentials) => Ok(credentials.clone()),

@@ -1,4 +1,4 @@
-//! From a URL to a store: drivers by scheme, in a registry that is a value and not a global.
+//! Drivers by URL scheme, in a registry that is a value and not a global.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,26 +10,27 @@ use crate::open::storage::Storage;
 use crate::open::url::StoreUrl;
 use crate::store::SessionStore;
 
-/// A store that is being opened: what a [`Driver`] returns for a URL that is right.
+/// A store that is being opened. A [`Driver`] returns it for a valid URL.
 pub type Opening = BoxFuture<'static, Result<Arc<dyn SessionStore>>>;
 
 /// Makes a store from a URL: the schemes of a backend, and a function that reads the URL.
 ///
-/// The function takes every option that it knows from the URL, and refuses a wrong URL before any
-/// I/O. The future that it returns connects. A scheme that ends in `+*` stands for all schemes that
-/// begin with it: `mysql+*` covers SQLAlchemy's `mysql+pymysql`.
+/// The function takes every option that it knows from the URL, and refuses an invalid URL before
+/// any I/O. The future that it returns connects. A scheme that ends in `+*` covers all schemes with
+/// that prefix: `mysql+*` covers SQLAlchemy's `mysql+pymysql`.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::sync::Arc;
-/// use mocha_session_core::{Driver, store::SessionStore};
+/// use mocha_session::{Driver, store::SessionStore};
 ///
 /// # type MyStore = Arc<dyn SessionStore>;
-/// # async fn connect(_: String, _: String) -> mocha_session_core::Result<MyStore> { unimplemented!() }
+/// # async fn connect(_: String, _: String) -> mocha_session::Result<MyStore> { unimplemented!() }
 /// pub const DRIVER: Driver = Driver::new(&["mine"], |url| {
 ///     let prefix = url.take_key_space("session:")?.prefix().to_owned();
 ///     let host = url.single_host()?.authority(4000);
 ///     Ok(Box::pin(async move {
-///         // Name the type: a closure does not turn `Arc<MyStore>` into it by itself.
+///         // The type is needed: inside the `Ok`, `Arc<MyStore>` is not coerced.
 ///         let store: Arc<dyn SessionStore> = Arc::new(connect(host, prefix).await?);
 ///         Ok(store)
 ///     }))
@@ -43,7 +44,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver for these schemes (in lower case).
+    /// Creates a driver for these schemes, in lower case.
     pub const fn new(
         schemes: &'static [&'static str],
         prepare: fn(&mut StoreUrl) -> Result<Opening>,
@@ -51,12 +52,12 @@ impl Driver {
         Self { schemes, prepare }
     }
 
-    /// The schemes it answers to.
+    /// Returns the schemes that the driver handles.
     pub const fn schemes(&self) -> &'static [&'static str] {
         self.schemes
     }
 
-    /// Whether it answers to this scheme.
+    /// Whether the driver handles this scheme.
     pub fn answers(&self, scheme: &str) -> bool {
         self.schemes.iter().any(|own| matches(own, scheme))
     }
@@ -75,12 +76,14 @@ impl fmt::Debug for Driver {
     }
 }
 
-/// The drivers of a program. Makes a [`Storage`] from a URL.
+/// The drivers of a program. It makes a [`Storage`] from a URL.
 ///
-/// The facade's `Registry::builtin()` has a driver for each cargo feature; `register` adds yours.
+/// `Registry::builtin()` of the crate `mocha-session` has a driver for each enabled cargo feature.
+/// [`register`](Self::register) adds a driver.
 ///
 /// ```
-/// use mocha_session_core::Registry;
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
+/// use mocha_session::core::Registry;
 ///
 /// let registry = Registry::new().with_absent("s3", "the cargo feature `s3`");
 /// let error = registry.check("s3://bucket").unwrap_err();
@@ -94,7 +97,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry without drivers: it opens client-side sessions alone.
+    /// Creates a registry without drivers, which only opens client-side sessions.
     pub fn new() -> Self {
         Self::default()
     }
@@ -106,7 +109,7 @@ impl Registry {
         self
     }
 
-    /// Names what a scheme needs, for the error where it has no driver.
+    /// Sets what a scheme needs, for the error message if the scheme has no driver.
     #[must_use]
     pub fn with_absent(mut self, scheme: &'static str, needs: &'static str) -> Self {
         self.absent.push((scheme, needs));
@@ -118,11 +121,11 @@ impl Registry {
         self.drivers.iter().flat_map(|driver| driver.schemes().iter().copied())
     }
 
-    /// Reads a URL and finds its driver, without connecting. A misspelt scheme or option is an
-    /// error.
+    /// Parses a URL and finds its driver, without connecting.
     ///
     /// # Errors
-    /// `InvalidConfig` saying what is wrong with the URL.
+    /// `InvalidConfig` if the URL is invalid, for example because a scheme or an option is
+    /// misspelt.
     pub fn check(&self, url: &str) -> Result<()> {
         if names_none(url) {
             return Ok(());
@@ -130,11 +133,12 @@ impl Registry {
         self.prepare(StoreUrl::parse(url)?).map(drop)
     }
 
-    /// Opens the store that `url` names; an empty URL or `None` means client-side sessions.
+    /// Opens the store that `url` names. An empty URL, or the text `None`, means client-side
+    /// sessions.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong. Otherwise the reason why the engine cannot be
-    /// reached or prepared.
+    /// `InvalidConfig` if the URL is invalid. Otherwise the reason why the engine cannot be reached
+    /// or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
         if names_none(url) {
             return Ok(Storage::client_side());
@@ -142,7 +146,7 @@ impl Registry {
         self.open_url(StoreUrl::parse(url)?).await
     }
 
-    /// Opens the store that a parsed URL names: for one
+    /// Opens the store that a parsed URL names, for example one
     /// [whose credentials rotate](StoreUrl::with_credentials).
     ///
     /// # Errors
@@ -181,12 +185,12 @@ impl Registry {
             there.join(", ")
         };
         Error::invalid_config(format!(
-            "the session URL's scheme `{scheme}` is not known; there are: {there}"
+            "the session URL's scheme `{scheme}` is not known; the known schemes are: {there}"
         ))
     }
 }
 
-/// Whether the text is how an environment says that there is no URL.
+/// Whether the value of the environment variable means that there is no URL.
 fn names_none(text: &str) -> bool {
     matches!(text.trim(), "" | "None")
 }

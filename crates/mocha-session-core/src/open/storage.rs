@@ -1,4 +1,4 @@
-//! Where a manager's sessions live: a store, or the client's cookie.
+//! The storage of a manager's sessions: a store, or the client's cookie.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use crate::crypto::secret::Secrets;
 use crate::error::Result;
 use crate::store::{Capabilities, SessionStore};
 
-/// Where a manager keeps its sessions: a store, or the client's cookie. May bring a deadline for
-/// the store's calls, and secrets.
+/// The storage of a manager's sessions: a store, or the client's cookie.
 ///
-/// Opening a URL returns one, and a [`SessionManager`](crate::SessionManager) is built on one. A
-/// store of your own becomes one with `into()`.
+/// It may carry a deadline for the store's calls, and secrets. Opening a URL returns a `Storage`,
+/// and a [`SessionManager`](crate::SessionManager) is built from one. `into()` converts a store to
+/// a `Storage`.
 ///
 /// ```
-/// use mocha_session_core::Storage;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::Storage;
+///
 /// let storage = Storage::client_side();
 /// assert!(!storage.capabilities().compare_and_set());
 /// ```
@@ -27,19 +29,20 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Sessions in the client's cookie, encrypted under a secret. The
-    /// [`capabilities`](Self::capabilities) say what this mode cannot do.
+    /// Keeps sessions in the client's cookie, encrypted under a secret.
+    ///
+    /// The [`capabilities`](Self::capabilities) list the limits of this mode.
     pub fn client_side() -> Self {
         Self { store: None, timeout: None, secrets: None }
     }
 
-    /// Sessions in a store that is shared with other code.
+    /// Keeps sessions in a store that is shared with other code.
     pub fn from_arc(store: Arc<dyn SessionStore>) -> Self {
         let timeout = store.capabilities().deadline();
         Self { store: Some(store), timeout, secrets: None }
     }
 
-    /// Sets the deadline of every call of the store. The default is the deadline that the store was
+    /// Sets the deadline of every store call. The default is the deadline that the store was
     /// [configured with](Capabilities::with_deadline), or five seconds.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -54,21 +57,21 @@ impl Storage {
         self
     }
 
-    /// Returns the store; `None` for client-side sessions.
+    /// Returns the store, or `None` for client-side sessions.
     pub fn store(&self) -> Option<&Arc<dyn SessionStore>> {
         self.store.as_ref()
     }
 
-    /// Returns what the engine can do.
+    /// Returns the capabilities of the store or of the client-side mode.
     pub fn capabilities(&self) -> Capabilities {
         self.store.as_ref().map_or_else(Capabilities::client_side, |store| (**store).capabilities())
     }
 
-    /// Asks the engine for a sign of life. Client-side sessions have no engine, so it always
+    /// Checks that the engine answers. Client-side sessions have no engine, so the check always
     /// succeeds.
     ///
     /// # Errors
-    /// When the engine does not answer.
+    /// If the engine does not answer.
     pub async fn ping(&self) -> Result<()> {
         match &self.store {
             Some(store) => store.ping().await,

@@ -1,5 +1,5 @@
-//! `SESSION_URL`, parsed: what the `url` package cannot read (several hosts, an underscore in the
-//! scheme), options that are handed out by name, and nothing secret shown.
+//! Parses `SESSION_URL`, including several hosts and underscores in the scheme, which the crate
+//! `url` does not support.
 
 mod parts;
 
@@ -12,13 +12,15 @@ use crate::error::{Error, Result};
 use crate::open::{CredentialSource, Credentials};
 use crate::store::KeySpace;
 
-/// The time that one store call may take where nothing else is configured.
+/// The default deadline of a store call.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A host of a [`StoreUrl`], and its port if one was written.
+/// A host of a [`StoreUrl`], with its port if the URL has one.
 ///
 /// ```
-/// use mocha_session_core::StoreUrl;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::StoreUrl;
+///
 /// let url = StoreUrl::parse("redis://[::1]:6380").unwrap();
 /// assert_eq!((url.hosts()[0].name(), url.hosts()[0].port()), ("::1", Some(6380)));
 /// assert_eq!(url.hosts()[0].authority(6379), "[::1]:6380");
@@ -30,17 +32,18 @@ pub struct Host {
 }
 
 impl Host {
-    /// The name or address; an IPv6 address without its brackets.
+    /// Returns the name or address. An IPv6 address has no brackets.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port, if one was written.
+    /// Returns the port, if the URL has one.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// `name:port`, with this port where none was written and brackets where they are needed.
+    /// Returns `name:port`, with brackets around an IPv6 address. If the URL has no port, uses
+    /// `default_port`.
     pub fn authority(&self, default_port: u16) -> String {
         let port = self.port.unwrap_or(default_port);
         if self.name.contains(':') {
@@ -53,12 +56,13 @@ impl Host {
 
 /// A parsed store URL: `scheme://username:password@host:port,host:port/path?option=value`.
 ///
-/// Credentials and path are percent-decoded. Options are [taken](Self::take) by name; whatever
-/// nobody took is refused by [`finish`](Self::finish), so that a misspelt option is an error and
-/// not a surprise. Neither `Display` nor `Debug` shows the password or an option's value.
+/// Credentials and path are percent-decoded. A driver [takes](Self::take) options by name, and
+/// [`finish`](Self::finish) refuses those that it did not take, so that a misspelt option is an
+/// error. Neither `Display` nor `Debug` shows the password or the value of an option.
 ///
 /// ```
-/// use mocha_session_core::StoreUrl;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::StoreUrl;
 ///
 /// let mut url = StoreUrl::parse("redis://app:p%2Fss@db.example:6380/2?prefix=shop:").unwrap();
 /// assert_eq!(url.scheme(), "redis");
@@ -83,12 +87,12 @@ pub struct StoreUrl {
 }
 
 impl StoreUrl {
-    /// Parses a URL. Which schemes, paths and options mean something is the driver's business.
+    /// Parses a URL. The driver validates the scheme, path and options.
     ///
     /// # Errors
-    /// `InvalidConfig`, saying what is wrong and never repeating the URL: no scheme, a raw `/`, `+`
-    /// or `@` in the credentials (percent-encode it), a bad host or port, an option given twice, a
-    /// `timeout` that is no duration above zero.
+    /// `InvalidConfig` if the URL has no scheme, a raw `/`, `+` or `@` in the credentials
+    /// (percent-encode it), an invalid host or port, an option given twice, or a `timeout` that is
+    /// not a duration above zero. The message never repeats the URL.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let Some((scheme, rest)) = text.split_once(':') else {
@@ -102,12 +106,12 @@ impl StoreUrl {
             || !scheme.bytes().all(scheme_char)
         {
             return Err(invalid(
-                "what stands before the first ':' is not a scheme like redis or postgresql",
+                "the text before the first ':' is not a scheme like redis or postgresql",
             ));
         }
         if rest.contains('#') {
             return Err(invalid(
-                "it has a raw '#'; write %23 where one belongs to a password or a name",
+                "it contains a raw '#'; write %23 for a '#' in a password or a name",
             ));
         }
         let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
@@ -118,8 +122,8 @@ impl StoreUrl {
         if path.contains('@') && !authority.is_empty() {
             if authority.contains('@') {
                 return Err(invalid(
-                    "an '@' follows its path, so the password seems not to be percent-encoded: write %40 \
-                     for '@' and %2F for '/', in the password and in the path",
+                    "its path contains an '@', so the password seems not to be percent-encoded; \
+                     write %40 for '@' and %2F for '/' in the password and in the path",
                 ));
             }
             return Err(raw_character('/'));
@@ -158,48 +162,50 @@ impl StoreUrl {
         Ok(url)
     }
 
-    /// The time that one call of the store may take: the URL's `timeout`, five seconds where it has
-    /// none.
+    /// Returns the deadline of a store call: the URL's `timeout`, or five seconds.
     ///
-    /// The option is read with the URL, because it means the same to every engine. The core
-    /// enforces it: a store hands it on as
+    /// The URL parser reads this option, because it means the same for every engine. The core
+    /// enforces it: a store reports it with
     /// [`Capabilities::with_deadline`](crate::store::Capabilities::with_deadline). A driver derives
     /// its connect, busy, wait and response timeouts from it
     /// ([`Timeouts`](crate::backend::Timeouts)), so that each of them ends before the call does and
-    /// its error says what really happened.
+    /// its error states the actual cause.
     pub fn deadline(&self) -> Duration {
         self.timeout.unwrap_or(DEFAULT_DEADLINE)
     }
 
-    /// The `timeout` that the URL names.
+    /// Returns the `timeout` of the URL, if it has one.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// The scheme, in lower case.
+    /// Returns the scheme in lower case.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// The user name, decoded.
+    /// Returns the decoded user name.
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
 
-    /// The password, decoded. Keep it out of logs and errors.
+    /// Returns the decoded password. Keep it out of logs and errors.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
 
-    /// Asks `ask` for the credentials of each new connection, in place of those that the URL names:
-    /// for passwords that rotate. Open it with [`Registry::open_url`](crate::Registry::open_url).
+    /// Calls `ask` for the credentials of each new connection, instead of using those of the URL.
+    ///
+    /// Use it for passwords that rotate. Open the URL with
+    /// [`Registry::open_url`](crate::Registry::open_url).
     ///
     /// ```
-    /// use mocha_session_core::{StoreUrl, backend::Credentials};
+    /// # use mocha_session_core as mocha_session;
+    /// use mocha_session::{StoreUrl, backend::Credentials};
     ///
     /// let url = StoreUrl::parse("postgresql://db.example/shop?sslmode=verify-full")?
-    ///     .with_credentials(|| async { Ok(Credentials::new("app", "the token of this hour")) });
-    /// # Ok::<(), mocha_session_core::Error>(())
+    ///     .with_credentials(|| async { Ok(Credentials::new("app", "a short-lived token")) });
+    /// # Ok::<(), mocha_session::Error>(())
     /// ```
     #[must_use]
     pub fn with_credentials<F, A>(mut self, ask: F) -> Self
@@ -211,7 +217,7 @@ impl StoreUrl {
         self
     }
 
-    /// Where a driver gets the credentials for each new connection: the callback of
+    /// Returns the source of the credentials for new connections: the callback of
     /// [`with_credentials`](Self::with_credentials), or the URL itself.
     pub fn credentials(&self) -> CredentialSource {
         self.credentials.clone().unwrap_or_else(|| {
@@ -219,30 +225,31 @@ impl StoreUrl {
         })
     }
 
-    /// The hosts, in the order written; none for `memory:` or `s3://` forms that have only a path.
+    /// Returns the hosts, in the order of the URL. A URL such as `memory:`, or an `s3://` URL with
+    /// only a path, has none.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// The single host.
+    /// Returns the only host.
     ///
     /// # Errors
-    /// `InvalidConfig` when there is none or more than one.
+    /// `InvalidConfig` if the URL has no host or more than one.
     pub fn single_host(&self) -> Result<&Host> {
         match self.hosts.as_slice() {
             [host] => Ok(host),
-            [] => Err(self.refuse("it names no host")),
-            _ => Err(self.refuse("it takes exactly one host")),
+            [] => Err(self.refuse("it names no host; write one")),
+            _ => Err(self.refuse("it names several hosts; write exactly one host")),
         }
     }
 
-    /// The path, decoded, with its leading slash; empty when there is none.
+    /// Returns the decoded path with its leading slash, or an empty string if the URL has no path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The first segment of the path, and what follows it: a bucket and a prefix in it, for
-    /// example.
+    /// Returns the first segment of the path and the rest: for example a bucket, and a prefix
+    /// within it.
     pub fn split_path(&self) -> (&str, &str) {
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
         path.split_once('/').unwrap_or((path, ""))
@@ -255,25 +262,27 @@ impl StoreUrl {
         Some(self.options.swap_remove(at).1)
     }
 
-    /// Takes an option that can be parsed from text.
+    /// Takes an option and parses its value.
     ///
     /// # Errors
-    /// `InvalidConfig` naming the option when its value cannot be parsed.
+    /// `InvalidConfig`, naming the option, if its value cannot be parsed.
     pub fn take_parsed<T: FromStr>(&mut self, name: &'static str) -> Result<Option<T>> {
         match self.take(name) {
             None => Ok(None),
-            Some(text) => match text.parse() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self
-                    .refuse_option(name, "cannot be read; a plain value without unit is expected")),
-            },
+            Some(text) => {
+                match text.parse() {
+                    Ok(value) => Ok(Some(value)),
+                    Err(_) => Err(self
+                        .refuse_option(name, "cannot be read; write a plain value without a unit")),
+                }
+            }
         }
     }
 
     /// Takes an option that is `true` or `false` (also `1`, `0`, `yes`, `no`, `on`, `off`).
     ///
     /// # Errors
-    /// `InvalidConfig` naming the option when it is anything else.
+    /// `InvalidConfig`, naming the option, for any other value.
     pub fn take_bool(&mut self, name: &'static str) -> Result<Option<bool>> {
         match self.take(name).map(|text| text.to_ascii_lowercase()).as_deref() {
             None => Ok(None),
@@ -283,10 +292,11 @@ impl StoreUrl {
         }
     }
 
-    /// Takes an option that is a duration: `500ms`, `5s`, `2m`, `1h`; a bare number counts seconds.
+    /// Takes an option that is a duration: `500ms`, `5s`, `2m` or `1h`. A number without a unit is
+    /// in seconds.
     ///
     /// # Errors
-    /// `InvalidConfig` naming the option when it is not a duration, or is zero.
+    /// `InvalidConfig`, naming the option, if it is not a duration above zero.
     pub fn take_duration(&mut self, name: &'static str) -> Result<Option<Duration>> {
         let Some(text) = self.take(name) else { return Ok(None) };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -306,20 +316,19 @@ impl StoreUrl {
         }
     }
 
-    /// Takes the common option `prefix` as a [`KeySpace`], or uses this default.
+    /// Takes the option `prefix`, or uses `default`, and returns it as a [`KeySpace`].
     ///
     /// # Errors
-    /// `InvalidConfig` when the prefix holds a character that some engine would read as more than a
-    /// name.
+    /// `InvalidConfig` as for [`KeySpace::new`].
     pub fn take_key_space(&mut self, default: &str) -> Result<KeySpace> {
         let prefix = self.take("prefix");
         KeySpace::new(prefix.as_deref().unwrap_or(default))
     }
 
-    /// Refuses options that nobody took, by name.
+    /// Refuses options that the driver did not take.
     ///
     /// # Errors
-    /// `InvalidConfig` naming the first of them and the options that exist.
+    /// `InvalidConfig`, naming the first of them and the known options.
     pub fn finish(&self) -> Result<()> {
         match self.options.first() {
             None => Ok(()),
@@ -329,19 +338,21 @@ impl StoreUrl {
                 known.dedup();
                 let name: String = name.chars().filter(char::is_ascii_graphic).take(40).collect();
                 Err(self.refuse(&format!(
-                    "the option `{name}` is not known; there are: {}",
+                    "the option `{name}` is not known; the known options are: {}",
                     known.join(", ")
                 )))
             }
         }
     }
 
-    /// An `InvalidConfig` error about this URL: for drivers. `why` must hold nothing secret.
+    /// Creates an `InvalidConfig` error about this URL, for drivers. `why` must not contain a
+    /// secret.
     pub fn refuse(&self, why: &str) -> Error {
         Error::invalid_config(format!("the session URL ({}://…): {why}", self.scheme))
     }
 
-    /// An `InvalidConfig` error about one of its options: for drivers. Say `why`, not the value.
+    /// Creates an `InvalidConfig` error about an option, for drivers. `why` must not contain the
+    /// option's value.
     pub fn refuse_option(&self, name: &str, why: &str) -> Error {
         self.refuse(&format!("the option `{name}` {why}"))
     }
@@ -395,7 +406,9 @@ pub(super) fn invalid(why: &str) -> Error {
 
 fn raw_character(raw: char) -> Error {
     let code = u32::from(raw);
-    invalid(&format!("a user name or password holds a raw '{raw}'; percent-encode it: %{code:02X}"))
+    invalid(&format!(
+        "a user name or password contains a raw '{raw}'; percent-encode it: %{code:02X}"
+    ))
 }
 
 #[cfg(test)]

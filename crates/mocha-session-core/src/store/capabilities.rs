@@ -1,38 +1,41 @@
-//! What an engine can do, as data: read by the manager's requirements, the conformance suite and
-//! the documentation.
+//! The capabilities of an engine, as data that the manager, the conformance suite and the
+//! documentation read.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What an acknowledged write survives, from least to most.
+/// The failures that an acknowledged write survives, from weakest to strongest.
 ///
 /// ```
-/// use mocha_session_core::store::Durability;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::Durability;
+///
 /// assert!(Durability::Server < Durability::Disk);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Nothing: it is lost when this process ends.
+    /// Survives nothing: it is lost when this process ends.
     Process,
-    /// The end of this process, but not a restart of the engine.
+    /// Survives the end of this process, but not a restart of the engine.
     Server,
-    /// A restart or crash of the engine, except for what was written in the last moments.
+    /// Survives a restart or crash of the engine, unless it was among the most recent writes.
     Delayed,
-    /// A crash of the engine: it was on disk before it was acknowledged.
+    /// Survives a crash of the engine: it was on disk before it was acknowledged.
     Disk,
-    /// The loss of a machine: it was on several before it was acknowledged.
+    /// Survives the loss of a machine: it was on several machines before it was acknowledged.
     Replicated,
 }
 
-/// What a store can do, as it is configured.
+/// The capabilities of a store, as it is configured.
 ///
-/// Built from the least, so that a store claims only what it says:
+/// The default claims as little as possible. A store adds each capability that it has:
 ///
 /// ```
-/// use mocha_session_core::store::{Capabilities, Durability};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::{Capabilities, Durability};
 ///
 /// let redis = Capabilities::new("redis")
 ///     .with_listing(true)
@@ -55,8 +58,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// A store named `engine` (in errors and documentation) that compares and sets, and nothing
-    /// more.
+    /// Creates the capabilities of a store that supports compare-and-set and nothing else. `engine`
+    /// is its name in errors and documentation.
     pub const fn new(engine: &'static str) -> Self {
         Self {
             engine,
@@ -71,7 +74,7 @@ impl Capabilities {
         }
     }
 
-    /// The client-side mode: no store at all, so no compare-and-set.
+    /// Creates the capabilities of the client-side mode. It has no store, so no compare-and-set.
     pub(crate) const fn client_side() -> Self {
         let mut it = Self::new("cookie");
         it.compare_and_set = false;
@@ -80,64 +83,69 @@ impl Capabilities {
         it
     }
 
-    /// Whether [`scan`](super::SessionStore::scan) works.
+    /// Sets whether [`scan`](super::SessionStore::scan) is supported. The default is `false`.
     #[must_use]
     pub const fn with_listing(mut self, yes: bool) -> Self {
         self.listing = yes;
         self
     }
 
-    /// Whether the engine removes expired entries by itself, so that sweeping does nothing.
+    /// Sets whether the engine removes expired entries by itself, so that a sweep does nothing. The
+    /// default is `false`.
     #[must_use]
     pub const fn with_native_expiry(mut self, yes: bool) -> Self {
         self.native_expiry = yes;
         self
     }
 
-    /// Whether the engine may drop live entries to make room.
+    /// Sets whether the engine may drop live entries to make room. The default is `false`.
     #[must_use]
     pub const fn with_eviction(mut self, yes: bool) -> Self {
         self.evicts = yes;
         self
     }
 
-    /// What an acknowledged write survives.
+    /// Sets what an acknowledged write survives. The default is [`Durability::Process`].
     #[must_use]
     pub const fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// The largest value the engine takes, in bytes.
+    /// Sets the largest value that the engine accepts, in bytes. The default is no limit.
     #[must_use]
     pub const fn with_max_value(mut self, bytes: usize) -> Self {
         self.max_value = Some(bytes);
         self
     }
 
-    /// Whether the engine's client library may repeat a write whose answer it lost, and cannot be
-    /// told not to. Its "revision does not match" may then mean that its own write was done.
+    /// Sets whether the engine's client library may repeat a write whose answer was lost, and
+    /// cannot be configured not to. The default is `false`.
+    ///
+    /// A failed compare-and-set may then mean that the store's own write was done.
     #[must_use]
     pub const fn with_repeated_writes(mut self, yes: bool) -> Self {
         self.repeats_writes = yes;
         self
     }
 
-    /// The deadline of a call, from which the store derived its own timeouts. A manager takes it
-    /// over unless it is given another.
+    /// Sets the deadline of a call, from which the store derived its own timeouts. A manager uses
+    /// it unless it is configured with another.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// The engine's name.
+    /// Returns the engine's name.
     pub const fn engine(&self) -> &'static str {
         self.engine
     }
 
-    /// Whether writes are conditional on what was read. False for client-side sessions alone: there
-    /// a logout is not final and simultaneous writes can be lost.
+    /// Whether writes are conditional on the revision that was read.
+    ///
+    /// False only for client-side sessions. With them, a logout is not final, and one of several
+    /// simultaneous writes can be lost.
     pub const fn compare_and_set(&self) -> bool {
         self.compare_and_set
     }
@@ -147,42 +155,43 @@ impl Capabilities {
         self.listing
     }
 
-    /// Whether expired entries go away without a sweep.
+    /// Whether the engine removes expired entries without a sweep.
     pub const fn native_expiry(&self) -> bool {
         self.native_expiry
     }
 
-    /// Whether live entries may be dropped to make room.
+    /// Whether the engine may drop live entries to make room.
     pub const fn evicts(&self) -> bool {
         self.evicts
     }
 
-    /// What an acknowledged write survives.
+    /// Returns what an acknowledged write survives.
     pub const fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// The largest value, in bytes; `None` where the engine has no limit worth naming.
+    /// Returns the largest value in bytes, or `None` if the engine has no relevant limit.
     pub const fn max_value(&self) -> Option<usize> {
         self.max_value
     }
 
-    /// Whether the client library may repeat writes: where the core cannot tell whether a commit
-    /// was done, it then reports it as ambiguous instead of doing it again.
+    /// Whether the client library may repeat writes. If so, and the core cannot tell whether a
+    /// commit was done, it reports the commit as ambiguous instead of repeating it.
     pub const fn repeats_writes(&self) -> bool {
         self.repeats_writes
     }
 
-    /// The deadline of a call that the store was configured with.
+    /// Returns the deadline of a call that the store was configured with.
     pub const fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
-    /// Refuses a value that is larger than [`max_value`](Self::max_value). A store calls it before
-    /// a write, so that nothing is sent and nothing is changed.
+    /// Refuses a value that is larger than [`max_value`](Self::max_value).
+    ///
+    /// A store calls it before a write, so that nothing is sent.
     ///
     /// # Errors
-    /// `TooLarge`, naming both sizes.
+    /// `TooLarge`, with both sizes.
     pub fn check_size(&self, value: &[u8]) -> Result<()> {
         match self.max_value {
             Some(most) if value.len() > most => Err(Error::new(
@@ -199,7 +208,7 @@ impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let yes = |yes: bool| if yes { "yes" } else { "no" };
         if !self.compare_and_set {
-            // No store: nothing here is written that could be durable.
+            // There is no store, so durability and eviction do not apply.
             let largest = self.max_value.unwrap_or(usize::MAX);
             return write!(
                 f,

@@ -1,4 +1,4 @@
-//! A store in this process for tests of applications: a map under a lock.
+//! An in-process store for applications' tests: a map under a lock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,8 +14,10 @@ use crate::store::{
     SweepReport,
 };
 
-/// The store behind [`SessionManager::in_memory`](crate::SessionManager::in_memory). It is never
-/// swept by itself and has no limit; the crate `mocha-session-memory` has the one for production.
+/// The store behind [`SessionManager::in_memory`](crate::SessionManager::in_memory).
+///
+/// It has no size limit and does not sweep itself. The crate `mocha-session-memory` has the
+/// in-memory store for production.
 #[derive(Default)]
 pub(crate) struct Ephemeral(Mutex<HashMap<StorageKey, Entry>>);
 

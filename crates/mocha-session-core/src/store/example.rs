@@ -1,11 +1,11 @@
-//! A whole store: sessions in a map, with the bookkeeping that the contract asks for.
+//! A complete store: sessions in a map, with revisions, expiry and cursors.
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use mocha_session_core::{Driver, Result, store::*};
+use mocha_session::{Driver, Result, store::*};
 
 #[derive(Clone, Default)]
 pub struct MyStore(Arc<Mutex<BTreeMap<StorageKey, Entry>>>);
@@ -22,7 +22,7 @@ impl MyStore {
     }
 }
 
-/// Shows how many sessions there are, and nothing of them.
+/// Shows the number of sessions, and no content.
 impl fmt::Debug for MyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MyStore").field("entries", &self.map().len()).finish()
@@ -111,7 +111,7 @@ impl SessionStore for MyStore {
     }
 }
 
-/// The next keys in order, and the cursor that goes on after them.
+/// Returns the next keys in order, and the cursor of the next page.
 fn page(
     map: &BTreeMap<StorageKey, Entry>,
     cursor: Option<ScanCursor>,
@@ -125,10 +125,10 @@ fn page(
     (keys, next)
 }
 
-/// Opens it for URLs like `mine:`. The closure reads the URL at once; the future connects.
+/// Opens the store for URLs like `mine:`. The closure reads the URL; the future connects.
 pub const DRIVER: Driver = Driver::new(&["mine"], |_url| {
     Ok(Box::pin(async {
-        // Named, because a closure does not turn `Arc<MyStore>` into this by itself.
+        // The type is needed: inside the `Ok`, `Arc<MyStore>` is not coerced.
         let store: Arc<dyn SessionStore> = Arc::new(MyStore::default());
         Ok(store)
     }))

@@ -1,4 +1,4 @@
-//! The vocabulary for failed store calls: what the call can have done, said once per backend.
+//! Classifies failed store calls by their possible effect.
 
 use std::borrow::Cow;
 
@@ -7,46 +7,49 @@ use crate::error::{Error, ErrorKind};
 /// Whether a store call changes the entry when it succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Repeating the call is harmless, and a lost answer changes nothing.
+    /// The call changes nothing, so it may be repeated.
     Read,
-    /// A lost answer leaves it unknown whether the entry was changed.
+    /// The call may change the entry, so a lost answer means that the outcome is unknown.
     Write,
 }
 
-/// What a store call that failed can have done.
+/// How far a failed store call got.
 ///
-/// A backend maps its client's errors to this type in one function and never picks between
+/// A backend maps its client's errors to this type in one function. It never chooses between
 /// [`Ambiguous`](ErrorKind::Ambiguous), [`Timeout`](ErrorKind::Timeout) and
 /// [`Unavailable`](ErrorKind::Unavailable) itself.
 ///
 /// ```
-/// use mocha_session_core::store::{Effect, Failure};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::{Effect, Failure};
 ///
-/// let refused = Failure::NotSent.error(Effect::Write, "connection refused; is the server running?");
+/// let why = "connection refused; is the server running?";
+/// let refused = Failure::NotSent.error(Effect::Write, why);
 /// assert!(refused.is_unavailable() && !refused.is_ambiguous());
-/// let lost = Failure::Unanswered.error(Effect::Write, "the connection broke before the answer came");
+/// let why = "the connection broke before the answer came";
+/// let lost = Failure::Unanswered.error(Effect::Write, why);
 /// assert!(lost.is_ambiguous());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Nothing reached the engine: no connection, no free connection, no credentials, no such host.
     NotSent,
-    /// The engine answered with an error of this kind, and nothing was changed.
+    /// The engine answered with an error of this kind and changed nothing.
     Refused(ErrorKind),
-    /// The call was sent, or may have been, and no answer that can be understood came.
+    /// The call was sent, or may have been, and no valid answer came.
     Unanswered,
-    /// The call was sent, or may have been, and the time allowed for its answer is over.
+    /// The call was sent, or may have been, and the time for the answer ran out.
     TimedOut,
 }
 
 impl Failure {
-    /// The error that the store returns. `message` says why it failed and what to do; it must hold
-    /// nothing secret.
+    /// Creates the error that the store returns. `message` says why the call failed and what to do.
+    /// It must not contain a secret.
     pub fn error(self, effect: Effect, message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(self.kind(effect), message)
     }
 
-    /// The kind of that error.
+    /// Returns the kind of that error.
     pub fn kind(self, effect: Effect) -> ErrorKind {
         match (self, effect) {
             (Self::Refused(kind), _) => kind,

@@ -1,12 +1,14 @@
-//! Forwards the whole contract of a store to another store, for newtypes and pointers.
+//! Forwards every method of a store to an inner store, for newtypes and pointers.
 
 /// Implements [`SessionStore`](crate::store::SessionStore) for a type by forwarding every method to
 /// the store inside it.
 ///
-/// A call is boxed once, as the inner store boxes it, and no method can be forgotten.
+/// It returns the inner store's future as it is, without boxing it again, and it covers every
+/// method.
 ///
 /// ```
-/// use mocha_session_core::{forward_store, store::SessionStore};
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
+/// use mocha_session::{core::forward_store, store::SessionStore};
 ///
 /// #[derive(Debug)]
 /// struct Named<S> {

@@ -1,19 +1,19 @@
-//! Storage keys, and how a store spells them: with a prefix, in an alphabet that is safe
-//! everywhere.
+//! Storage keys and their text form in an engine: a prefix and hexadecimal digits.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use crate::error::{Error, Result};
 
-/// The name under which a store keeps one record: 160 bits of a hash of the session id.
+/// The key of one record in a store: 160 bits of a hash of the session id.
 ///
-/// Spelled as 40 lower-case hexadecimal digits, which are safe and distinct in a file name, an
-/// object name, an SQL column of any collation, a memcached or a Redis key. `Display` spells it;
-/// `Debug` does not, for logs are no place for keys.
+/// Its text form is 40 lower-case hexadecimal digits. They are safe and distinct in a file name, an
+/// object name, an SQL column of any collation, and a memcached or Redis key. `Display` writes the
+/// text form. `Debug` does not show the key, because it must not reach logs.
 ///
 /// ```
-/// use mocha_session_core::store::StorageKey;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::StorageKey;
 ///
 /// let key = StorageKey::from_bytes([0xab; 20]);
 /// assert_eq!(key.to_string(), "ab".repeat(20));
@@ -30,18 +30,19 @@ impl StorageKey {
     /// The length of a key as text.
     pub const TEXT: usize = 2 * Self::BYTES;
 
-    /// A key from its bytes. The core makes keys; this is for tests and for stores that keep them
-    /// as bytes.
+    /// Creates a key from its bytes. Only the core makes new keys: this is for tests, and for
+    /// stores that keep keys as bytes.
     pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The key's bytes, for engines that can have binary keys.
+    /// Returns the key's bytes, for engines that support binary keys.
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
-    /// Reads what `Display` wrote: exactly 40 lower-case hexadecimal digits.
+    /// Parses the text form: exactly 40 lower-case hexadecimal digits. Returns `None` for any other
+    /// text.
     pub fn parse(text: &str) -> Option<Self> {
         let text: &[u8; Self::TEXT] = text.as_bytes().try_into().ok()?;
         let digit = |c: u8| match c {
@@ -56,19 +57,19 @@ impl StorageKey {
         Some(Self(bytes))
     }
 
-    /// Appends the text form to `out`, without a formatter's detour.
+    /// Appends the text form to `out`. It is faster than `Display`.
     pub fn push_to(&self, out: &mut String) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; Self::TEXT];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
             pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
-        // Digits are text.
+        // Hexadecimal digits are always UTF-8.
         out.push_str(std::str::from_utf8(&text).unwrap_or_default());
     }
 }
 
-/// By its first eight bytes: they are those of a hash, and so as good as all twenty.
+/// Hashes the first eight bytes only, because the key is itself a hash.
 impl Hash for StorageKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut first = [0; 8];
@@ -91,10 +92,11 @@ impl fmt::Debug for StorageKey {
     }
 }
 
-/// A store's part of a shared engine: every key carries this prefix, and nothing else is looked at.
+/// A store's part of a shared engine: all of its keys have this prefix, and it ignores all others.
 ///
 /// ```
-/// use mocha_session_core::store::{KeySpace, StorageKey};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::{KeySpace, StorageKey};
 ///
 /// let space = KeySpace::new("shop:session:").unwrap();
 /// let key = StorageKey::from_bytes([1; 20]);
@@ -107,15 +109,16 @@ impl fmt::Debug for StorageKey {
 pub struct KeySpace(Box<str>);
 
 impl KeySpace {
-    /// The longest prefix, in bytes: with the key it stays under every engine's limit (memcached's
-    /// is 250).
+    /// The longest prefix, in bytes. Prefix and key together stay below every engine's limit
+    /// (memcached's is 250 bytes).
     pub const MAX_PREFIX: usize = 128;
 
-    /// A key space with this prefix: at most 128 of ASCII letters, digits and `: / _ . - { }`.
+    /// Creates a key space with this prefix: at most 128 ASCII letters, digits and
+    /// `: / _ . - { }`, without the path segments `.` and `..`.
     ///
     /// # Errors
-    /// `InvalidConfig` for anything else: a wildcard or a control character means something to some
-    /// engine, and an HTTP client removes the segments `.` and `..` from a path.
+    /// `InvalidConfig` for any other prefix. Some engines interpret wildcards and control
+    /// characters, and HTTP clients remove the segments `.` and `..` from a path.
     pub fn new(prefix: &str) -> Result<Self> {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b":/_.-{}".contains(&c);
         let (folders, _) = prefix.rsplit_once('/').unwrap_or_default();
@@ -130,12 +133,12 @@ impl KeySpace {
         Ok(Self(prefix.into()))
     }
 
-    /// The prefix.
+    /// Returns the prefix.
     pub fn prefix(&self) -> &str {
         &self.0
     }
 
-    /// The full name of a key in the engine.
+    /// Returns the full name of a key in the engine.
     pub fn name(&self, key: &StorageKey) -> String {
         let mut name = String::with_capacity(self.0.len() + StorageKey::TEXT);
         name.push_str(&self.0);
@@ -143,7 +146,7 @@ impl KeySpace {
         name
     }
 
-    /// The key of a full name; `None` for what is not this space's.
+    /// Returns the key of a full name, or `None` if the name does not belong to this key space.
     pub fn parse(&self, name: &str) -> Option<StorageKey> {
         name.strip_prefix(&*self.0).and_then(StorageKey::parse)
     }

@@ -1,5 +1,4 @@
-//! The small types that cross the store contract: revisions, expiries, what was stored, pages and
-//! cursors.
+//! The types of the store contract: revisions, expiries, stored values, pages and cursors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +10,11 @@ use super::StorageKey;
 use crate::error::Error;
 use crate::time::{from_millis, to_millis};
 
-/// Which write of an entry this is: opaque, comparable, and never used twice for one key.
+/// Identifies one write of an entry. It is opaque, and never used twice for one key.
 ///
 /// ```
-/// use mocha_session_core::store::Revision;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::Revision;
 ///
 /// let revision = Revision::from(42);
 /// assert_eq!(revision.as_u64(), Some(42));
@@ -33,16 +33,15 @@ enum Repr {
 }
 
 impl Revision {
-    /// A number that was never used for any key: what a store without revisions of its own gives
-    /// each write.
+    /// Creates a random 64-bit revision, for stores whose engine has no revisions of its own.
     ///
-    /// Unpredictability is not needed, uniqueness is: 2⁻⁶⁴ is the chance that two given writes
-    /// share a number.
+    /// It must be unique but need not be unpredictable. Two given writes have the same number with
+    /// a probability of 2⁻⁶⁴.
     pub fn random() -> Self {
         Self(Repr::Number(fastrand::u64(..)))
     }
 
-    /// The number, if it is one.
+    /// Returns the number, or `None` if the revision is text.
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
             Repr::Number(number) => Some(number),
@@ -50,7 +49,7 @@ impl Revision {
         }
     }
 
-    /// As text: the text it was made of, or the number in decimal.
+    /// Returns the text, or the number in decimal.
     pub fn as_str(&self) -> Cow<'_, str> {
         match &self.0 {
             Repr::Number(number) => Cow::Owned(number.to_string()),
@@ -71,10 +70,12 @@ impl From<String> for Revision {
     }
 }
 
-/// A value as a store holds it, with its revision.
+/// A stored value and its revision.
 ///
 /// ```
-/// use mocha_session_core::store::{Revision, Stored};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::{Revision, Stored};
+///
 /// let stored = Stored::new(vec![1, 2, 3], Revision::from(7));
 /// assert_eq!(stored.value(), &[1, 2, 3][..]);
 /// ```
@@ -85,22 +86,22 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A value and the revision it has.
+    /// Creates a stored value.
     pub fn new(value: impl Into<Bytes>, revision: Revision) -> Self {
         Self { value: value.into(), revision }
     }
 
-    /// The bytes that were stored.
+    /// Returns the value's bytes.
     pub fn value(&self) -> &Bytes {
         &self.value
     }
 
-    /// The revision of the write that stored them.
+    /// Returns the revision of the write that stored the value.
     pub fn revision(&self) -> &Revision {
         &self.revision
     }
 
-    /// Both, by value.
+    /// Returns the value and the revision.
     pub fn into_parts(self) -> (Bytes, Revision) {
         (self.value, self.revision)
     }
@@ -115,19 +116,20 @@ impl fmt::Debug for Stored {
     }
 }
 
-/// When an entry expires, said twice: as an instant, and as the time left from now.
+/// The expiry of an entry, both as an instant and as the time left.
 ///
-/// An engine that takes relative lifetimes uses the second, so that its clock need not agree with
-/// ours.
+/// An engine that accepts relative lifetimes should use the time left, so that its clock need not
+/// agree with the application's.
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::time::{Duration, SystemTime};
-/// use mocha_session_core::store::Expiry;
+/// use mocha_session::store::Expiry;
 ///
 /// let expiry = Expiry::after(Duration::from_millis(1_500), SystemTime::UNIX_EPOCH);
 /// assert_eq!(expiry.at_millis(), 1_500);
 /// assert_eq!(expiry.ttl_millis(), 1_500);
-/// assert_eq!(expiry.ttl_secs(), 2); // rounded up: an entry must not go early
+/// assert_eq!(expiry.ttl_secs(), 2); // rounded up, so that no entry expires early
 /// // No lifetime overflows, here or in an engine:
 /// assert_eq!(Expiry::after(Duration::MAX, SystemTime::now()).ttl(), Expiry::MAX_TTL);
 /// ```
@@ -138,11 +140,12 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// The longest lifetime: a hundred years. Longer ones are cut to it; no engine has trouble with
-    /// it.
+    /// The longest lifetime: a hundred years, which every engine accepts. Longer lifetimes are cut
+    /// to it.
     pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-    /// An expiry `ttl` after `now`; at least a millisecond, at most [`MAX_TTL`](Self::MAX_TTL).
+    /// Creates an expiry `ttl` after `now`. `ttl` is clamped to at least one millisecond and at
+    /// most [`MAX_TTL`](Self::MAX_TTL).
     pub fn after(ttl: Duration, now: SystemTime) -> Self {
         let ttl = ttl.clamp(Duration::from_millis(1), Self::MAX_TTL);
         Self {
@@ -152,60 +155,63 @@ impl Expiry {
         }
     }
 
-    /// An expiry at an instant, seen from `now`; one that is past leaves a millisecond.
+    /// Creates an expiry at an instant, as seen from `now`. An instant in the past leaves one
+    /// millisecond.
     pub fn at_instant(at: SystemTime, now: SystemTime) -> Self {
         Self::after(at.duration_since(now).unwrap_or_default(), now)
     }
 
-    /// The instant.
+    /// Returns the instant.
     pub fn at(&self) -> SystemTime {
         from_millis(self.at_millis)
     }
 
-    /// The instant in milliseconds since 1970: what a `BIGINT` column holds.
+    /// Returns the instant in milliseconds since 1970, for example for a `BIGINT` column.
     pub fn at_millis(&self) -> i64 {
         i64::try_from(self.at_millis).unwrap_or(i64::MAX)
     }
 
-    /// The time left.
+    /// Returns the time left.
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// The time left in milliseconds, at least 1.
+    /// Returns the time left in milliseconds, at least 1.
     pub fn ttl_millis(&self) -> u64 {
         u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The time left in whole seconds, rounded up, at least 1.
+    /// Returns the time left in whole seconds, rounded up, at least 1.
     pub fn ttl_secs(&self) -> u64 {
         self.ttl_millis().div_ceil(1000)
     }
 }
 
-/// Where a [`scan`](super::SessionStore::scan) or a [`sweep`](super::SessionStore::sweep) goes on:
-/// opaque text that only the store that made it reads.
+/// The position at which a [`scan`](super::SessionStore::scan) or a
+/// [`sweep`](super::SessionStore::sweep) continues. Only the store that made the cursor reads it.
 ///
 /// ```
-/// use mocha_session_core::store::ScanCursor;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::ScanCursor;
+///
 /// assert_eq!(ScanCursor::new("17").as_str(), "17");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScanCursor(String);
 
 impl ScanCursor {
-    /// A cursor of the store's own making.
+    /// Creates a cursor from text that the store can read back.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text it was made of.
+    /// Returns the cursor's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Without its text: for some engines that is a key.
+/// Omits the text, because for some engines it is a key.
 impl fmt::Debug for ScanCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScanCursor(…)")
@@ -215,7 +221,9 @@ impl fmt::Debug for ScanCursor {
 /// One page of a store's entries.
 ///
 /// ```
-/// use mocha_session_core::store::ScanPage;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::ScanPage;
+///
 /// let page = ScanPage::new(Vec::new(), None);
 /// assert!(page.entries().is_empty() && page.next().is_none());
 /// ```
@@ -226,31 +234,33 @@ pub struct ScanPage {
 }
 
 impl ScanPage {
-    /// A page, and where to go on; `None` when this was the last.
+    /// Creates a page. `next` is the cursor of the next page, or `None` if this is the last.
     pub fn new(entries: Vec<(StorageKey, Stored)>, next: Option<ScanCursor>) -> Self {
         Self { entries, next }
     }
 
-    /// The entries.
+    /// Returns the entries.
     pub fn entries(&self) -> &[(StorageKey, Stored)] {
         &self.entries
     }
 
-    /// The entries, by value.
+    /// Returns the entries by value.
     pub fn into_entries(self) -> Vec<(StorageKey, Stored)> {
         self.entries
     }
 
-    /// Where to go on; `None` at the end.
+    /// Returns the cursor of the next page, or `None` if this is the last.
     pub fn next(&self) -> Option<&ScanCursor> {
         self.next.as_ref()
     }
 }
 
-/// What one batch of a sweep did.
+/// The result of one batch of a sweep.
 ///
 /// ```
-/// use mocha_session_core::store::SweepReport;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::store::SweepReport;
+///
 /// let report = SweepReport::new(1000, 3, None);
 /// assert_eq!((report.examined(), report.removed()), (1000, 3));
 /// assert!(SweepReport::native().is_native());
@@ -266,14 +276,14 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    /// How many entries were looked at, how many removed, and where to go on; `None` when the sweep
-    /// is complete.
+    /// Creates a report: the number of entries examined and removed, and the cursor of the next
+    /// batch, or `None` if the sweep is complete.
     pub fn new(examined: u64, removed: u64, next: Option<ScanCursor>) -> Self {
         Self { examined, removed, next, ..Self::default() }
     }
 
-    /// Counts entries that have expired and could not be removed, with the first reason. The sweep
-    /// goes on after them.
+    /// Adds the number of expired entries that could not be removed, and the first error. The sweep
+    /// continues after them.
     #[must_use]
     pub fn with_failures(mut self, failed: u64, first: Option<&Error>) -> Self {
         self.failed = failed;
@@ -281,44 +291,44 @@ impl SweepReport {
         self
     }
 
-    /// The same report, going on elsewhere: for a store that sweeps others.
+    /// Replaces the cursor, for a store that sweeps several stores.
     #[must_use]
     pub fn with_next(mut self, next: Option<ScanCursor>) -> Self {
         self.next = next;
         self
     }
 
-    /// The engine removes what expired by itself: there is nothing to do.
+    /// Creates the report of a store whose engine removes expired entries by itself.
     pub fn native() -> Self {
         Self { native: true, ..Self::default() }
     }
 
-    /// How many entries were looked at.
+    /// Returns the number of entries examined.
     pub fn examined(&self) -> u64 {
         self.examined
     }
 
-    /// How many entries were removed.
+    /// Returns the number of entries removed.
     pub fn removed(&self) -> u64 {
         self.removed
     }
 
-    /// Where to go on; `None` when the sweep is complete.
+    /// Returns the cursor of the next batch, or `None` if the sweep is complete.
     pub fn next(&self) -> Option<&ScanCursor> {
         self.next.as_ref()
     }
 
-    /// Whether the engine expires by itself.
+    /// Whether the engine removes expired entries by itself.
     pub fn is_native(&self) -> bool {
         self.native
     }
 
-    /// How many expired entries could not be removed.
+    /// Returns the number of expired entries that could not be removed.
     pub fn failed(&self) -> u64 {
         self.failed
     }
 
-    /// Why the first of them could not be removed.
+    /// Returns the error of the first entry that could not be removed.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }

@@ -1,13 +1,14 @@
-//! The content of an object: the value, behind bytes that make every write unlike every other and
-//! let a listing show how long the entry lives.
+//! The content of an object: a prefix that makes every write unique and encodes the lifetime in the
+//! object's size, then the value.
 //!
-//! A body is a nonce of eight random bytes, one byte that counts the zeros after it, those zeros,
-//! and the value. An `ETag` follows the content, so the nonce keeps a revision from coming back
-//! when the same value is written again. The zeros make the size of the body, modulo 256, name a
-//! class of lifetimes: a listing shows the size and the time of the last write, so a sweep need not
+//! A body is a nonce of eight random bytes, one byte with the number of padding zeros, the zeros,
+//! and the value. An `ETag` depends on the content, so the nonce keeps a revision from recurring
+//! when the same value is written again. The zeros make the size of the body, modulo 256, the class
+//! of its lifetime. A listing shows the size and the time of the last write, so a sweep need not
 //! examine entries that cannot have expired.
 //!
-//! A body of a nonce alone is a grave: there is no entry, and the object is about to be removed.
+//! A body that is only a nonce is a *grave*: there is no entry, and the object is about to be
+//! removed.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,19 +18,21 @@ use crate::store::Expiry;
 
 const NONCE: usize = 8;
 const OVERHEAD: usize = NONCE + 1;
-/// The most bytes that a body has beside its value.
+/// The largest number of bytes that a body has in addition to its value.
 pub(super) const MAX_OVERHEAD: usize = OVERHEAD + u8::MAX as usize;
-/// What to do about objects that are not of this store.
+/// The advice in errors about objects that this store did not write.
 pub(super) const FOREIGN: &str = "give the sessions a prefix of their own";
 
-/// Lifetimes up to this many seconds are of class 0, which may have expired at any time.
+/// Lifetimes below this many seconds are of class 0, which a sweep always examines.
 const SHORTEST: u64 = 64;
-/// How far the clocks of writers, sweepers and the service may be apart before a sweep comes later.
+/// The allowed difference between the clocks of writers, sweepers and the service. With a larger
+/// one, expired entries may be removed later.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// The body of an entry.
+/// Returns the body of an entry.
 pub(super) fn wrap(value: &[u8], expiry: Expiry) -> Bytes {
-    // The smaller of two: a clock that was set by hand must not make an entry look younger.
+    // Uses the smaller of the two, so that a clock that was changed does not make the lifetime look
+    // longer.
     let left = expiry.at().duration_since(SystemTime::now()).unwrap_or_default().min(expiry.ttl());
     let padding = class(left.as_secs()).wrapping_sub(residue((OVERHEAD + value.len()) as u64));
     let mut body = Vec::with_capacity(OVERHEAD + usize::from(padding) + value.len());
@@ -40,7 +43,7 @@ pub(super) fn wrap(value: &[u8], expiry: Expiry) -> Bytes {
     body.into()
 }
 
-/// The body of a grave.
+/// Returns the body of a grave.
 pub(super) fn grave() -> Bytes {
     Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes())
 }
@@ -50,7 +53,7 @@ pub(super) fn is_grave(size: u64) -> bool {
     usize::try_from(size) == Ok(NONCE)
 }
 
-/// The value in a body, `None` for a grave; `Err` for what is no body of ours.
+/// Returns the value in a body, or `None` for a grave. Fails if this store did not write the body.
 pub(super) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
     if body.len() == NONCE {
         return Ok(None);
@@ -62,7 +65,7 @@ pub(super) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
     }
 }
 
-/// The object holds something that this store has not written.
+/// This store did not write the object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotOurs;
 
@@ -76,8 +79,8 @@ fn residue(size: u64) -> u8 {
     size.to_le_bytes()[0]
 }
 
-/// The class of a lifetime: eight for each doubling, so that the shortest of a class is at most an
-/// eighth below it.
+/// Returns the class of a lifetime. There are eight classes per doubling, so that the shortest
+/// lifetime of a class is at most an eighth below any other in it.
 fn class(secs: u64) -> u8 {
     if secs < SHORTEST {
         return 0;
@@ -87,7 +90,7 @@ fn class(secs: u64) -> u8 {
     u8::try_from(class).unwrap_or(u8::MAX)
 }
 
-/// The shortest lifetime of a class, in seconds.
+/// Returns the shortest lifetime of a class, in seconds.
 fn shortest(class: u8) -> u64 {
     match class.checked_sub(1) {
         None => 0,
@@ -154,7 +157,7 @@ mod tests {
         assert!(!is_fresh(hour, now, now + Duration::from_secs(3_600)));
         let short = body(b"value", Duration::from_secs(30)).len() as u64;
         assert!(!is_fresh(short, now, now));
-        // An entry that had expired when it was written, whatever its lifetime says.
+        // An entry that had already expired when it was written.
         let past = now - Duration::from_secs(7_200);
         let late = wrap(b"value", Expiry::after(Duration::from_secs(3_600), past));
         assert!(!is_fresh(late.len() as u64, now, now));

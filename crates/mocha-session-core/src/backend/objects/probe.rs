@@ -1,4 +1,4 @@
-//! Finding out whether a service honours conditions, before the first session is written.
+//! Checks whether a service honours conditional requests, before the first session is written.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,15 +8,16 @@ use crate::store::{Revision, StorageKey};
 use crate::time::to_millis;
 
 impl ObjectStore {
-    /// Proves that the service honours the conditions of a put, and finds out whether it honours
-    /// that of a delete. It takes nine requests on a name of its own. `wrong` is a revision that no
-    /// object has.
+    /// Checks that the service honours conditional puts, and detects whether it honours conditional
+    /// deletes.
+    ///
+    /// It makes nine requests on a random object name. `wrong` is a revision that no object has.
     ///
     /// # Errors
-    /// `Unsupported` when the service ignores a condition of a put: simultaneous requests would
-    /// overwrite each other's sessions. Else whatever keeps the service from answering.
+    /// `Unsupported` if the service ignores a condition of a put, because simultaneous requests
+    /// would overwrite each other's sessions. Otherwise the error of the service.
     pub async fn prove_conditions(mut self, wrong: Revision) -> Result<Self> {
-        // Tried with graves, which are no sessions and which a sweep would remove.
+        // Uses graves, which are not sessions. A sweep removes any that are left behind.
         let name = self.name(&StorageKey::from_bytes(std::array::from_fn(|_| fastrand::u8(..))));
         let answer = self.try_conditions(&name, &wrong).await;
         let removed = self.remove(&name, None).await;
@@ -43,7 +44,7 @@ impl ObjectStore {
         }
     }
 
-    /// One conditional put, which must succeed or must be refused.
+    /// Makes a conditional put, which must succeed if `succeed` is true and be refused otherwise.
     async fn must(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! The store over an object client.
+//! The session store on top of an object store's client.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -19,22 +19,23 @@ use crate::store::{
 use crate::time::to_millis;
 
 const DEFAULT_PREFIX: &str = "sessions/";
-/// A larger value would outlast its deadline on an ordinary line.
+/// The largest value. A larger one could not be transferred within the deadline on an ordinary
+/// network.
 const MAX_VALUE: usize = 4 * 1024 * 1024;
 /// The largest object that this store writes.
 const MAX_BODY: usize = MAX_VALUE + body::MAX_OVERHEAD;
-/// The number of requests that a sweep or a scan has under way at once.
+/// The maximum number of concurrent requests of a sweep or a scan.
 const PARALLEL: usize = 16;
-/// No service lists more objects at once.
+/// The largest page that the services list.
 const MAX_PAGE: usize = 1000;
-/// How many deadlines a grave keeps its place: the delete that follows it is under way for less
-/// than one, and the service has the others to carry out or to drop a delete whose sender has given
-/// up.
+/// The number of deadlines for which a grave blocks its key. The delete that follows takes less
+/// than one deadline. The rest is time for the service to execute or drop a delete whose caller
+/// timed out.
 const GRAVE_RESTS: u32 = 10;
 
-/// Sessions as objects, one each, written and removed on condition.
+/// A store that keeps each session as one object, written and removed conditionally.
 ///
-/// [`ObjectClient`] has an example.
+/// See [`ObjectClient`] for an example.
 #[derive(Clone, Debug)]
 pub struct ObjectStore {
     client: Arc<dyn ObjectClient>,
@@ -45,14 +46,14 @@ pub struct ObjectStore {
 }
 
 impl ObjectStore {
-    /// A store over this client that relies on conditional deletes. Its capabilities get a listing
-    /// and the largest value.
+    /// Creates a store on top of this client, which relies on conditional deletes. Adds listing and
+    /// the largest value to the capabilities.
     pub fn new(client: Arc<dyn ObjectClient>, space: KeySpace, capabilities: Capabilities) -> Self {
         let capabilities = capabilities.with_listing(true).with_max_value(MAX_VALUE);
         Self { client, space, capabilities, conditional_delete: true, deadline: DEFAULT_DEADLINE }
     }
 
-    /// Sets the time that one call may take. A read is tried three times within it.
+    /// Sets the deadline of a call. A read is tried up to three times within it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -67,18 +68,18 @@ impl ObjectStore {
         self
     }
 
-    /// Sets whether the service honours the condition of a delete.
+    /// Sets whether the service honours conditional deletes.
     ///
-    /// Where it does not, a sweep first replaces an expired entry, on condition, by an empty one: a
-    /// grave, which nobody can load or update. Then it deletes the grave.
+    /// If it does not, a sweep first replaces an expired entry with a *grave*, conditionally: an
+    /// empty object, which cannot be loaded or updated. Then it deletes the grave.
     #[must_use]
     pub fn with_conditional_delete(mut self, honoured: bool) -> Self {
         self.conditional_delete = honoured;
         self
     }
 
-    /// The key space of a URL: the folder after the bucket, and in it what the option `prefix`
-    /// says. `sessions/` where there is neither.
+    /// Returns the key space of a URL: the folder after the bucket, then the option `prefix`. The
+    /// default is `sessions/` if there is neither.
     ///
     /// # Errors
     /// `InvalidConfig` as for [`KeySpace::new`].
@@ -90,14 +91,14 @@ impl ObjectStore {
         KeySpace::new(&format!("{folder}/{}", url.take_key_space("")?.prefix()))
     }
 
-    /// Runs a read within the deadline, up to three times: repeating it is harmless.
+    /// Runs a read within the deadline, up to three times.
     pub(super) async fn read<'f, T>(
         &self,
         call: impl Fn() -> BoxFuture<'f, Result<T>>,
     ) -> Result<T> {
         let tries = async {
             for pause in [self.deadline / 50, self.deadline / 15] {
-                // An attempt that hangs leaves time for another.
+                // Limits each attempt, so that one that hangs leaves time for another.
                 match within(self.deadline * 2 / 5, Effect::Read, call()).await {
                     Err(error) if error.is_unavailable() => tokio::time::sleep(pause).await,
                     answer => return answer,
@@ -108,7 +109,7 @@ impl ObjectStore {
         within(self.whole(), Effect::Read, tries).await
     }
 
-    /// Runs a write within the deadline, and again only where the service says that it did nothing.
+    /// Runs a write within the deadline. Retries only if the service reports that it did nothing.
     async fn write<'f, T>(
         &self,
         call: impl Fn() -> BoxFuture<'f, Result<Outcome<T>>>,
@@ -119,7 +120,8 @@ impl ObjectStore {
                 match call().await? {
                     Outcome::Done(value) => return Ok(Some(value)),
                     Outcome::Unmet => return Ok(None),
-                    // The time left must do for another answer, or the outcome would be unknown.
+                    // Does not retry without enough time for the answer, because the outcome would
+                    // be unknown.
                     Outcome::Busy(error) if begun.elapsed() + pause > self.deadline / 2 => {
                         return Err(error);
                     }
@@ -133,7 +135,8 @@ impl ObjectStore {
         within(self.whole(), Effect::Write, tries).await
     }
 
-    /// Shorter than the core's timer, so that it is this one that ends a call and says why.
+    /// The time limit of a call. It is shorter than the core's, because this timeout's error is
+    /// more precise.
     fn whole(&self) -> Duration {
         self.deadline * 9 / 10
     }
@@ -174,7 +177,8 @@ impl ObjectStore {
         self.space.name(key)
     }
 
-    /// The objects of a page that belong to this store: others may share the prefix.
+    /// Lists one page and returns its objects that belong to this store. Others may have the same
+    /// prefix.
     async fn page(
         &self,
         cursor: Option<ScanCursor>,
@@ -188,7 +192,8 @@ impl ObjectStore {
         Ok((ours.collect(), page.next.map(ScanCursor::new)))
     }
 
-    /// Removes an entry if it has expired and is not refreshed meanwhile; returns whether it did.
+    /// Removes an entry if it has expired, unless it is refreshed at the same time. Returns whether
+    /// it was removed.
     async fn remove_expired(&self, listed: Listed, now: u64) -> Result<bool> {
         let name = listed.name;
         let head = match listed.head {
@@ -204,8 +209,8 @@ impl ObjectStore {
         if self.conditional_delete {
             return self.remove(&name, Some(&head.revision)).await;
         }
-        // This service deletes whatever is there by then. No update knows a grave's revision, and
-        // no create and no other sweep touches it while the delete may be under way.
+        // Deletes of this service are unconditional. A grave makes that safe: no update knows its
+        // revision, and no create and no other sweep touches it while the delete may be in flight.
         let present = to_millis(SystemTime::now());
         let rests = u64::try_from((self.deadline * GRAVE_RESTS).as_millis()).unwrap_or(u64::MAX);
         let until = present.saturating_add(rests);
@@ -215,7 +220,7 @@ impl ObjectStore {
         };
         let removed = self.remove(&name, None).await;
         if removed.as_ref().is_err_and(|error| !error.is_ambiguous()) {
-            // No delete is under way, so a create may take the place at once.
+            // No delete is in flight, so a create may use the key at once.
             self.put(&name, body::grave(), present, Condition::Is(&grave)).await?;
         }
         removed
@@ -241,7 +246,7 @@ impl SessionStore for ObjectStore {
         if created.is_some() || self.conditional_delete {
             return Ok(created);
         }
-        // A grave that a failed delete left behind must not keep its owner out.
+        // A grave that a failed delete left behind must not block the key.
         match self.head(&name).await? {
             Some(head)
                 if body::is_grave(head.size)
@@ -308,8 +313,7 @@ impl SessionStore for ObjectStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        // That nothing is there is the answer of a bucket that exists, to credentials that may
-        // read.
+        // A bucket answers "not found" only if it exists and the credentials may read it.
         self.get(&self.name(&StorageKey::from_bytes([0; StorageKey::BYTES]))).await.map(drop)
     }
 
@@ -318,7 +322,7 @@ impl SessionStore for ObjectStore {
     }
 }
 
-/// The result of `call`, or an error when it takes longer.
+/// Returns the result of `call`, or an error if it takes longer than `time`.
 async fn within<T>(
     time: Duration,
     effect: Effect,
@@ -329,7 +333,7 @@ async fn within<T>(
     })
 }
 
-/// Runs all calls, at most [`PARALLEL`] at once, and returns their results in no particular order.
+/// Runs all calls, at most [`PARALLEL`] at a time, and returns their results in any order.
 async fn side_by_side<'f, T>(
     calls: impl Iterator<Item = impl Future<Output = T> + Send + 'f>,
 ) -> Vec<T> {

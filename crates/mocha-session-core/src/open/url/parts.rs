@@ -12,19 +12,18 @@ pub(crate) fn decode(text: &str, what: &str) -> Result<String> {
     });
     if broken {
         return Err(invalid(&format!(
-            "its {what} holds a '%' without two hexadecimal digits; a raw '%' is written %25"
+            "its {what} contains a '%' without two hexadecimal digits; write %25 for a '%'"
         )));
     }
     match percent_decode_str(text).decode_utf8() {
         Ok(text) if !text.contains(|c: char| c.is_control()) => Ok(text.into_owned()),
-        Ok(_) => Err(invalid(&format!("its {what} holds a control character"))),
-        Err(_) => Err(invalid(&format!("its {what} is not UTF-8 once percent-decoded"))),
+        Ok(_) => Err(invalid(&format!("its {what} contains a control character"))),
+        Err(_) => Err(invalid(&format!("its {what} is not UTF-8 after percent-decoding"))),
     }
 }
 
 pub(crate) fn parse_credentials(text: &str) -> Result<(Option<String>, Option<String>)> {
-    // A '+' means itself here and a space elsewhere; a secret with one is refused rather than read
-    // in one of two ways.
+    // Some parsers read a '+' as itself and others as a space, so it is refused as ambiguous.
     if let Some(raw) = text.chars().find(|c| matches!(c, '+' | '@')) {
         return Err(raw_character(raw));
     }
