@@ -1,46 +1,45 @@
 //! Where a service lives: its folder, its ports, its processes and how one waits for them.
 
-use super::record::{DATA_PREFIX, Entry, Process, Record, Signal};
+use super::record::{DATA_PREFIX, Record};
 use super::tree;
 use crate::{Result, command, install};
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a server may take until it answers, on a busy machine.
 const BOUND: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(25);
 
-pub(crate) struct Place {
-    pub(crate) folder: PathBuf,
+pub(super) struct Place {
+    pub(super) folder: PathBuf,
     /// Whether we are root: some servers refuse to run so and get a user of their own.
-    pub(crate) root: bool,
+    pub(super) root: bool,
     /// The root that the service's programs see, where they are not the machine's own.
     tree: Option<PathBuf>,
     record: Record,
 }
 
 impl Place {
-    pub(crate) fn new(
+    pub(super) fn new(
         data: &Path,
         name: &str,
         record: &Record,
         tree: Option<PathBuf>,
     ) -> Result<Self> {
+        let tree = tree.map(fs::canonicalize).transpose()?;
         let folder = match &tree {
             None => data.join(name),
             // What a program in a tree shall see must be in the tree.
             Some(tree) => {
-                let folder = tree
-                    .join("tmp")
-                    .join(format!("{DATA_PREFIX}{}-{name}", Process::fresh_name()?));
-                record.add(&Entry::Data(folder.clone()))?;
+                let folder = tree.join("tmp").join(format!("{}-{name}", fresh_name()?));
+                record.add("folder", &[&folder.to_string_lossy()])?;
+                record.add("root", &[&tree.to_string_lossy()])?;
                 folder
             }
         };
@@ -48,20 +47,20 @@ impl Place {
         Ok(Self { folder, root: install::is_root(), tree, record: record.clone() })
     }
 
-    pub(crate) fn subfolder(&self, name: &str) -> Result<PathBuf> {
+    pub(super) fn subfolder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);
         make_folder(&folder)?;
         Ok(folder)
     }
 
     /// The name by which the service's programs know a file or folder of ours.
-    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
+    pub(super) fn seen(&self, path: &Path) -> PathBuf {
         let within = self.tree.as_ref().and_then(|tree| path.strip_prefix(tree).ok());
         within.map_or_else(|| path.to_path_buf(), |path| Path::new("/").join(path))
     }
 
     /// Hands a file or folder of ours to the user that a server will run as.
-    pub(crate) fn give_to(&self, user: &str, path: &Path) -> Result {
+    pub(super) fn give_to(&self, user: &str, path: &Path) -> Result {
         if self.root {
             let user = if self.tree.is_some() { tree::USER } else { user };
             command::read(Command::new("chown").arg(user).arg(path))?;
@@ -69,86 +68,55 @@ impl Place {
         Ok(())
     }
 
-    /// A program of the service, as we are; within a tree, as its only user.
-    pub(crate) fn program(&self, program: &str) -> Result<Command> {
+    /// A program of the service with its arguments, separated by spaces, as we are; within a tree,
+    /// as its only user.
+    pub(super) fn program(&self, words: &str) -> Result<Command> {
         match &self.tree {
-            None => command::program(program),
-            Some(tree) => tree::program(tree, program),
+            None => command::program(words),
+            Some(tree) => tree::program(tree, words),
         }
     }
 
     /// A program as this user when we are root, and as ourselves otherwise.
-    pub(crate) fn as_user(&self, user: &str, program: &str) -> Result<Command> {
-        let found = self.program(program)?;
+    pub(super) fn as_user(&self, user: &str, words: &str) -> Result<Command> {
+        let found = self.program(words)?;
         if !self.root || self.tree.is_some() {
             return Ok(found);
         }
-        let mut switch = Command::new("setpriv");
-        switch.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--init-groups");
-        switch.arg(found.get_program());
+        let mut switch =
+            command::program(&format!("setpriv --reuid={user} --regid={user} --init-groups"))?;
+        switch.arg(found.get_program()).args(found.get_args());
         Ok(switch)
     }
 
-    /// Starts a server that ends on SIGTERM.
-    pub(crate) fn spawn(&self, name: &str, command: &Command) -> Result<Server> {
-        self.spawn_ending_on(Signal::Term, name, command)
-    }
-
-    /// Starts a server that wants another signal to end in order.
-    pub(crate) fn spawn_ending_on(
-        &self,
-        signal: Signal,
-        name: &str,
-        command: &Command,
-    ) -> Result<Server> {
-        self.launch(name, command, |process| Entry::Server {
-            process,
-            signal,
-            name: name.to_owned(),
-        })
+    /// Starts a server.
+    pub(super) fn spawn(&self, name: &str, command: Command) -> Result<Server> {
+        let server = self.launch(name, command)?;
+        self.record.add("server", &[name, &server.child.id().to_string()])?;
+        Ok(server)
     }
 
     /// Runs a program that prepares something and ends by itself.
-    pub(crate) fn run(&self, name: &str, command: &Command) -> Result {
-        let mut helper = self.launch(name, command, Entry::Helper)?;
+    pub(super) fn run(&self, name: &str, command: Command) -> Result {
+        let mut helper = self.launch(name, command)?;
         let status = helper.child.wait()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(helper.complaint(&format!("it ended with {status}")).into())
-        }
+        if status.success() { Ok(()) } else { Err(helper.complaint(&format!("{status}")).into()) }
     }
 
-    /// Starts a program whose output goes to `name.log`, and that does not begin before it is in
-    /// the record: however we end, whatever runs is known to whoever stops it.
-    fn launch(
-        &self,
-        name: &str,
-        command: &Command,
-        entry: impl FnOnce(Process) -> Entry,
-    ) -> Result<Server> {
+    /// Starts a program in the group of the guard, with its output in `name.log`.
+    fn launch(&self, name: &str, mut command: Command) -> Result<Server> {
         let log = self.folder.join(format!("{name}.log"));
         let file = fs::File::create(&log)?;
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", r#"read -r go && exec "$0" "$@" </dev/null"#]);
-        shell.arg(command.get_program()).args(command.get_args());
-        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        // A process group of its own, so that Ctrl-C leaves it to the guard to stop it in order.
-        shell.current_dir(&self.folder).process_group(0);
-        let mut child =
-            shell.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).spawn()?;
-        let process =
-            Process::of(child.id()).ok_or_else(|| format!("{name} could not be started"))?;
-        self.record.add(&entry(process))?;
-        if let Some(mut input) = child.stdin.take() {
-            input.write_all(b"go\n")?;
-        }
+        let group = self.record.group()?.ok_or("there is no guard")?;
+        command.current_dir(&self.folder).process_group(group);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().map_err(|error| format!("{name} cannot start: {error}"))?;
         Ok(Server { name: name.to_owned(), child, log })
     }
 }
 
 /// A server that was started.
-pub(crate) struct Server {
+pub(super) struct Server {
     name: String,
     child: Child,
     log: PathBuf,
@@ -157,16 +125,17 @@ pub(crate) struct Server {
 impl Server {
     /// Waits until the probe succeeds; an error with the end of the server's log when the server
     /// ends or takes too long.
-    pub(crate) fn ready(&mut self, mut probe: impl FnMut() -> Result) -> Result {
+    pub(super) fn ready(&mut self, mut probe: impl FnMut() -> Result) -> Result {
         let begun = Instant::now();
         loop {
             let Err(error) = probe() else { return Ok(()) };
             if let Some(status) = self.child.try_wait()? {
-                return Err(self.complaint(&format!("it ended with {status}")).into());
+                return Err(self.complaint(&format!("{status}")).into());
             }
             if begun.elapsed() > BOUND {
+                let seconds = BOUND.as_secs();
                 return Err(self
-                    .complaint(&format!("not ready after {} s: {error}", BOUND.as_secs()))
+                    .complaint(&format!("not ready after {seconds} s: {error}"))
                     .into());
             }
             std::thread::sleep(PAUSE);
@@ -183,7 +152,7 @@ impl Server {
 /// A free port of the loopback. Below the range from which the system picks ports for outgoing
 /// connections, so that none of those can take it before the server does, and never the same one
 /// twice.
-pub(crate) fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static TAKEN: AtomicU32 = AtomicU32::new(0);
@@ -199,15 +168,31 @@ pub(crate) fn free_port() -> Result<u16> {
     Err("no free port on 127.0.0.1".into())
 }
 
+/// A new folder that servers running as other users can reach: every folder above it lets them
+/// pass.
+pub(super) fn data_folder() -> Result<PathBuf> {
+    let candidates = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    let base = candidates.iter().find(|folder| all_may_pass(folder));
+    let base = base.ok_or("no temporary folder is open to all users")?;
+    let folder = fs::canonicalize(base)?.join(fresh_name()?);
+    make_folder(&folder)?;
+    Ok(folder)
+}
+
+/// The name of a folder of data, which no other process and no earlier call has had.
+fn fresh_name() -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    Ok(format!("{DATA_PREFIX}{}-{now}", std::process::id()))
+}
+
 /// Makes a new folder that every user may enter.
-pub(crate) fn make_folder(folder: &Path) -> Result {
+fn make_folder(folder: &Path) -> Result {
     fs::create_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-    Ok(())
+    Ok(fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?)
 }
 
 /// Whether every user may pass through this folder and all above it.
-pub(crate) fn all_may_pass(folder: &Path) -> bool {
+fn all_may_pass(folder: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     let passable = |folder: &Path| {
         fs::metadata(folder).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
@@ -230,14 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_folder_lets_nobody_pass() {
-        let folder =
-            std::env::temp_dir().join(format!("mocha-session-closed-{}", std::process::id()));
-        make_folder(&folder).unwrap();
-        let inner = folder.join("inner");
+    fn the_data_folder_is_new_and_a_closed_one_lets_nobody_pass() {
+        let (one, two) = (data_folder().unwrap(), data_folder().unwrap());
+        assert!(one != two && all_may_pass(&one));
+        let inner = one.join("inner");
         make_folder(&inner).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(!all_may_pass(&inner) && !all_may_pass(&folder.join("missing")));
-        fs::remove_dir_all(&folder).unwrap();
+        fs::set_permissions(&one, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(!all_may_pass(&inner) && !all_may_pass(&one.join("missing")));
+        for folder in [one, two] {
+            fs::remove_dir_all(folder).unwrap();
+        }
     }
 }

