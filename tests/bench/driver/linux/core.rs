@@ -4,83 +4,85 @@
 //! the round: whether it happens is the scheduler's choice, for a process's whole life, and moves
 //! what is measured several times over.
 
-use crate::{Result, command};
-use std::fs;
-use std::process::Command;
+use super::Result;
+use procfs::process::Process;
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 /// The last core that we may use; the first is the busiest with the system's own work.
-pub(crate) fn last() -> Result<String> {
-    let allowed = allowed()?;
-    Ok(last_of(&allowed).ok_or_else(|| format!("no core in `{allowed}`"))?.to_owned())
+pub(crate) fn last() -> Result<usize> {
+    let allowed = sched_getaffinity(None)?;
+    let mut cores = (0..CpuSet::MAX_CPU).rev();
+    Ok(cores.find(|core| allowed.is_set(*core)).ok_or("no core may be used")?)
 }
 
-/// The same command, bound to a core. Its process is the same one: `taskset` becomes what it
-/// starts.
-pub(crate) fn bind(command: &Command, core: &str) -> Result<Command> {
-    let mut bound = command::program("taskset")?;
-    bound.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
-    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Ok(bound)
-}
-
-/// A server that is bound to a core as long as this lives, with all that it starts meanwhile.
+/// Something that is bound to a core as long as this lives, with all that it starts meanwhile.
 #[derive(Debug)]
-pub(crate) struct Bound(u32);
+pub(crate) struct Bound {
+    /// A process, or this thread.
+    pid: Option<u32>,
+    before: CpuSet,
+}
 
 impl Bound {
-    pub(crate) fn to(core: &str, pid: u32) -> Result<Self> {
-        set(core, pid)?;
-        Ok(Self(pid))
+    pub(crate) fn process(core: usize, pid: u32) -> Result<Self> {
+        Self::new(core, Some(pid))
+    }
+
+    /// This thread: what it starts begins on that core and stays there.
+    pub(crate) fn thread(core: usize) -> Result<Self> {
+        Self::new(core, None)
+    }
+
+    fn new(core: usize, pid: Option<u32>) -> Result<Self> {
+        let mut one = CpuSet::new();
+        one.set(core);
+        let before = sched_getaffinity(number(pid))?;
+        set(pid, &one)?;
+        Ok(Self { pid, before })
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Err(error) = allowed().and_then(|all| set(&all, self.0)) {
-            eprintln!("error: a server stays bound to one core: {error}");
+        if let Err(error) = set(self.pid, &self.before) {
+            eprintln!("error: something stays bound to one core: {error}");
         }
     }
 }
 
-fn set(cores: &str, pid: u32) -> Result {
-    let mut taskset = command::program("taskset")?;
-    command::read(taskset.args(["--all-tasks", "--cpu-list", "--pid", cores, &pid.to_string()]))
-        .map(drop)
+/// For all threads of a process, or for this thread.
+fn set(pid: Option<u32>, cores: &CpuSet) -> Result {
+    let Some(pid) = pid else { return Ok(sched_setaffinity(None, cores)?) };
+    for task in Process::new(pid.try_into()?)?.tasks()?.flatten() {
+        sched_setaffinity(Pid::from_raw(task.tid), cores)?;
+    }
+    Ok(())
 }
 
-/// The cores that we may use ourselves, as the kernel writes them: `0-3,6`.
-fn allowed() -> Result<String> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    Ok(line.ok_or("the kernel does not say which cores we may use")?.trim().to_owned())
-}
-
-fn last_of(list: &str) -> Option<&str> {
-    list.rsplit([',', '-']).next().filter(|core| core.parse::<u32>().is_ok())
+fn number(pid: Option<u32>) -> Option<Pid> {
+    Pid::from_raw(pid?.try_into().ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use mocha_session_servers::command;
+    use std::process::Command;
 
-    #[test]
-    fn the_last_core_of_a_list_is_found() {
-        assert_eq!(
-            ["0", "0-1", "0-3,6", "2,4-7"].map(last_of),
-            [Some("0"), Some("1"), Some("6"), Some("7")]
-        );
-        assert_eq!(last_of(""), None);
+    fn cores_of_a_child() -> String {
+        let status = command::read(Command::new("cat").arg("/proc/self/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.unwrap().trim().to_owned()
     }
 
     #[test]
-    fn a_bound_command_runs_on_its_core_and_keeps_its_environment() {
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", "grep Cpus_allowed_list /proc/self/status; echo $KEPT"])
-            .env("KEPT", "kept");
+    fn what_a_bound_thread_starts_runs_on_its_core_and_what_comes_later_does_not() {
+        let before = cores_of_a_child();
         let core = last().unwrap();
-        let says = command::read(&mut bind(&command, &core).unwrap()).unwrap();
-        assert_eq!(says.split_whitespace().skip(1).collect::<Vec<_>>(), [core.as_str(), "kept"]);
+        let bound = Bound::thread(core).unwrap();
+        assert_eq!(cores_of_a_child(), core.to_string());
+        drop(bound);
+        assert_eq!(cores_of_a_child(), before);
     }
 }

@@ -1,68 +1,47 @@
 //! What does not depend on the machine's mood: instructions under callgrind, allocations, heap per
 //! session.
 
-use super::figures::{Figures, Metric};
+use super::figures::{Figures, Row};
 use super::lab::Lab;
-use super::subjects::{Engine, Subject};
-use super::worker::figure;
-use crate::{Result, command, install};
-use std::collections::VecDeque;
-use std::process::Command;
+use super::subjects::{Engine, Subject, subject};
+use super::{Failed, Result};
+use mocha_session_bench::visitor::Workload;
+use mocha_session_servers::{command, install};
+use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 
-/// The function of the harness that callgrind counts the instructions of.
-const MARKED: &str = "--toggle-collect=*callgrind_collects_this*";
-
-/// A subject's rounds of one workload.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Job {
-    pub(crate) subject: &'static Subject,
-    pub(crate) workload: &'static str,
-}
-
 /// Counts all of these, several at once, for counts do not mind. Answers what failed, a sentence
-/// for each subject.
-pub(crate) fn count(
-    lab: &Lab,
-    jobs: &[Job],
-    figures: &mut Figures,
-) -> Vec<(&'static Subject, String)> {
-    let queue: Mutex<VecDeque<Job>> = Mutex::new(jobs.iter().copied().collect());
-    let results = Mutex::new((figures, Vec::<(&'static Subject, String)>::new()));
-    let lock = || results.lock().unwrap_or_else(PoisonError::into_inner);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(Job { subject, workload }) = job else { break };
-                    let measured = [
-                        (Metric::Instructions, least_instructions(lab, subject, workload)),
-                        (Metric::Allocations, allocations(lab, subject, workload)),
-                    ];
-                    let mut results = lock();
-                    for (metric, value) in measured {
-                        match value {
-                            Ok(value) => results.0.add(metric, subject.name, workload, value),
-                            Err(error) => {
-                                let what = metric.name().0;
-                                results.1.push((subject, format!("{what} of {workload}: {error}")));
-                            }
-                        }
+/// for each.
+pub(crate) fn count(lab: &Lab, rows: &[Row], figures: &mut Figures) -> Failed {
+    let (queue, results) = (Mutex::new(rows.iter()), Mutex::new((figures, Failed::new())));
+    let work = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(row) = next else { break };
+            let Some(subject) = subject(row.0) else { continue };
+            let counted = [
+                ("instructions", least_instructions(lab, subject, row.1)),
+                ("allocations", allocations(lab, subject, row.1)),
+            ];
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            for (metric, value) in counted {
+                match value {
+                    Ok(value) => results.0.add(metric, *row, value),
+                    Err(error) => {
+                        results.1.push((subject, format!("{metric} of {}: {error}", row.1)));
                     }
                 }
-            });
+            }
         }
-    });
-    let (_, failed) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
 /// Bytes that a session in memory keeps, everything around it included.
 pub(crate) fn heap(lab: &Lab, subject: &Subject, sessions: u64) -> Result<f64> {
-    let mut program = lab.counted(subject, &["heap", subject.name, &sessions.to_string()])?;
-    figure(&serde_json::from_str(&command::read(&mut program)?)?, "bytes_per_session")
+    counted(lab, subject, &["heap", subject.name, &sessions.to_string()])
 }
 
 /// Installs valgrind where that is possible and necessary.
@@ -73,43 +52,48 @@ pub(crate) fn need_valgrind() -> Result {
     if install::can_install() {
         return install::debian(&["valgrind"]);
     }
-    Err(format!(
-        "instructions are counted with valgrind, which is missing; {}",
-        install::advice(&["valgrind"])
-    )
-    .into())
+    let advice = install::advice(&["valgrind"]);
+    Err(format!("instructions are counted with valgrind, which is missing; {advice}").into())
 }
 
 /// The least of a few counts, where there is a pool: it may open a connection in the midst of one,
 /// whose password alone costs more than all rounds together. What disturbs a count can only add to
 /// it.
-fn least_instructions(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
+fn least_instructions(lab: &Lab, subject: &Subject, workload: Workload) -> Result<f64> {
     let times = match subject.engine {
         Engine::Memory | Engine::Cookie => 1,
         Engine::Redis | Engine::Sqlite => 3,
         Engine::Postgres => 6,
     };
-    let mut least = f64::INFINITY;
-    for _ in 0..times {
-        least = least.min(instructions(lab, subject, workload)?);
-    }
-    Ok(least)
+    let counts: Vec<f64> =
+        (0..times).map(|_| instructions(lab, subject, workload)).collect::<Result<_>>()?;
+    Ok(counts.into_iter().fold(f64::INFINITY, f64::min))
 }
 
-fn instructions(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
+fn instructions(lab: &Lab, subject: &Subject, workload: Workload) -> Result<f64> {
     let rounds = rounds(subject.engine);
-    let program = lab.command(subject, &["once", subject.name, workload, &rounds.to_string()])?;
-    let mut valgrind = command::program("valgrind")?;
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-fd=1", MARKED]);
+    let words = ["once", subject.name, &workload.to_string(), &rounds.to_string()];
+    let program = lab.command(subject, false, &words);
+    // The function of the harness that is collected is named there.
+    let mut valgrind = command::program(
+        "valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-fd=1 \
+         --toggle-collect=*callgrind_collects_this*",
+    )?;
     let printed = command::read(valgrind.arg(program.get_program()).args(program.get_args()))?;
     Ok(collected(&printed).ok_or("callgrind did not say what it collected")? / f64::from(rounds))
 }
 
-fn allocations(lab: &Lab, subject: &Subject, workload: &str) -> Result<f64> {
+fn allocations(lab: &Lab, subject: &Subject, workload: Workload) -> Result<f64> {
     let rounds = rounds(subject.engine).to_string();
-    let mut program: Command =
-        lab.counted(subject, &["allocations", subject.name, workload, &rounds])?;
-    figure(&serde_json::from_str(&command::read(&mut program)?)?, "allocations")
+    counted(lab, subject, &["allocations", subject.name, &workload.to_string(), &rounds])
+}
+
+/// The one figure that a program with a counting allocator prints.
+fn counted(lab: &Lab, subject: &Subject, words: &[&str]) -> Result<f64> {
+    let printed: Value =
+        serde_json::from_str(&command::read(&mut lab.command(subject, true, words))?)?;
+    let figure = printed.as_object().and_then(|object| object.values().next()?.as_f64());
+    figure.ok_or_else(|| format!("no figure in the answer: {printed}").into())
 }
 
 /// Enough that what happens once in a while, such as a table that grows, weighs little.

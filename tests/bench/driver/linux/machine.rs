@@ -1,11 +1,14 @@
 //! What a figure depends on beside the code: the machine, the compiler, the versions of servers and
 //! libraries.
 
-use crate::{Result, command};
+use super::Result;
+use super::subjects::Engine;
+use mocha_session_servers::command;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
+const OURS: &[&str] = &["axum", "redis", "sqlx", "libsqlite3-sys"];
 /// Packages whose versions belong to the figures of the peers.
 const PEERS: &[&str] = &[
     "tower-sessions",
@@ -16,44 +19,39 @@ const PEERS: &[&str] = &[
     "actix-session",
     "actix-web",
 ];
+const UNDER_PEERS: &[&str] = &["axum", "fred", "redis", "sqlx", "libsqlite3-sys"];
 
 /// Names and values, in the order in which they are shown.
-pub(crate) fn facts(with_peers: bool, servers: &[&'static str]) -> Vec<(String, String)> {
+pub(crate) fn facts(with_peers: bool, engines: &[Engine]) -> Vec<(&'static str, String)> {
+    let unknown = |_| "unknown".to_owned();
     let mut facts = vec![
-        ("machine".to_owned(), processor()),
-        ("rustc".to_owned(), rustc().unwrap_or_else(|_| "unknown".to_owned())),
-        ("glibc".to_owned(), glibc().unwrap_or_else(|_| "unknown".to_owned())),
+        ("machine", processor()),
+        ("rustc", rustc().unwrap_or_else(unknown)),
+        ("glibc", glibc().unwrap_or_else(unknown)),
     ];
-    for (server, program) in [("redis", "redis-server"), ("postgres", "postgres")] {
-        if servers.contains(&server)
-            && let Ok(version) =
-                command::program(program).and_then(|mut program| command::version(&mut program))
-        {
-            facts.push((server.to_owned(), version));
-        }
+    let servers = [(Engine::Redis, "redis-server"), (Engine::Postgres, "postgres")];
+    for (engine, program) in servers.iter().filter(|(engine, _)| engines.contains(engine)) {
+        let version = command::program(program).and_then(|mut it| command::version(&mut it));
+        facts.extend(version.ok().map(|version| (engine.name(), version)));
     }
-    if !servers.is_empty() {
+    if engines.iter().any(|engine| engine.has_server()) {
         let how =
             "on the same cores as their clients; PostgreSQL does not wait for the disk (fsync=off)";
-        facts.push(("servers run".to_owned(), how.to_owned()));
+        facts.push(("servers run", how.to_owned()));
     }
-    let under_ours = locked("Cargo.lock", &["axum", "redis", "sqlx", "libsqlite3-sys"]);
-    facts.push(("ours with".to_owned(), under_ours));
+    facts.push(("ours with", locked("Cargo.lock", OURS)));
     if with_peers {
-        facts.push(("peers".to_owned(), locked("tests/bench-peers/Cargo.lock", PEERS)));
-        let under = ["axum", "fred", "redis", "sqlx", "libsqlite3-sys"];
-        facts.push(("peers with".to_owned(), locked("tests/bench-peers/Cargo.lock", &under)));
+        facts.push(("peers", locked("tests/bench-peers/Cargo.lock", PEERS)));
+        facts.push(("peers with", locked("tests/bench-peers/Cargo.lock", UNDER_PEERS)));
     }
     facts
 }
 
 /// What the counts depend on: another of these may count differently.
 pub(crate) fn tools() -> Result<BTreeMap<String, String>> {
-    Ok(BTreeMap::from([
-        ("rustc".to_owned(), rustc()?),
-        ("glibc".to_owned(), glibc()?),
-        ("valgrind".to_owned(), command::version(&mut command::program("valgrind")?)?),
-    ]))
+    let valgrind = command::version(&mut command::program("valgrind")?)?;
+    let tools = [("rustc", rustc()?), ("glibc", glibc()?), ("valgrind", valgrind)];
+    Ok(tools.map(|(name, version)| (name.to_owned(), version)).into())
 }
 
 fn rustc() -> Result<String> {
@@ -79,24 +77,17 @@ fn processor() -> String {
 fn locked(file: &str, names: &[&str]) -> String {
     let lock = fs::read_to_string(command::root().join(file)).unwrap_or_default();
     let found = names.iter().filter_map(|name| {
-        let versions = versions(&lock, name);
-        (!versions.is_empty()).then(|| format!("{name} {}", versions.join(" and ")))
+        let versions = versions(&lock, name).join(" and ");
+        (!versions.is_empty()).then(|| format!("{name} {versions}"))
     });
     found.collect::<Vec<_>>().join(", ")
 }
 
 /// The versions of a package in the text of a lock file.
 fn versions<'a>(lock: &'a str, name: &str) -> Vec<&'a str> {
-    let wanted = format!("name = \"{name}\"");
-    let mut lines = lock.lines();
-    let mut found = Vec::new();
-    while let Some(line) = lines.next() {
-        if line == wanted {
-            let version = lines.next().and_then(|line| line.strip_prefix("version = \""));
-            found.extend(version.map(|version| version.trim_end_matches('"')));
-        }
-    }
-    found
+    let begin = format!("name = \"{name}\"\nversion = \"");
+    let entries = lock.split(begin.as_str()).skip(1);
+    entries.filter_map(|rest| rest.split('"').next()).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,4 @@
-//! `cargo xtask bench`: what a session costs, in this library and beside others.
-//!
-//! Subjects run in processes of their own, built from tests/bench and tests/bench-peers; see there
-//! for what they do. This part starts servers and processes, has subjects measured in turn, and
-//! shows what came of it.
+//! The run as a whole: options, plans, engines one after the other.
 
 mod baseline;
 mod core;
@@ -19,239 +15,187 @@ mod table;
 mod times;
 mod worker;
 
-use crate::metadata::Workspace;
-use crate::{Result, command};
-use counts::Job;
-use figures::Metric;
-use lab::{Lab, Programs};
+use lab::Lab;
+use mocha_session_bench::visitor::Workload::{self, W3, W4, W5};
+use mocha_session_servers::{Result, command};
 use report::Findings;
+use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use subjects::{Engine, GROUPS, Group, Program, Subject};
+use subjects::{Engine, SUBJECTS, Subject};
 use worker::Worker;
+
+/// What failed, and whose it was.
+type Failed = Vec<(&'static Subject, String)>;
+
+/// How often the processes begin anew, the rounds of each, and milliseconds of a round.
+type Times = (u32, u32, u64);
 
 /// How often and for how long everything is measured.
 struct Plan {
-    /// Rounds in one task: each process lives for some, and how long one takes.
-    lives: u32,
-    rounds: u32,
-    single_ms: u64,
-    /// The same for many tasks.
-    many_lives: u32,
-    many_rounds: u32,
-    many_ms: u64,
-    many_workloads: &'static [&'static str],
+    /// In one task.
+    single: Times,
+    many: Times,
+    many_workloads: &'static [Workload],
     heap_sessions: u64,
-    benchmark_requests: u64,
 }
 
 const WHOLE: Plan = Plan {
-    lives: 3,
-    rounds: 5,
-    single_ms: 100,
-    many_lives: 2,
-    many_rounds: 3,
-    many_ms: 800,
-    many_workloads: &["W3", "W4", "W5"],
+    single: (3, 5, 100),
+    many: (2, 3, 800),
+    many_workloads: &[W3, W4, W5],
     heap_sessions: 200_000,
-    benchmark_requests: 300_000,
 };
 
 const QUICK: Plan = Plan {
-    lives: 1,
-    rounds: 3,
-    single_ms: 50,
-    many_lives: 1,
-    many_rounds: 3,
-    many_ms: 400,
-    many_workloads: &["W3", "W4"],
+    single: (1, 3, 50),
+    many: (1, 3, 400),
+    many_workloads: &[W3, W4],
     heap_sessions: 50_000,
-    benchmark_requests: 100_000,
 };
 
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Options {
-    quick: bool,
-    ours: bool,
-    check: bool,
-    write: bool,
-    unbound: bool,
-    only: Option<String>,
+/// The options that stand alone, and the part of a name after `--only`.
+#[derive(Debug)]
+struct Options<'a> {
+    flags: BTreeSet<&'a str>,
+    only: Option<&'a str>,
 }
 
-impl Options {
-    fn parse(args: &[&str]) -> Result<Self> {
-        let mut options = Self::default();
+impl<'a> Options<'a> {
+    fn parse(args: &[&'a str]) -> Result<Self> {
+        let (mut flags, mut only) = (BTreeSet::new(), None);
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match *arg {
-                "--quick" => options.quick = true,
-                "--ours" => options.ours = true,
-                "--check" => options.check = true,
-                "--unbound" => options.unbound = true,
-                "--write" => options.write = true,
                 "--only" => {
-                    let substring = args.next().ok_or("--only wants a part of a subject's name")?;
-                    options.only = Some((*substring).to_owned());
+                    only = Some(*args.next().ok_or("--only wants a part of a subject's name")?)
                 }
-                other => {
-                    return Err(
-                        format!("bench does not know `{other}`; see `cargo xtask help`").into()
-                    );
+                "--quick" | "--ours" | "--check" | "--unbound" | "--write" => {
+                    _ = flags.insert(*arg);
+                }
+                _ => {
+                    let says = format!("bench does not know `{arg}`; see `cargo xtask help`");
+                    return Err(says.into());
                 }
             }
         }
-        if options.write && !options.check {
+        let options = Self { flags, only };
+        if options.has("--write") && !options.has("--check") {
             return Err("--write goes with --check".into());
         }
-        if options.check && (options.quick || options.only.is_some()) {
+        if options.has("--check") && (options.has("--quick") || only.is_some()) {
             return Err("--check measures the same always: without --quick and --only".into());
         }
         Ok(options)
     }
 
+    fn has(&self, flag: &str) -> bool {
+        self.flags.contains(flag)
+    }
+
     fn wants(&self, subject: &Subject) -> bool {
-        let named = self.only.as_ref().is_none_or(|part| subject.name.contains(part.as_str()));
-        named && !(self.ours && subject.program == Program::Peers)
+        let named = self.only.is_none_or(|part| subject.name.contains(part));
+        named && !(self.has("--ours") && subject.theirs)
     }
 }
 
-/// Builds, measures, shows.
+/// Builds what is missing, measures, shows.
 pub(crate) fn run(args: &[&str]) -> Result {
     let options = Options::parse(args)?;
-    if options.check {
-        return baseline::run(options.write);
+    if options.has("--check") {
+        return baseline::run(options.has("--write"));
     }
-    let wanted: Vec<&'static Subject> = GROUPS
-        .iter()
-        .flat_map(|group| group.subjects)
-        .filter(|subject| options.wants(subject))
-        .collect();
+    let wanted: Vec<_> = SUBJECTS.iter().filter(|subject| options.wants(subject)).collect();
     if wanted.is_empty() {
         return Err("no subject has such a name".into());
     }
     counts::need_valgrind()?;
-    let target = Workspace::read()?.target;
-    // Built first: a mistake that does not compile needs no servers.
-    let with_peers = wanted.iter().any(|subject| subject.program == Program::Peers);
-    let programs =
-        if with_peers { Programs::all(&target)? } else { Programs::ours(&target, "engines")? };
-    let mut engines: Vec<Engine> = wanted.iter().map(|subject| subject.engine).collect();
-    engines.sort();
-    engines.dedup();
-    let folder = target.join("bench");
-    let lab = Lab::open(programs, &engines, &folder)?;
-    let findings = Run {
-        lab: &lab,
-        plan: if options.quick { &QUICK } else { &WHOLE },
-        quick: options.quick,
-        bind: !options.unbound,
-    }
-    .all(&wanted, &engines);
+    let engines: BTreeSet<_> = wanted.iter().map(|subject| subject.engine).collect();
+    let engines: Vec<_> = engines.into_iter().collect();
+    let with_peers = wanted.iter().any(|subject| subject.theirs);
+    let lab = Lab::open(with_peers, &engines)?;
+    let quick = options.has("--quick");
+    let plan = if quick { &QUICK } else { &WHOLE };
+    let mut findings = Findings { bound: !options.has("--unbound"), ..Findings::default() };
+    findings.facts = machine::facts(with_peers, &engines);
+    let measured = engines.iter().try_for_each(|engine| {
+        let begun = Instant::now();
+        let subjects = wanted.iter().copied().filter(|subject| subject.engine == *engine);
+        measure(&lab, plan, *engine, subjects, &mut findings)?;
+        eprintln!("{} measured in {:.0} s", engine.name(), begun.elapsed().as_secs_f32());
+        Ok(())
+    });
+    let measured: Result = measured.and_then(|()| {
+        let ours = wanted.iter().any(|subject| !subject.theirs);
+        if ours { growth(&lab, quick, &mut findings) } else { Ok(()) }
+    });
+    let (markdown, json) = (lab.results("results.md"), lab.results("results.json"));
     lab.close()?;
-    let findings = findings?;
+    measured?;
     let text = findings.markdown();
-    fs::write(folder.join("results.md"), &text)?;
-    fs::write(folder.join("results.json"), serde_json::to_string_pretty(&findings.json())?)?;
-    println!("\n{text}");
-    println!("\nalso in {0}/results.md, and every round in {0}/results.json", folder.display());
+    fs::write(&markdown, &text)?;
+    fs::write(&json, serde_json::to_string_pretty(&findings.json())?)?;
+    println!("\n{text}\n\nalso in {}, and every round in {}", markdown.display(), json.display());
     Ok(())
 }
 
-struct Run<'a> {
-    lab: &'a Lab,
-    plan: &'a Plan,
-    quick: bool,
-    /// Whether what runs in one task runs on one core.
-    bind: bool,
+/// Everything about the subjects of one engine.
+fn measure(
+    lab: &Lab,
+    plan: &Plan,
+    engine: Engine,
+    subjects: impl Iterator<Item = &'static Subject>,
+    findings: &mut Findings,
+) -> Result {
+    let (mut ready, mut rows) = (Vec::new(), Vec::new());
+    for subject in subjects {
+        if !lab.has(subject) {
+            let says = format!("{}: its server cannot be started here", subject.name);
+            findings.left_out.push(says);
+            continue;
+        }
+        match Worker::start(lab, subject, 1) {
+            Ok(worker) => {
+                ready.push(subject);
+                rows.extend(worker.workloads.iter().map(|&workload| (subject.name, workload)));
+            }
+            Err(error) => failed(subject, &error.to_string(), findings)?,
+        }
+    }
+    let others = Others::watch()?;
+    let mut errors = times::single(lab, &ready, plan, findings.bound, &mut findings.figures)?;
+    errors.extend(times::many(lab, &ready, plan, &mut findings.figures));
+    findings.others.insert(engine.name(), others.cores()?);
+    for &subject in &ready {
+        let trips = times::trips(lab, subject, findings);
+        errors.extend(trips.err().map(|error| (subject, format!("round trips: {error}"))));
+    }
+    errors.extend(counts::count(lab, &rows, &mut findings.figures));
+    for &subject in ready.iter().filter(|subject| subject.has_heap()) {
+        match counts::heap(lab, subject, plan.heap_sessions) {
+            Ok(bytes) => findings.figures.add("bytes_per_session", (subject.name, W5), bytes),
+            Err(error) => errors.push((subject, format!("heap: {error}"))),
+        }
+    }
+    for (subject, why) in errors {
+        failed(subject, &why, findings)?;
+    }
+    Ok(())
 }
 
-impl Run<'_> {
-    fn all(&self, wanted: &[&'static Subject], engines: &[Engine]) -> Result<Findings> {
-        let mut findings = Findings { bound: self.bind, ..Findings::default() };
-        let servers: Vec<&str> =
-            engines.iter().filter_map(|engine| engine.service()).map(|(name, _)| name).collect();
-        let with_peers = wanted.iter().any(|subject| subject.program == Program::Peers);
-        findings.facts = machine::facts(with_peers, &servers);
-        for group in GROUPS {
-            let subjects: Vec<_> =
-                group.subjects.iter().filter(|subject| wanted.contains(subject)).collect();
-            if !subjects.is_empty() {
-                let begun = Instant::now();
-                self.group(group, &subjects, &mut findings)?;
-                eprintln!("{} measured in {:.0} s", group.name, begun.elapsed().as_secs_f32());
-            }
+/// What happens as there is more of something, where this library's program measures that.
+fn growth(lab: &Lab, quick: bool, findings: &mut Findings) -> Result {
+    let mut scale = lab.program(false, false);
+    scale.arg("scale").args(quick.then_some("--quick")).stdin(Stdio::null());
+    match command::read(&mut scale) {
+        Ok(lines) => {
+            findings.growth =
+                lines.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?
         }
-        if wanted.iter().any(|subject| subject.program == Program::Ours) {
-            self.growth(&mut findings)?;
-        }
-        Ok(findings)
+        Err(error) => findings.left_out.push(format!("growth: {error}")),
     }
-
-    fn group(
-        &self,
-        group: &Group,
-        subjects: &[&'static Subject],
-        findings: &mut Findings,
-    ) -> Result {
-        let (mut ready, mut jobs) = (Vec::new(), Vec::new());
-        for &subject in subjects {
-            if !self.lab.has(subject) {
-                findings
-                    .left_out
-                    .push(format!("{}: its server cannot be started here", subject.name));
-                continue;
-            }
-            match Worker::start(self.lab, subject, 1) {
-                Ok(worker) => {
-                    ready.push(subject);
-                    jobs.extend(worker.workloads.iter().map(|&workload| Job { subject, workload }));
-                }
-                Err(error) => failed(subject, &error.to_string(), findings)?,
-            }
-        }
-        let figures = &mut findings.figures;
-        let others = Others::watch()?;
-        let mut errors = times::single(self.lab, &ready, self.plan, self.bind, figures)?;
-        errors.extend(times::many(self.lab, &ready, self.plan, figures));
-        findings.others.insert(group.name, others.cores()?);
-        errors.extend(times::trips(self.lab, &ready, figures, &mut findings.commands));
-        errors.extend(counts::count(self.lab, &jobs, figures));
-        for &subject in ready.iter().filter(|subject| subject.has_heap()) {
-            match counts::heap(self.lab, subject, self.plan.heap_sessions) {
-                Ok(bytes) => figures.add(Metric::Heap, subject.name, "W5", bytes),
-                Err(error) => errors.push((subject, format!("heap: {error}"))),
-            }
-        }
-        for (subject, why) in errors {
-            failed(subject, &why, findings)?;
-        }
-        if group.engine == Engine::Redis
-            && let Some(server) = self.lab.server(Engine::Redis)
-        {
-            match server::redis_benchmark(server.port, self.plan.benchmark_requests) {
-                Ok(limits) => findings.limits = limits,
-                Err(error) => findings.left_out.push(format!("redis-benchmark: {error}")),
-            }
-        }
-        Ok(())
-    }
-
-    /// What happens as there is more of something, where this library's program measures that.
-    fn growth(&self, findings: &mut Findings) -> Result {
-        let mut scale: Command = self.lab.program(Program::Ours)?;
-        scale.arg("scale").args(self.quick.then_some("--quick")).stdin(Stdio::null());
-        let output = scale.output()?;
-        if output.status.success() {
-            let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-            findings.growth = lines.lines().map(str::to_owned).collect();
-        } else {
-            let says = String::from_utf8_lossy(&output.stderr).into_owned();
-            findings.left_out.push(format!("growth: {}", command::tail(&says, 3)));
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What programs other than ours, its workers and its servers do meanwhile.
@@ -280,7 +224,7 @@ impl Others {
 /// A failure of another library leaves it out and is said; one of ours ends everything.
 fn failed(subject: &'static Subject, why: &str, findings: &mut Findings) -> Result {
     let says = format!("{}: {why}", subject.name);
-    if subject.program == Program::Ours {
+    if !subject.theirs {
         return Err(says.into());
     }
     eprintln!("LEFT OUT: {says}");
@@ -296,7 +240,7 @@ mod tests {
     #[test]
     fn options_are_read_and_nonsense_is_refused() {
         let options = Options::parse(&["--quick", "--only", "redis", "--ours"]).unwrap();
-        assert!(options.quick && options.ours && !options.check);
+        assert!(options.has("--quick") && options.has("--ours") && !options.has("--check"));
         let wanted = |name| options.wants(subjects::subject(name).unwrap());
         assert!(wanted("ours-redis") && wanted("ideal-redis"));
         assert!(!wanted("actix-redis") && !wanted("ours-memory"));

@@ -1,7 +1,7 @@
 //! A proxy that counts round trips: it stands between a subject and its server and hands everything
 //! on.
 
-use crate::Result;
+use super::Result;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -47,20 +47,16 @@ fn connect(client: TcpStream, server: u16, trips: &Arc<AtomicU64>) -> std::io::R
     server.set_nodelay(true)?;
     let spoken = Arc::new(AtomicBool::new(true));
     let (trips, server_spoke) = (Arc::clone(trips), Arc::clone(&spoken));
-    let (from_client, to_client) = (client.try_clone()?, client);
-    let (from_server, to_server) = (server.try_clone()?, server);
+    let (from_client, from_server) = (client.try_clone()?, server.try_clone()?);
     // Each notes what it has read before it hands it on, so that the other's turn cannot come
     // first.
-    thread::spawn(move || {
-        pass(from_client, to_server, || {
-            if spoken.swap(false, Ordering::SeqCst) {
-                trips.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-    });
-    thread::spawn(move || {
-        pass(from_server, to_client, || server_spoke.store(true, Ordering::SeqCst))
-    });
+    let count = move || {
+        if spoken.swap(false, Ordering::SeqCst) {
+            trips.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    thread::spawn(move || pass(from_client, server, count));
+    thread::spawn(move || pass(from_server, client, || server_spoke.store(true, Ordering::SeqCst)));
     Ok(())
 }
 

@@ -1,35 +1,51 @@
-//! What a server says and uses: the commands that Redis ran, its own benchmark, and the processor
-//! time of a server.
+//! What a server says and uses: the commands that Redis ran, and processor time.
 
-use crate::services::wire::ask;
-use crate::{Result, command};
+use super::Result;
+use mocha_session_servers::ask;
+use procfs::process::{Stat, all_processes};
+use procfs::{CpuTime, CurrentSI as _, KernelStats};
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
-
-/// How /proc counts time: in hundredths of a second, whatever the kernel's own ticks are.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// Processor time of a process and everything below it. What has ended stays in what its parent has
 /// collected.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
-    let mut processes = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(Ok(pid)) = entry.file_name().to_str().map(str::parse) else { continue };
-        // Processes end while we look at them.
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        processes.extend(parse_stat(&stat).map(|(parent, ticks)| (pid, parent, ticks)));
-    }
-    let ticks = ticks_of_tree(&processes, pid)
-        .ok_or_else(|| format!("the server (pid {pid}) has ended"))?;
-    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    // Processes end while we look at them.
+    let stats = all_processes()?.flatten().filter_map(|process| process.stat().ok());
+    let used = |stat: &Stat| {
+        stat.utime + stat.stime + stat.cutime.unsigned_abs() + stat.cstime.unsigned_abs()
+    };
+    let all: Vec<_> = stats.map(|stat| (stat.pid, stat.ppid, used(&stat))).collect();
+    let ticks = ticks_of_tree(&all, pid.try_into()?);
+    Ok(time(ticks.ok_or_else(|| format!("the process with the number {pid} has ended"))?))
 }
 
 /// Processor time that everything on this machine has used.
 pub(crate) fn cpu_of_all() -> Result<Duration> {
-    let ticks =
-        parse_all(&fs::read_to_string("/proc/stat")?).ok_or("/proc/stat is not as expected")?;
-    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    Ok(time(busy(&KernelStats::current()?.total)))
+}
+
+fn busy(cores: &CpuTime) -> u64 {
+    // What guests use is in `user` and `nice` already.
+    let rest = [cores.irq, cores.softirq, cores.steal].into_iter().flatten().sum::<u64>();
+    cores.user + cores.nice + cores.system + rest
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 1000 / procfs::ticks_per_second())
+}
+
+/// The sum of a tree; `None` without its root.
+fn ticks_of_tree(processes: &[(i32, i32, u64)], root: i32) -> Option<u64> {
+    let mut sum = processes.iter().find(|(pid, ..)| *pid == root)?.2;
+    let mut open = vec![root];
+    while let Some(above) = open.pop() {
+        for (pid, _, ticks) in processes.iter().filter(|(_, parent, _)| *parent == above) {
+            sum += ticks;
+            open.push(*pid);
+        }
+    }
+    Some(sum)
 }
 
 /// How often Redis has run each command. What a script calls is counted beside the script.
@@ -45,59 +61,10 @@ pub(crate) fn per_round(
 ) -> BTreeMap<String, f64> {
     let difference = |(name, calls): (&String, &u64)| {
         let more = calls.saturating_sub(before.get(name).copied().unwrap_or(0));
-        (more > 0)
-            .then(|| (name.clone(), f64::from(u32::try_from(more).unwrap_or(u32::MAX)) / rounds))
+        let more = f64::from(u32::try_from(more).unwrap_or(u32::MAX));
+        (more > 0.0).then(|| (name.clone(), more / rounds))
     };
     after.iter().filter_map(difference).collect()
-}
-
-/// What Redis's own client gets out of it on this machine: requests per second of GET and SET, from
-/// 64 connections.
-pub(crate) fn redis_benchmark(port: u16, requests: u64) -> Result<Vec<(String, f64)>> {
-    let mut benchmark = command::program("redis-benchmark")?;
-    benchmark.args([
-        "-p",
-        &port.to_string(),
-        "-t",
-        "get,set",
-        "-c",
-        "64",
-        "-n",
-        &requests.to_string(),
-    ]);
-    Ok(parse_benchmark(&command::read(benchmark.args(["-d", "200", "--csv"]))?))
-}
-
-/// A process's parent and the ticks that it and the children it has waited for used.
-fn parse_stat(stat: &str) -> Option<(u32, u64)> {
-    // The program's name stands in parentheses and may hold anything, parentheses and spaces too.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let parent = fields.get(1)?.parse().ok()?;
-    let ticks =
-        fields.get(11..15)?.iter().map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
-    Some((parent, ticks))
-}
-
-/// The ticks in which a processor was busy: `cpu user nice system idle iowait irq softirq steal …`.
-fn parse_all(stat: &str) -> Option<u64> {
-    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let ticks: Vec<u64> = line.split_whitespace().map_while(|ticks| ticks.parse().ok()).collect();
-    let idle = ticks.get(3..5)?.iter().sum::<u64>();
-    // What follows the first eight is in `user` and `nice` already.
-    Some(ticks.get(..8)?.iter().sum::<u64>() - idle)
-}
-
-/// The sum of a tree; `None` without its root.
-fn ticks_of_tree(processes: &[(u32, u32, u64)], root: u32) -> Option<u64> {
-    let mut sum = processes.iter().find(|(pid, ..)| *pid == root)?.2;
-    let mut open = vec![root];
-    while let Some(above) = open.pop() {
-        for (pid, _, ticks) in processes.iter().filter(|(_, parent, _)| *parent == above) {
-            sum += ticks;
-            open.push(*pid);
-        }
-    }
-    Some(sum)
 }
 
 /// `cmdstat_get:calls=3,usec=5,…`, our own question left out.
@@ -110,33 +77,18 @@ fn parse_commands(info: &str) -> BTreeMap<String, u64> {
     info.lines().filter_map(line).collect()
 }
 
-/// `"GET","47169.81",…`, after a line of titles.
-fn parse_benchmark(csv: &str) -> Vec<(String, f64)> {
-    let line = |line: &str| {
-        let mut cells = line.split(',').map(|cell| cell.trim().trim_matches('"'));
-        Some((cells.next()?.to_owned(), cells.next()?.parse().ok()?))
-    };
-    csv.lines().filter_map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn a_stat_line_gives_the_parent_and_all_four_times() {
-        let line = "7 (redis) S 1 (x) S 5 7 7 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 1 0 12345 9 9";
-        assert_eq!(parse_stat(line), Some((5, 124)));
-        assert_eq!(parse_stat("7 (cut) S 5 7"), None);
-        assert_eq!(parse_stat(""), None);
-    }
+    use procfs::{FromBufReadSI as _, LocalSystemInfo};
 
     #[test]
     fn idle_time_is_not_busy() {
-        let stat = "cpu  100 20 30 5000 700 1 2 3 50 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
-        assert_eq!(parse_all(stat), Some(156));
-        assert_eq!(parse_all("cpu  1 2 3\n"), None);
+        let stat = "cpu  100 20 30 5000 700 1 2 3 50 0\ncpu0 1 1 1 1 1 1 1 1 0 0\nctxt 1\n\
+            btime 1\nprocesses 1\nprocs_running 1\nprocs_blocked 1\n";
+        let all = KernelStats::from_buf_read(stat.as_bytes(), &LocalSystemInfo).unwrap();
+        assert_eq!(busy(&all.total), 156);
     }
 
     #[test]
@@ -166,15 +118,6 @@ mod tests {
         assert_eq!(
             rounds,
             BTreeMap::from([("config|get".to_owned(), 0.02), ("get".to_owned(), 2.0)])
-        );
-    }
-
-    #[test]
-    fn redis_benchmark_is_read() {
-        let csv = "\"test\",\"rps\",\"avg_latency_ms\"\n\"SET\",\"47169.81\",\"0.5\"\n\"GET\",\"50000.00\",\"0.5\"\n";
-        assert_eq!(
-            parse_benchmark(csv),
-            [("SET".to_owned(), 47169.81), ("GET".to_owned(), 50000.0)]
         );
     }
 }

@@ -1,14 +1,11 @@
-//! The one table of what is measured: groups, their subjects, and which program holds each.
-
-/// The workloads, in the order of the tables' columns.
-pub(crate) const WORKLOADS: &[&str] = &["W1", "W2", "W3", "W4", "W5", "W5L", "W6", "F"];
+//! The one table of what is measured: subjects, their engines, and which program holds each.
 
 /// What the columns mean, for those who read the tables alone.
 pub(crate) const LEGEND: &str = "W1: no cookie, session untouched. W2: cookie, untouched. W3: one value read. \
     W4: a counter read, incremented, written. W5: a new session filled. W5L: the same through a login, indexed by \
     owner. W6: the id rotated. F: a flash message pushed, redirected, read, consumed (two requests).";
 
-/// Where the sessions of a group live.
+/// Where sessions live. The subjects of one engine are compared with one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Engine {
     Memory,
@@ -19,49 +16,55 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Whether a server is on the other side of a connection.
-    pub(crate) fn has_server(self) -> bool {
-        matches!(self, Self::Redis | Self::Postgres)
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Memory, Self::Cookie, Self::Redis, Self::Sqlite, Self::Postgres];
+
+    pub(crate) fn name(self) -> &'static str {
+        self.ours().trim_start_matches("ours-")
     }
 
-    /// The name of its service and the variable that says where it is.
-    pub(crate) fn service(self) -> Option<(&'static str, &'static str)> {
+    /// The subject that is ours.
+    pub(crate) fn ours(self) -> &'static str {
         match self {
-            Self::Redis => Some(("redis", "MOCHA_TEST_REDIS_URL")),
-            Self::Postgres => Some(("postgres", "MOCHA_TEST_POSTGRES_URL")),
+            Self::Memory => "ours-memory",
+            Self::Cookie => "ours-cookie",
+            Self::Redis => "ours-redis",
+            Self::Sqlite => "ours-sqlite",
+            Self::Postgres => "ours-postgres",
+        }
+    }
+
+    /// The variable that says where its server is, whose name is the engine's.
+    pub(crate) fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Redis => Some("MOCHA_TEST_REDIS_URL"),
+            Self::Postgres => Some("MOCHA_TEST_POSTGRES_URL"),
             Self::Memory | Self::Cookie | Self::Sqlite => None,
         }
     }
-}
 
-/// The programs that hold subjects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Program {
-    Ours,
-    Peers,
-}
+    /// Whether a server is on the other side of a connection.
+    pub(crate) fn has_server(self) -> bool {
+        self.variable().is_some()
+    }
 
-impl Program {
-    /// The name of the binary; beside it lies one whose allocator counts, `-counted`.
-    pub(crate) fn binary(self) -> &'static str {
-        match self {
-            Self::Ours => "bench-ours",
-            Self::Peers => "bench-peers",
-        }
+    pub(crate) fn subjects(self) -> impl Iterator<Item = &'static Subject> {
+        SUBJECTS.iter().filter(move |subject| subject.engine == self)
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
-    pub(crate) program: Program,
+    /// Whether the program of the other libraries holds it.
+    pub(crate) theirs: bool,
     pub(crate) engine: Engine,
 }
 
 impl Subject {
     /// Whether it is another library, and no bare handler.
     pub(crate) fn is_peer(&self) -> bool {
-        self.program == Program::Peers && !self.name.ends_with("floor")
+        self.theirs && !self.name.ends_with("floor")
     }
 
     /// Whether it keeps sessions in its own memory, so that their size can be weighed.
@@ -70,81 +73,41 @@ impl Subject {
     }
 }
 
-/// Subjects that are compared with one another, and which of them is ours.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) name: &'static str,
-    pub(crate) engine: Engine,
-    pub(crate) ours: &'static str,
-    pub(crate) subjects: &'static [Subject],
-}
-
-pub(crate) const GROUPS: &[Group] = &[
-    Group {
-        name: "memory",
-        engine: Engine::Memory,
-        ours: "ours-memory",
-        subjects: &[
-            ours("floor", Engine::Memory),
-            ours("empty-layer", Engine::Memory),
-            ours("ideal-memory", Engine::Memory),
-            ours("ours-memory", Engine::Memory),
-            peer("tower-sessions-memory", Engine::Memory),
-            peer("axum-session-memory", Engine::Memory),
-            peer("actix-floor", Engine::Memory),
-        ],
-    },
-    Group {
-        name: "cookie",
-        engine: Engine::Cookie,
-        ours: "ours-cookie",
-        subjects: &[ours("ours-cookie", Engine::Cookie), peer("actix-cookie", Engine::Cookie)],
-    },
-    Group {
-        name: "redis",
-        engine: Engine::Redis,
-        ours: "ours-redis",
-        subjects: &[
-            ours("ideal-redis", Engine::Redis),
-            ours("ours-redis", Engine::Redis),
-            peer("tower-sessions-redis", Engine::Redis),
-            peer("axum-session-redis", Engine::Redis),
-            peer("actix-redis", Engine::Redis),
-        ],
-    },
-    Group {
-        name: "sqlite",
-        engine: Engine::Sqlite,
-        ours: "ours-sqlite",
-        subjects: &[
-            ours("ours-sqlite", Engine::Sqlite),
-            peer("tower-sessions-sqlite", Engine::Sqlite),
-        ],
-    },
-    Group {
-        name: "postgres",
-        engine: Engine::Postgres,
-        ours: "ours-postgres",
-        subjects: &[
-            ours("ours-postgres", Engine::Postgres),
-            peer("tower-sessions-postgres", Engine::Postgres),
-        ],
-    },
+pub(crate) const SUBJECTS: &[Subject] = &[
+    ours("floor", Engine::Memory),
+    ours("empty-layer", Engine::Memory),
+    ours("ideal-memory", Engine::Memory),
+    ours("ours-memory", Engine::Memory),
+    theirs("tower-sessions-memory", Engine::Memory),
+    theirs("axum-session-memory", Engine::Memory),
+    theirs("actix-floor", Engine::Memory),
+    ours("ours-cookie", Engine::Cookie),
+    theirs("actix-cookie", Engine::Cookie),
+    ours("ideal-redis", Engine::Redis),
+    ours("ours-redis", Engine::Redis),
+    theirs("tower-sessions-redis", Engine::Redis),
+    theirs("axum-session-redis", Engine::Redis),
+    theirs("actix-redis", Engine::Redis),
+    ours("ours-sqlite", Engine::Sqlite),
+    theirs("tower-sessions-sqlite", Engine::Sqlite),
+    ours("ours-postgres", Engine::Postgres),
+    theirs("tower-sessions-postgres", Engine::Postgres),
 ];
 
 /// The subjects whose figures are written down and held.
 pub(crate) const HELD: &[&str] = &["floor", "empty-layer", "ours-memory", "ours-cookie"];
 
-pub(crate) fn subject(name: &str) -> Option<&'static Subject> {
-    GROUPS.iter().flat_map(|group| group.subjects).find(|subject| subject.name == name)
-}
-
 const fn ours(name: &'static str, engine: Engine) -> Subject {
-    Subject { name, program: Program::Ours, engine }
+    Subject { name, theirs: false, engine }
 }
 
-const fn peer(name: &'static str, engine: Engine) -> Subject {
-    Subject { name, program: Program::Peers, engine }
+const fn theirs(name: &'static str, engine: Engine) -> Subject {
+    Subject { name, theirs: true, engine }
+}
+
+/// The subject of a name.
+pub(crate) fn subject(name: &str) -> Option<&'static Subject> {
+    SUBJECTS.iter().find(|subject| subject.name == name)
 }
 
 #[cfg(test)]
@@ -154,19 +117,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_subject_has_one_name_and_its_groups_engine() {
-        let all: Vec<&Subject> = GROUPS.iter().flat_map(|group| group.subjects).collect();
-        assert_eq!(
-            all.iter().map(|subject| subject.name).collect::<BTreeSet<_>>().len(),
-            all.len()
-        );
-        for group in GROUPS {
-            assert!(
-                group.subjects.iter().all(|subject| subject.engine == group.engine),
-                "{}",
-                group.name
-            );
-            assert_eq!(subject(group.ours).unwrap().program, Program::Ours);
+    fn every_subject_has_one_name_and_every_engine_ours() {
+        let names: BTreeSet<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
+        assert_eq!(names.len(), SUBJECTS.len());
+        for engine in Engine::ALL {
+            let ours = subject(engine.ours()).unwrap();
+            assert!(ours.engine == engine && !ours.theirs);
         }
         assert!(HELD.iter().all(|name| subject(name).is_some()));
     }

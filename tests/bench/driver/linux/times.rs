@@ -1,30 +1,26 @@
-//! What takes time: rounds of all subjects of a group in turn, so that what disturbs the machine
+//! What takes time: rounds of all subjects of an engine in turn, so that what disturbs the machine
 //! disturbs them alike.
 
-use super::Plan;
 use super::core::{self, Bound};
-use super::figures::{Figures, Metric};
+use super::figures::Figures;
 use super::lab::Lab;
 use super::proxy::Proxy;
+use super::report::Findings;
 use super::server;
-use super::subjects::{Engine, Subject, WORKLOADS};
-use super::worker::{Worker, figure};
-use crate::Result;
+use super::subjects::{Engine, Subject};
+use super::worker::{Answer, Worker};
+use super::{Failed, Plan, Result, Times};
+use mocha_session_bench::visitor::Workload;
+use mocha_session_bench::worker::Order;
 use std::collections::BTreeMap;
 
 /// Threads of a worker that has many tasks, and the tasks.
-pub(crate) const THREADS: usize = 2;
-pub(crate) const TASKS: u64 = 64;
+const THREADS: usize = 2;
+const TASKS: u32 = 64;
 
 /// Rounds in between which a server is asked what happened.
 const WARM_UP: u64 = 20;
 const COUNTED: u32 = 50;
-
-/// What failed, and whose it was.
-type Failed = Vec<(&'static Subject, String)>;
-
-/// Commands that Redis ran for one round, by name.
-pub(crate) type Commands = BTreeMap<(&'static str, &'static str), BTreeMap<String, f64>>;
 
 /// Processor and wall time in one task, on one core with the server if `bind` says so.
 ///
@@ -38,26 +34,20 @@ pub(crate) fn single(
     figures: &mut Figures,
 ) -> Result<Failed> {
     let core = if bind { Some(core::last()?) } else { None };
-    let mut servers: Vec<u32> = subjects
-        .iter()
-        .filter_map(|subject| lab.server(subject.engine))
-        .map(|server| server.pid)
-        .collect();
-    servers.dedup();
-    let bound = core.iter().flat_map(|core| servers.iter().map(move |pid| Bound::to(core, *pid)));
-    let bound = bound.collect::<Result<Vec<_>>>()?;
-    let one = |worker: &mut Worker, workload: &'static str, figures: &mut Figures| -> Result {
-        let answer = worker.single(workload, plan.single_ms)?;
-        let name = worker.subject.name;
-        figures.add(Metric::Cpu, name, workload, figure(&answer, "cpu_ns")?);
-        figures.add(Metric::Wall, name, workload, figure(&answer, "wall_ns")?);
+    let engine = subjects.first().map(|subject| subject.engine);
+    let server = engine.and_then(|engine| lab.server(engine));
+    let bound = core.zip(server).map(|(core, server)| Bound::process(core, server.pid));
+    let bound = bound.transpose()?;
+    let one = |worker: &mut Worker, workload| -> Result {
+        let answer = worker.tell(&Order::Single { workload, ms: plan.single.2 })?;
+        add(figures, "", worker, workload, &answer);
         Ok(())
     };
-    let start = |subject| match &core {
+    let start = |subject| match core {
         Some(core) => Worker::start_bound(lab, subject, core),
         None => Worker::start(lab, subject, 1),
     };
-    let failed = in_turn(subjects, start, (plan.lives, plan.rounds), WORKLOADS, figures, one);
+    let failed = in_turn(subjects, start, plan.single, &Workload::ALL, one);
     drop(bound);
     Ok(failed)
 }
@@ -69,56 +59,34 @@ pub(crate) fn many(
     plan: &Plan,
     figures: &mut Figures,
 ) -> Failed {
-    let one = |worker: &mut Worker, workload: &'static str, figures: &mut Figures| -> Result {
+    let one = |worker: &mut Worker, workload| -> Result {
         let server = lab.server(worker.subject.engine);
         let used = || server.map(|server| server::cpu(server.pid)).transpose();
         let before = used()?;
-        let answer = worker.many(workload, TASKS, plan.many_ms)?;
-        let after = used()?;
-        let name = worker.subject.name;
-        let metrics = [
-            (Metric::PerSecond, "per_second"),
-            (Metric::Median, "p50_ns"),
-            (Metric::NinetyNinth, "p99_ns"),
-            (Metric::ManyCpu, "cpu_ns"),
-        ];
-        for (metric, field) in metrics {
-            figures.add(metric, name, workload, figure(&answer, field)?);
-        }
-        if let (Some(before), Some(after)) = (before, after) {
+        let ms = plan.many.2;
+        let mut answer = worker.tell(&Order::Many { workload, tasks: TASKS as usize, ms })?;
+        if let Some((before, after)) = before.zip(used()?) {
             // Each task began its session in the meantime, which the server had to do as well.
-            let rounds = figure(&answer, "requests")? + f64::from(u32::try_from(TASKS)?);
+            let rounds = answer.get("requests").ok_or("no rounds")? + f64::from(TASKS);
             let used = after.saturating_sub(before).as_secs_f64() * 1e9;
-            figures.add(Metric::ServerCpu, name, workload, used / rounds);
+            answer.insert("server_cpu_ns".to_owned(), used / rounds);
         }
+        add(figures, "many_", worker, workload, &answer);
         Ok(())
     };
     let start = |subject| Worker::start(lab, subject, THREADS);
-    in_turn(subjects, start, (plan.many_lives, plan.many_rounds), plan.many_workloads, figures, one)
+    in_turn(subjects, start, plan.many, plan.many_workloads, one)
+}
+
+/// Every figure of an answer, under its name there.
+fn add(figures: &mut Figures, kind: &str, worker: &Worker, workload: Workload, answer: &Answer) {
+    for (name, value) in answer {
+        figures.add(&format!("{kind}{name}"), (worker.subject.name, workload), *value);
+    }
 }
 
 /// Round trips to the server for each round, and in Redis the commands that they carried.
-pub(crate) fn trips(
-    lab: &Lab,
-    subjects: &[&'static Subject],
-    figures: &mut Figures,
-    commands: &mut Commands,
-) -> Failed {
-    let mut failed = Vec::new();
-    for subject in subjects {
-        if let Err(error) = trips_of(lab, subject, figures, commands) {
-            failed.push((*subject, format!("round trips: {error}")));
-        }
-    }
-    failed
-}
-
-fn trips_of(
-    lab: &Lab,
-    subject: &'static Subject,
-    figures: &mut Figures,
-    commands: &mut Commands,
-) -> Result {
+pub(crate) fn trips(lab: &Lab, subject: &'static Subject, findings: &mut Findings) -> Result {
     let Some(server) = lab.server(subject.engine) else { return Ok(()) };
     let proxy = Proxy::before(server.port)?;
     let mut worker = Worker::start_on(lab, subject, &server.url_through(proxy.port))?;
@@ -127,55 +95,47 @@ fn trips_of(
         _ => Ok(BTreeMap::new()),
     };
     for workload in worker.workloads.clone() {
-        worker.run(workload, WARM_UP)?;
+        worker.tell(&Order::Run { workload, requests: WARM_UP })?;
         let (trips_before, commands_before) = (proxy.trips(), asked()?);
-        worker.run(workload, COUNTED.into())?;
+        worker.tell(&Order::Run { workload, requests: COUNTED.into() })?;
         let (trips, commands_after) = (proxy.trips() - trips_before, asked()?);
-        let rounds = f64::from(COUNTED);
-        figures.add(
-            Metric::Trips,
-            subject.name,
-            workload,
-            f64::from(u32::try_from(trips)?) / rounds,
-        );
+        let (row, rounds) = ((subject.name, workload), f64::from(COUNTED));
+        findings.figures.add("round_trips", row, f64::from(u32::try_from(trips)?) / rounds);
         if subject.engine == Engine::Redis {
             let ran = server::per_round(&commands_before, &commands_after, rounds);
-            commands.insert((subject.name, workload), ran);
+            findings.commands.insert(row, ran);
         }
     }
     Ok(())
 }
 
-/// Has all subjects do the same in turn: `(lives, rounds in each)`, workload by workload.
+/// Has all subjects do the same in turn, workload by workload.
 ///
 /// A subject that fails is left out from then on.
 fn in_turn(
     subjects: &[&'static Subject],
     start: impl Fn(&'static Subject) -> Result<Worker>,
-    (lives, rounds): (u32, u32),
-    workloads: &[&'static str],
-    figures: &mut Figures,
-    one: impl Fn(&mut Worker, &'static str, &mut Figures) -> Result,
+    (lives, rounds, _): Times,
+    workloads: &[Workload],
+    mut one: impl FnMut(&mut Worker, Workload) -> Result,
 ) -> Failed {
     let (mut subjects, mut failed) = (subjects.to_vec(), Failed::new());
     for _ in 0..lives {
         let mut workers = Vec::new();
-        for subject in subjects.clone() {
+        for &subject in &subjects {
             match start(subject) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => failed.push((subject, error.to_string())),
             }
         }
-        for _ in 0..rounds {
-            for workload in workloads {
-                workers.retain_mut(|worker| {
-                    if !worker.workloads.contains(workload) {
-                        return true;
-                    }
-                    let done = one(worker, workload, figures);
-                    done.map_err(|error| failed.push((worker.subject, error.to_string()))).is_ok()
-                });
-            }
+        for workload in (0..rounds).flat_map(|_| workloads) {
+            workers.retain_mut(|worker| {
+                if !worker.workloads.contains(workload) {
+                    return true;
+                }
+                let done = one(worker, *workload);
+                done.map_err(|error| failed.push((worker.subject, error.to_string()))).is_ok()
+            });
         }
         subjects.retain(|subject| !failed.iter().any(|(other, _)| other == subject));
     }
