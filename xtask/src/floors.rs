@@ -41,10 +41,11 @@ pub(crate) fn check(architecture: &str, sources: &Path) -> Result<Vec<String>> {
 
     let mut test_modules = BTreeSet::new();
     let found = modules.into_iter().map(|(name, path, tokens)| {
-        let mut paths = Paths { depth: path.len(), used: BTreeSet::new(), tests: Vec::new() };
+        let mut paths = Paths { depth: path.len(), used: BTreeMap::new(), tests: Vec::new() };
         paths.walk(tokens);
-        test_modules
-            .extend(paths.tests.iter().map(|test| [path.as_slice(), &[test.clone()]].concat()));
+        test_modules.extend(
+            paths.tests.iter().map(|test| [path.as_slice(), std::slice::from_ref(test)].concat()),
+        );
         (name, path, paths.used)
     });
     let found: Vec<_> = found.collect();
@@ -53,11 +54,14 @@ pub(crate) fn check(architecture: &str, sources: &Path) -> Result<Vec<String>> {
         if test_modules.iter().any(|test| path.starts_with(test)) {
             continue;
         }
-        for word in used {
+        let Some(own) = floor(&path[0]) else { continue };
+        for (word, line) in used {
             // What the root gives under a shorter name is where it comes from.
             let folder = exports.get(&word).filter(|_| floor(&word).is_none()).unwrap_or(&word);
-            if *folder != path[0] && floor(folder) > floor(&path[0]) {
-                complaints.push(format!("{name} uses crate::{word}, which is above `{}`", path[0]));
+            if floor(folder).is_some_and(|it| it > own) {
+                let own = &path[0];
+                complaints
+                    .push(format!("{name}:{line} uses crate::{word}, which is above `{own}`"));
             }
         }
     }
@@ -107,7 +111,8 @@ fn words(tokens: TokenStream) -> Vec<String> {
 struct Paths {
     /// How many `super` lead from this module to the root.
     depth: usize,
-    used: BTreeSet<String>,
+    /// Each with the first line that has it.
+    used: BTreeMap<String, usize>,
     /// Modules of this one that are tests, in files of their own.
     tests: Vec<String>,
 }
@@ -160,7 +165,10 @@ impl Paths {
     /// What follows `crate::`: a word, or several in braces.
     fn begin(&mut self, token: Option<&TokenTree>) {
         match token {
-            Some(TokenTree::Ident(word)) => drop(self.used.insert(word.to_string())),
+            Some(TokenTree::Ident(word)) => {
+                let line = word.span().start().line;
+                self.used.entry(word.to_string()).or_insert(line);
+            }
             Some(TokenTree::Group(group)) => {
                 let mut first = true;
                 for token in group.stream() {
@@ -237,7 +245,7 @@ mod tests {
         )
     }
 
-    const UP: [&str; 1] = ["store/key.rs uses crate::session, which is above `store`"];
+    const UP: [&str; 1] = ["store/key.rs:1 uses crate::session, which is above `store`"];
 
     #[test]
     fn an_arrow_down_is_right_and_an_arrow_up_is_named() {
@@ -257,7 +265,7 @@ mod tests {
         assert_eq!(
             store_with("use crate::{Error, Session, V};"),
             ["Session", "V"]
-                .map(|it| format!("store/key.rs uses crate::{it}, which is above `store`"))
+                .map(|it| format!("store/key.rs:1 uses crate::{it}, which is above `store`"))
         );
     }
 
@@ -271,8 +279,9 @@ mod tests {
         ] {
             assert_eq!(store_with(text), [""; 0], "{text}");
         }
-        assert_eq!(store_with("#[cfg(not(test))]\nuse crate::session::Session;"), UP);
-        assert_eq!(store_with("#[cfg(test)]\nmod tests {}\nuse crate::session::Session;"), UP);
+        assert_eq!(store_with("#[cfg(not(test))] use crate::session::Session;"), UP);
+        let after = store_with("#[cfg(test)]\nmod tests {}\nuse crate::session::Session;");
+        assert_eq!(after, UP.map(|it| it.replace(":1 ", ":3 ")));
         let own_file = [
             ("error/mod.rs", "#[cfg(test)]\nmod tests;"),
             ("error/tests.rs", "use crate::session::Session;"),

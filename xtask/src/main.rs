@@ -56,10 +56,7 @@ fn main() -> ExitCode {
     let done = servers::guard().unwrap_or_else(|| match words.as_slice() {
         ["test"] => suite::test(&[]),
         ["test", "--", rest @ ..] => suite::test(rest),
-        ["services", "up"] => servers::up(),
-        ["services", "down"] => servers::down(),
-        ["services", "env"] => servers::env(),
-        ["services", "status"] => servers::status(),
+        ["services", what] => servers::services(what),
         ["bench", rest @ ..] => ci::bench(rest),
         ["ci"] => ci::run(),
         ["features"] => features::run(),

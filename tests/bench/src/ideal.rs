@@ -122,7 +122,7 @@ impl Store {
     async fn save(&self, id: &Id, bytes: Arc<[u8]>) {
         match self {
             Self::Memory(shards) => {
-                drop(shards[usize::from(id[0] & 63)].lock().unwrap().insert(*id, bytes))
+                drop(shards[usize::from(id[0] & 63)].lock().unwrap().insert(*id, bytes));
             }
             #[cfg(feature = "engines")]
             Self::Redis(connection) => {
@@ -138,7 +138,7 @@ impl Store {
     async fn remove(&self, id: &Id) {
         match self {
             Self::Memory(shards) => {
-                drop(shards[usize::from(id[0] & 63)].lock().unwrap().remove(id))
+                drop(shards[usize::from(id[0] & 63)].lock().unwrap().remove(id));
             }
             #[cfg(feature = "engines")]
             Self::Redis(connection) => connection.clone().del::<_, ()>(&id[..]).await.unwrap(),

@@ -2,9 +2,9 @@
 
 use crate::Result;
 
-const SAYS: &str = "servers for tests are started on Linux only: their processes are found in \
-    /proc. Run this in a Debian container, or set the variables of tests/servers/src/linux/table.rs \
-    to servers of your own";
+const SAYS: &str = "servers for tests are started on Linux only, where /proc names their processes. \
+    Run this in a Debian container, or set the variables of tests/servers/src/linux/table.rs to \
+    servers of your own";
 
 /// No servers.
 #[derive(Debug)]
@@ -16,22 +16,7 @@ pub fn guard() -> Option<Result> {
 }
 
 /// Says that it cannot be done.
-pub fn up() -> Result {
-    Err(SAYS.into())
-}
-
-/// Says that it cannot be done.
-pub fn down() -> Result {
-    Err(SAYS.into())
-}
-
-/// Says that it cannot be done.
-pub fn env() -> Result {
-    Err(SAYS.into())
-}
-
-/// Says that it cannot be done.
-pub fn status() -> Result {
+pub fn services(_: &str) -> Result {
     Err(SAYS.into())
 }
 
@@ -45,24 +30,9 @@ impl Servers {
         Ok(Self(()))
     }
 
-    /// Says that it cannot be done.
-    pub fn only(_: &[&str]) -> Result<Self> {
-        Err(SAYS.into())
-    }
-
     /// No variables.
     pub fn variables(&self) -> &[(String, String)] {
         &[]
-    }
-
-    /// No variable.
-    pub fn variable(&self, _: &str) -> Option<&str> {
-        None
-    }
-
-    /// No process.
-    pub fn pid(&self, _: &str) -> Result<Option<u32>> {
-        Ok(None)
     }
 
     /// Nothing to stop.

@@ -13,6 +13,7 @@
     clippy::print_stderr,
     reason = "a command-line tool speaks to whoever runs it"
 )]
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "what only servers need"))]
 #![allow(clippy::missing_errors_doc, reason = "an error is the sentence that it says")]
 
 pub mod command;
@@ -28,7 +29,7 @@ mod system;
 
 #[cfg(target_os = "linux")]
 pub use system::ask;
-pub use system::{Servers, down, env, guard, status, up};
+pub use system::{Servers, guard, services};
 
 /// The result of what fails with a sentence, which a person reads.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

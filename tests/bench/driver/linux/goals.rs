@@ -33,7 +33,8 @@ const AIMS: &[Aim] = &[
 /// One goal and what became of it.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Goal {
-    goal: String,
+    #[serde(rename = "goal")]
+    what: String,
     bound: String,
     now: String,
     /// What is too long for the table.
@@ -57,7 +58,7 @@ pub(crate) fn all(figures: &Figures) -> Vec<Goal> {
             let pair = pair.map(|(of, to)| format!(" × ({} to {})", number(of), number(to)));
             let shown = |now| number(now) + &pair.unwrap_or_default();
             Goal {
-                goal: format!("{subject} {workload}, {}", title(metric)),
+                what: format!("{subject} {workload}, {}", title(metric)),
                 bound: match other {
                     Some(other) => format!("{sign} {bound} × {other}"),
                     None => format!("{sign} {}", number(bound)),
@@ -90,7 +91,7 @@ fn ahead(figures: &Figures, engine: Engine) -> Option<Goal> {
         rows => format!("behind in {rows} of {}", ratios.len()),
     });
     Some(Goal {
-        goal: format!("{ours}, {}, every workload", title("cpu_ns")),
+        what: format!("{ours}, {}, every workload", title("cpu_ns")),
         bound: "every peer > 1 ×".to_owned(),
         met: now.is_some().then_some(behind.is_empty()),
         now: now.unwrap_or_default(),
@@ -102,16 +103,16 @@ fn ahead(figures: &Figures, engine: Engine) -> Option<Goal> {
 pub(crate) fn text(goals: &[Goal]) -> String {
     let mut table = Table::new(["goal", "bound", "now", "met"]);
     let mut unknown = Vec::new();
-    for Goal { goal, bound, now, met, .. } in goals {
+    for Goal { what, bound, now, met, .. } in goals {
         match met {
-            Some(true) => table.row([goal, bound, now, "met"]),
-            Some(false) => table.row([goal, bound, now, "NOT MET"]),
-            None => unknown.push(format!("{goal} {bound}")),
+            Some(true) => table.row([what, bound, now, "met"]),
+            Some(false) => table.row([what, bound, now, "NOT MET"]),
+            None => unknown.push(format!("{what} {bound}")),
         }
     }
     let mut text = table.text();
-    for Goal { goal, more, .. } in goals {
-        _ = more.iter().try_for_each(|more| writeln!(text, "\n{goal}: {more}."));
+    for Goal { what, more, .. } in goals {
+        _ = more.iter().try_for_each(|more| writeln!(text, "\n{what}: {more}."));
     }
     if !unknown.is_empty() {
         _ = writeln!(text, "\nNot measured: {}.", unknown.join("; "));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     fn find<'a>(goals: &'a [Goal], what: &str) -> &'a Goal {
-        goals.iter().find(|goal| goal.goal.starts_with(what)).unwrap()
+        goals.iter().find(|goal| goal.what.starts_with(what)).unwrap()
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod figures;
 mod goals;
 mod lab;
 mod machine;
-mod proxy;
 mod report;
 mod server;
 mod subjects;
@@ -69,7 +68,7 @@ impl<'a> Options<'a> {
         while let Some(arg) = args.next() {
             match *arg {
                 "--only" => {
-                    only = Some(*args.next().ok_or("--only wants a part of a subject's name")?)
+                    only = Some(*args.next().ok_or("--only wants a part of a subject's name")?);
                 }
                 "--quick" | "--ours" | "--check" | "--unbound" | "--write" => {
                     _ = flags.insert(*arg);
@@ -189,9 +188,9 @@ fn growth(lab: &Lab, quick: bool, findings: &mut Findings) -> Result {
     let mut scale = lab.program(false, false);
     scale.arg("scale").args(quick.then_some("--quick")).stdin(Stdio::null());
     match command::read(&mut scale) {
-        Ok(lines) => {
-            findings.growth =
-                lines.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?
+        Ok(text) => {
+            let lines = serde_json::Deserializer::from_str(&text).into_iter();
+            findings.growth = lines.collect::<std::result::Result<_, _>>()?;
         }
         Err(error) => findings.left_out.push(format!("growth: {error}")),
     }

@@ -89,11 +89,11 @@ impl Findings {
             let value = line["value"].as_f64().map(number).unwrap_or_default();
             growth.row([word("what"), value, word("unit")].iter().map(String::as_str));
         }
-        let left_out = self.left_out.iter().map(|it| it.lines().collect::<Vec<_>>().join(" "));
+        let left_out = self.left_out.iter().map(|it| format!("- {}", it.replace('\n', " ")));
         for (title, body) in [
             ("Growth", growth.text()),
             ("Goals", goals::text(&goals::all(&self.figures))),
-            ("Left out", left_out.map(|it| format!("- {it}\n")).collect()),
+            ("Left out", left_out.collect::<Vec<_>>().join("\n")),
         ] {
             if !body.is_empty() {
                 _ = writeln!(text, "\n## {title}\n\n{}", body.trim_end());

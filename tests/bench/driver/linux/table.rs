@@ -1,7 +1,7 @@
 //! Tables that read well in a terminal and are Markdown when pasted, and how figures are written in
 //! them.
 
-use comfy_table::{CellAlignment, ColumnConstraint, presets::ASCII_MARKDOWN};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, presets::ASCII_MARKDOWN};
 
 /// A title and a row for each subject, its figures to the right.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Table {
         }
         for index in 1..self.0.column_count() {
             let mut rows = self.0.row_iter();
-            let cell = |row: &comfy_table::Row| row.cell_iter().nth(index).map(|it| it.content());
+            let cell = |row: &comfy_table::Row| row.cell_iter().nth(index).map(Cell::content);
             let filled = rows.any(|row| cell(row).is_some_and(|text| !text.is_empty()));
             shown += usize::from(filled);
             if let Some(column) = self.0.column_mut(index).filter(|_| !filled) {

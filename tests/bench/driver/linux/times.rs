@@ -4,7 +4,6 @@
 use super::core::{self, Bound};
 use super::figures::Figures;
 use super::lab::Lab;
-use super::proxy::Proxy;
 use super::report::Findings;
 use super::server;
 use super::subjects::{Engine, Subject};
@@ -12,7 +11,9 @@ use super::worker::{Answer, Worker};
 use super::{Failed, Plan, Result, Times};
 use mocha_session_bench::visitor::Workload;
 use mocha_session_bench::worker::Order;
+use mocha_session_conformance::Proxy;
 use std::collections::BTreeMap;
+use tokio::runtime::Runtime;
 
 /// Threads of a worker that has many tasks, and the tasks.
 const THREADS: usize = 2;
@@ -88,17 +89,18 @@ fn add(figures: &mut Figures, kind: &str, worker: &Worker, workload: Workload, a
 /// Round trips to the server for each round, and in Redis the commands that they carried.
 pub(crate) fn trips(lab: &Lab, subject: &'static Subject, findings: &mut Findings) -> Result {
     let Some(server) = lab.server(subject.engine) else { return Ok(()) };
-    let proxy = Proxy::before(server.port)?;
-    let mut worker = Worker::start_on(lab, subject, &server.url_through(proxy.port))?;
+    let runtime = Runtime::new()?;
+    let proxy = runtime.block_on(Proxy::to(format!("127.0.0.1:{}", server.port)))?;
+    let mut worker = Worker::start_on(lab, subject, &server.url_through(proxy.address().port()))?;
     let asked = || match subject.engine {
         Engine::Redis => server::redis_commands(server.port),
         _ => Ok(BTreeMap::new()),
     };
     for workload in worker.workloads.clone() {
         worker.tell(&Order::Run { workload, requests: WARM_UP })?;
-        let (trips_before, commands_before) = (proxy.trips(), asked()?);
+        let (trips_before, commands_before) = (proxy.answers(), asked()?);
         worker.tell(&Order::Run { workload, requests: COUNTED.into() })?;
-        let (trips, commands_after) = (proxy.trips() - trips_before, asked()?);
+        let (trips, commands_after) = (proxy.answers() - trips_before, asked()?);
         let (row, rounds) = ((subject.name, workload), f64::from(COUNTED));
         findings.figures.add("round_trips", row, f64::from(u32::try_from(trips)?) / rounds);
         if subject.engine == Engine::Redis {

@@ -26,51 +26,37 @@ use table::{SERVICES, Service};
 const GUARD: &str = "stop-servers-when-abandoned";
 const KEEP: &[u8] = b"keep";
 
-/// Starts all servers to stay, if they are not there yet.
-pub fn up() -> Result {
+/// `services up`, `down`, `env` or `status`: the servers that stay while somebody works.
+pub fn services(what: &str) -> Result {
     let record = Record::at(state()?.join("up"));
-    if record.is_up()? {
-        println!("the services are up already");
-    } else if record.is_guarded()? {
-        return Err("another `services up` is under way".into());
-    } else {
-        record.stop()?;
-        Servers::start(record, |_| true)?.dismiss(KEEP)?;
-    }
-    println!(
-        "eval \"$(cargo xtask services env)\" tells your shell where they are; `cargo xtask services down` stops them"
-    );
-    Ok(())
-}
-
-/// Stops the servers that are up, and what earlier runs may have left.
-pub fn down() -> Result {
-    clear_leftovers()?;
-    Record::at(state()?.join("up")).stop()
-}
-
-/// Prints the variables of the servers that are up, as lines for a shell.
-pub fn env() -> Result {
-    for (name, value) in record_of_up()?.variables()? {
-        println!("export {name}='{value}'");
-    }
-    Ok(())
-}
-
-/// Prints which servers are up; an error when they are not.
-pub fn status() -> Result {
-    for server in record_of_up()?.lines("server")? {
-        println!("{}", server.join(" "));
+    let is_up = record.is_up()?;
+    match what {
+        "up" if is_up => println!("the services are up already"),
+        "up" if record.is_guarded()? => return Err("another `services up` is under way".into()),
+        "up" => {
+            record.stop()?;
+            Servers::start(record, |_| true)?.dismiss(KEEP)?;
+            println!(
+                "eval \"$(cargo xtask services env)\" tells your shell where they are; `cargo xtask services down` stops them"
+            );
+        }
+        "down" => {
+            clear_leftovers()?;
+            record.stop()?;
+        }
+        "env" | "status" if !is_up => {
+            return Err("the services are not up: `cargo xtask services up`".into());
+        }
+        "env" => {
+            let lines = record.variables()?.into_iter();
+            lines.for_each(|(name, value)| println!("export {name}='{value}'"));
+        }
+        "status" => {
+            record.lines("server")?.iter().for_each(|server| println!("{}", server.join(" ")));
+        }
+        _ => return Err(format!("services: up, down, env or status, not `{what}`").into()),
     }
     Ok(())
-}
-
-fn record_of_up() -> Result<Record> {
-    let record = Record::at(state()?.join("up"));
-    if !record.is_up()? {
-        return Err("the services are not up: `cargo xtask services up`".into());
-    }
-    Ok(record)
 }
 
 /// Is the guard, if this process was started as one. It waits until whoever holds the other end of
