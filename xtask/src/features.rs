@@ -1,9 +1,9 @@
 //! Proves what each crate and each feature pulls in: someone who wants one engine or one framework
-//! compiles that one.
+//! compiles that one. deny.toml has what nobody may pull in.
 
-use crate::house::{self, CORE, FACADE, Layer, Part, parts};
-use crate::metadata::{Workspace, tree};
+use crate::house::{self, CORE, FACADE, Layer, Part, package, parts, tree};
 use crate::{Result, command};
+use cargo_metadata::Metadata;
 use std::collections::BTreeSet;
 
 /// What would mean that the core talks to the network, knows a framework, or carries TLS.
@@ -21,21 +21,23 @@ const NOT_IN_CORE: &[&str] = &[
     "tonic",
     "tower",
 ];
-/// TLS and its cryptography come from one place, aws-lc-rs: with a second provider in the build
-/// rustls picks none, or sqlx picks the wrong one in silence, and OpenSSL would need its headers on
-/// every machine that builds us.
-const NOT_ANYWHERE: &[&str] = &["native-tls", "openssl-sys", "ring"];
 
 /// Checks all claims, then that each feature of the facade compiles by itself.
 pub(crate) fn run() -> Result {
-    let workspace = Workspace::read()?;
-    let mut wrong = Vec::new();
-    core_is_pure(&mut wrong)?;
-    crates_stand_alone(&workspace, &mut wrong)?;
-    facade_pulls_what_is_asked_for(&workspace, &mut wrong)?;
-    one_crypto_stack(&mut wrong)?;
-    sqlite_is_compiled_where_it_is_asked_for(&mut wrong)?;
-    rustcrypto_needs_no_c(&mut wrong)?;
+    let workspace = command::workspace()?;
+    let mut wrong = core_pulls_in()?;
+    for (words, compiles) in claims(&workspace)? {
+        wrong.extend(differs(&words, &tree(&words)?, &compiles));
+    }
+    // `sqlite` compiles SQLite from its source, `sqlite-unbundled` uses the system's library and no
+    // C compiler.
+    for (feature, compiled) in [("sqlite", true), ("sqlite-unbundled", false)] {
+        let words = format!("{} --invert cc", alone(FACADE, feature));
+        if tree(&words)?.contains("libsqlite3-sys") != compiled {
+            wrong.push(format!("{words}: whether it compiles SQLite must be {compiled}"));
+        }
+    }
+    wrong.extend(without_c()?);
     if !wrong.is_empty() {
         return Err(wrong.join("\n       ").into());
     }
@@ -43,122 +45,51 @@ pub(crate) fn run() -> Result {
     every_feature_compiles(&workspace)
 }
 
-fn core_is_pure(wrong: &mut Vec<String>) -> Result {
-    let names = tree(&["--package", CORE, "--all-features"])?;
+fn core_pulls_in() -> Result<Vec<String>> {
+    let names = tree(&format!("--package {CORE} --all-features"))?;
     let found = NOT_IN_CORE.iter().filter(|name| names.contains(**name));
-    wrong.extend(
-        found.map(|name| {
-            format!("{CORE} pulls in {name}: it must know no network and no framework")
-        }),
-    );
-    Ok(())
+    let says = |name| format!("{CORE} pulls in {name}: it must know no network and no framework");
+    Ok(found.map(says).collect())
 }
 
-/// Each backend and framework crate, with all it can do, compiles its own client and no other
-/// part's; each of its engines, alone, too.
-fn crates_stand_alone(workspace: &Workspace, wrong: &mut Vec<String>) -> Result {
+fn alone(package: &str, feature: &str) -> String {
+    format!("--package {package} --no-default-features --features {feature}")
+}
+
+/// Builds, and the parts whose clients each compiles, and no others.
+type Claims = Vec<(String, Vec<&'static Part>)>;
+
+/// Each backend and framework crate compiles its own clients, with all that it can do, and one
+/// engine's with that engine alone; the facade compiles none by default, and with a feature alone
+/// the clients of that feature.
+fn claims(workspace: &Metadata) -> Result<Claims> {
+    let mut claims = Claims::new();
     for package in &workspace.packages {
         if !matches!(house::layer(&package.name)?, Layer::Backend | Layer::Framework) {
             continue;
         }
-        let own: Vec<&Part> = parts().filter(|part| part.package == package.name).collect();
-        compare(
-            &package.name,
-            &tree(&["--package", &package.name, "--all-features"])?,
-            &own,
-            &[],
-            wrong,
-        );
+        let own: Vec<&Part> = parts().filter(|part| package.name == part.package).collect();
         for part in own.iter().filter(|part| package.features.contains_key(part.feature)) {
-            let names = tree(&[
-                "--package",
-                &package.name,
-                "--no-default-features",
-                "--features",
-                part.feature,
-            ])?;
-            let what = format!("{} with `{}` alone", package.name, part.feature);
-            compare(&what, &names, &[part], &[part], wrong);
+            claims.push((alone(&package.name, part.feature), vec![part]));
         }
+        claims.push((format!("--package {} --all-features", package.name), own));
     }
-    Ok(())
-}
-
-fn facade_pulls_what_is_asked_for(workspace: &Workspace, wrong: &mut Vec<String>) -> Result {
-    let facade = workspace.package(FACADE)?;
-    compare(&format!("{FACADE} by default"), &tree(&["--package", FACADE])?, &[], &[], wrong);
+    let facade = package(workspace, FACADE)?;
+    claims.push((format!("--package {FACADE}"), Vec::new()));
     for feature in facade.features.keys().filter(|feature| *feature != "default") {
-        let names = tree(&["--package", FACADE, "--no-default-features", "--features", feature])?;
-        let reached = facade.reach(feature);
-        let asked: Vec<&Part> = parts().filter(|part| reached.contains(part.feature)).collect();
-        compare(&format!("{FACADE} with `{feature}` alone"), &names, &asked, &asked, wrong);
+        let reached = house::reach(facade, feature);
+        let asked = parts().filter(|part| reached.contains(part.feature)).collect();
+        claims.push((alone(FACADE, feature), asked));
     }
-    Ok(())
+    Ok(claims)
 }
 
-/// Complains about clients in a build that are not of the parts it may have, and about those it
-/// must have and hasn't.
-fn compare(
-    what: &str,
-    names: &BTreeSet<String>,
-    may: &[&Part],
-    must: &[&Part],
-    wrong: &mut Vec<String>,
-) {
-    let clients = |parts: &[&Part]| parts.iter().filter_map(|part| part.client).collect::<Vec<_>>();
-    let (may, must) = (clients(may), clients(must));
-    for client in parts().filter_map(|part| part.client) {
-        match (names.contains(client), may.contains(&client), must.contains(&client)) {
-            (true, false, _) => {
-                wrong.push(format!("{what} compiles {client}, which another feature is for"));
-            }
-            (false, _, true) => {
-                wrong.push(format!("{what} doesn't compile {client}, which it is for"));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn one_crypto_stack(wrong: &mut Vec<String>) -> Result {
-    let names = tree(&["--workspace", "--all-features"])?;
-    for name in NOT_ANYWHERE.iter().filter(|name| names.contains(**name)) {
-        let why = command::read(&mut command::cargo(&[
-            "tree",
-            "--workspace",
-            "--all-features",
-            "--depth",
-            "3",
-            "--invert",
-            name,
-        ]))?;
-        wrong.push(format!(
-            "{name} is in the build; TLS and cryptography come from aws-lc-rs alone:\n{why}"
-        ));
-    }
-    Ok(())
-}
-
-/// `sqlite` compiles SQLite from its source, `sqlite-unbundled` uses the system's library and no C
-/// compiler.
-fn sqlite_is_compiled_where_it_is_asked_for(wrong: &mut Vec<String>) -> Result {
-    for (feature, compiled) in [("sqlite", true), ("sqlite-unbundled", false)] {
-        let names = tree(&[
-            "--package",
-            FACADE,
-            "--no-default-features",
-            "--features",
-            feature,
-            "--invert",
-            "cc",
-        ])?;
-        if names.contains("libsqlite3-sys") != compiled {
-            wrong.push(format!(
-                "{FACADE} with `{feature}` alone: whether it compiles SQLite must be {compiled}"
-            ));
-        }
-    }
-    Ok(())
+/// The complaint about a build that compiles other clients than those of its parts.
+fn differs(what: &str, names: &BTreeSet<String>, parts_of_it: &[&Part]) -> Option<String> {
+    let should: BTreeSet<&str> = parts_of_it.iter().filter_map(|part| part.client).collect();
+    let clients = parts().filter_map(|part| part.client);
+    let does: BTreeSet<&str> = clients.filter(|client| names.contains(*client)).collect();
+    (does != should).then(|| format!("{what} compiles {does:?} and should compile {should:?}"))
 }
 
 /// What can be had without a C compiler, on every platform; `sqlite-unbundled` needs the library.
@@ -166,15 +97,15 @@ const WITHOUT_C: &str = "rustcrypto,actix,axum,memcache,memory,redis,sqlite-unbu
 /// What compiles C or assembler, or is compiled C.
 const C: &[&str] = &["aws-lc-sys", "cc", "cmake", "nasm-rs", "openssl-sys", "ring"];
 
-fn rustcrypto_needs_no_c(wrong: &mut Vec<String>) -> Result {
-    let set = ["--package", FACADE, "--no-default-features", "--features", WITHOUT_C];
-    let names = tree(&[&set[..], &["--target", "all"]].concat())?;
+fn without_c() -> Result<Vec<String>> {
+    let words = alone(FACADE, WITHOUT_C);
+    let names = tree(&format!("{words} --target all"))?;
     let found = C.iter().filter(|name| names.contains(**name));
-    wrong.extend(found.map(|name| format!("{FACADE} with {WITHOUT_C} alone compiles {name}")));
+    let mut wrong: Vec<_> = found.map(|name| format!("{words} compiles {name}")).collect();
     if !names.contains("aes-gcm") {
-        wrong.push(format!("{FACADE} with {WITHOUT_C} alone has no cipher"));
+        wrong.push(format!("{words} has no cipher"));
     }
-    Ok(())
+    Ok(wrong)
 }
 
 /// Engines whose clients take minutes to build anew for each set of features: cargo gives their
@@ -183,50 +114,52 @@ fn rustcrypto_needs_no_c(wrong: &mut Vec<String>) -> Result {
 const HEAVY: &[&str] = &["gcs", "s3", "s3-default-credentials"];
 
 /// No feature needs another one to compile than a cipher: none, and each alone.
-fn every_feature_compiles(workspace: &Workspace) -> Result {
-    let mut sets = vec!["aws-lc".to_owned(), WITHOUT_C.to_owned()];
+fn every_feature_compiles(workspace: &Metadata) -> Result {
+    println!("features: left to clippy, for they take minutes alone: {HEAVY:?}");
     let ciphers = ["default", "aws-lc", "rustcrypto"];
-    let features = workspace.package(FACADE)?.features.keys();
-    let features = features.filter(|feature| !ciphers.contains(&feature.as_str()));
-    let (heavy, light): (Vec<_>, Vec<_>) =
-        features.partition(|feature| HEAVY.contains(&feature.as_str()));
-    println!("features: left to clippy, for they take minutes alone: {heavy:?}");
-    sets.extend(light.into_iter().map(|feature| format!("aws-lc,{feature}")));
-    for set in sets {
-        println!("features: checking {FACADE} with {set}");
-        let check = ["check", "--quiet", "--package", FACADE, "--no-default-features"];
-        command::run(command::cargo(&check).args(["--features", &set]))?;
+    let features = package(workspace, FACADE)?.features.keys().map(String::as_str);
+    let light = features.filter(|name| !ciphers.contains(name) && !HEAVY.contains(name));
+    let with_cipher = light.map(|feature| format!("aws-lc,{feature}"));
+    for set in ["aws-lc".to_owned(), WITHOUT_C.to_owned()].into_iter().chain(with_cipher) {
+        let words = alone(FACADE, &set);
+        println!("features: checking {words}");
+        command::run(&mut command::cargo(&format!("check --quiet {words}")))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    fn complaints(names: &[&str], may: &[&Part], must: &[&Part]) -> Vec<String> {
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        let mut wrong = Vec::new();
-        compare("it", &names, may, must, &mut wrong);
-        wrong
-    }
 
     #[test]
     fn a_foreign_client_and_a_missing_one_are_named() {
-        let redis =
-            Part { feature: "redis", package: "mocha-session-redis", client: Some("redis") };
-        assert_eq!(complaints(&["tokio"], &[], &[]), Vec::<String>::new());
-        assert_eq!(complaints(&["redis"], &[&redis], &[&redis]), Vec::<String>::new());
-        assert_eq!(complaints(&["redis", "sqlx-mysql"], &[&redis], &[]).len(), 1);
-        assert_eq!(complaints(&["redis", "actix-web", "axum-core"], &[&redis], &[]).len(), 2);
-        assert!(complaints(&["tokio"], &[&redis], &[&redis])[0].contains("doesn't compile redis"));
-        assert!(complaints(&["redis"], &[], &[])[0].contains("compiles redis"));
+        let redis = parts().find(|part| part.feature == "redis").unwrap();
+        let complaint = |names: &[&str], parts: &[&Part]| {
+            differs("it", &names.iter().map(|&name| name.to_owned()).collect(), parts)
+        };
+        assert_eq!(complaint(&["tokio"], &[]), None);
+        assert_eq!(complaint(&["redis", "tokio"], &[redis]), None);
+        let foreign = complaint(&["redis", "actix-web"], &[redis]).unwrap();
+        assert_eq!(
+            foreign,
+            "it compiles {\"actix-web\", \"redis\"} and should compile {\"redis\"}"
+        );
+        assert!(complaint(&["tokio"], &[redis]).is_some() && complaint(&["redis"], &[]).is_some());
     }
 
     #[test]
     fn what_the_core_must_not_pull_in_is_looked_for_by_its_real_name() {
-        let mut wrong = Vec::new();
-        assert!(core_is_pure(&mut wrong).is_ok());
-        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!(core_pulls_in().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn there_is_a_claim_for_every_engine_and_every_feature() {
+        let workspace = command::workspace().unwrap();
+        let claims = claims(&workspace).unwrap();
+        for part in parts() {
+            assert!(claims.iter().any(|(words, _)| *words == alone(FACADE, part.feature)));
+        }
     }
 }

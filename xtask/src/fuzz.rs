@@ -1,13 +1,9 @@
 //! `cargo xtask fuzz`: the targets of `tests/fuzz` under libFuzzer, one after the other.
 
-use std::fs;
-use std::process::Command;
-
 use crate::{Result, command};
+use std::fs;
 
-const FOLDER: &str = "tests/fuzz";
 const TARGETS: &str = "tests/fuzz/fuzz_targets";
-const CORPUS: &str = "tests/fuzz-targets/corpus";
 
 /// `[TARGET] [--minutes N]`; without a target every one, for so many minutes each.
 pub(crate) fn run(args: &[&str]) -> Result {
@@ -20,23 +16,32 @@ pub(crate) fn run(args: &[&str]) -> Result {
             other => return Err(format!("`{other}` is one argument too many").into()),
         }
     }
-    let known = targets()?;
-    let targets = match wanted {
-        None => known,
-        Some(target) if known.iter().any(|own| own == target) => vec![target.to_owned()],
-        Some(other) => {
-            return Err(
-                format!("there is no target `{other}`; there are: {}", known.join(", ")).into()
-            );
+    let mut targets = targets()?;
+    if let Some(wanted) = wanted {
+        let known = targets.join(", ");
+        targets.retain(|target| target == wanted);
+        if targets.is_empty() {
+            return Err(format!("there is no target `{wanted}`; there are: {known}").into());
         }
-    };
-    if !command::works(&mut command::cargo(&["fuzz", "--version"])) {
-        command::run(&mut command::cargo(&["install", "--locked", "cargo-fuzz"]))?;
+    }
+    if !command::works(&mut command::cargo("fuzz --version")) {
+        command::run(&mut command::cargo("install --locked cargo-fuzz"))?;
     }
     for target in targets {
         println!("== {target}");
-        fs::create_dir_all(command::root().join(FOLDER).join("corpus").join(&target))?;
-        command::run(&mut fuzz(&target, minutes * 60))?;
+        // What is new goes into the first folder, which git ignores; the second is the committed
+        // corpus.
+        let found = format!("tests/fuzz/corpus/{target}");
+        fs::create_dir_all(command::root().join(&found))?;
+        // No sanitizer: there is no unsafe code to watch, and assertions and overflow checks are
+        // on. Coverage is instrumented by flags that a stable compiler takes only so.
+        let mut fuzz = command::cargo(&format!(
+            "fuzz run --fuzz-dir tests/fuzz --sanitizer none --codegen-units 4 {target} \
+             {found} tests/fuzz-targets/corpus/{target} \
+             -- -max_total_time={} -timeout=20 -max_len=4096",
+            minutes * 60
+        ));
+        command::run(fuzz.env("RUSTC_BOOTSTRAP", "1"))?;
     }
     Ok(())
 }
@@ -50,23 +55,6 @@ fn targets() -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-fn fuzz(target: &str, seconds: u64) -> Command {
-    let mut command = command::cargo(&["fuzz", "run", "--fuzz-dir", FOLDER]);
-    // No sanitizer: there is no unsafe code to watch, and assertions and overflow checks are on.
-    command.args(["--sanitizer", "none", "--codegen-units", "4", target]);
-    // What is new goes into the first folder, which git ignores; the second is the committed
-    // corpus.
-    command.args([format!("{FOLDER}/corpus/{target}"), format!("{CORPUS}/{target}")]);
-    command.arg("--").args([
-        format!("-max_total_time={seconds}"),
-        "-timeout=20".into(),
-        "-max_len=4096".into(),
-    ]);
-    // Coverage is instrumented by flags that a stable compiler takes only so.
-    command.env("RUSTC_BOOTSTRAP", "1");
-    command
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What each part of the workspace is, and what it may know: the one table behind `features` and
-//! `tidy`.
+//! `tidy`; and what cargo knows about them.
 
-use crate::Result;
-use crate::metadata::{Package, Workspace};
+use crate::{Result, command};
+use cargo_metadata::{Metadata, Package};
+use std::collections::BTreeSet;
 
 /// The crate that users of everything depend on.
 pub(crate) const FACADE: &str = "mocha-session";
@@ -18,9 +19,11 @@ pub(crate) enum Layer {
     Backend,
     Framework,
     Facade,
+    /// Programs that know nothing of the library: servers for its tests.
+    Tool,
     /// What stands on everything: the command line and the tests that cross crates.
     Top,
-    /// This crate: it depends on nothing of the house, and nothing on it.
+    /// This crate: it depends on tools alone, and nothing on it.
     Xtask,
 }
 
@@ -38,6 +41,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("mocha-session-tower", Layer::Framework),
     ("mocha-session-actix", Layer::Framework),
     (FACADE, Layer::Facade),
+    ("mocha-session-servers", Layer::Tool),
     ("mocha-session-bench", Layer::Top),
     ("mocha-session-docs", Layer::Top),
     ("mocha-session-fuzz-targets", Layer::Top),
@@ -101,30 +105,64 @@ pub(crate) fn layer(package: &str) -> Result<Layer> {
 /// tests, and a store under a framework; backends never see each other, not even there.
 pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
     let own_code = match from {
-        Layer::Core | Layer::Xtask => false,
+        Layer::Core | Layer::Tool => false,
         Layer::Testing | Layer::Backend | Layer::Framework => on == Layer::Core,
         Layer::Facade => on < Layer::Facade,
         Layer::Top => on < Layer::Top,
+        Layer::Xtask => on == Layer::Tool,
     };
     let tests = on == Layer::Testing || (from == Layer::Framework && on == Layer::Backend);
-    own_code || (for_tests && from != Layer::Xtask && tests)
+    own_code || (for_tests && !matches!(from, Layer::Xtask | Layer::Tool) && tests)
+}
+
+/// A package of the workspace.
+pub(crate) fn package<'a>(workspace: &'a Metadata, name: &str) -> Result<&'a Package> {
+    let found = workspace.packages.iter().find(|package| package.name == name);
+    found.ok_or_else(|| {
+        format!("the workspace has no package `{name}`; see xtask/src/house.rs").into()
+    })
+}
+
+/// What a feature turns on, directly or through other features: features, `dep:crate`,
+/// `crate/feature`.
+pub(crate) fn reach<'a>(package: &'a Package, feature: &'a str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![feature];
+    while let Some(next) = open.pop() {
+        if reached.insert(next) {
+            open.extend(package.features.get(next).into_iter().flatten().map(String::as_str));
+        }
+    }
+    reached
+}
+
+/// Whether a feature compiles this dependency in. `crate?/feature` alone doesn't.
+fn enables(package: &Package, feature: &str, dependency: &str) -> bool {
+    reach(package, feature).into_iter().any(|reached| {
+        let in_it = || reached.split_once('/').map(|(name, _)| name);
+        reached.strip_prefix("dep:").or_else(in_it) == Some(dependency)
+    })
 }
 
 /// The facade's features that are engines, as its manifest has them: those that compile a backend
 /// in by themselves, not through another feature that does (`all = ["redis", …]` is no engine).
-pub(crate) fn engine_features<'a>(facade: &'a Package, workspace: &Workspace) -> Vec<&'a str> {
-    let backends = || {
-        workspace
-            .packages
-            .iter()
-            .filter(|package| layer(&package.name).ok() == Some(Layer::Backend))
+pub(crate) fn engine_features<'a>(facade: &'a Package, workspace: &Metadata) -> Vec<&'a str> {
+    let compiles = |feature: &str| {
+        let mut names = workspace.packages.iter().map(|package| package.name.as_str());
+        names.any(|it| layer(it).ok() == Some(Layer::Backend) && enables(facade, feature, it))
     };
-    let compiles = |feature: &str| backends().any(|backend| facade.enables(feature, &backend.name));
-    let names = facade.features.iter().filter(|(feature, on)| {
-        compiles(feature)
-            && !on.iter().any(|other| facade.features.contains_key(other) && compiles(other))
-    });
-    names.map(|(feature, _)| feature.as_str()).collect()
+    let features = &facade.features;
+    let by_another = |on: &[String]| on.iter().any(|it| features.contains_key(it) && compiles(it));
+    let engines = features.iter().filter(|(feature, on)| compiles(feature) && !by_another(on));
+    engines.map(|(feature, _)| feature.as_str()).collect()
+}
+
+/// The names of all packages that are compiled into a build with these arguments, for this machine,
+/// tests left out.
+pub(crate) fn tree(words: &str) -> Result<BTreeSet<String>> {
+    let mut cargo = command::cargo("tree --edges normal,build --prefix none --format {p}");
+    let text = command::read(cargo.args(words.split_whitespace()))?;
+    Ok(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -134,28 +172,32 @@ mod tests {
 
     #[test]
     fn dependencies_point_one_way() {
-        use Layer::{Backend, Core, Facade, Framework, Testing, Top, Xtask};
+        use Layer::{Backend, Core, Facade, Framework, Testing, Tool, Top, Xtask};
         for (from, on) in [
             (Backend, Core),
             (Framework, Core),
             (Facade, Backend),
             (Facade, Framework),
             (Top, Facade),
+            (Top, Tool),
+            (Xtask, Tool),
         ] {
             assert!(
                 may_depend(from, on, false) && !may_depend(on, from, false),
                 "{from:?} → {on:?}"
             );
         }
-        assert!(!may_depend(Backend, Backend, false) && !may_depend(Backend, Backend, true));
-        assert!(!may_depend(Backend, Framework, true) && !may_depend(Core, Backend, true));
+        for (from, on) in
+            [(Backend, Backend), (Backend, Framework), (Core, Backend), (Xtask, Core), (Top, Xtask)]
+        {
+            assert!(
+                !may_depend(from, on, true) && !may_depend(from, on, false),
+                "{from:?} → {on:?}"
+            );
+        }
         assert!(!may_depend(Backend, Testing, false) && may_depend(Backend, Testing, true));
         assert!(may_depend(Framework, Backend, true) && !may_depend(Framework, Backend, false));
-        assert!(
-            !may_depend(Xtask, Core, true)
-                && !may_depend(Top, Xtask, true)
-                && !may_depend(Top, Top, false)
-        );
+        assert!(!may_depend(Top, Top, false) && !may_depend(Tool, Core, true));
     }
 
     #[test]
@@ -167,5 +209,30 @@ mod tests {
             assert_eq!(layer(framework.package).unwrap(), Layer::Framework, "{framework:?}");
         }
         assert!(layer("stranger").unwrap_err().to_string().contains("house.rs"));
+    }
+
+    #[test]
+    fn a_feature_reaches_what_it_names_and_what_that_names() {
+        let workspace = command::workspace().unwrap();
+        let mut shop = package(&workspace, FACADE).unwrap().clone();
+        shop.features = [
+            ("all", &["till", "bags"][..]),
+            ("till", &["dep:drawer", "drawer/coins"]),
+            ("bags", &["drawer?/paper"]),
+            ("safe", &["drawer/lock"]),
+        ]
+        .map(|(name, on)| (name.to_owned(), on.iter().map(ToString::to_string).collect()))
+        .into();
+        assert!(reach(&shop, "all").contains("dep:drawer"));
+        assert!(["all", "till", "safe"].iter().all(|feature| enables(&shop, feature, "drawer")));
+        assert!(!enables(&shop, "bags", "drawer"), "a weak feature compiles nothing in");
+        assert!(!enables(&shop, "till", "draw"));
+        assert!(package(&workspace, "other").is_err());
+    }
+
+    #[test]
+    fn the_tree_of_this_crate_holds_its_dependency() {
+        let names = tree("--package xtask").unwrap();
+        assert!(names.contains("xtask") && names.contains("cargo_metadata"), "{names:?}");
     }
 }

@@ -1,40 +1,32 @@
 //! The project's own commands: `cargo xtask …`.
 //!
-//! One module per command, `services` for the servers that tests need, `house` for what the
-//! workspace's parts are and may depend on. Few dependencies on purpose: this is compiled before
-//! anything else.
+//! One module per command that is more than starting a tool; `house` says what the workspace's
+//! parts are and may depend on. Few dependencies on purpose: this is compiled before anything else.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command-line tool speaks to whoever runs it"
 )]
 
-mod bench;
 mod ci;
-mod command;
-mod deny;
 mod features;
+mod floors;
 mod fuzz;
 mod house;
-mod install;
-mod metadata;
 mod package;
-mod prove;
-mod services;
 mod suite;
 mod tidy;
 
+use mocha_session_servers::{self as servers, Result, command};
 use std::process::ExitCode;
-
-/// What goes wrong here is read by a person: a sentence is enough.
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const HELP: &str = "\
 cargo xtask COMMAND
 
   test [-- ARGS]         install what is missing, start every server, run all tests and doctests, stop the servers;
                          ARGS go to the test runner (`-- -p mocha-session-redis rotate`) and leave the doctests out
-  services up|down|env   the servers alone, while you work: eval \"$(cargo xtask services env)\"
+  services up|down|env|status
+                         the servers alone, while you work: eval \"$(cargo xtask services env)\"
   ci                     everything that guards main: fmt, tidy, clippy, docs, package, deny, features,
                          bench --check, test
   features               prove what each crate and each feature pulls in
@@ -55,41 +47,35 @@ cargo xtask COMMAND
   deny                   licences and sources of the dependencies, advisories where they can be fetched
   docs                   the documentation as docs.rs builds it, warnings being errors
 
-Installing needs Debian and root; elsewhere you are told what to install and which tests could not run.";
+Installing needs Debian and root; elsewhere you are told what to install and which tests could not run.
+Servers and the benchmark need Linux; everything else runs wherever Rust does.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
+    let done = servers::guard().unwrap_or_else(|| match words.as_slice() {
         ["test"] => suite::test(&[]),
         ["test", "--", rest @ ..] => suite::test(rest),
-        ["services", "up"] => services::up(),
-        ["services", "down"] => services::down(),
-        ["services", "env"] => services::env(),
-        ["services", services::GUARD, folder] => services::guard(folder),
-        ["bench", rest @ ..] => bench::run(rest),
+        ["services", what] => servers::services(what),
+        ["bench", rest @ ..] => ci::bench(rest),
         ["ci"] => ci::run(),
         ["features"] => features::run(),
         ["package"] => package::run(),
-        ["prove", rest @ ..] => prove::run(rest),
+        ["prove", rest @ ..] => ci::prove(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),
-        ["deny"] => deny::run(),
+        ["deny"] => ci::deny(),
         ["docs"] => ci::docs(),
         [] | ["help" | "-h" | "--help"] => {
             println!("{HELP}");
-            return ExitCode::SUCCESS;
+            Ok(())
         }
         _ => {
             eprintln!("error: no such command: {}\n\n{HELP}", words.join(" "));
-            return ExitCode::from(2);
+            std::process::exit(2)
         }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            error.downcast_ref::<command::Failed>().map_or(ExitCode::FAILURE, command::Failed::code)
-        }
-    }
+    });
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    error.downcast_ref::<command::Failed>().map_or(ExitCode::FAILURE, command::Failed::code)
 }

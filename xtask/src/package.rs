@@ -1,11 +1,11 @@
 //! `cargo xtask package`: what would be published is whole, and builds from its packages alone.
 
+use cargo_metadata::Package;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
-use crate::metadata::Workspace;
 use crate::{Result, command};
 
 /// What every package must contain, beside its sources.
@@ -18,13 +18,16 @@ const BUILT_WITH: &str = "axum";
 /// Packages every published crate, looks for what each must contain, and compiles the light ones
 /// from their packages.
 pub(crate) fn run() -> Result {
-    let workspace = Workspace::read()?;
-    let published: Vec<_> = workspace.packages.iter().filter(|package| package.published).collect();
-    let chosen: Vec<&str> = published.iter().flat_map(|it| ["-p", it.name.as_str()]).collect();
-    let args = ["package", "--quiet", "--allow-dirty", "--no-verify"];
-    command::run(command::cargo(&args).args(&chosen))?;
+    let workspace = command::workspace()?;
+    let target = workspace.target_directory.as_std_path();
+    // `publish = false` is an empty list of registries.
+    let published =
+        |it: &&Package| it.publish.as_ref().is_none_or(|registries| !registries.is_empty());
+    let published: Vec<_> = workspace.packages.iter().filter(published).collect();
+    let chosen = published.iter().flat_map(|it| ["-p", it.name.as_str()]);
+    command::run(command::cargo("package --quiet --allow-dirty --no-verify").args(chosen))?;
 
-    let folder = workspace.target.join("package-check");
+    let folder = target.join("package-check");
     fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
@@ -35,15 +38,12 @@ pub(crate) fn run() -> Result {
     manifest.push_str("[patch.crates-io]\n");
     for package in &published {
         let name = format!("{}-{}", package.name, package.version);
-        let archive = workspace.target.join("package").join(format!("{name}.crate"));
+        let archive = target.join("package").join(format!("{name}.crate"));
         command::run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&folder))?;
-        let missing = missing(
-            &fs::read_dir(folder.join(&name))?.flatten().map(|it| it.file_name()).collect(),
-        );
+        let files = fs::read_dir(folder.join(&name))?.flatten().map(|it| it.file_name());
+        let missing = missing(&files.collect()).join(", ");
         if !missing.is_empty() {
-            return Err(
-                format!("the package of {} lacks {}", package.name, missing.join(", ")).into()
-            );
+            return Err(format!("the package of {} lacks {missing}", package.name).into());
         }
         writeln!(manifest, "{} = {{ path = \"{name}\" }}", package.name)?;
     }
@@ -55,20 +55,9 @@ pub(crate) fn run() -> Result {
     manifest.extend(ours.find("[profile.dev]").map(|start| &ours[start..]));
     fs::write(folder.join("Cargo.toml"), manifest)?;
     fs::copy(command::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    let check = [
-        "check",
-        "--quiet",
-        "--package",
-        "mocha-session",
-        "--package",
-        "mocha-session-conformance",
-    ];
-    command::run(
-        command::cargo(&check)
-            .args(["--features", BUILT_WITH])
-            .current_dir(&folder)
-            .env("CARGO_TARGET_DIR", &workspace.target),
-    )?;
+    let mut check = command::cargo("check --quiet -p mocha-session -p mocha-session-conformance");
+    check.args(["--features", BUILT_WITH]).current_dir(&folder);
+    command::run(check.env("CARGO_TARGET_DIR", target))?;
     println!("package: core, memory, tower, conformance and the facade build from their packages");
     Ok(())
 }

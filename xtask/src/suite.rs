@@ -1,6 +1,7 @@
 //! `cargo xtask test`: all tests against real servers.
 
-use crate::{Result, command, services};
+use crate::{Result, command};
+use mocha_session_servers::Servers;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -13,34 +14,30 @@ pub(crate) fn test(args: &[&str]) -> Result {
     // Built first: a mistake that does not compile needs no servers, and they need not wait for the
     // build.
     command::run(&mut runner.command(args, true))?;
-    let servers = services::for_tests()?;
+    let servers = Servers::for_tests()?;
     let with_servers = |mut command: Command| {
         command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
         command
     };
-    let result = match runner {
-        Runner::Nextest => {
-            let doctests =
-                if args.is_empty() { command::run(&mut with_servers(doctests())) } else { Ok(()) };
-            let tests = command::run(&mut with_servers(runner.command(args, false)));
-            doctests.and(tests)
-        }
-        Runner::CargoTest => {
-            let mut counts = Counts::default();
-            let doctests =
-                if args.is_empty() { counts.run(with_servers(doctests())) } else { Ok(()) };
-            let tests = counts.run(with_servers(runner.command(args, false)));
-            println!(
-                "\n{} passed, {} failed, {} skipped",
-                counts.passed, counts.failed, counts.ignored
-            );
-            doctests.and(tests)
+    let mut counts = Counts::default();
+    let mut run = |command| {
+        let command = with_servers(command);
+        if runner == Runner::CargoTest {
+            counts.run(command)
+        } else {
+            command::run(&mut { command })
         }
     };
-    servers.stop().and(result)
+    let doctests = if args.is_empty() { run(doctests()) } else { Ok(()) };
+    let tests = run(runner.command(args, false));
+    if runner == Runner::CargoTest {
+        let Counts { passed, failed, ignored } = counts;
+        println!("\n{passed} passed, {failed} failed, {ignored} skipped");
+    }
+    servers.stop().and(doctests).and(tests)
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Runner {
     Nextest,
     CargoTest,
@@ -48,17 +45,14 @@ enum Runner {
 
 impl Runner {
     fn pick() -> Self {
-        if command::works(&mut command::cargo(&["nextest", "--version"])) {
-            Self::Nextest
-        } else {
-            Self::CargoTest
-        }
+        let is_there = command::works(&mut command::cargo("nextest --version"));
+        if is_there { Self::Nextest } else { Self::CargoTest }
     }
 
     fn command(self, args: &[&str], build_only: bool) -> Command {
         let mut command = match self {
-            Self::Nextest => command::cargo(&["nextest", "run"]),
-            Self::CargoTest => command::cargo(&["test", "--tests", "--examples"]),
+            Self::Nextest => command::cargo("nextest run"),
+            Self::CargoTest => command::cargo("test --tests --examples"),
         };
         // nextest doesn't want to hear about failures when it doesn't run anything.
         command.args(["--all-features", if build_only { "--no-run" } else { "--no-fail-fast" }]);
@@ -71,7 +65,7 @@ impl Runner {
 }
 
 fn doctests() -> Command {
-    command::cargo(&["test", "--quiet", "--workspace", "--all-features", "--doc", "--no-fail-fast"])
+    command::cargo("test --quiet --workspace --all-features --doc --no-fail-fast")
 }
 
 /// What the many binaries of a `cargo test` say, added up; each of them closes with its own line

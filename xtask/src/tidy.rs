@@ -2,8 +2,8 @@
 //! them.
 
 use crate::house::{self, CORE, ENGINES, FACADE};
-use crate::metadata::{Package, Workspace};
-use crate::{Result, command};
+use crate::{Result, command, floors};
+use cargo_metadata::{DependencyKind, Metadata, Package};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result {
 
 fn check() -> Result<Vec<String>> {
     let root = command::root();
-    let workspace = Workspace::read()?;
+    let workspace = command::workspace()?;
     let mut complaints = Vec::new();
     let mut files = Vec::new();
     text_files(&root, &mut files)?;
@@ -47,12 +47,15 @@ fn check() -> Result<Vec<String>> {
     }
     complaints.extend(engine_rules(&workspace, &fs::read_to_string(root.join("README.md"))?)?);
     let changelog = fs::read_to_string(root.join("CHANGELOG.md")).unwrap_or_default();
-    complaints.extend(changelog_rule(&changelog, &workspace.package(CORE)?.version));
+    let core = house::package(&workspace, CORE)?;
+    complaints.extend(changelog_rule(&changelog, &core.version.to_string()));
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md"))?;
+    complaints.extend(floors::check(&architecture, &root.join("crates").join(CORE).join("src"))?);
     Ok(complaints)
 }
 
 /// Every file that people wrote and read, under a folder.
-fn text_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
+pub(crate) fn text_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -104,25 +107,21 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
 }
 
 fn package_rules(package: &Package) -> Result<Vec<String>> {
-    let name = &package.name;
+    let name = package.name.as_str();
     let layer = house::layer(name)?;
-    let mut complaints =
-        manifest_rules(name, &fs::read_to_string(package.folder.join("Cargo.toml"))?);
-    let folder = package.folder.file_name().unwrap_or_default();
+    let mut complaints = manifest_rules(name, &fs::read_to_string(&package.manifest_path)?);
+    let folder = package.manifest_path.parent().and_then(|it| it.file_name()).unwrap_or_default();
     // What isn't published lives under `tests/` and `xtask/` without the project's name.
-    if folder != name.as_str()
-        && name.strip_prefix("mocha-session-").is_none_or(|short| folder != short)
-    {
-        complaints.push(format!(
-            "{name}: its folder is `{}`; folder and crate share one name",
-            folder.display()
-        ));
+    if folder != name && name.strip_prefix("mocha-session-") != Some(folder) {
+        complaints
+            .push(format!("{name}: its folder is `{folder}`; folder and crate share one name"));
     }
     for dependency in &package.dependencies {
         let Ok(on) = house::layer(&dependency.name) else { continue };
-        let itself = dependency.dev && dependency.name == *name;
-        if !itself && !house::may_depend(layer, on, dependency.dev) {
-            let kind = if dependency.dev { " for its tests" } else { "" };
+        let for_tests = dependency.kind == DependencyKind::Development;
+        let itself = for_tests && dependency.name == name;
+        if !itself && !house::may_depend(layer, on, for_tests) {
+            let kind = if for_tests { " for its tests" } else { "" };
             complaints.push(format!(
                 "{name} depends on {}{kind}; it must not (core ← backends, frameworks, conformance ← facade ← cli, tests)",
                 dependency.name
@@ -148,44 +147,34 @@ fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
 }
 
 /// Features of the facade = drivers of the backends = rows of the README's table of engines.
-///
-/// A backend joins with its driver; the facade with its first engine, and then it must have all
-/// that there are.
-fn engine_rules(workspace: &Workspace, readme: &str) -> Result<Vec<String>> {
-    let mut complaints = Vec::new();
-    let facade = workspace.package(FACADE)?;
+fn engine_rules(workspace: &Metadata, readme: &str) -> Result<Vec<String>> {
+    let facade = house::package(workspace, FACADE)?;
     let features = house::engine_features(facade, workspace);
-    for feature in &features {
-        if !ENGINES.iter().any(|engine| engine.feature == *feature) {
-            complaints.push(format!(
-                "{FACADE}: its feature `{feature}` is an engine that ENGINES in xtask/src/house.rs lacks"
-            ));
-        }
-    }
+    let unknown = features.iter().filter(|it| ENGINES.iter().all(|engine| engine.feature != **it));
+    let mut complaints: Vec<String> = unknown
+        .map(|it| {
+            format!(
+                "{FACADE}: its feature `{it}` is an engine that ENGINES in xtask/src/house.rs lacks"
+            )
+        })
+        .collect();
     let rows = table_features(readme);
     for engine in ENGINES {
-        let schemes = schemes(&workspace.package(engine.package)?.folder.join("src"))?;
-        if schemes.is_empty() || features.is_empty() {
-            continue;
+        let (feature, backend) = (engine.feature, engine.package);
+        if !features.contains(&feature) {
+            complaints.push(format!("{FACADE}: no feature `{feature}`, which ENGINES has"));
         }
-        if !features.contains(&engine.feature) {
-            complaints.push(format!(
-                "{FACADE}: no feature `{}`, though {} has a driver",
-                engine.feature, engine.package
-            ));
+        if !rows.contains(feature) {
+            complaints.push(format!("README.md: no row of a table names the feature `{feature}`"));
         }
-        if !rows.contains(engine.feature) {
-            complaints.push(format!(
-                "README.md: no row of a table names the feature `{}`",
-                engine.feature
-            ));
-        }
-    }
-    let backends: BTreeSet<&str> = ENGINES.iter().map(|engine| engine.package).collect();
-    for backend in backends {
-        let folder = &workspace.package(backend)?.folder;
+        let manifest = &house::package(workspace, backend)?.manifest_path;
+        let folder = manifest.parent().ok_or("a manifest without a folder")?.as_std_path();
         let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-        for scheme in schemes(&folder.join("src"))? {
+        let schemes = schemes(&folder.join("src"))?;
+        if schemes.is_empty() {
+            complaints.push(format!("{backend}: no driver with a scheme"));
+        }
+        for scheme in schemes {
             let shown =
                 scheme.strip_suffix('*').map_or_else(|| format!("{scheme}:"), str::to_owned);
             if !readme.contains(&shown) && !readme.contains(&format!("`{scheme}`")) {

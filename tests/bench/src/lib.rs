@@ -4,7 +4,7 @@
 //! A *subject* is an application over one library and one engine. Its *visitors* send requests
 //! straight into it, with no socket in between. A worker process holds one subject and measures
 //! what it is told to on its standard input, so that rounds of several subjects can be interleaved;
-//! see [`worker`].
+//! see [`worker`]. The program that tells the workers is in `driver/`.
 #![allow(
     missing_docs,
     missing_debug_implementations,

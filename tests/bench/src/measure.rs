@@ -41,7 +41,7 @@ pub fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The stretch that callgrind collects; see `--toggle-collect` in xtask. Not generic, so that its
+/// The stretch that callgrind collects; see `--toggle-collect` in the driver. Not generic, so that its
 /// name is one name.
 #[inline(never)]
 pub fn callgrind_collects_this(run: &mut dyn FnMut()) {

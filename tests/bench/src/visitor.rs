@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::HeaderValue;
+use serde::{Deserialize, Serialize};
 
 use crate::data;
 
@@ -26,8 +27,8 @@ pub trait Reply {
     fn text(self) -> impl Future<Output = String>;
 }
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What is measured, in the order of the tables' columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Workload {
     /// No cookie, the session untouched.
     W1,

@@ -9,7 +9,7 @@
 use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::axum_client::AxumClient;
@@ -77,17 +77,36 @@ impl Subject for AxumSubject {
 }
 
 /// What a worker can be told.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Order {
-    /// Prove that the subject does what is measured.
+pub enum Order {
+    /// Prove that the subject does what is measured; it answers with its [`Abilities`].
     Verify,
-    /// One task for about so many milliseconds.
-    Single { workload: String, ms: u64 },
-    /// Many tasks.
-    Many { workload: String, tasks: usize, ms: u64 },
+    /// One task for about so many milliseconds: [`measure::Single`].
+    Single { workload: Workload, ms: u64 },
+    /// Many tasks: [`Many`].
+    Many { workload: Workload, tasks: usize, ms: u64 },
     /// So many rounds in one task, for figures that are read elsewhere.
-    Run { workload: String, requests: u64 },
+    Run { workload: Workload, requests: u64 },
+}
+
+/// What a subject can do: a bare handler has no sessions, most libraries no owners.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Abilities {
+    pub login: bool,
+    pub sessions: bool,
+}
+
+impl Abilities {
+    /// The workloads that can be measured.
+    pub fn workloads(self) -> Vec<Workload> {
+        let possible = |workload: &Workload| match workload {
+            Workload::W1 => true,
+            Workload::W5L => self.login,
+            _ => self.sessions,
+        };
+        Workload::ALL.into_iter().filter(possible).collect()
+    }
 }
 
 /// Does what the command line says, with the subjects that `open` knows.
@@ -131,34 +150,46 @@ fn serve<S: Subject>(runtime: &Runtime, subject: &S) {
         let order: Order = serde_json::from_str(&line.unwrap()).expect("an order");
         let answer = match order {
             Order::Verify => {
-                if subject.has_sessions() {
-                    runtime.block_on(visitor.verify(subject.has_login()));
+                let can =
+                    Abilities { login: subject.has_login(), sessions: subject.has_sessions() };
+                if can.sessions {
+                    runtime.block_on(visitor.verify(can.login));
                 }
-                serde_json::json!({ "login": subject.has_login(), "sessions": subject.has_sessions() })
+                serde_json::to_string(&can)
             }
             Order::Single { workload, ms } => {
-                let workload = workload.parse().unwrap();
                 let duration = Duration::from_millis(ms);
-                serde_json::to_value(measure::single(runtime, &mut visitor, workload, duration))
-                    .unwrap()
+                let single = measure::single(runtime, &mut visitor, workload, duration);
+                serde_json::to_string(&single)
             }
             Order::Many { workload, tasks, ms } => {
-                let workload = workload.parse().unwrap();
                 let duration = Duration::from_millis(ms);
-                serde_json::to_value(subject.many(runtime, workload, tasks, duration)).unwrap()
+                serde_json::to_string(&subject.many(runtime, workload, tasks, duration))
             }
             Order::Run { workload, requests } => {
-                let workload = workload.parse().unwrap();
                 runtime.block_on(async {
                     visitor.prepare(workload).await;
                     for _ in 0..requests {
                         visitor.step(workload).await;
                     }
                 });
-                serde_json::Value::Null
+                Ok("{}".to_owned())
             }
         };
-        println!("{answer}");
+        println!("{}", answer.unwrap());
         std::io::stdout().flush().unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_subject_can_do_is_measured() {
+        let workloads = |login, sessions| Abilities { login, sessions }.workloads();
+        assert_eq!(workloads(false, false), [Workload::W1]);
+        assert_eq!(workloads(true, true), Workload::ALL);
+        assert!(!workloads(false, true).contains(&Workload::W5L));
     }
 }

@@ -1,0 +1,145 @@
+//! What takes time: rounds of all subjects of an engine in turn, so that what disturbs the machine
+//! disturbs them alike.
+
+use super::core::{self, Bound};
+use super::figures::Figures;
+use super::lab::Lab;
+use super::report::Findings;
+use super::server;
+use super::subjects::{Engine, Subject};
+use super::worker::{Answer, Worker};
+use super::{Failed, Plan, Result, Times};
+use mocha_session_bench::visitor::Workload;
+use mocha_session_bench::worker::Order;
+use mocha_session_conformance::Proxy;
+use std::collections::BTreeMap;
+use tokio::runtime::Runtime;
+
+/// Threads of a worker that has many tasks, and the tasks.
+const THREADS: usize = 2;
+const TASKS: u32 = 64;
+
+/// Rounds in between which a server is asked what happened.
+const WARM_UP: u64 = 20;
+const COUNTED: u32 = 50;
+
+/// Processor and wall time in one task, on one core with the server if `bind` says so.
+///
+/// The processes begin anew a few times: where their memory happens to lie would otherwise be
+/// measured with them.
+pub(crate) fn single(
+    lab: &Lab,
+    subjects: &[&'static Subject],
+    plan: &Plan,
+    bind: bool,
+    figures: &mut Figures,
+) -> Result<Failed> {
+    let core = if bind { Some(core::last()?) } else { None };
+    let engine = subjects.first().map(|subject| subject.engine);
+    let server = engine.and_then(|engine| lab.server(engine));
+    let bound = core.zip(server).map(|(core, server)| Bound::process(core, server.pid));
+    let bound = bound.transpose()?;
+    let one = |worker: &mut Worker, workload| -> Result {
+        let answer = worker.tell(&Order::Single { workload, ms: plan.single.2 })?;
+        add(figures, "", worker, workload, &answer);
+        Ok(())
+    };
+    let start = |subject| match core {
+        Some(core) => Worker::start_bound(lab, subject, core),
+        None => Worker::start(lab, subject, 1),
+    };
+    let failed = in_turn(subjects, start, plan.single, &Workload::ALL, one);
+    drop(bound);
+    Ok(failed)
+}
+
+/// Throughput, latency and processor time of many tasks, the server's too.
+pub(crate) fn many(
+    lab: &Lab,
+    subjects: &[&'static Subject],
+    plan: &Plan,
+    figures: &mut Figures,
+) -> Failed {
+    let one = |worker: &mut Worker, workload| -> Result {
+        let server = lab.server(worker.subject.engine);
+        let used = || server.map(|server| server::cpu(server.pid)).transpose();
+        let before = used()?;
+        let ms = plan.many.2;
+        let mut answer = worker.tell(&Order::Many { workload, tasks: TASKS as usize, ms })?;
+        if let Some((before, after)) = before.zip(used()?) {
+            // Each task began its session in the meantime, which the server had to do as well.
+            let rounds = answer.get("requests").ok_or("no rounds")? + f64::from(TASKS);
+            let used = after.saturating_sub(before).as_secs_f64() * 1e9;
+            answer.insert("server_cpu_ns".to_owned(), used / rounds);
+        }
+        add(figures, "many_", worker, workload, &answer);
+        Ok(())
+    };
+    let start = |subject| Worker::start(lab, subject, THREADS);
+    in_turn(subjects, start, plan.many, plan.many_workloads, one)
+}
+
+/// Every figure of an answer, under its name there.
+fn add(figures: &mut Figures, kind: &str, worker: &Worker, workload: Workload, answer: &Answer) {
+    for (name, value) in answer {
+        figures.add(&format!("{kind}{name}"), (worker.subject.name, workload), *value);
+    }
+}
+
+/// Round trips to the server for each round, and in Redis the commands that they carried.
+pub(crate) fn trips(lab: &Lab, subject: &'static Subject, findings: &mut Findings) -> Result {
+    let Some(server) = lab.server(subject.engine) else { return Ok(()) };
+    let runtime = Runtime::new()?;
+    let proxy = runtime.block_on(Proxy::to(format!("127.0.0.1:{}", server.port)))?;
+    let mut worker = Worker::start_on(lab, subject, &server.url_through(proxy.address().port()))?;
+    let asked = || match subject.engine {
+        Engine::Redis => server::redis_commands(server.port),
+        _ => Ok(BTreeMap::new()),
+    };
+    for workload in worker.workloads.clone() {
+        worker.tell(&Order::Run { workload, requests: WARM_UP })?;
+        let (trips_before, commands_before) = (proxy.answers(), asked()?);
+        worker.tell(&Order::Run { workload, requests: COUNTED.into() })?;
+        let (trips, commands_after) = (proxy.answers() - trips_before, asked()?);
+        let (row, rounds) = ((subject.name, workload), f64::from(COUNTED));
+        findings.figures.add("round_trips", row, f64::from(u32::try_from(trips)?) / rounds);
+        if subject.engine == Engine::Redis {
+            let ran = server::per_round(&commands_before, &commands_after, rounds);
+            findings.commands.insert(row, ran);
+        }
+    }
+    Ok(())
+}
+
+/// Has all subjects do the same in turn, workload by workload.
+///
+/// A subject that fails is left out from then on.
+fn in_turn(
+    subjects: &[&'static Subject],
+    start: impl Fn(&'static Subject) -> Result<Worker>,
+    (lives, rounds, _): Times,
+    workloads: &[Workload],
+    mut one: impl FnMut(&mut Worker, Workload) -> Result,
+) -> Failed {
+    let (mut subjects, mut failed) = (subjects.to_vec(), Failed::new());
+    for _ in 0..lives {
+        let mut workers = Vec::new();
+        for &subject in &subjects {
+            match start(subject) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => failed.push((subject, error.to_string())),
+            }
+        }
+        for workload in (0..rounds).flat_map(|_| workloads) {
+            workers.retain_mut(|worker| {
+                if !worker.workloads.contains(workload) {
+                    return true;
+                }
+                let done = one(worker, *workload);
+                done.map_err(|error| failed.push((worker.subject, error.to_string()))).is_ok()
+            });
+        }
+        subjects.retain(|subject| !failed.iter().any(|(other, _)| other == subject));
+    }
+    failed
+}
