@@ -90,7 +90,7 @@ fn an_update_allocates_its_value_and_nothing_else() {
     fill(&store, 1_000);
     let revision = now(store.load(&key(17))).unwrap().unwrap().into_parts().1;
     let update = measure(|| {
-        assert!(now(store.update(&key(17), &[9; RECORD], hour(), &revision)).unwrap().is_some())
+        assert!(now(store.update(&key(17), &[9; RECORD], hour(), &revision)).unwrap().is_some());
     });
     // The future, the bytes, their reference count.
     assert_eq!(update.count_total, 3, "{update:?}");
