@@ -8,7 +8,7 @@ mod report;
 mod run;
 mod subject;
 
-pub use env::engine_url;
+pub use env::{engine_url, not_run, rerun};
 pub use proxy::Proxy;
 pub use report::{Finding, Outcome, Report};
 pub use run::{case_names, fault_names, run};

@@ -457,7 +457,7 @@ fn urls_are_read_literally_or_refused_with_a_reason() {
         ("redis://h/1?db=1", "database"),
         ("redis://user@h", "needs a password"),
         ("redis://h?ca=/x", "`ca`"),
-        ("rediss://h?cert=/x", "come together"),
+        ("rediss://h?cert=/x", "must be given together"),
         ("redis://h?evicts=perhaps", "`evicts`"),
         ("redis://h?timeout=1s&connect_timeout=2s", "`connect_timeout`"),
         ("redis://h?response_timeout=6s", "`response_timeout`"),
