@@ -48,7 +48,7 @@ pub fn not_run(why: &str) {
 /// For tests of the environment, which is one for all threads of a process.
 ///
 /// # Errors
-/// What it printed, if the test failed or could not be started.
+/// If the test failed, its output; if it could not be started, the reason.
 ///
 /// ```no_run
 /// # async fn test() {
