@@ -1,4 +1,5 @@
-//! The XML of listings and errors. It depends on no other module, so that the fuzzer can include it.
+//! The XML of listings and errors. It depends on no other module, so that the fuzzer can include
+//! it.
 
 use quick_xml::events::Event;
 

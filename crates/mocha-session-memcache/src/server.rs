@@ -162,8 +162,8 @@ impl Server {
         Ok((AsyncMetaConnection::from_stream(handshake.stream.into_inner()), run))
     }
 
-    /// Remembers the run, and leaves the connections to an earlier one, whose revisions have another
-    /// meaning.
+    /// Remembers the run, and leaves the connections to an earlier one, whose revisions have
+    /// another meaning.
     fn meet(&self, run: &ServerRun, era: Era) {
         let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_deref().is_some_and(|known| known != run.id()) {

@@ -47,8 +47,8 @@ impl MemcacheStore {
     ///
     /// It takes addresses and not a client. A revision names the server process behind the
     /// connection, and no client tells that. Until [`detect`](Self::detect) has asked the servers,
-    /// the store assumes the default item size of 1 MiB. A value that is too large for its server is
-    /// refused in any case.
+    /// the store assumes the default item size of 1 MiB. A value that is too large for its server
+    /// is refused in any case.
     ///
     /// # Errors
     /// `InvalidConfig` for a wrong address, and for no address.
@@ -177,8 +177,8 @@ impl MemcacheStore {
         best.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no server"))
     }
 
-    /// Stores under a condition. A value that is too large is refused first, because memcached would
-    /// refuse it and drop the old one.
+    /// Stores under a condition. A value that is too large is refused first, because memcached
+    /// would refuse it and drop the old one.
     async fn store(
         &self,
         lease: &mut Lease<'_>,

@@ -1,4 +1,4 @@
-//! What goes wrong with memcached: restarts, lost answers, cancelled calls, hanging, one server
+//! memcached under faults: restarts, lost answers, cancelled calls, hanging, one server
 //! down of several.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -383,7 +383,7 @@ async fn one_of_three_down_at_the_start_is_told_and_the_others_work() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "all down: {error}");
 }
 
-/// What was traced.
+/// The traced events.
 #[derive(Clone, Default)]
 struct Told(Arc<std::sync::Mutex<Vec<String>>>);
 

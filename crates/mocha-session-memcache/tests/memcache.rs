@@ -1,4 +1,4 @@
-//! What memcached alone does: lifetimes, limits, eviction, logins, and what is no fit memcached.
+//! memcached's own: lifetimes, limits, eviction, logins, URLs, and servers that are refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 

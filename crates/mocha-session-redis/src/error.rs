@@ -65,7 +65,7 @@ impl Failed {
         let (failure, why) = match (known, code(&cause)) {
             (Some(Failure::NotSent), Some("ERR")) => (
                 Failure::Refused(ErrorKind::InvalidConfig),
-                "the server refused the database number or the login of the session URL; check both",
+                "the server refused the session URL's database number or login; check both",
             ),
             (Some(Failure::Unanswered), _) if effect == Effect::Write => unanswered(&cause, effect),
             (_, Some(code)) => match refused(code) {
@@ -177,7 +177,7 @@ fn not_connected(cause: &RedisError) -> (Failure, &'static str) {
             return (Failure::Refused(ErrorKind::InvalidConfig), why);
         }
         Cause::MasterNameNotFoundBySentinel => {
-            "no sentinel knows a running primary of that name; is the name in the session URL right?"
+            "no sentinel knows a running primary of that name; is the session URL right?"
         }
         Cause::Parse | Cause::UnexpectedReturnType => {
             "the server does not speak the Redis protocol; are the host and the port right?"

@@ -40,8 +40,8 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// Switches the SDK's retries off. It would repeat a write whose answer was lost, and report its
-    /// own first write as another writer's.
+    /// Switches the SDK's retries off. It would repeat a write whose answer was lost, and report
+    /// its own first write as another writer's.
     pub(crate) fn new(client: &Client, name: String, space: &KeySpace) -> Self {
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
         let unused = space.name(&StorageKey::from_bytes([0; StorageKey::BYTES]));

@@ -141,8 +141,8 @@ fn answered(answer: &HttpResponse, code: Option<&str>) -> (Failure, String) {
         | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
             (
                 Refused(Denied),
-                "check the keys and the session token; they need s3:GetObject, s3:PutObject, s3:DeleteObject \
-             and s3:ListBucket",
+                "check the keys and the session token; they need s3:GetObject, s3:PutObject, \
+                 s3:DeleteObject and s3:ListBucket",
             )
         }
         (413, _) | (_, "EntityTooLarge") => {

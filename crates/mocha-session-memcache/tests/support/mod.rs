@@ -1,4 +1,4 @@
-//! Servers for the tests: memcached processes of their own, in disguise or not, and an impostor.
+//! Servers for the tests: memcached processes, a proxy that disguises them, and an impostor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
@@ -138,7 +138,7 @@ pub(crate) async fn try_open(url: &str) -> Result<MemcacheStore, Error> {
     opening.await
 }
 
-/// What stands under a key.
+/// Returns the value under a key.
 pub(crate) async fn value(store: &MemcacheStore, key: &StorageKey) -> Option<Bytes> {
     store.load(key).await.unwrap().map(|stored| stored.value().clone())
 }
@@ -243,7 +243,7 @@ pub(crate) async fn impostor(answers: &'static [&'static str]) -> String {
     url
 }
 
-/// What memcached says to the four lines with which a connection begins.
+/// memcached's answers to the four lines of the handshake.
 pub(crate) const GREETING: [&str; 4] = [
     "STAT pid 1\r\nSTAT uptime 5\r\nSTAT time 1800000000\r\nEND\r\n",
     "STAT item_size_max 1048576\r\nSTAT cas_enabled yes\r\nEND\r\n",

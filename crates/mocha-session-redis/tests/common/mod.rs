@@ -17,6 +17,18 @@ use tokio::net::TcpStream;
 
 pub(crate) type Store = Arc<dyn SessionStore>;
 
+/// Starts a private server, or leaves the test where none is installed.
+macro_rules! server {
+    ($($argument:expr),*) => {
+        match $crate::common::Server::start(&[$($argument),*]).await {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+
+pub(crate) use server;
+
 /// Opens a store by its URL, as a program does.
 pub(crate) async fn open(url: &str) -> Result<Store, Error> {
     let storage = Registry::new().register(mocha_session_redis::DRIVER).open(url).await?;
@@ -35,6 +47,31 @@ pub(crate) fn key() -> StorageKey {
 
 pub(crate) fn hour() -> Expiry {
     Expiry::after(Duration::from_secs(60 * 60), SystemTime::now())
+}
+
+/// Creates, updates, loads and deletes a session.
+pub(crate) async fn round_trip(store: &impl SessionStore) {
+    let key = key();
+    let created = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    let updated = store.update(&key, b"two", hour(), &created).await.unwrap().unwrap();
+    assert_eq!(store.update(&key, b"three", hour(), &created).await.unwrap(), None);
+    let found = store.load(&key).await.unwrap().unwrap();
+    assert_eq!((&found.value()[..], found.revision()), (&b"two"[..], &updated));
+    assert!(store.delete(&key).await.unwrap() && !store.delete(&key).await.unwrap());
+    assert_eq!(store.load(&key).await.unwrap(), None);
+}
+
+/// Returns all keys that a scan finds.
+pub(crate) async fn scanned(store: &impl SessionStore, limit: usize) -> Vec<StorageKey> {
+    let (mut keys, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.scan(cursor, limit).await.unwrap();
+        keys.extend(page.entries().iter().map(|(key, _)| *key));
+        match page.next() {
+            Some(next) => cursor = Some(next.clone()),
+            None => return keys,
+        }
+    }
 }
 
 /// Tries again until it works, for forty seconds.
