@@ -1,4 +1,4 @@
-//! The middleware that refuses what other sites make a browser send.
+//! The middleware that refuses requests that other sites made a browser send.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use mocha_session_core::{CrossOrigin, CrossOriginProtection};
 use crate::error::plain;
 use crate::future::ResponseFuture;
 
-/// Answers with 403 what [`CrossOriginProtection`] refuses.
+/// Answers the requests that [`CrossOriginProtection`] refuses with 403.
 ///
 /// ```
 /// use actix_web::App;
@@ -101,12 +101,8 @@ where
 }
 
 fn check(protection: &CrossOriginProtection, request: &ServiceRequest) -> Result<(), CrossOrigin> {
-    let uri = request.uri();
+    let (method, uri) = (request.method().as_str(), request.uri());
+    let authority = uri.authority().map(Authority::as_str);
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-    protection.check(
-        request.method().as_str(),
-        uri.path(),
-        uri.authority().map(Authority::as_str),
-        header,
-    )
+    protection.check(method, uri.path(), authority, header)
 }

@@ -1,4 +1,4 @@
-//! The error that is a response, so that `?` works in handlers, and that the middleware shapes.
+//! The error of handlers, which becomes a response that the middleware shapes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use mocha_session_core as core;
 
-/// A session error as a handler's error: it becomes the response that
+/// A session error as a handler's error, so that `?` works. It becomes the response that
 /// [`SessionMiddleware::on_error`] makes, or else plain text of
 /// [`http_status`](core::Error::http_status).
 ///
-/// The response never shows what went wrong, the log does: what becomes a response is traced as an
-/// error. The session is not committed, because the handler did not finish.
+/// The response names only its status; the error is traced. The session is not committed, because
+/// the handler did not finish.
 ///
 /// ```
 /// use mocha_session_actix::{Error, Session};
@@ -28,13 +28,13 @@ use mocha_session_core as core;
 pub struct Error(Arc<core::Error>);
 
 impl Error {
-    /// The core's error, which the middleware may hold as well.
+    /// Returns the core's error, which the middleware may hold as well.
     pub fn into_inner(self) -> Arc<core::Error> {
         self.0
     }
 
     /// The error of an extractor. The request remembers it, because actix's `Option<T>` and
-    /// `Result<T, E>` hide it from the handler, and unknown is not absent.
+    /// `Result<T, E>` hide it from the handler, and an unknown session is not an absent one.
     pub(crate) fn rejecting(request: &HttpRequest, error: core::Error) -> Self {
         let error = Self::from(error);
         request.extensions_mut().insert(Rejected(error.clone()));
@@ -61,7 +61,7 @@ impl ResponseError for Error {
         StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Plain text that names nothing but the status.
+    /// A response in plain text that names only the status.
     fn error_response(&self) -> HttpResponse {
         tracing::error!(error = ?self.0, "a request failed because of its session");
         let mut response = plain(self.status_code());
@@ -88,7 +88,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Plain text that names nothing but the status.
+/// A response in plain text that names only the status.
 pub(crate) fn plain(status: StatusCode) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
@@ -96,10 +96,10 @@ pub(crate) fn plain(status: StatusCode) -> HttpResponse {
         .body(status.canonical_reason().unwrap_or("error"))
 }
 
-/// In the extensions of a request: why one of its extractors failed.
+/// The error of a failed extractor, in the extensions of the request.
 pub(crate) struct Rejected(pub(crate) Error);
 
-/// In the extensions of a response that is an [`Error`]: its handler did not finish, and the
+/// Marks the response of an [`Error`], in its extensions: its handler did not finish, and the
 /// innermost middleware with an `on_error` shapes it.
 #[derive(Clone)]
 pub(crate) struct Failed {

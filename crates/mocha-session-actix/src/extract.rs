@@ -12,8 +12,8 @@ use crate::error::Error;
 core::handles! {
     /// The request's session, loaded.
     ///
-    /// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
-    /// (503). For `None` where the client has no live session see [`ExistingSession`].
+    /// Derefs to the core's [`Session`](core::Session). If the engine is down, the request is
+    /// rejected (503). [`ExistingSession`] is `None` if the client has no live session.
     ///
     /// ```
     /// use mocha_session_actix::{Error, Session};
@@ -26,7 +26,7 @@ core::handles! {
     /// ```
     Session;
 
-    /// The request's session, not loaded: for handlers that need it on some paths only.
+    /// The request's session, not loaded: for handlers that need it only sometimes.
     ///
     /// Derefs to the core's [`LazySession`](core::LazySession).
     ///
@@ -60,11 +60,12 @@ core::handles! {
     Flash;
 }
 
-/// The request's session if the client has a live one; what `Option<Session>` is under axum.
+/// The request's session, if the client has a live one: the counterpart of axum's
+/// `Option<Session>`.
 ///
-/// An engine that is down rejects the request, because unknown is not absent. actix gives its own
-/// meaning to `Option` of any extractor, "`None` where it failed", so that `Option<Session>` is
-/// always `Some`: also for a new, empty session.
+/// If the engine is down, the request is rejected, because an unknown session is not an absent one.
+/// To actix, `Option` of an extractor is `None` if the extractor failed. So `Option<Session>` is
+/// always `Some`, also for a new, empty session.
 ///
 /// ```
 /// use mocha_session_actix::ExistingSession;
@@ -135,7 +136,7 @@ fn extract<S: 'static, T: 'static>(
     })
 }
 
-/// What the middleware left, for any of the extractors.
+/// The session that the middleware opened.
 fn lazy<S: 'static>(request: &HttpRequest) -> core::Result<core::LazySession> {
     const ADVICE: &str =
         "wrap the route, its scope or the app in a `SessionMiddleware` of this scope";

@@ -16,30 +16,30 @@ use crate::error::{Error, Failed, Rejected};
 use crate::headers::Sink;
 use crate::middleware::Shared;
 
-/// What a handler that failed because of its session counts as, whatever status its response has:
-/// nothing is committed.
+/// The status of a handler that failed because of its session. Nothing is committed, whatever the
+/// status of its response.
 const FAILED: u16 = 500;
 
-/// What a service of actix answers. Its error is a response too: actix makes it one in the end.
+/// The result of a service. Its error is a response too, because actix turns it into one.
 type Outcome = Result<ServiceResponse, actix_web::Error>;
 
-/// The session of a request that is under way.
+/// The session of a pending request.
 pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lazy: LazySession,
-    /// The request's head, if `on_error` wants to see it. A clone of the request would do, but
-    /// actix's router panics where there is one.
+    /// The request's head, if there is an `on_error`. Not a clone of the request, because actix's
+    /// router panics if there is one.
     pub(crate) head: Option<Box<RequestHead>>,
 }
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
     ///
-    /// Nothing is boxed on the way of a request that does not touch its session.
+    /// It boxes nothing for a request that does not touch its session.
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
-        // None where another middleware commits, and when it is done.
+        // `None` where another middleware commits.
         open: Option<Open>,
     }
 }
@@ -92,8 +92,7 @@ where
             }
             StateProj::Finishing { finish, outcome } => {
                 let finished = ready!(Pin::new(finish).poll(cx));
-                // Polled again after it was ready: futures may do anything then but must not be
-                // unsound.
+                // A future that is polled after it was ready may do anything safe.
                 let (Some(open), Some(outcome)) = (this.open, outcome.take()) else {
                     return Poll::Pending;
                 };
@@ -106,8 +105,7 @@ where
     }
 }
 
-/// A handler that is given up before it answers has its changes dropped: their closures may hold
-/// the session.
+/// Drops the changes of a handler that was cancelled, because their closures may hold the session.
 impl Drop for Open {
     fn drop(&mut self) {
         self.lazy.close();
@@ -115,7 +113,7 @@ impl Drop for Open {
 }
 
 impl Open {
-    /// The response, or the one that replaces it, with what the session changes in its headers.
+    /// Returns the response, or the one that replaces it, with the session's headers.
     fn respond(&mut self, outcome: Outcome, finished: Finished) -> Outcome {
         let (headers, error) = finished.into_parts();
         let outcome = match (outcome, error.map(Error::from)) {
@@ -142,9 +140,8 @@ impl Open {
     }
 }
 
-/// The response, or the one of an extractor that failed: actix's `Option<T>` and `Result<T, E>`
-/// hide that from the handler, which may then take a client whose session is unknown for a
-/// stranger.
+/// Returns the response, or that of a failed extractor. actix's `Option<T>` and `Result<T, E>` hide
+/// the failure from the handler, which could then treat an unknown session as an absent one.
 fn heed_rejection(response: ServiceResponse) -> ServiceResponse {
     if is_failed(&response) || response.status().is_server_error() {
         return response;

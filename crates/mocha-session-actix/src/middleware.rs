@@ -1,4 +1,4 @@
-//! The middleware: a session for every request that passes.
+//! The middleware: opens a session for each request and commits it with the response.
 
 use std::fmt;
 use std::future::{Ready, ready};
@@ -15,7 +15,7 @@ use crate::error::Failed;
 use crate::future::{Open, ResponseFuture};
 use crate::headers::request_info;
 
-/// What a middleware's requests share.
+/// The parts that the requests of a middleware share.
 pub(crate) struct Shared {
     pub(crate) manager: SessionManager,
     on_error: Option<OnError>,
@@ -24,8 +24,8 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &RequestHead) -> HttpResponse + Send + Sync>;
 
 impl Shared {
-    /// The response that goes out: one that is an error is shaped, if the middleware has
-    /// `on_error`, for which `head` is there, and no middleware within has shaped it.
+    /// Returns the response to send. The response of an error is shaped, if the middleware has an
+    /// `on_error` and no inner middleware has shaped it. `head` is there if `on_error` is.
     pub(crate) fn shape(&self, response: HttpResponse, head: Option<&RequestHead>) -> HttpResponse {
         let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped).cloned();
         let (Some(failed), Some(on_error), Some(head)) = (failed, &self.on_error, head) else {
@@ -37,9 +37,9 @@ impl Shared {
     }
 }
 
-/// Gives every request a session and commits it when the response goes out.
+/// Opens a session for each request, and commits it before the response is sent.
 ///
-/// Around a service that has the session of this manager already, the middleware does nothing.
+/// If an outer middleware has already opened the session of this manager, this one does nothing.
 ///
 /// ```
 /// use actix_web::App;
@@ -72,8 +72,8 @@ impl SessionMiddleware {
 }
 
 impl<S> SessionMiddleware<S> {
-    /// A middleware whose sessions are told apart from others' by the type `S`: admin and public,
-    /// two cookies.
+    /// A middleware whose sessions the type `S` distinguishes from those of others: for an admin
+    /// and a public session, with two cookies.
     ///
     /// Two of them around one service need managers with different cookie names. A request that
     /// passes two managers with the same name is answered with an error, and the log says what to
@@ -87,8 +87,8 @@ impl<S> SessionMiddleware<S> {
     /// [`Error`](crate::Error).
     ///
     /// The closure receives the error and the request's head. The default is plain text of
-    /// [`Error::http_status`] that names nothing but the status. Do not show the error itself to
-    /// users. Of several middlewares the innermost that has an `on_error` shapes the error.
+    /// [`Error::http_status`] that names only the status. Do not show the error itself to users. Of
+    /// several middlewares the innermost that has an `on_error` shapes the error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -159,8 +159,8 @@ where
 ///     Ok(request.into_response(HttpResponse::Ok()))
 /// });
 /// # actix_web::rt::System::new().block_on(async {
-/// use dev::Transform as _;
-/// let service: SessionService<_> = SessionMiddleware::new(manager).new_transform(inner).await.unwrap();
+/// use dev::Transform as _; let service: SessionService<_> =
+/// SessionMiddleware::new(manager).new_transform(inner).await.unwrap();
 /// # });
 /// # Ok::<(), mocha_session_core::Error>(())
 /// ```
@@ -183,8 +183,8 @@ where
     S: 'static,
     B: MessageBody + 'static,
 {
-    /// With actix's own body, which replaces the inner service's where the session cannot be
-    /// committed. A `BoxBody` passes as it is; another is boxed.
+    /// With actix's own body, because an error replaces the response if the commit fails. A
+    /// `BoxBody` passes as it is; another is boxed.
     type Response = ServiceResponse<BoxBody>;
     type Error = actix_web::Error;
     type Future = ResponseFuture<I::Future>;

@@ -35,7 +35,7 @@ fn routes(config: &mut ServiceConfig) {
         .route("/large", web::get().to(large));
 }
 
-/// What must hold with any middleware around or within.
+/// The promises that hold with any middleware around or within.
 async fn proves<S, B>(app: S)
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error>,

@@ -45,7 +45,7 @@ impl Served {
     }
 }
 
-/// What a session holds in the store now.
+/// Returns the session's current content in the store.
 async fn stored(manager: &SessionManager, cookie: &str) -> Option<String> {
     let session = manager.open(RequestInfo::new(cookie.to_owned())).load().await.unwrap();
     session.get("last").unwrap()

@@ -1,4 +1,4 @@
-//! The cases of the contract, by name. Each is one async function of one module here.
+//! The list of the contract's cases. Each is an async function in one of these modules.
 
 mod cancel;
 mod conditions;
@@ -16,13 +16,13 @@ use mocha_session_core::BoxFuture;
 
 use crate::subject::{Subject, Verdict};
 
-/// One thing that a store must do, and what it is tried with.
+/// A case: a requirement on a store, and the function that tests it.
 pub(crate) struct Case<T> {
     pub(crate) name: &'static str,
     pub(crate) run: fn(Arc<T>) -> BoxFuture<'static, Verdict>,
 }
 
-/// The one list of all cases: hands it to the macro `$then`, after `$context`.
+/// Passes the list of all cases to the macro `$then`, after `$context`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __with_cases {

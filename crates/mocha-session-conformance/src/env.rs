@@ -1,28 +1,71 @@
-//! Where the test servers are: environment variables that `cargo xtask test` sets.
+//! The environment of tests: where the test servers are, and tests that need an environment of
+//! their own.
 
-/// The URL of a test server, from this environment variable.
+use std::process::Command;
+
+/// Returns the URL of a test server from this environment variable.
 ///
-/// `None`, with a line on standard error, when it is not set: the test has nothing to run against.
-/// In CI (`CI` is set) a test that cannot run is a failure.
+/// Where it is not set, the test has no server, and this returns `None` after
+/// [`not_run`] has reported it.
 ///
 /// # Panics
-/// When the variable is not set and `CI` is.
+/// When neither the variable is set nor `CI` is empty.
 ///
 /// ```no_run
 /// let Some(url) = mocha_session_conformance::engine_url("MOCHA_TEST_REDIS_URL") else { return };
 /// ```
-#[allow(
-    clippy::print_stderr,
-    clippy::panic,
-    reason = "it speaks to whoever runs the tests, and in CI a skip is a failure"
-)]
 pub fn engine_url(variable: &str) -> Option<String> {
     let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
-        let says =
-            format!("{variable} is not set; `cargo xtask test` starts the servers and sets it");
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{says}");
-        eprintln!("NOT RUN: {says}");
+        not_run(&format!(
+            "{variable} is not set; `cargo xtask test` starts the servers and sets it"
+        ));
     }
     url
+}
+
+/// Reports on standard error that a test cannot run here, and why.
+///
+/// # Panics
+/// In CI (`CI` is set), where a test that cannot run is a failure.
+///
+/// ```no_run
+/// mocha_session_conformance::not_run("redis-server is not installed");
+/// ```
+#[allow(
+    clippy::print_stderr,
+    clippy::panic,
+    reason = "it reports to the developer who runs the tests, and fails in CI"
+)]
+pub fn not_run(why: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{why}");
+    eprintln!("NOT RUN: {why}");
+}
+
+/// Runs an ignored test of the calling test program in a process of its own, with these environment
+/// variables and no others. Returns what it printed.
+///
+/// For tests of the environment, which is one for all threads of a process.
+///
+/// # Errors
+/// If the test failed, its output; if it could not be started, the reason.
+///
+/// ```no_run
+/// # async fn test() {
+/// let environment = [("SSL_CERT_FILE", "/etc/my-authority.pem")];
+/// mocha_session_conformance::rerun("opens", &environment).await.unwrap();
+/// # }
+/// ```
+pub async fn rerun(test: &str, environment: &[(&str, &str)]) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command.env_clear().envs(environment.iter().copied());
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("the test program cannot be started: {error}"))?;
+    let printed =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    if output.status.success() { Ok(printed.concat()) } else { Err(printed.concat()) }
 }

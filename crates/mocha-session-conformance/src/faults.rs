@@ -1,5 +1,4 @@
-//! What a store must do when the network or the engine fails: the cases of `faults!`, each behind a
-//! proxy.
+//! The cases of `faults!`: the requirements on a store when the network or the engine fails.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,27 +13,27 @@ use crate::cases::Case;
 use crate::proxy::Proxy;
 use crate::subject::{HOUR, Stop, Subject, Verdict, ensure, within};
 
-/// The deadline of a call where the engine is silent.
+/// The deadline of a call while the engine is silent.
 const IMPATIENT: Duration = Duration::from_secs(1);
 
-/// The deadline of every other call, as the core has it where nothing is configured.
+/// The deadline of every other call: the core's default.
 const PATIENT: Duration = Duration::from_secs(5);
 
-/// How long a store may take until it works again after a fault.
+/// How long a store may take to work again after a fault.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// The most connections that may be opened in a second to a server that is down.
+/// How many connections may be opened in a second to a server that is down.
 const DIALS: usize = 100;
 
-/// A store on trial behind a proxy, and another handle of the same engine that sees what really
-/// happened.
+/// A store under test behind a proxy, and a direct handle of the same engine that sees the true
+/// state.
 pub(crate) struct Trial {
     store: Arc<dyn SessionStore>,
     proxy: Proxy,
     direct: Subject,
 }
 
-/// The one list of all faults: hands it to the macro `$then`, after `$context`.
+/// Passes the list of all faults to the macro `$then`, after `$context`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __with_faults {
@@ -93,7 +92,8 @@ impl Trial {
         Ok((key, revision))
     }
 
-    /// Reads until it works. An error says that the fault is not over; an absent entry is a lie.
+    /// Reads until it works. While the fault lasts a read must fail, and never report an absent
+    /// entry.
     async fn works(&self, key: &StorageKey, value: &[u8]) -> Verdict {
         let begun = Instant::now();
         loop {
@@ -119,7 +119,7 @@ impl Trial {
         }
     }
 
-    /// What really lies under a key.
+    /// The true value under a key.
     async fn truth(&self, key: &StorageKey) -> Verdict<Option<Vec<u8>>> {
         Ok(self.direct.load(key).await?.map(|(value, _)| value.to_vec()))
     }
@@ -132,32 +132,33 @@ async fn bounded<T>(deadline: Duration, call: impl Future<Output = Result<T>>) -
 }
 
 fn absent(when: &str) -> Stop {
-    Stop::Fail(format!("the store says that an entry is absent {when}, and it is there"))
+    Stop::Fail(format!("the store reports an existing entry as absent {when}"))
 }
 
 fn is_outage(what: &str, error: &Error) -> Verdict {
     ensure!(
         error.is_unavailable(),
-        "{what} fails as {:?}, which is no outage: {error}",
+        "{what} fails as {:?}, which is not an outage: {error}",
         error.kind()
     );
     Ok(())
 }
 
-/// Judges a write whose answer was lost. `refused` says what `None` would claim.
+/// Judges a write whose answer was lost. `refused` is the meaning of the answer `None`.
 fn judge(answer: Result<Option<Revision>>, applied: bool, refused: &str) -> Verdict {
     match answer {
         Ok(Some(_)) => ensure!(applied, "a write is acknowledged and was not applied"),
         Ok(None) => {
             return Err(Stop::Fail(format!(
-                "a write whose answer was lost is said to be refused ({refused}): was it sent a second time?"
+                "a write whose answer was lost is reported as refused ({refused}): was it sent a \
+                 second time?"
             )));
         }
         Err(error) => {
             is_outage("a write whose answer was lost", &error)?;
             ensure!(
                 error.is_ambiguous() || !applied,
-                "a write that was applied fails as {:?}, which says that nothing was done: {error}",
+                "a write that was applied fails as {:?}, which means that it was not: {error}",
                 error.kind()
             );
         }
@@ -199,7 +200,7 @@ async fn lost_answer_of_a_delete_is_said(it: &Trial) -> Verdict {
         let answer = bounded(PATIENT, it.store.delete(&key)).await;
         it.proxy.lose_next_answers(0);
         let deleted = it.truth(&key).await?.is_none();
-        // To delete twice is to delete once, so a store may repeat it.
+        // A delete is idempotent, so a store may repeat it.
         let answer = answer.map(|_| Some(Revision::from(0)));
         judge(answer, deleted, "")?;
     }
@@ -233,7 +234,7 @@ async fn connections_cut_while_idle_cost_no_read(it: &Trial) -> Verdict {
             Ok(None) => return Err(absent("after its idle connections were cut")),
             Err(error) => {
                 return Err(Stop::Fail(format!(
-                    "the first read after idle connections were cut fails, and a new one would do: {error}"
+                    "the first read after idle connections were cut fails; open a new one: {error}"
                 )));
             }
         }
@@ -266,10 +267,10 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
                 return Err(Stop::Fail(format!("{what} is answered while the engine is down")));
             };
             is_outage(what, &error)?;
-            // By then the store knows that it has no connection.
+            // By the fourth round the store knows that it has no connection.
             ensure!(
                 round < 3 || !error.is_ambiguous(),
-                "{what} says that it may have been done, and nothing can have been sent: {error}"
+                "{what} is reported as ambiguous although nothing can have been sent: {error}"
             );
         }
         ensure!(
@@ -278,7 +279,7 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
         );
         if it.store.capabilities().listing() {
             let page = bounded(PATIENT, it.store.scan(None, 10)).await;
-            ensure!(page.is_err(), "scan gives a page while the engine is down");
+            ensure!(page.is_err(), "scan returns a page while the engine is down");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -286,7 +287,7 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
     it.works(&key, b"one").await?;
     ensure!(
         it.truth(&other).await?.is_none(),
-        "what was refused while the engine was down is there now"
+        "an entry that was refused while the engine was down exists now"
     );
     let answer = bounded(PATIENT, it.store.update(&key, b"two", within(HOUR), &revision)).await?;
     ensure!(answer.is_some(), "after an outage the entry can no longer be updated");
@@ -314,7 +315,7 @@ async fn engine_down_is_not_dialled_without_pause(it: &Trial) -> Verdict {
     let most = DIALS * usize::try_from(begun.elapsed().as_secs() + 1).unwrap_or(1);
     ensure!(
         dials <= most,
-        "{dials} connections were opened in {:?} to a server that hangs up; pause after a failure",
+        "{dials} connections were opened in {:?} to a server that is down; pause after a failure",
         begun.elapsed()
     );
     it.proxy.pass();
@@ -352,7 +353,7 @@ async fn hanging_engine_goes_on_with_the_right_answers(it: &Trial) -> Verdict {
 
 async fn silent_connections_are_left(it: &Trial) -> Verdict {
     let (key, _) = it.entry(b"one").await?;
-    // As many connections as the store cares to open, idle afterwards.
+    // Opens as many connections as the store allows, which are idle afterwards.
     it.proxy.hang();
     let mut calls = JoinSet::new();
     for _ in 0..16 {
@@ -370,7 +371,7 @@ async fn silent_connections_are_left(it: &Trial) -> Verdict {
         }
         Err(error) => is_outage("a read through a silent network", &error)?,
     }
-    // The network is back; the connections that it forgot are not.
+    // The network works again, but the old connections stay silent.
     it.proxy.pass();
     it.works(&key, b"one").await
 }

@@ -8,35 +8,44 @@ mod report;
 mod run;
 mod subject;
 
-pub use env::engine_url;
+pub use env::{engine_url, not_run, rerun};
 pub use proxy::Proxy;
 pub use report::{Finding, Outcome, Report};
 pub use run::{case_names, fault_names, run};
 
 #[doc(hidden)]
 pub mod __private {
-    //! What [`suite!`](crate::suite) and [`faults!`](crate::faults) expand to; no part of the
-    //! public interface.
+    //! For the expansion of [`suite!`](crate::suite) and [`faults!`](crate::faults); not part of
+    //! the public interface.
     pub use crate::run::{fault_outcome, outcome, prove, prove_fault};
 }
 
-/// Makes a module with one `#[test]` for each case of the contract.
+/// Defines a module with one `#[test]` for each case of the contract.
 ///
-/// `suite!(module, open)`: `module` is the name of the module, `open` a function or closure without
-/// arguments whose future gives `Option<S>` with `S: SessionStore`. `None` means that the engine is
-/// not available here: the case says so and passes. `open` is called at least once for each case,
-/// and each test has a multi-threaded Tokio runtime of its own, so nothing may be shared between
-/// calls that belongs to a runtime.
+/// `suite!(module, open)`: `module` is the name of the module. `open` is a function or closure
+/// without arguments whose future returns `Option<S>` with `S: SessionStore`. `None` means that the
+/// engine is not available here; the case reports that and passes.
 ///
-/// A case that the store's capabilities rule out is shown by name, with the reason, on standard
-/// error.
+/// Each case calls `open` at least once, in a multi-threaded Tokio runtime of its own. So the calls
+/// must not share anything that belongs to a runtime.
+///
+/// A case that the store's capabilities rule out is skipped, with the reason on standard error.
 ///
 /// ```
+/// # mod my_store {
+/// #     pub const DRIVER: mocha_session_core::Driver =
+/// #         mocha_session_core::Driver::new(&["mine"], |url| Err(url.refuse("an example")));
+/// # }
 /// # mod tests {
-/// # type MyStore = std::sync::Arc<dyn mocha_session_core::store::SessionStore>;
-/// async fn open() -> Option<MyStore> {
-///     let url = mocha_session_conformance::engine_url("MY_STORE_URL")?;
-///     todo!("connect to {url}")
+/// # use super::my_store;
+/// use std::sync::Arc;
+/// use mocha_session_conformance::engine_url;
+/// use mocha_session_core::{Registry, store::SessionStore};
+///
+/// async fn open() -> Option<Arc<dyn SessionStore>> {
+///     let url = engine_url("MY_STORE_URL")?; // mine://127.0.0.1:4000
+///     let registry = Registry::new().register(my_store::DRIVER);
+///     registry.open(&url).await.expect("the store opens").store().cloned()
 /// }
 ///
 /// mocha_session_conformance::suite!(my_store, open);
@@ -68,29 +77,42 @@ macro_rules! __tests {
     };
 }
 
-/// Makes a module with one `#[test]` for each fault of a network or an engine.
+/// Defines a module with one `#[test]` for each fault of a network or an engine, for engines that
+/// are reached over TCP.
 ///
 /// `faults!(module, server, open)`: `module` is the name of the module. `server` is a function or
-/// closure without arguments whose future gives `Option<String>`: where the engine listens, as
-/// `host:port`, or `None` when it is not available here. `open` takes such an address as a
-/// `String`, and its future gives a store that reaches the engine through that address alone. It is
-/// called twice for each case: with the engine's own address, to see what really happened, and with
-/// that of a [`Proxy`], which plays the fault.
+/// closure without arguments whose future returns `Option<String>`: the engine's address as
+/// `host:port`, or `None` when it is not available here. `open` takes an address as a `String`, and
+/// its future returns a store that reaches the engine through that address alone. Each case calls
+/// it twice: with the engine's own address, to see the true state, and with that of a [`Proxy`],
+/// which injects the fault.
 ///
-/// Beside the contract of [`suite!`] a store proves here that it never takes an outage for an
-/// absent session, that a write whose answer was lost is said to be of unknown outcome and is not
-/// sent twice, that it works again without being opened anew, and that it does not dial without a
-/// pause. It is for engines that are reached over TCP.
+/// The cases prove that the store
+///
+/// - never reports an outage as an absent session,
+/// - reports a write whose answer was lost as ambiguous, and does not send it twice,
+/// - works again after the fault without being opened again,
+/// - pauses before it dials again.
 ///
 /// ```
+/// # mod my_store {
+/// #     pub const DRIVER: mocha_session_core::Driver =
+/// #         mocha_session_core::Driver::new(&["mine"], |url| Err(url.refuse("an example")));
+/// # }
 /// # mod tests {
-/// # type MyStore = std::sync::Arc<dyn mocha_session_core::store::SessionStore>;
+/// # use super::my_store;
+/// use std::sync::Arc;
+/// use mocha_session_conformance::engine_url;
+/// use mocha_session_core::{Registry, store::SessionStore};
+///
 /// async fn server() -> Option<String> {
-///     mocha_session_conformance::engine_url("MY_STORE_TEST_SERVER") // 127.0.0.1:4000
+///     engine_url("MY_STORE_TEST_SERVER") // 127.0.0.1:4000
 /// }
 ///
-/// async fn open(address: String) -> MyStore {
-///     todo!("connect to {address}")
+/// async fn open(address: String) -> Arc<dyn SessionStore> {
+///     let registry = Registry::new().register(my_store::DRIVER);
+///     let storage = registry.open(&format!("mine://{address}")).await.expect("the store opens");
+///     storage.store().cloned().expect("it is not client-side")
 /// }
 ///
 /// mocha_session_conformance::faults!(my_store_under_faults, server, open);

@@ -1,4 +1,4 @@
-//! A TCP proxy between a store and its engine that plays the faults of networks and servers.
+//! A TCP proxy between a store and its engine that injects the faults of networks and servers.
 
 use std::fmt;
 use std::io;
@@ -11,11 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A TCP proxy in front of an engine, at an address of its own that stays the same.
+/// A TCP proxy in front of an engine, at a fixed address of its own.
 ///
-/// It lets everything through until it is told otherwise, and works for any protocol over TCP. All
-/// its connections end when it is dropped. [`faults!`](crate::faults) uses it; it is public for the
-/// tests that only your engine needs.
+/// It works for any protocol over TCP, and passes everything until a fault is injected. All its
+/// connections end when it is dropped. [`faults!`](crate::faults) uses it. It is public for tests
+/// that only your engine needs.
 ///
 /// ```no_run
 /// # async fn test() -> std::io::Result<()> {
@@ -33,7 +33,7 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
-/// What passed the proxy, or came to it.
+/// The traffic that the proxy counted.
 #[derive(Default)]
 struct Seen {
     dials: AtomicUsize,
@@ -42,7 +42,7 @@ struct Seen {
     last_words: Mutex<Vec<Vec<u8>>>,
 }
 
-/// How many bytes of a client's last words are kept.
+/// How many of a client's last bytes are kept.
 const LAST_WORDS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -57,13 +57,13 @@ enum Mode {
 struct State {
     mode: Mode,
     server: String,
-    /// How many answers are still to be lost, one for each connection.
+    /// How many more answers to lose, one for each connection.
     lose: usize,
-    /// Grows when all connections that are open shall end.
+    /// Grows with each cut of all open connections.
     cuts: usize,
-    /// Answers pass in pieces of a few bytes.
+    /// Whether answers pass in pieces of a few bytes.
     trickle: bool,
-    /// What the next request is answered with in the server's place.
+    /// The answer to the next request, instead of the server's.
     instead: Option<Vec<u8>>,
 }
 
@@ -99,29 +99,29 @@ impl Proxy {
         Ok(Self { address, state, seen, task })
     }
 
-    /// Where it listens.
+    /// Returns the proxy's own address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections it was asked for so far.
+    /// Returns how many connections were opened so far.
     pub fn dials(&self) -> usize {
         self.seen.dials.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
+    /// Returns how many connections are open.
     pub fn open(&self) -> usize {
         self.seen.open.load(Ordering::SeqCst)
     }
 
-    /// How many times the server said something: the round trips of a protocol that answers in one
-    /// piece.
+    /// Returns how many pieces the server has sent: the round trips of a protocol that answers in
+    /// one piece.
     pub fn answers(&self) -> usize {
         self.seen.answers.load(Ordering::SeqCst)
     }
 
-    /// The last bytes that each client sent before its connection ended, sixteen at most: whether
-    /// it said goodbye.
+    /// Returns the last bytes, at most sixteen, that each client sent before its connection ended.
+    /// They show whether it closed the connection in order.
     pub fn last_words(&self) -> Vec<Vec<u8>> {
         self.seen.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -131,34 +131,35 @@ impl Proxy {
         self.set(Mode::Pass);
     }
 
-    /// Lets commands through and cuts the connection instead of passing on the first answer.
+    /// Passes commands, and cuts the connection instead of passing the first answer.
     pub fn lose_answers(&self) {
         self.set(Mode::LoseAnswers);
     }
 
-    /// The same for the next `count` answers, after which everything passes.
+    /// Loses the next `count` answers, as [`lose_answers`](Self::lose_answers) does. Then
+    /// everything passes.
     pub fn lose_next_answers(&self, count: usize) {
         self.state.send_modify(|state| state.lose = count);
     }
 
-    /// Answers the next request with these bytes in the server's place, and ends its connection.
+    /// Answers the next request with these bytes instead of the server, and ends its connection.
     pub fn answer_next_with(&self, bytes: impl Into<Vec<u8>>) {
         self.state.send_modify(|state| state.instead = Some(bytes.into()));
     }
 
-    /// Holds everything back in both directions, like a server that has stopped.
-    /// [`pass`](Self::pass) lets it go on.
+    /// Holds everything back in both directions, like a stopped server, until
+    /// [`pass`](Self::pass).
     pub fn hang(&self) {
         self.set(Mode::Hang);
     }
 
-    /// Swallows everything. The connections of that time stay silent for good, as behind a firewall
-    /// that has forgotten them; new ones work after [`pass`](Self::pass).
+    /// Drops everything. The current connections stay silent for ever, as behind a firewall that
+    /// has forgotten them. New ones work after [`pass`](Self::pass).
     pub fn black_hole(&self) {
         self.set(Mode::BlackHole);
     }
 
-    /// Cuts every connection, and hangs up on every new one: a server that is down.
+    /// Cuts every connection, and closes every new one, like a server that is down.
     pub fn down(&self) {
         self.set(Mode::Down);
     }
@@ -168,13 +169,13 @@ impl Proxy {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Leads new connections to another server. Those that are open stay where they are.
+    /// Connects new connections to another server. Open ones are not affected.
     pub fn lead_to(&self, server: impl Into<String>) {
         self.state.send_modify(|state| state.server = server.into());
     }
 
-    /// Passes answers on in pieces of a few bytes with pauses between, so that calls can be
-    /// cancelled within them.
+    /// Passes answers in pieces of a few bytes with pauses between, so that calls can be cancelled
+    /// in the middle of an answer.
     pub fn trickle(&self, on: bool) {
         self.state.send_modify(|state| state.trickle = on);
     }
@@ -197,7 +198,7 @@ impl Drop for Proxy {
 }
 
 async fn listen(listener: TcpListener, state: watch::Sender<State>, seen: Arc<Seen>) {
-    // Dropped with this task, and the connections with it.
+    // Dropping this task drops the connections.
     let mut connections = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
@@ -254,7 +255,7 @@ async fn relay(
         while let Some(read) = read(client, &mut piece).await {
             piece[..read][read.saturating_sub(LAST_WORDS)..].clone_into(last_words);
             passing(state).await;
-            // From the moment of a cut on nothing passes, whatever is noticed first.
+            // After a cut nothing passes, even if this task has not been woken yet.
             if state.borrow().ends(cuts) {
                 return;
             }

@@ -1,9 +1,9 @@
-//! What a run found: each case by name, passed, skipped or failed, and why.
+//! The report of a run: each case by name, passed, skipped or failed, and why.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How a case ended.
+/// The outcome of a case.
 ///
 /// ```
 /// use mocha_session_conformance::Outcome;
@@ -11,11 +11,11 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The store did what the contract says.
+    /// The store keeps the contract.
     Passed,
-    /// The case means nothing for this store; the text says why.
+    /// The case does not apply to this store, for this reason.
     Skipped(String),
-    /// The store broke the contract; the text says how.
+    /// The store broke the contract in this way.
     Failed(String),
 }
 
@@ -45,7 +45,8 @@ impl Outcome {
 ///
 /// ```
 /// # fn show(report: &mocha_session_conformance::Report) -> Vec<String> {
-/// report.findings().iter().map(|finding| format!("{} took {:?}", finding.name(), finding.took())).collect()
+/// report.findings().iter().map(|finding| format!("{} took {:?}", finding.name(),
+/// finding.took())).collect()
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -60,23 +61,23 @@ impl Finding {
         Self { name, outcome, took }
     }
 
-    /// The case's name: a sentence about what the store must do.
+    /// The case's name, which states the requirement.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// How it ended.
+    /// The case's outcome.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
-    /// How long it took.
+    /// The case's duration.
     pub fn took(&self) -> Duration {
         self.took
     }
 }
 
-/// What [`run`](crate::run) found. `Display` prints a table.
+/// The result of [`run`](crate::run). `Display` prints a table.
 ///
 /// ```
 /// # use mocha_session_conformance::Report;
@@ -85,7 +86,7 @@ impl Finding {
 /// }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a report that nobody looks at proves nothing"]
+#[must_use = "a report proves nothing unless it is checked"]
 pub struct Report {
     engine: &'static str,
     findings: Vec<Finding>,
@@ -101,27 +102,27 @@ impl Report {
         self.failed().next().is_none()
     }
 
-    /// Every case, in the order in which they ran.
+    /// Returns every case, in the order in which they ran.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// How the case of this name ended; `None` when there is no such case.
+    /// Returns the outcome of the case of this name, if there is one.
     pub fn outcome(&self, name: &str) -> Option<&Outcome> {
         self.findings.iter().find(|finding| finding.name == name).map(Finding::outcome)
     }
 
-    /// The names of the cases that passed.
+    /// Returns the names of the cases that passed.
     pub fn passed(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.findings.iter().filter(|finding| finding.outcome == Outcome::Passed).map(Finding::name)
     }
 
-    /// The names of the cases that failed, and why.
+    /// Returns the names of the cases that failed, and why.
     pub fn failed(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
         self.findings.iter().filter(|f| f.outcome.is_failed()).map(|f| (f.name, f.outcome.reason()))
     }
 
-    /// The names of the cases that mean nothing for this store, and why.
+    /// Returns the names of the cases that do not apply to this store, and why.
     pub fn skipped(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
         self.findings
             .iter()

@@ -1,4 +1,4 @@
-//! Runs cases: one as a test of its own, or all of them into a report.
+//! Runs the cases: each as a test, or all of them into a report.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -12,16 +12,16 @@ use crate::faults::{FAULTS, Trial};
 use crate::report::{Finding, Outcome, Report};
 use crate::subject::{Opener, Stop, Subject};
 
-/// No case needs a tenth of it on an engine that works; a call that never returns is a failure and
-/// not a hung test run.
+/// The time limit of a case, so that a call that never returns fails instead of blocking the test
+/// run. On a working engine no case needs a tenth of it.
 const LONGEST_CASE: Duration = Duration::from_secs(120);
 
-/// Runs every case on `store`, one after the other, and reports.
+/// Runs every case on `store`, one after the other, and returns a report.
 ///
-/// For tests of your own making and for tools; [`suite!`](crate::suite) is more convenient under
-/// `cargo test`. It must be called on a Tokio runtime, and races are real only on a multi-threaded
-/// one. The cases use fresh random keys and remove them, so other data in the engine is safe (a
-/// sweep removes what has expired, whoever wrote it).
+/// It is for tools and for tests of your own; [`suite!`](crate::suite) is more convenient under
+/// `cargo test`. Call it on a Tokio runtime, and on a multi-threaded one for real races. The cases
+/// use fresh random keys and remove them, so other live data in the engine is safe. A sweep removes
+/// every expired entry.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -43,7 +43,7 @@ pub async fn run<S: SessionStore + ?Sized>(store: &Arc<S>) -> Report {
     Report::new(store.capabilities().engine(), findings)
 }
 
-/// How one case ends on stores that `open` gives: what the suite's own tests ask.
+/// Returns the outcome of one case on stores that `open` returns, for the suite's own tests.
 #[doc(hidden)]
 pub async fn outcome<O, F, S>(name: &str, open: O) -> Outcome
 where
@@ -64,7 +64,7 @@ where
     }
 }
 
-/// How one fault ends on an engine at the address that `server` gives, opened by `open`.
+/// Returns the outcome of one fault on an engine at the address that `server` returns.
 #[doc(hidden)]
 pub async fn fault_outcome<V, VF, O, OF, S>(name: &str, server: V, open: O) -> Outcome
 where
@@ -94,16 +94,17 @@ fn not_available() -> Outcome {
     Outcome::Skipped("the engine is not available here".to_owned())
 }
 
-/// The names of all cases of [`faults!`](crate::faults).
+/// Returns the names of all cases of [`faults!`](crate::faults).
 ///
 /// ```
-/// assert!(mocha_session_conformance::fault_names().any(|name| name == "silent_connections_are_left"));
+/// assert!(mocha_session_conformance::fault_names().any(|name| name ==
+/// "silent_connections_are_left"));
 /// ```
 pub fn fault_names() -> impl Iterator<Item = &'static str> {
     FAULTS.iter().map(|case| case.name)
 }
 
-/// The names of all cases, in the order in which they run.
+/// Returns the names of all cases, in the order in which they run.
 ///
 /// ```
 /// assert!(mocha_session_conformance::case_names().any(|name| name == "one_of_many_creates_wins"));
@@ -140,18 +141,18 @@ where
 
 #[allow(clippy::panic, reason = "this is how a test fails")]
 fn conclude(module: &str, name: &str, case: impl Future<Output = Outcome>) {
-    // Four workers even on one core: what races must be able to interleave.
+    // Four workers even on one core, so that races interleave.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime for the test: {error}"));
     let outcome = runtime.block_on(case);
-    // A client's thread that never ends must not hang the test.
+    // A client's thread that never ends must not block the test.
     runtime.shutdown_timeout(Duration::from_secs(5));
     let module = module.split_once("::").map_or(module, |(_, module)| module);
     log(&format!("{}\t{module}::{name}\t{}\n", outcome.word(), outcome.reason()));
     match outcome {
         Outcome::Passed => {}
-        // Not `eprintln!`, which the test harness swallows: a skip must be seen.
+        // Not `eprintln!`, which the test harness captures, because a skip must be visible.
         Outcome::Skipped(why) => {
             let _ = writeln!(std::io::stderr(), "SKIPPED: {module}::{name}: {why}");
         }
@@ -196,7 +197,7 @@ fn log(line: &str) {
     else {
         return;
     };
-    // One write of one line in append mode: lines of several processes do not mix.
+    // One write in append mode, so that lines of several processes do not mix.
     let written = std::fs::OpenOptions::new().create(true).append(true).open(path);
     if let Err(error) = written.and_then(|mut file| file.write_all(line.as_bytes())) {
         let _ = writeln!(std::io::stderr(), "MOCHA_CONFORMANCE_LOG cannot be written: {error}");

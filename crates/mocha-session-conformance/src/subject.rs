@@ -1,4 +1,4 @@
-//! The store on trial, with fresh keys, and the words in which the cases speak.
+//! The store under test, with fresh keys, and the helpers of the cases.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 pub(crate) type Opener =
     Arc<dyn Fn() -> BoxFuture<'static, Option<Arc<dyn SessionStore>>> + Send + Sync>;
 
-/// How a case ends.
+/// The result of a case.
 pub(crate) type Verdict<T = ()> = Result<T, Stop>;
 
 /// Why a case ended before its end.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It means nothing for this store.
+    /// The case does not apply to this store.
     Skip(String),
     /// The store broke the contract.
     Fail(String),
@@ -52,7 +52,7 @@ pub(crate) use {ensure, skip};
 /// How long a native expiry may be late: memcached counts whole seconds and rounds up.
 const LATEST_EXPIRY: Duration = Duration::from_secs(10);
 
-/// The store on trial. Keys come from here, so that they can be removed when the case is over.
+/// The store under test. It makes the keys, so that they can be removed after the case.
 pub(crate) struct Subject {
     pub(crate) store: Arc<dyn SessionStore>,
     again: Option<Opener>,
@@ -64,7 +64,7 @@ impl Subject {
         Self { store, again, keys: Mutex::default() }
     }
 
-    /// What opens another handle, where the suite knows how.
+    /// The function that opens another handle, if the suite has one.
     pub(crate) fn opener(&self) -> Verdict<&Opener> {
         let Some(open) = &self.again else {
             skip!("a single handle was given; `suite!` can open another")
@@ -77,7 +77,7 @@ impl Subject {
         self.own(std::array::from_fn(|_| fastrand::u8(..)))
     }
 
-    /// A key made of these bytes, which hold enough randomness to be fresh.
+    /// A key of these bytes, which must be random enough to be fresh.
     pub(crate) fn own(&self, bytes: [u8; StorageKey::BYTES]) -> StorageKey {
         let key = StorageKey::from_bytes(bytes);
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
@@ -89,7 +89,7 @@ impl Subject {
         self.create_for(key, value, HOUR).await
     }
 
-    /// Creates an entry that lives so long under a key that must be free.
+    /// Creates an entry with this lifetime under a key that must be free.
     pub(crate) async fn create_for(
         &self,
         key: &StorageKey,
@@ -98,11 +98,11 @@ impl Subject {
     ) -> Verdict<Revision> {
         match self.store.create(key, value, within(ttl)).await? {
             Some(revision) => Ok(revision),
-            None => Err(Stop::Fail("create was refused although the key held nothing".to_owned())),
+            None => Err(Stop::Fail("create was refused although the key was free".to_owned())),
         }
     }
 
-    /// Updates an entry whose revision must be right.
+    /// Updates an entry, whose revision must be the expected one.
     pub(crate) async fn update(
         &self,
         key: &StorageKey,
@@ -122,7 +122,7 @@ impl Subject {
         Ok(self.store.load(key).await?.map(mocha_session_core::store::Stored::into_parts))
     }
 
-    /// The entry must be there with this value and this revision.
+    /// Checks that the entry exists with this value and this revision.
     pub(crate) async fn holds(
         &self,
         key: &StorageKey,
@@ -144,26 +144,26 @@ impl Subject {
             found.len(),
             if found.len() == value.len() { " that differ" } else { "" }
         );
-        ensure!(its == *revision, "load gives another revision than the write of that value did");
+        ensure!(its == *revision, "load returns another revision than the write of that value");
         Ok(())
     }
 
-    /// The entry must not be there.
+    /// Checks that the entry does not exist.
     pub(crate) async fn is_absent(&self, key: &StorageKey, when: &str) -> Verdict {
         ensure!(self.load(key).await?.is_none(), "there is an entry {when}");
         Ok(())
     }
 
-    /// Sweeps until nothing is left to examine; false when the engine does that by itself.
+    /// Sweeps until nothing is left to examine; false when the engine expires by itself.
     pub(crate) async fn sweep(&self, now: SystemTime) -> Verdict<bool> {
         sweep_all(&*self.store, now, 500).await
     }
 
-    /// Waits until an entry that has expired is gone: by itself, or with a sweep.
+    /// Waits until an expired entry is gone, by itself or with a sweep.
     pub(crate) async fn wait_until_gone(&self, key: &StorageKey) -> Verdict {
         let native = self.store.capabilities().native_expiry();
         if !native {
-            // More than a sweep's granularity of a millisecond.
+            // Longer than a sweep's granularity of a millisecond.
             tokio::time::sleep(Duration::from_millis(20)).await;
             self.sweep(SystemTime::now()).await?;
         }
@@ -175,14 +175,14 @@ impl Subject {
             ensure!(native, "an expired entry is still there after a sweep");
             ensure!(
                 start.elapsed() < LATEST_EXPIRY,
-                "an expired entry is still there {} s later, though the store says it expires by itself",
+                "an expired entry is still there {} s later, although the store expires by itself",
                 LATEST_EXPIRY.as_secs()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Removes what the case left behind; best effort, for the case is over.
+    /// Removes the entries that the case left, on a best-effort basis.
     pub(crate) async fn clean_up(&self) {
         let keys = std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         for some in keys.chunks(16) {
@@ -198,26 +198,25 @@ impl Subject {
     }
 }
 
-/// What it means that an [`Opener`] gave nothing.
+/// The reason to skip where an [`Opener`] returns `None`.
 pub(crate) fn unavailable() -> Stop {
     Stop::Skip("the engine is not available here".to_owned())
 }
 
-/// How long entries live that shall outlive the case.
+/// The lifetime of entries that must outlive the case.
 pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// An expiry so long from now.
+/// An expiry this long from now.
 pub(crate) fn within(ttl: Duration) -> Expiry {
     Expiry::after(ttl, SystemTime::now())
 }
 
-/// Bytes that are neither text nor all the same, and differ by `seed`.
+/// Bytes that are neither text nor all equal, and differ by `seed`.
 pub(crate) fn value(size: usize, seed: u8) -> Vec<u8> {
     (0u8..=255).cycle().map(|at| at.wrapping_mul(31) ^ seed).take(size).collect()
 }
 
-/// Sweeps in batches until the store says that it is complete; false when the engine does that by
-/// itself.
+/// Sweeps in batches until the sweep is complete; false when the engine expires by itself.
 pub(crate) async fn sweep_all(
     store: &dyn SessionStore,
     now: SystemTime,
@@ -241,8 +240,7 @@ pub(crate) async fn sweep_all(
     }
 }
 
-/// Runs `count` tasks that all start at the same moment; the results are in the order of their
-/// numbers.
+/// Runs `count` tasks that start at the same moment. Returns their results in order.
 pub(crate) async fn at_once<T, F>(count: usize, task: impl Fn(usize) -> F) -> Verdict<Vec<T>>
 where
     T: Send + 'static,

@@ -26,7 +26,7 @@ async fn is_found(flaw: Flaw, case: &str) {
     assert!(found.is_failed(), "{case} does not find {flaw:?}: {found:?}");
 }
 
-/// What opens handles of this store.
+/// Returns the opener of this store's handles.
 fn opening(
     store: &Flawed,
 ) -> impl Fn() -> std::future::Ready<Option<Flawed>> + Send + Sync + 'static {

@@ -1,5 +1,4 @@
-//! Turns Google's errors into this library's: what is absent, what a call can have done, what to
-//! do.
+//! From Google's errors to ours: whether the call was done, why it failed, what to do.
 
 use std::error::Error as StdError;
 
@@ -10,29 +9,29 @@ use mocha_session_core::backend::objects::Outcome;
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind, Result};
 
-/// What an answer that isn't a success says.
+/// The meaning of an answer that is not a success.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// There is no such object, in a bucket that is there.
+    /// The object does not exist; the bucket does.
     Absent,
-    /// There is no such bucket.
+    /// The bucket does not exist.
     NoBucket,
     /// The generation does not match.
     Mismatch,
-    /// What was to be created is there already.
+    /// The bucket exists already.
     Taken,
-    /// The object or the bucket is missing: the answer does not say which.
+    /// The object or the bucket is missing; the answer does not say which.
     ObjectOrBucketMissing,
-    /// Refused for now, and nothing was done.
+    /// Refused for now; nothing was done.
     Busy(Error),
-    /// Neither: an error.
+    /// Any other failure.
     Failed(Error),
 }
 
-/// Reads an HTTP status and the word or sentence that came with it.
-pub(crate) fn status(status: u16, says: &str, effect: Effect) -> Answer {
+/// The meaning of an HTTP status, and of the code or text that came with it.
+pub(crate) fn of_status(status: u16, says: &str, effect: Effect) -> Answer {
     use ErrorKind::{Denied, Internal, TooLarge, Unavailable};
-    // Google's sentences hold the object's name, which holds the key: only known words of them are
+    // Google's text may contain the object's name, which contains the key. So only a single word is
     // repeated.
     let code = word(says);
     let (failure, why) = match status {
@@ -46,37 +45,34 @@ pub(crate) fn status(status: u16, says: &str, effect: Effect) -> Answer {
         401 => (
             Failure::Refused(Denied),
             format!(
-                "the credentials were not accepted (401{code}); are they this project's, and not revoked?"
+                "the credentials were refused (401{code}); are they of this project, and valid?"
             ),
         ),
         403 => (
             Failure::Refused(Denied),
             format!(
-                "the credentials may not do this (403{code}): they need the role roles/storage.objectUser on the \
-                 bucket; a wrong HMAC secret or a clock that is wrong ends here, too"
+                "the credentials may not do this (403{code}); give them roles/storage.objectUser \
+                 on the bucket, and check the HMAC secret and this machine's clock"
             ),
         ),
         408 | 429 => {
             let why = format!(
-                "refused for now ({status}{code}): Google limits how often one object is written, and requests \
-                 in all"
+                "refused for now ({status}{code}); Google limits the writes of one object and the \
+                 requests of a bucket"
             );
             return Answer::Busy(Failure::Refused(Unavailable).error(effect, why));
         }
         413 => (Failure::Refused(TooLarge), "refused as too large (413)".to_owned()),
-        // A front end may say so after the write was done behind it.
-        500.. => (Failure::Unanswered, format!("Google's side failed ({status}{code}); try later")),
-        _ => (
-            Failure::Refused(Internal),
-            format!("an answer that was not expected ({status}{code})"),
-        ),
+        // A front end may answer so after the write was done behind it.
+        500.. => (Failure::Unanswered, format!("Google failed ({status}{code}); try again later")),
+        _ => (Failure::Refused(Internal), format!("unexpected answer ({status}{code})")),
     };
     Answer::Failed(failure.error(effect, why))
 }
 
-/// What the official client's error says.
-pub(crate) fn google(error: &GoogleError, effect: Effect) -> Answer {
-    // gRPC dresses up a connection that nobody took as an answer of the server's.
+/// The meaning of an error of the official client.
+pub(crate) fn of_call(error: &GoogleError, effect: Effect) -> Answer {
+    // gRPC reports a refused connection as if the server had answered.
     if never_sent(error) {
         return Answer::Failed(transport(error, effect));
     }
@@ -87,22 +83,23 @@ pub(crate) fn google(error: &GoogleError, effect: Effect) -> Answer {
         (None, None) => "",
     };
     match (error.http_status_code(), told.map(|told| told.code)) {
-        (Some(code), _) => status(code, says, effect),
+        (Some(code), _) => of_status(code, says, effect),
         (None, Some(Code::AlreadyExists)) => Answer::Taken,
-        (None, Some(code)) => status(http_status(code), says, effect),
+        (None, Some(code)) => of_status(http_status(code), says, effect),
         (None, None) => Answer::Failed(transport(error, effect)),
     }
 }
 
-/// What it means that there was no answer.
+/// The error of a call without an answer.
 pub(crate) fn transport(error: &(dyn StdError + 'static), effect: Effect) -> Error {
     let (failure, why) = if let Some(cause) = find::<CredentialsError>(error) {
         if cause.is_transient() {
-            let why = "no access token could be had; where no service account is attached to the machine, set \
-                       GOOGLE_APPLICATION_CREDENTIALS or name a key file with ?credentials=";
+            let why = "Google issued no access token; where no service account is attached to the \
+                       machine, set GOOGLE_APPLICATION_CREDENTIALS or name a key file with \
+                       ?credentials=";
             (Failure::NotSent, why.to_owned())
         } else {
-            let why = "no access token could be had for these credentials; are they still valid?";
+            let why = "Google issued no access token for these credentials; are they still valid?";
             (Failure::Refused(ErrorKind::Denied), why.to_owned())
         }
     } else if never_sent(error) {
@@ -117,7 +114,7 @@ pub(crate) fn transport(error: &(dyn StdError + 'static), effect: Effect) -> Err
 }
 
 impl Answer {
-    /// How a write ended that was not done, or may not have been.
+    /// The outcome of a write that was not acknowledged.
     pub(crate) fn of_write<T>(self, conditional: bool) -> Result<Outcome<T>> {
         match self {
             Self::Absent => Ok(Outcome::Unmet),
@@ -127,21 +124,22 @@ impl Answer {
         }
     }
 
-    /// The error that it is where neither absence nor a mismatch was to be expected.
+    /// The error, where neither absence nor a mismatch is an expected answer.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Failed(error) | Self::Busy(error) => error,
             Self::NoBucket | Self::ObjectOrBucketMissing => Error::new(
                 ErrorKind::Unavailable,
-                "the bucket does not exist; create it (gcloud storage buckets create gs://NAME), or let the URL do it \
-                 with ?project=",
+                "the bucket does not exist; create it (gcloud storage buckets create gs://NAME), \
+                 or let the store create it with ?project=",
             ),
             Self::Mismatch => Error::new(
                 ErrorKind::Denied,
-                "refused under a condition that was not set here; has the bucket a retention policy, or the object a hold?",
+                "refused by a condition that the store did not set; has the bucket a retention \
+                 policy, or the object a hold?",
             ),
             Self::Absent | Self::Taken => {
-                Error::new(ErrorKind::Internal, "Google answered a question that was not asked")
+                Error::new(ErrorKind::Internal, "Google's answer does not fit the request")
             }
         }
     }
@@ -162,7 +160,7 @@ const fn http_status(code: Code) -> u16 {
     }
 }
 
-/// `says`, if it is a single word like `SignatureDoesNotMatch`, shorter than a key.
+/// The text, if it is a single word like `SignatureDoesNotMatch` and shorter than a key.
 fn word(says: &str) -> String {
     if !says.is_empty() && says.len() < 40 && says.bytes().all(|c| c.is_ascii_alphabetic()) {
         format!(" {says}")
@@ -171,7 +169,7 @@ fn word(says: &str) -> String {
     }
 }
 
-/// The innermost cause in words: the outer ones show the URL, and with it the key.
+/// The text of the innermost cause. The outer ones contain the URL, and with it the key.
 fn cause(error: &(dyn StdError + 'static)) -> String {
     let Some(last) = sources(error).last() else { return String::new() };
     let text: String = last.to_string().chars().filter(|c| !c.is_control()).take(120).collect();
@@ -179,7 +177,7 @@ fn cause(error: &(dyn StdError + 'static)) -> String {
     if shows_more { String::new() } else { format!(": {text}") }
 }
 
-/// Whether the request cannot have left: name, connection and TLS come before it.
+/// Whether the failure precedes the request: name lookup, connecting, TLS.
 fn never_sent(error: &(dyn StdError + 'static)) -> bool {
     find::<tonic::ConnectError>(error).is_some()
         || find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_connect)
@@ -208,15 +206,15 @@ mod tests {
 
     #[test]
     fn only_a_missing_object_is_absent() {
-        assert!(matches!(status(404, "No such object: b/o", Effect::Read), Answer::Absent));
-        assert!(matches!(status(404, "NoSuchKey", Effect::Write), Answer::Absent));
-        assert!(matches!(status(404, "", Effect::Read), Answer::ObjectOrBucketMissing));
+        assert!(matches!(of_status(404, "No such object: b/o", Effect::Read), Answer::Absent));
+        assert!(matches!(of_status(404, "NoSuchKey", Effect::Write), Answer::Absent));
+        assert!(matches!(of_status(404, "", Effect::Read), Answer::ObjectOrBucketMissing));
         assert!(matches!(
-            status(404, "<html>nginx</html>", Effect::Read),
+            of_status(404, "<html>nginx</html>", Effect::Read),
             Answer::ObjectOrBucketMissing
         ));
         for says in ["The specified bucket does not exist.", "NoSuchBucket"] {
-            let answer = status(404, says, Effect::Read);
+            let answer = of_status(404, says, Effect::Read);
             assert!(matches!(answer, Answer::NoBucket));
             assert!(answer.into_error().to_string().contains("bucket does not exist"));
         }
@@ -236,20 +234,23 @@ mod tests {
             (503, Effect::Read, Unavailable),
             (302, Effect::Read, Internal),
         ] {
-            assert_eq!(failed(status(code, "", effect)).kind(), kind, "{code} {effect:?}");
+            assert_eq!(failed(of_status(code, "", effect)).kind(), kind, "{code} {effect:?}");
         }
-        assert!(matches!(status(412, "", Effect::Write), Answer::Mismatch));
-        assert!(matches!(status(429, "", Effect::Write), Answer::Busy(_)));
+        assert!(matches!(of_status(412, "", Effect::Write), Answer::Mismatch));
+        assert!(matches!(of_status(429, "", Effect::Write), Answer::Busy(_)));
     }
 
     #[test]
-    fn what_google_says_is_repeated_only_if_it_is_one_word() {
+    fn googles_text_is_repeated_only_if_it_is_one_word() {
         let key = "ab".repeat(20);
-        let shown =
-            failed(status(403, &format!("x lacks access to bucket/sessions/{key}"), Effect::Read));
+        let shown = failed(of_status(
+            403,
+            &format!("x lacks access to bucket/sessions/{key}"),
+            Effect::Read,
+        ));
         assert!(!shown.to_string().contains(&key));
-        assert!(!failed(status(403, &key, Effect::Read)).to_string().contains(&key));
-        let shown = failed(status(403, "SignatureDoesNotMatch", Effect::Read));
+        assert!(!failed(of_status(403, &key, Effect::Read)).to_string().contains(&key));
+        let shown = failed(of_status(403, "SignatureDoesNotMatch", Effect::Read));
         assert!(shown.to_string().contains("SignatureDoesNotMatch"));
     }
 }

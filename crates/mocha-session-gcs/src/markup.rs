@@ -1,9 +1,9 @@
-//! The XML of listings and errors. It stands alone, so that the fuzzer reads it without the rest of
-//! the crate.
+//! The XML of listings and errors. It depends on no other module, so that the fuzzer can include
+//! it.
 
 use quick_xml::events::Event;
 
-/// The `Code` of an error in XML; empty when there is none.
+/// Returns the `Code` of an error in XML; empty when there is none.
 pub(crate) fn error_code(body: &[u8]) -> String {
     let mut code = String::new();
     let _ = each_text(body, |element, text| {
@@ -14,8 +14,8 @@ pub(crate) fn error_code(body: &[u8]) -> String {
     code
 }
 
-/// Calls `visit` with the name and the text of every element that holds text alone; `None` when
-/// this is no XML.
+/// Calls `visit` with the name and the text of every element that contains text only. Returns
+/// `None` for malformed XML.
 pub(crate) fn each_text(xml: &[u8], mut visit: impl FnMut(&str, &str)) -> Option<()> {
     let mut reader = quick_xml::Reader::from_str(std::str::from_utf8(xml).ok()?);
     let mut text = String::new();

@@ -1,9 +1,9 @@
 //! Signs requests to the XML API with an HMAC key: Google's V4 signature, `GOOG4-HMAC-SHA256`.
 //!
-//! No kept crate does this for Rust: `google-cloud-storage` signs URLs with RSA alone,
-//! `cloud-storage-signature` calls itself alpha and lists HMAC keys as to do, and the signers for
-//! AWS have its names built in. Google refuses a mix of `x-amz` and `x-goog` headers, and the
-//! condition on the generation has only the second kind, so AWS's names won't do.
+//! No maintained crate does this: `google-cloud-storage` signs URLs with RSA alone,
+//! `cloud-storage-signature` is alpha and lacks HMAC keys, and the signers for AWS have AWS's names
+//! built in. Google refuses a mix of `x-amz` and `x-goog` headers, and the condition on the
+//! generation exists only as `x-goog`, so AWS's names cannot be used.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-/// What is not encoded in a query: RFC 3986's unreserved characters.
+/// The characters to encode in a query: all but RFC 3986's unreserved ones.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// In a path the slash stays, too.
+/// The characters to encode in a path, where the slash stays.
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// An access id and its secret.
@@ -36,9 +36,9 @@ impl fmt::Debug for HmacKey {
     }
 }
 
-/// The names that the algorithm is dressed in: Google's, and in a test AWS's, which publishes
+/// The vendor's names in the algorithm: Google's, and in a test those of AWS, which publishes
 /// examples.
-struct Dress {
+struct Names {
     algorithm: &'static str,
     secret_prefix: &'static str,
     /// Region, service, terminator.
@@ -47,7 +47,7 @@ struct Dress {
     digest: &'static str,
 }
 
-const GOOGLE: Dress = Dress {
+const GOOGLE: Names = Names {
     algorithm: "GOOG4-HMAC-SHA256",
     secret_prefix: "GOOG4",
     scope: ["auto", "storage", "goog4_request"],
@@ -55,7 +55,7 @@ const GOOGLE: Dress = Dress {
     digest: "x-goog-content-sha256",
 };
 
-/// What is signed. Path and query are encoded by [`path`] and [`query`], header names in lower
+/// A request to sign. [`path`] and [`query`] encode its path and query; header names are in lower
 /// case.
 pub(crate) struct Unsigned<'a> {
     pub(crate) method: &'a str,
@@ -67,7 +67,7 @@ pub(crate) struct Unsigned<'a> {
 }
 
 impl Unsigned<'_> {
-    /// The headers to add to the request: `authorization` and what it needs.
+    /// Returns the headers to add to the request: `authorization`, the date and the digest.
     pub(crate) fn sign(&self, key: &HmacKey, now: Timestamp) -> [(&'static str, String); 3] {
         // RFC 3339 without its punctuation is ISO 8601's basic form: 20190301T190859Z.
         let mut now = String::from(Timestamp::clamp(now.seconds(), 0));
@@ -75,11 +75,11 @@ impl Unsigned<'_> {
         self.sign_as(&GOOGLE, key, &now)
     }
 
-    fn sign_as(&self, dress: &Dress, key: &HmacKey, now: &str) -> [(&'static str, String); 3] {
+    fn sign_as(&self, vendor: &Names, key: &HmacKey, now: &str) -> [(&'static str, String); 3] {
         let digest = hex(&Sha256::digest(self.body));
         let mut headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        headers.extend([("host", self.host), (dress.date, now), (dress.digest, &digest)]);
+        headers.extend([("host", self.host), (vendor.date, now), (vendor.digest, &digest)]);
         headers.sort_unstable();
         let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines: Vec<_> =
@@ -88,19 +88,19 @@ impl Unsigned<'_> {
         let request = format!("{method}\n{path}\n{query}\n{headers}\n{names}\n{digest}");
 
         let day = now.get(..8).unwrap_or(now);
-        let scope = format!("{day}/{}", dress.scope.join("/"));
+        let scope = format!("{day}/{}", vendor.scope.join("/"));
         let to_sign =
-            format!("{}\n{now}\n{scope}\n{}", dress.algorithm, hex(&Sha256::digest(&request)));
-        let mut secret = mac(format!("{}{}", dress.secret_prefix, key.secret).as_bytes(), day);
-        for step in dress.scope {
+            format!("{}\n{now}\n{scope}\n{}", vendor.algorithm, hex(&Sha256::digest(&request)));
+        let mut secret = mac(format!("{}{}", vendor.secret_prefix, key.secret).as_bytes(), day);
+        for step in vendor.scope {
             secret = mac(&secret, step);
         }
         let signature = hex(&mac(&secret, &to_sign));
         let authorization = format!(
             "{} Credential={}/{scope},SignedHeaders={names},Signature={signature}",
-            dress.algorithm, key.access_id
+            vendor.algorithm, key.access_id
         );
-        [(dress.date, now.to_owned()), (dress.digest, digest), ("authorization", authorization)]
+        [(vendor.date, now.to_owned()), (vendor.digest, digest), ("authorization", authorization)]
     }
 }
 
@@ -126,8 +126,8 @@ pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
 }
 
 fn mac(key: &[u8], message: &str) -> [u8; 32] {
-    // What HMAC does first with any key: hash one that is longer than a block, pad with zeros.
-    // Nothing is left to fail.
+    // As HMAC itself does: hash a key that is longer than a block, pad it with zeros. A key of one
+    // block cannot be refused.
     let mut block = [0; 64];
     if key.len() > block.len() {
         block[..32].copy_from_slice(&Sha256::digest(key));
@@ -148,7 +148,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const AWS: Dress = Dress {
+    const AWS: Names = Names {
         algorithm: "AWS4-HMAC-SHA256",
         secret_prefix: "AWS4",
         scope: ["us-east-1", "s3", "aws4_request"],
@@ -156,8 +156,8 @@ mod tests {
         digest: "x-amz-content-sha256",
     };
 
-    /// AWS publishes examples with their signatures and Google does not; but for the names the
-    /// algorithm is the same.
+    /// AWS publishes examples with their signatures; Google does not. The algorithm is the same,
+    /// except for the names.
     #[test]
     fn the_published_examples_come_out() {
         let key = HmacKey::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");

@@ -1,18 +1,19 @@
-//! What a URL says: the bucket, its endpoint, the credentials, and the names of the objects. No
-//! I/O.
+//! From a URL to a store: the forms and the options of `gs:` and `google_storage:` URLs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::backend::objects::ObjectStore;
+use mocha_session_core::backend::objects::{ObjectClient, ObjectStore};
 use mocha_session_core::store::{KeySpace, SessionStore};
-use mocha_session_core::{Driver, Result, StoreUrl};
+use mocha_session_core::{BoxFuture, Driver, ErrorKind, Result, StoreUrl};
 
-use crate::GcsStore;
+use crate::bucket;
+use crate::error::Answer;
 use crate::signature::HmacKey;
+use crate::store::{ENGINE, GcsStore};
 
-/// Opens `gs://` and `google_storage://` URLs.
+/// Opens `gs://` and `google_storage://`. [Forms and options](crate#urls).
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -23,40 +24,47 @@ use crate::signature::HmacKey;
 /// assert!(registry.check("gs://bucket?projcet=typo").is_err());
 /// ```
 pub const DRIVER: Driver = Driver::new(&["gs", "google_storage"], |url| {
-    let opening = GcsStore::from_url(url)?;
+    let opening = open(url)?;
     Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
 });
 
-/// Where both APIs live.
+/// Reads the URL, and returns the future that connects and looks for the bucket.
+pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<GcsStore>>> {
+    let target = Target::read(url)?;
+    Ok(Box::pin(
+        async move { target.open().await.map_err(|error| error.on(ENGINE).during("open")) },
+    ))
+}
+
+/// The endpoint of both APIs.
 pub(crate) const GOOGLE: &str = "https://storage.googleapis.com";
 
-/// What a URL says.
+/// The parts of a URL.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) bucket: String,
     pub(crate) space: KeySpace,
     pub(crate) credentials: Credentials,
-    /// Without a trailing slash; `None`: Google's.
+    /// Without a trailing slash; `None` for Google's.
     pub(crate) endpoint: Option<String>,
-    /// What it takes to create the bucket, if that is wanted.
+    /// Where to create a missing bucket; `None` if it may not be created.
     pub(crate) creation: Option<Creation>,
     pub(crate) deadline: Duration,
 }
 
-/// Who calls.
 #[derive(Debug)]
 pub(crate) enum Credentials {
-    /// What Google's libraries find by themselves.
+    /// Those that Google's libraries find by themselves.
     Default,
     /// The key file of a service account.
     File(PathBuf),
-    /// Nobody.
+    /// None.
     Anonymous,
-    /// An HMAC key: for the XML API.
+    /// An HMAC key, for the XML API.
     Hmac(HmacKey),
 }
 
-/// Where a bucket is made.
+/// The place of a new bucket.
 #[derive(Debug)]
 pub(crate) struct Creation {
     pub(crate) project: String,
@@ -64,18 +72,14 @@ pub(crate) struct Creation {
 }
 
 impl Target {
-    /// Takes every option it knows.
-    ///
-    /// # Errors
-    /// `InvalidConfig`.
-    pub(crate) fn read(url: &mut StoreUrl) -> Result<Self> {
+    fn read(url: &mut StoreUrl) -> Result<Self> {
         let project = url.take("project");
         let location = url.take("location");
         let create = url.take_bool("create")?.unwrap_or(true);
         if location.is_some() && project.is_none() {
             return Err(url.refuse_option(
                 "location",
-                "is for a bucket to be made, which needs `project`, too",
+                "is the place of a new bucket, which needs `project`, too",
             ));
         }
         let creation = project.filter(|_| create).map(|project| Creation { project, location });
@@ -92,13 +96,37 @@ impl Target {
         let space = ObjectStore::space_of(url, &folder)?;
         Ok(Self { bucket, space, credentials, endpoint, creation, deadline: url.deadline() })
     }
+
+    async fn open(self) -> Result<GcsStore> {
+        let bucket = bucket::connect(&self).await?;
+        let store = GcsStore::over(Arc::clone(&bucket) as Arc<dyn ObjectClient>, self.space)
+            .with_deadline(self.deadline);
+        let prepared = async {
+            if !bucket.exists().await? {
+                match &self.creation {
+                    Some(creation) => bucket.create(creation).await?,
+                    None => return Err(Answer::NoBucket.into_error()),
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.deadline, prepared).await {
+            Ok(Err(error)) if error.kind() != ErrorKind::Unavailable || self.creation.is_some() => {
+                return Err(error);
+            }
+            // Repeats and explains the failure as for any read.
+            _ => store.ping().await?,
+        }
+        Ok(store)
+    }
 }
 
-/// `gs://bucket/prefix`, or `gs:///bucket/prefix` for a bucket whose name is no host name.
+/// Reads `gs://bucket/prefix`, or `gs:///bucket/prefix` for a bucket whose name is not a host name.
 fn by_default(url: &StoreUrl) -> Result<(String, String)> {
     if url.username().is_some() || url.password().is_some() {
         return Err(url.refuse(
-            "it takes no user name and password; for HMAC keys write google_storage://ACCESS_ID:SECRET@cloud.google.com/bucket",
+            "it takes no user name and password; for HMAC keys write \
+             google_storage://ACCESS_ID:SECRET@cloud.google.com/bucket",
         ));
     }
     if url.hosts().is_empty() {
@@ -107,17 +135,16 @@ fn by_default(url: &StoreUrl) -> Result<(String, String)> {
     }
     let host = url.single_host()?;
     if host.port().is_some() {
-        return Err(url.refuse(
-            "what follows gs:// is the bucket, without a port; a server is named by ?endpoint=",
-        ));
+        return Err(url
+            .refuse("its host must be the bucket, without a port; name a server with ?endpoint="));
     }
     if is_google(host.name()) {
-        return Err(url.refuse("what follows gs:// is the bucket: gs://bucket/prefix"));
+        return Err(url.refuse("its host must be the bucket: gs://bucket/prefix"));
     }
     Ok((host.name().to_owned(), url.path().trim_start_matches('/').to_owned()))
 }
 
-/// `google_storage://username:password@cloud.google.com/bucket/prefix`.
+/// Reads `google_storage://username:password@cloud.google.com/bucket/prefix`.
 fn by_hmac(url: &StoreUrl) -> Result<(String, String, HmacKey, Option<String>)> {
     let (Some(access_id), Some(secret)) =
         (url.username(), url.password().filter(|word| !word.is_empty()))
@@ -129,7 +156,7 @@ fn by_hmac(url: &StoreUrl) -> Result<(String, String, HmacKey, Option<String>)> 
     };
     let printable = |text: &str| text.bytes().all(|c| c.is_ascii_graphic());
     if !printable(access_id) || access_id.contains(['/', ',']) {
-        return Err(url.refuse("its user name is no access id of an HMAC key"));
+        return Err(url.refuse("its user name is not the access id of an HMAC key"));
     }
     let host = url.single_host()?;
     let endpoint = (!is_google(host.name())).then(|| format!("https://{}", host.authority(443)));
@@ -156,7 +183,7 @@ fn take_endpoint(url: &mut StoreUrl) -> Result<Option<String>> {
         Some(parsed) => Ok(Some(parsed.as_str().trim_end_matches('/').to_owned())),
         None => Err(url.refuse_option(
             "endpoint",
-            "must be http://host:port or https://host:port and no more",
+            "must be http://host:port or https://host:port without a path",
         )),
     }
 }
@@ -176,8 +203,8 @@ fn take_credentials(url: &mut StoreUrl, endpoint: Option<&str>) -> Result<Creden
         };
     }
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http:")) {
-        let why = "is http://, over which an access token would go in the clear; use https://, or anonymous=true \
-                   for a test server";
+        let why = "is http://, which would send an access token in the clear; use https://, or \
+                   anonymous=true for a test server";
         return Err(url.refuse_option("endpoint", why));
     }
     match file {
@@ -202,9 +229,10 @@ fn check_bucket(url: &StoreUrl, bucket: &str) -> Result<()> {
     let why = if bucket.is_empty() {
         "it names no bucket"
     } else if address {
-        "its bucket reads like an address; a bucket whose name is a number is written gs:///NUMBER/prefix"
+        "its bucket looks like an address; write gs:///NUMBER/prefix for a bucket whose name is a \
+         number"
     } else {
-        "its bucket is no bucket name: 3 to 222 of a-z, 0-9, '-', '_' and '.'"
+        "its bucket is not a bucket name: 3 to 222 of a-z, 0-9, '-', '_' and '.'"
     };
     Err(url.refuse(why))
 }
@@ -271,10 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused_and_no_secret_repeated() {
+    fn a_wrong_url_is_refused_by_the_name_of_its_fault() {
         for (text, word) in [
             ("gs://", "names no bucket"),
-            ("gs://ab", "no bucket name"),
+            ("gs://ab", "not a bucket name"),
             ("gs://123456", "gs:///NUMBER"),
             ("gs://a,b", "exactly one host"),
             ("gs://bucket:80", "?endpoint="),
@@ -309,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_made_only_where_a_project_is_named() {
+    fn a_bucket_is_created_only_where_a_project_is_named() {
         assert!(read("gs://bucket").unwrap().creation.is_none());
         assert!(read("gs://bucket?project=p&create=false").unwrap().creation.is_none());
         let creation = read("gs://bucket?project=p&location=EU").unwrap().creation.unwrap();

@@ -1,4 +1,4 @@
-//! A server's address as it was written, and the one machine that it leads to.
+//! A server's address as written, and the one machine that it resolves to.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use crate::error::{unfit, unsent};
 
 type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
-/// `host:port`: what keys are routed by.
+/// `host:port`, by which keys are routed.
 #[derive(Clone)]
 pub(crate) struct Address {
     written: String,
@@ -29,11 +29,11 @@ impl Address {
         &self.written
     }
 
-    /// Where the server is now: one address, or one of each family, which is how a machine is named
-    /// that has both.
+    /// Resolves the address: to one socket address, or to one of each family for a machine that has
+    /// both.
     ///
-    /// A name that leads to several machines would spread one session over them: each connection
-    /// would find another part of what was stored, and miss what was logged out elsewhere.
+    /// A name of several machines would spread one session over them. A connection to one of them
+    /// would miss the writes and logouts on the others.
     pub(crate) async fn find(&self) -> Result<Vec<SocketAddr>> {
         let found = (self.lookup)(self.written.clone()).await.map_err(|cause| {
             unsent(&self.written, "cannot be found; is the name right?").with_source(cause)
@@ -44,8 +44,8 @@ impl Address {
                 continue;
             }
             if addresses.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
-                let why = "leads to several servers; list the servers themselves in the session URL, with commas \
-                           between, so that every session stays on one of them";
+                let why = "resolves to several servers; list the servers in the session URL, \
+                           separated by commas, so that every session stays on one of them";
                 return Err(unfit(&self.written, ErrorKind::InvalidConfig, why));
             }
             addresses.push(address);
@@ -62,7 +62,7 @@ impl fmt::Debug for Address {
 
 #[cfg(test)]
 impl Address {
-    /// The same with a resolver of the test.
+    /// Replaces the resolver.
     pub(crate) fn resolving_to(
         mut self,
         addresses: impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static,

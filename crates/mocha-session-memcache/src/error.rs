@@ -1,15 +1,15 @@
-//! What a failed command means: the one place that turns the client's errors into ours.
+//! From the client's errors to ours: whether the command was done, why it failed, what to do.
 
 use memcache::exp::Error as ClientError;
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind};
 
-/// The engine's name in errors and capabilities.
-pub(crate) const ENGINE: &str = "memcached";
+/// Why a server refuses every command.
+pub(crate) const WANTS_LOGIN: &str = "requires a login: memcache://username:password@…";
 
-/// Why a command that was sent to this server has no answer that could be used. What the client
-/// library prints is never part of it: some of its messages repeat keys and answers.
-pub(crate) fn of_command(address: &str, cause: ClientError, effect: Effect) -> Error {
+/// The error of a command that was sent to this server. The client's own text is left out, because
+/// some of its messages repeat keys and answers.
+pub(crate) fn of_call(address: &str, cause: ClientError, effect: Effect) -> Error {
     use Failure::{Refused, Unanswered};
     let (failure, why) = match &cause {
         ClientError::Io(_) => {
@@ -17,20 +17,20 @@ pub(crate) fn of_command(address: &str, cause: ClientError, effect: Effect) -> E
         }
         ClientError::Server(text) if text.to_ascii_lowercase().contains("out of memory") => (
             Refused(ErrorKind::Full),
-            "has no memory left and evicts nothing (-M); it drops what was stored under the key",
+            "has no memory left and may not evict (-M); it has dropped the key's old value",
         ),
         ClientError::Server(text) if text.contains("too large") => (
             Refused(ErrorKind::TooLarge),
-            "refused the value and dropped what was stored under the key",
+            "refused the value as too large and dropped the old one; raise its item size (-I)",
         ),
         ClientError::Rejected(text) if text.contains("unauthenticated") => {
-            (Refused(ErrorKind::Denied), "wants a login: memcache://username:password@…")
+            (Refused(ErrorKind::Denied), WANTS_LOGIN)
         }
         ClientError::Rejected(_) | ClientError::Usage(_) => {
-            (Refused(ErrorKind::Internal), "does not accept the command")
+            (Refused(ErrorKind::Internal), "does not accept the command; is it memcached?")
         }
-        // A proxy's `SERVER_ERROR` says nothing about what the servers behind it did.
-        _ => (Unanswered, "gave no proper answer; is it memcached?"),
+        // A proxy's `SERVER_ERROR` does not tell whether the servers behind it did the command.
+        _ => (Unanswered, "sent an answer that is not memcached's; is it memcached?"),
     };
     let error = of_server(address, failure, effect, why);
     match cause {
@@ -44,12 +44,12 @@ pub(crate) fn of_server(address: &str, failure: Failure, effect: Effect, why: &s
     failure.error(effect, format!("{address} {why}"))
 }
 
-/// An error that was found before a command was sent.
+/// An error from before the command was sent.
 pub(crate) fn unsent(address: &str, why: &str) -> Error {
     of_server(address, Failure::NotSent, Effect::Read, why)
 }
 
-/// What a server is, or was told, that keeps it from being used.
+/// An error for a server, or a configuration, that this store cannot use.
 pub(crate) fn unfit(address: &str, kind: ErrorKind, why: &str) -> Error {
     of_server(address, Failure::Refused(kind), Effect::Read, why)
 }

@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 
-mod address;
+// In every backend.
 mod error;
-mod peer;
-mod server;
 mod store;
 mod url;
+
+// In this one.
+mod address;
+mod handshake;
+mod server;
 
 #[cfg(test)]
 extern crate self as mocha_session_memcache;

@@ -1,4 +1,4 @@
-//! One memcached server: its connections, each for one command at a time.
+//! One memcached server and its connections, each of which runs one command at a time.
 
 use std::fmt;
 use std::io;
@@ -19,22 +19,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::address::Address;
-use crate::error::{of_command, of_server, unsent};
-use crate::peer::{Greeting, Peer};
+use crate::error::{of_call, of_server, unsent};
+use crate::handshake::{Handshake, ServerRun};
 
-/// An idle connection older than this is not used again: firewalls forget it without telling
-/// anyone.
+/// How long an idle connection stays usable. Firewalls silently forget older ones.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What it takes to connect to a server of the store.
+/// The settings of connections to the servers of a store.
 #[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) credentials: CredentialSource,
-    /// The most connections that a runtime has to a server.
+    /// How many connections a runtime may have to a server.
     pub(crate) connections: usize,
     pub(crate) deadline: Duration,
     pub(crate) timeouts: Timeouts,
-    /// The key under which a run of a server is marked.
+    /// The key of the item that marks a run of a server.
     pub(crate) marker: String,
 }
 
@@ -44,7 +43,7 @@ pub(crate) struct Server {
     access: Access,
     dialer: Dialer,
     pulse: Pulse,
-    /// The run that the last new connection led to.
+    /// The run of the last new connection.
     run: Mutex<Option<String>>,
     pools: PerRuntime<Pool>,
 }
@@ -58,7 +57,7 @@ struct Pool {
 
 struct Connection {
     wire: AsyncMetaConnection,
-    peer: Arc<Peer>,
+    run: Arc<ServerRun>,
     era: Era,
     last_used: Instant,
 }
@@ -69,12 +68,12 @@ impl Server {
         Self { address, access, dialer, pulse, run: Mutex::default(), pools: PerRuntime::new() }
     }
 
-    /// The address as it was written: what keys are routed by.
+    /// The address as written, by which keys are routed.
     pub(crate) fn address(&self) -> &str {
         self.address.as_str()
     }
 
-    /// A connection for one command: an idle one that is still good, else a new one.
+    /// Returns a connection for one command: an idle one that is still good, or a new one.
     pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
         let pool = self.pools.here()?;
         let slots = pool.slots.get_or_init(|| Arc::new(Semaphore::new(self.access.connections)));
@@ -83,26 +82,26 @@ impl Server {
         else {
             return Err(unsent(
                 self.address(),
-                "has all its connections in use; raise `max_connections`",
+                "has all connections of this process in use; raise `max_connections`",
             ));
         };
         let (connection, used_before) = match self.idle_connection(&pool) {
             Some(connection) => (connection, true),
             None => (self.connect().await?, false),
         };
-        let peer = Arc::clone(&connection.peer);
+        let run = Arc::clone(&connection.run);
         Ok(Lease {
             server: self,
             pool,
-            peer,
+            run,
             connection: Some(connection),
             used_before,
             _slot: slot,
         })
     }
 
-    /// One reading command. It changes nothing, so where a connection proves dead only now it is
-    /// asked again on a new one.
+    /// Sends a read. If an idle connection turns out to be dead, the read is sent again on a new
+    /// one, because it changes nothing.
     pub(crate) async fn read(
         &self,
         command: &MetaCommand,
@@ -139,36 +138,37 @@ impl Server {
             .await
             .unwrap_or_else(|_| Err(late()));
         match dialled {
-            Ok((wire, peer)) => {
+            Ok((wire, run)) => {
                 let era = attempt.succeeded();
-                self.meet(&peer, era);
-                Ok(Connection { wire, peer: Arc::new(peer), era, last_used: Instant::now() })
+                self.meet(&run, era);
+                Ok(Connection { wire, run: Arc::new(run), era, last_used: Instant::now() })
             }
             Err(error) => Err(attempt.failed(Instant::now(), error)),
         }
     }
 
-    async fn dial(&self) -> Result<(AsyncMetaConnection, Peer)> {
+    async fn dial(&self) -> Result<(AsyncMetaConnection, ServerRun)> {
         let addresses = self.address.find().await?;
         let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause: io::Error| {
             unsent(self.address(), "cannot be reached; is memcached running there?")
                 .with_source(cause)
         })?;
-        // Without it every answer would wait for the acknowledgement of the one before.
+        // Otherwise a command waits for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let mut greeting = Greeting { address: self.address(), stream: BufReader::new(stream) };
-        let peer =
-            greeting.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
-        Ok((AsyncMetaConnection::from_stream(greeting.stream.into_inner()), peer))
+        let mut handshake = Handshake { address: self.address(), stream: BufReader::new(stream) };
+        let run =
+            handshake.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
+        Ok((AsyncMetaConnection::from_stream(handshake.stream.into_inner()), run))
     }
 
-    /// Leaves the connections to another run of the server, whose revisions mean something else.
-    fn meet(&self, peer: &Peer, era: Era) {
+    /// Remembers the run, and leaves the connections to an earlier one, whose revisions have
+    /// another meaning.
+    fn meet(&self, run: &ServerRun, era: Era) {
         let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_deref().is_some_and(|known| known != peer.run()) {
+        if known.as_deref().is_some_and(|known| known != run.id()) {
             self.dialer.leave(era);
         }
-        *known = Some(peer.run().to_owned());
+        *known = Some(run.id().to_owned());
     }
 }
 
@@ -185,21 +185,20 @@ impl Pool {
 }
 
 impl Connection {
-    /// Whether nothing has arrived since the last answer: an end of file would mean that the server
-    /// is gone, anything else that the next answer would not be ours.
+    /// Whether no byte and no end of file has arrived since the last answer. Otherwise the server
+    /// is gone, or the next answer belongs to another command.
     fn is_quiet(&mut self) -> bool {
         pin!(self.wire.receive()).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 
-/// A connection while it is used for one command. Goes back to the idle ones when dropped, unless
-/// its command was cut short: then the answer may still arrive, and the next command would take it
-/// for its own.
+/// A connection in use by one command. Dropped, it becomes idle again, unless its command was cut
+/// short: then the answer may still arrive, and the next command would read it.
 pub(crate) struct Lease<'a> {
     server: &'a Server,
     pool: Arc<Pool>,
-    pub(crate) peer: Arc<Peer>,
-    /// None while a command is under way, so that dropping its future closes the connection.
+    pub(crate) run: Arc<ServerRun>,
+    /// `None` while a command is pending, so that dropping its future closes the connection.
     connection: Option<Connection>,
     used_before: bool,
     _slot: OwnedSemaphorePermit,
@@ -226,8 +225,7 @@ impl Lease<'_> {
             connection.wire.receive().await.and_then(parse_meta_result)
         };
         let Ok(answer) = timeout(server.access.timeouts.response, talk).await else {
-            // `call` ends without an answer: if nothing else was heard, the other connections are
-            // silent too.
+            // Dropping `call` leaves the other connections, if they were silent too.
             let why = "did not answer in time; is it overloaded?";
             return Err(of_server(server.address(), Failure::TimedOut, effect, why));
         };
@@ -240,21 +238,20 @@ impl Lease<'_> {
             }
             Err(cause) => {
                 if matches!(cause, ClientError::Io(_)) {
-                    // Where one connection died the idle ones have too.
+                    // The idle connections are probably dead, too.
                     server.dialer.leave(connection.era);
                 }
-                // Of a command that was not sent whole the server does nothing.
+                // The server ignores a command that was not sent completely.
                 let effect = if sent { effect } else { Effect::Read };
-                Err(of_command(server.address(), cause, effect))
+                Err(of_call(server.address(), cause, effect))
             }
         }
     }
 
-    /// The error for an answer that does not belong to the command. The connection is not used
-    /// again.
+    /// Returns the error for an answer that does not fit the command, and closes the connection.
     pub(crate) fn misunderstood(&mut self, effect: Effect) -> Error {
         self.connection = None;
-        of_command(self.server.address(), ClientError::Conflict, effect)
+        of_call(self.server.address(), ClientError::Conflict, effect)
     }
 }
 
@@ -278,7 +275,7 @@ mod tests {
     use crate::support::Memcached;
 
     #[tokio::test]
-    async fn name_that_leads_to_several_servers_is_refused_when_it_begins_to() {
+    async fn name_is_refused_as_soon_as_it_resolves_to_several_servers() {
         let Some(one) = Memcached::start(&[]) else { return };
         let other = Memcached::start(&[]).unwrap();
         let (first, second) = (one.address(), other.address());
@@ -303,7 +300,7 @@ mod tests {
         let error = server.lease().await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
         assert!(
-            error.to_string().contains("cache.internal:11211 leads to several servers"),
+            error.to_string().contains("cache.internal:11211 resolves to several servers"),
             "{error}"
         );
         assert_eq!(other.count("total_connections"), before + 1, "asked by this test alone");

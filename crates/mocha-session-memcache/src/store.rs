@@ -1,4 +1,4 @@
-//! The store: each session an item on one of the servers, written with memcached's compare-and-set.
+//! The store: sessions as items, each on one of the servers, written with compare-and-set.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,21 +13,25 @@ use mocha_session_core::store::{
 use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 
 use crate::address::Address;
-use crate::error::ENGINE;
 use crate::server::{Access, Lease, Server};
 use crate::url;
 
-/// The item size of a server that has not been asked (`-I`).
-const USUAL_ITEM: usize = 1024 * 1024;
+/// The engine's name in errors and capabilities.
+pub(crate) const ENGINE: &str = "memcached";
 
-/// Sessions in one memcached server or several.
+/// The default item size of a server (`-I`).
+const DEFAULT_ITEM_SIZE: usize = 1024 * 1024;
+
+/// A session store on one memcached server or several.
 ///
 /// ```no_run
+/// use mocha_session_core::{Storage, store::KeySpace};
 /// use mocha_session_memcache::MemcacheStore;
 ///
 /// # async fn example() -> mocha_session_core::Result<()> {
-/// let store = MemcacheStore::connect("memcache://10.0.0.1,10.0.0.2:11212?prefix=shop:session:").await?;
-/// let storage = mocha_session_core::Storage::from(store);
+/// let servers = ["10.0.0.1", "10.0.0.2:11212"];
+/// let store = MemcacheStore::new(servers, KeySpace::new("shop:session:")?)?.detect().await?;
+/// let storage = Storage::from(store);
 /// # Ok(())
 /// # }
 /// ```
@@ -42,30 +46,22 @@ impl MemcacheStore {
     /// A store on these servers (`host` or `host:port`), with its keys under the prefix of `space`.
     /// Does no I/O.
     ///
-    /// It makes its own connections: which server process is at the other end of a connection is a
-    /// part of every revision, and no client tells that of its connections. Until
-    /// [`detect`](Self::detect) has asked the servers, the usual item size of 1 MiB is assumed; a
-    /// value that is too large for its server is refused in any case.
-    ///
-    /// ```
-    /// use mocha_session_core::store::KeySpace;
-    /// use mocha_session_memcache::MemcacheStore;
-    ///
-    /// let store = MemcacheStore::new(["10.0.0.1", "10.0.0.2:11212"], KeySpace::new("shop:session:")?)?;
-    /// # Ok::<(), mocha_session_core::Error>(())
-    /// ```
+    /// It takes addresses and not a client. A revision names the server process behind the
+    /// connection, and no client tells that. Until [`detect`](Self::detect) has asked the servers,
+    /// the store assumes the default item size of 1 MiB. A value that is too large for its server
+    /// is refused in any case.
     ///
     /// # Errors
-    /// `InvalidConfig` for an address that is none, and for no address.
+    /// `InvalidConfig` for a wrong address, and for no address.
     pub fn new<S: AsRef<str>>(
         servers: impl IntoIterator<Item = S>,
         space: KeySpace,
     ) -> Result<Self> {
-        Self::described_by(list(servers)?, space)
+        Self::at(url_of(servers)?, space)
     }
 
-    /// The same, with a user name and password that are asked for before each connection: passwords
-    /// that rotate.
+    /// A store with a callback that returns the user name and password for each new connection: for
+    /// passwords that rotate.
     ///
     /// ```
     /// use mocha_session_core::backend::Credentials;
@@ -92,49 +88,55 @@ impl MemcacheStore {
         F: Fn() -> A + Send + Sync + 'static,
         A: Future<Output = Result<Credentials>> + Send + 'static,
     {
-        Self::described_by(list(servers)?.with_credentials(ask), space)
+        Self::at(url_of(servers)?.with_credentials(ask), space)
     }
 
-    /// Connects to the servers of a URL; [what it may hold](crate#urls).
+    /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)
+    /// does, with the type of this store.
+    ///
+    /// ```no_run
+    /// use mocha_session_core::StoreUrl;
+    /// use mocha_session_memcache::MemcacheStore;
+    ///
+    /// # async fn example() -> mocha_session_core::Result<()> {
+    /// let mut url = StoreUrl::parse("memcache://10.0.0.1,10.0.0.2:11212?prefix=shop:session:")?;
+    /// let opening = MemcacheStore::from_url(&mut url)?;
+    /// url.finish()?; // no unknown option
+    /// let store = opening.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong, before anything is connected. `Unavailable` when no
-    /// server can be reached, `Denied` when one refuses the login, `Unsupported` when one is too
-    /// old or runs without compare-and-set.
-    pub async fn connect(url: &str) -> Result<Self> {
-        let mut url = StoreUrl::parse(url)?;
-        let opening = Self::from_url(&mut url)?;
-        url.finish()?;
-        opening.await
-    }
-
-    /// Takes what it knows from a URL and returns the future that connects.
-    ///
-    /// # Errors
-    /// `InvalidConfig` for what is wrong with the URL; those of [`connect`](Self::connect) from the
-    /// future.
+    /// `InvalidConfig` for a wrong URL, before any I/O. The future fails as
+    /// [`detect`](Self::detect) does.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
-        url::prepare(url)
+        url::open(url)
     }
 
     /// Connects to every server once, for [`capabilities`](SessionStore::capabilities).
     ///
-    /// A server that cannot be reached is named in a warning of `tracing`, and its sessions are
-    /// errors until it is there. The others work.
+    /// A server that cannot be reached is named in a warning of `tracing`. Calls for its sessions
+    /// fail until it is back; the other servers work.
     ///
     /// # Errors
-    /// Those of [`connect`](Self::connect).
+    /// `Unavailable` when no server can be reached, `Denied` when one refuses the login,
+    /// `Unsupported` when one is too old or runs without compare-and-set.
     pub async fn detect(self) -> Result<Self> {
         let name = self.space.prefix().len() + StorageKey::TEXT;
         let (mut reached, mut unreachable) = (None, None);
         for lease in futures_util::future::join_all(self.servers.iter().map(Server::lease)).await {
             match lease {
                 Ok(lease) => {
-                    let limit = lease.peer.max_value(name);
+                    let limit = lease.run.max_value(name);
                     reached = Some(reached.map_or(limit, |least: usize| least.min(limit)));
                 }
                 Err(error) if error.is_unavailable() => {
-                    tracing::warn!(%error, "a memcached server cannot be reached; its sessions are errors until it is there");
+                    tracing::warn!(
+                        %error,
+                        "a memcached server cannot be reached; calls for its sessions fail until \
+                         it is back"
+                    );
                     unreachable = Some(error);
                 }
                 Err(error) => return Err(error.on(ENGINE).during("open")),
@@ -158,18 +160,18 @@ impl MemcacheStore {
         Self {
             servers,
             space,
-            capabilities: capabilities(USUAL_ITEM).with_deadline(access.deadline),
+            capabilities: capabilities(DEFAULT_ITEM_SIZE).with_deadline(access.deadline),
         }
     }
 
-    fn described_by(mut url: StoreUrl, space: KeySpace) -> Result<Self> {
+    fn at(mut url: StoreUrl, space: KeySpace) -> Result<Self> {
         let store = url::read(&mut url, space)?;
         url.finish()?;
         Ok(store)
     }
 
-    /// The server of a key: the one that scores highest for it. Adding or taking away a server
-    /// moves that server's keys alone, and the order in the URL doesn't matter.
+    /// The server of a key: the one that scores highest for it (rendezvous hashing). Adding or
+    /// removing a server moves that server's keys alone, and the order in the URL does not matter.
     fn server(&self, key: &StorageKey) -> Result<&Server> {
         let key = fnv(key.as_bytes());
         let best =
@@ -177,8 +179,8 @@ impl MemcacheStore {
         best.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no server"))
     }
 
-    /// Stores under a condition, unless the value is too large: memcached would refuse it and drop
-    /// the value there is.
+    /// Stores under a condition. A value that is too large is refused first, because memcached
+    /// would refuse it and drop the old one.
     async fn store(
         &self,
         lease: &mut Lease<'_>,
@@ -188,8 +190,8 @@ impl MemcacheStore {
         condition: String,
     ) -> Result<Option<Revision>> {
         let name = self.space.name(key);
-        capabilities(lease.peer.max_value(name.len())).check_size(value)?;
-        let lifetime = format!("T{}", lease.peer.lifetime(expiry));
+        capabilities(lease.run.max_value(name.len())).check_size(value)?;
+        let lifetime = format!("T{}", lease.run.lifetime(expiry));
         let set = MetaCommand::new(MetaOp::Set, name)
             .flag("c")
             .flag(lifetime)
@@ -197,7 +199,7 @@ impl MemcacheStore {
             .value(value);
         let answer = lease.exchange(&set, Effect::Write).await?;
         match (answer.rc, answer.cas) {
-            (ReturnCode::Hd, Some(cas)) => Ok(Some(lease.peer.revision(cas))),
+            (ReturnCode::Hd, Some(cas)) => Ok(Some(lease.run.revision(cas))),
             (ReturnCode::Ns | ReturnCode::Ex | ReturnCode::Nf, _) => Ok(None),
             _ => Err(lease.misunderstood(Effect::Write)),
         }
@@ -212,7 +214,7 @@ impl SessionStore for MemcacheStore {
         let (mut lease, answer) = self.server(key)?.read(&get).await?;
         match (answer.rc, answer.value, answer.cas) {
             (ReturnCode::Va, Some(value), Some(cas)) => {
-                Ok(Some(Stored::new(value, lease.peer.revision(cas))))
+                Ok(Some(Stored::new(value, lease.run.revision(cas))))
             }
             (ReturnCode::En, ..) => Ok(None),
             _ => Err(lease.misunderstood(Effect::Read)),
@@ -237,9 +239,8 @@ impl SessionStore for MemcacheStore {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         let mut lease = self.server(key)?.lease().await?;
-        // A revision of another run of the server: what it stood for is gone, whatever is there
-        // now.
-        let Some(cas) = lease.peer.cas(expected) else { return Ok(None) };
+        // A revision of another run of the server matches nothing, because that value is gone.
+        let Some(cas) = lease.run.cas(expected) else { return Ok(None) };
         self.store(&mut lease, key, value, expiry, format!("C{cas}")).await
     }
 
@@ -253,17 +254,12 @@ impl SessionStore for MemcacheStore {
         }
     }
 
-    async fn sweep(
-        &self,
-        _now: SystemTime,
-        _cursor: Option<ScanCursor>,
-        _limit: usize,
-    ) -> Result<SweepReport> {
+    async fn sweep(&self, _: SystemTime, _: Option<ScanCursor>, _: usize) -> Result<SweepReport> {
         Ok(SweepReport::native())
     }
 
-    async fn scan(&self, _cursor: Option<ScanCursor>, _limit: usize) -> Result<ScanPage> {
-        Err(Error::new(ErrorKind::Unsupported, "memcached cannot list what it keeps"))
+    async fn scan(&self, _: Option<ScanCursor>, _: usize) -> Result<ScanPage> {
+        Err(Error::new(ErrorKind::Unsupported, "memcached cannot list its items"))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -278,8 +274,8 @@ impl SessionStore for MemcacheStore {
     }
 }
 
-/// Addresses as a URL has them.
-fn list<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Result<StoreUrl> {
+/// The URL of these addresses, which are checked by the same rules.
+fn url_of<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Result<StoreUrl> {
     let servers: Vec<_> = servers.into_iter().map(|server| server.as_ref().to_owned()).collect();
     StoreUrl::parse(&format!("memcache://{}", servers.join(",")))
 }
@@ -292,15 +288,15 @@ fn capabilities(max_value: usize) -> Capabilities {
         .with_max_value(max_value)
 }
 
-/// FNV-1a. Every process must send a key to the same server, so the hash is written down here and
-/// not left to the standard library, whose default one may change with a version of Rust.
+/// FNV-1a. Every process must send a key to the same server, and the standard library's hash may
+/// change with a version of Rust.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// The finalizer of `SplitMix64`: every bit of the input moves every bit of the score.
+/// The finalizer of `SplitMix64`: every bit of the input affects every bit of the score.
 fn spread(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -313,8 +309,7 @@ mod tests {
 
     use super::*;
 
-    /// Another answer would send every session of a running app to another server: a breaking
-    /// change.
+    /// Another result would be a breaking change: it would move the sessions of running apps.
     #[test]
     fn a_key_goes_to_the_same_server_in_every_version() {
         let store = MemcacheStore::new(["a", "b", "c:11211"], KeySpace::new("").unwrap()).unwrap();

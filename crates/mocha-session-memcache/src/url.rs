@@ -1,4 +1,4 @@
-//! From a URL to a store: its forms and options, and what is refused with a reason.
+//! From a URL to a store: the forms and the options of a memcached URL.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::store::MemcacheStore;
 
 const PORT: u16 = 11211;
 
-/// How URLs reach this store. The schemes of what is not supported are here to be refused with a
-/// reason.
+/// Opens `memcache://` and `memcached://`. The schemes of TLS and Unix sockets are refused with the
+/// alternative. [Forms and options](crate#urls).
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -24,18 +24,18 @@ const PORT: u16 = 11211;
 /// ```
 pub const DRIVER: Driver =
     Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
-        let opening = prepare(url)?;
+        let opening = open(url)?;
         Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
     });
 
-/// Reads the URL at once, and connects later.
-pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemcacheStore>>> {
+/// Reads the URL, and returns the future that connects.
+pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemcacheStore>>> {
     let space = url.take_key_space("session:")?;
     let store = read(url, space)?;
     Ok(Box::pin(store.detect()))
 }
 
-/// The store that a URL describes, with its keys under this prefix. Does no I/O.
+/// Makes the store of a URL, with its keys under this prefix. Does no I/O.
 pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore> {
     if let Some(why) = refusal(url) {
         return Err(url.refuse(why));
@@ -49,7 +49,7 @@ pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore>
         (Some(name), Some(word)) if !name.contains(' ') && !word.contains(' ') => {}
         _ => {
             return Err(
-                url.refuse("a login is username:password; memcached reads no spaces in either")
+                url.refuse("a login is username:password; memcached accepts no space in either")
             );
         }
     }
@@ -64,17 +64,17 @@ pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore>
     Ok(MemcacheStore::over(addresses, &access, space))
 }
 
-/// Why a URL of one of our schemes is not one that we can connect to.
+/// Why the store cannot connect to a URL of one of its schemes.
 fn refusal(url: &StoreUrl) -> Option<&'static str> {
-    const TCP: &str = "only plain TCP is supported; for TLS run a tunnel (stunnel, ghostunnel) beside the app and name \
-                       its port: memcache://127.0.0.1:port";
-    const UNIX: &str = "unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
+    const TCP: &str = "only plain TCP is supported; for TLS run a tunnel (stunnel, ghostunnel) \
+                       beside the app and name its port: memcache://127.0.0.1:port";
+    const UNIX: &str = "Unix sockets are not supported; let memcached listen on 127.0.0.1 (-l)";
     match (url.scheme(), url.hosts(), url.path()) {
         ("memcache+unix", ..) => Some(UNIX),
         (scheme, ..) if !matches!(scheme, "memcache" | "memcached") => Some(TCP),
         (_, [], "" | "/") => Some("it names no host; for example memcache://127.0.0.1:11211"),
         (_, [], _) => Some(UNIX),
         (_, _, "" | "/") => None,
-        _ => Some("memcached has no databases; take away what follows the host"),
+        _ => Some("memcached has no databases; remove the path"),
     }
 }

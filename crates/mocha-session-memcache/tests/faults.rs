@@ -1,4 +1,4 @@
-//! What goes wrong with memcached: restarts, lost answers, cancelled calls, hanging, one server
+//! memcached under faults: restarts, lost answers, cancelled calls, hanging, one server
 //! down of several.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::SessionStore;
-use mocha_session_memcache::MemcacheStore;
 use support::{
     GREETING, Memcached, an_hour, assert_hidden, disguised, eventually, free_port, impostor, key,
-    name, open, through_proxy, value,
+    name, open, through_proxy, try_open, value,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,13 +209,11 @@ async fn opening_a_hanging_or_absent_engine_is_bounded() {
     // The kernel completes the connection, nobody takes it.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let start = Instant::now();
-    let error = MemcacheStore::connect(&format!("memcache://{}", silent.local_addr().unwrap()))
-        .await
-        .unwrap_err();
+    let error =
+        try_open(&format!("memcache://{}", silent.local_addr().unwrap())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(start.elapsed() < Duration::from_secs(4));
-    let error =
-        MemcacheStore::connect(&format!("memcache://127.0.0.1:{}", free_port())).await.unwrap_err();
+    let error = try_open(&format!("memcache://127.0.0.1:{}", free_port())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().starts_with("memcached: open: 127.0.0.1:"), "{error}");
 }
@@ -382,11 +379,11 @@ async fn one_of_three_down_at_the_start_is_told_and_the_others_work() {
     }
     a.kill();
     drop((b, c));
-    let error = MemcacheStore::connect(&url).await.unwrap_err();
+    let error = try_open(&url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "all down: {error}");
 }
 
-/// What was traced.
+/// The traced events.
 #[derive(Clone, Default)]
 struct Told(Arc<std::sync::Mutex<Vec<String>>>);
 

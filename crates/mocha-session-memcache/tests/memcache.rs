@@ -1,4 +1,4 @@
-//! What memcached alone does: lifetimes, limits, eviction, logins, and what is no fit memcached.
+//! memcached's own: lifetimes, limits, eviction, logins, URLs, and servers that are refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -13,7 +13,8 @@ use mocha_session_core::store::{Durability, KeySpace, SessionStore};
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_memcache::{DRIVER, MemcacheStore};
 use support::{
-    Memcached, an_hour, assert_hidden, impostor, key, name, open, through_proxy, value, within,
+    Memcached, an_hour, assert_hidden, impostor, key, name, open, through_proxy, try_open, value,
+    within,
 };
 
 #[tokio::test]
@@ -137,7 +138,7 @@ async fn credentials_are_used_or_refused_and_never_stored_or_shown() {
     store.create(&key(1), b"x", an_hour()).await.unwrap().unwrap();
     assert_eq!(value(&store, &key(1)).await.unwrap(), &b"x"[..]);
     for login in ["", "app:hunter3@", "other:hunter2:%40x@"] {
-        let error = MemcacheStore::connect(&url(login)).await.unwrap_err();
+        let error = try_open(&url(login)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{login}: {error}");
         assert_hidden(&error);
     }
@@ -158,8 +159,7 @@ async fn credentials_are_used_or_refused_and_never_stored_or_shown() {
 
     // A server without logins takes the command that logs in for a value to keep.
     let server = Memcached::start(&[]).unwrap();
-    let error =
-        MemcacheStore::connect(&server.url().replace("//", "//app:hunter2@")).await.unwrap_err();
+    let error = try_open(&server.url().replace("//", "//app:hunter2@")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     assert_hidden(&error);
     assert_eq!((server.count("cmd_set"), server.count("total_items")), (0, 0));
@@ -179,8 +179,8 @@ fn urls_are_read_or_refused_with_a_reason_before_anything_is_connected() {
     for (bad, word) in [
         ("memcache://", "names no host"),
         ("memcache://a/0", "no databases"),
-        ("memcache:///run/memcached.sock", "unix sockets"),
-        ("memcache+unix:///run/memcached.sock", "unix sockets"),
+        ("memcache:///run/memcached.sock", "Unix sockets"),
+        ("memcache+unix:///run/memcached.sock", "Unix sockets"),
         ("memcaches://a", "a tunnel"),
         ("memcache+tls://a", "a tunnel"),
         ("memcache://app@a", "username:password"),
@@ -201,7 +201,7 @@ fn urls_are_read_or_refused_with_a_reason_before_anything_is_connected() {
 #[tokio::test]
 async fn what_is_no_fit_memcached_is_refused_at_open() {
     let Some(server) = Memcached::start(&["-C"]) else { return };
-    let error = MemcacheStore::connect(&server.url()).await.unwrap_err();
+    let error = try_open(&server.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("compare-and-set"), "{error}");
     for (answers, kind, word) in [
@@ -212,7 +212,7 @@ async fn what_is_no_fit_memcached_is_refused_at_open() {
         (&["\u{15}\u{3}\u{1}"], ErrorKind::Unavailable, "TLS"),
         (&[], ErrorKind::Unavailable, "127.0.0.1"),
     ] {
-        let error = MemcacheStore::connect(&impostor(answers).await).await.unwrap_err();
+        let error = try_open(&impostor(answers).await).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{answers:?}: {error}");
         assert!(error.to_string().contains(word), "{answers:?}: {error}");
     }

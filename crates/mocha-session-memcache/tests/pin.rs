@@ -1,4 +1,4 @@
-//! What the pin of the `memcache` package means for a program when a newer patch is out, as cargo's
+//! The pin of the `memcache` package: the effect on a program when a newer patch is out, as cargo's
 //! resolver has it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What this crate's own manifest asks for.
+/// The requirement of this crate's manifest.
 fn requirement() -> &'static str {
     let manifest = include_str!("../Cargo.toml");
     let pinned = manifest.split_once("version = \"=").expect("the package is pinned").1;

@@ -1,8 +1,8 @@
-//! How much is held and how much may be: counted for all shards together, without a lock.
+//! The bounds of a store and its current size, counted for all shards together without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The bounds of a store and what it holds.
+/// The bounds of a store and its current size.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_entries: u64,
@@ -11,12 +11,12 @@ pub(crate) struct Budget {
     bytes: AtomicU64,
 }
 
-/// What a write adds.
+/// The room that a write needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Growth {
-    /// An entry, unless one is replaced.
+    /// 1 for a new entry, 0 for one that replaces another.
     pub(crate) entries: u64,
-    /// What an entry costs more than the one it replaces.
+    /// How much more the entry costs than the one it replaces.
     pub(crate) bytes: u64,
 }
 
@@ -41,7 +41,7 @@ impl Budget {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room for this. Somebody else may take it.
+    /// Whether there is room. Another thread may take it first.
     pub(crate) fn has_room(&self, growth: Growth) -> bool {
         self.entries().saturating_add(growth.entries) <= self.max_entries
             && self.bytes().saturating_add(growth.bytes) <= self.max_bytes
@@ -59,13 +59,13 @@ impl Budget {
         true
     }
 
-    /// Gives the room of an entry back.
+    /// Returns the room of a removed entry.
     pub(crate) fn give(&self, cost: u64) {
         self.entries.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(cost, Ordering::Relaxed);
     }
 
-    /// Gives back what an entry costs less than the one it replaced.
+    /// Returns the bytes by which an entry is smaller than the one it replaced.
     pub(crate) fn give_bytes(&self, bytes: u64) {
         if bytes > 0 {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -73,8 +73,8 @@ impl Budget {
     }
 }
 
-/// Adds, unless the sum would be above the bound. The counters guard no other memory, so no order
-/// is asked for.
+/// Adds, unless the sum would be above the bound. The counters guard no other memory, so relaxed
+/// ordering is enough.
 fn add_up_to(counter: &AtomicU64, more: u64, bound: u64) -> bool {
     let sum = |held: u64| held.checked_add(more).filter(|sum| *sum <= bound);
     more == 0 || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()

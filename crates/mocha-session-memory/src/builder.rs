@@ -1,4 +1,4 @@
-//! The settings of a store: its bounds, what happens at them, and its clock.
+//! The builder of a store: its bounds, what a full store does, and its clock.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use mocha_session_core::{Clock, SystemClock};
 use crate::budget::Budget;
 use crate::store::MemoryStore;
 
-/// What happens to a write for which there is no room, once everything that has expired is gone.
+/// What a write does when the store is full and holds no expired entry.
 ///
 /// ```
 /// use mocha_session_core::store::SessionStore;
@@ -18,11 +18,11 @@ use crate::store::MemoryStore;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It is refused with [`ErrorKind::Full`](mocha_session_core::ErrorKind::Full). What was
-    /// acknowledged is kept: a flood of new sessions cannot log anybody out.
+    /// It fails as [`ErrorKind::Full`](mocha_session_core::ErrorKind::Full), and acknowledged
+    /// entries stay. A flood of new sessions cannot log a user out.
     #[default]
     Refuse,
-    /// The live entry that is closest to its expiry makes room: with idle timeouts, the one that
+    /// It removes the live entry that is closest to its expiry: with idle timeouts, the one that
     /// was longest unused. [`MemoryStore::evicted`] counts them.
     Evict,
 }
@@ -48,7 +48,7 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// The bytes that a store may hold unless told otherwise: 256 MiB.
+    /// The default bound in bytes: 256 MiB.
     pub const DEFAULT_MAX_BYTES: usize = 256 * 1024 * 1024;
 
     pub(crate) fn new() -> Self {
@@ -60,37 +60,37 @@ impl MemoryStoreBuilder {
         }
     }
 
-    /// How many entries it may hold; unlimited by default.
+    /// Sets how many entries the store may hold. The default is no bound.
     #[must_use]
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// How many bytes of heap it may use; 256 MiB by default. What the store itself needs for an
-    /// entry counts, so that the bound is about memory and not about data.
+    /// Sets how many bytes of heap the store may use. The default is 256 MiB. The store's overhead
+    /// for each entry counts, so the bound is one on memory and not on data.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// What happens at the bounds; writes are refused by default.
+    /// Sets what a write does when the store is full. The default is to refuse it.
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
 
-    /// The clock by which entries expire; the machine's by default. Give it the clock that the
-    /// manager has.
+    /// Sets the clock by which entries expire. The default is the machine's. Use the manager's
+    /// clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The store.
+    /// Builds the store.
     pub fn build(self) -> MemoryStore {
         MemoryStore::with(
             Budget::new(self.max_entries as u64, self.max_bytes as u64),

@@ -1,11 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+// In every backend.
+mod error;
+mod store;
+mod url;
+
+// In this one.
 mod budget;
 mod builder;
-mod driver;
 mod shard;
-mod store;
 
 pub use builder::{MemoryStoreBuilder, WhenFull};
-pub use driver::DRIVER;
 pub use store::MemoryStore;
+pub use url::DRIVER;

@@ -1,25 +1,25 @@
-//! One shard: a map whose order is a heap, so that what expires first is always at hand.
+//! One shard: a map ordered as a heap, so that the entry that expires first is at the front.
 
 use indexmap::IndexMap;
 use mocha_session_core::store::{Bytes, Expiry, Revision, StorageKey, Stored};
 
-/// What an entry costs beside its value's bytes: its slot in the map (80 bytes, and an eighth in
-/// reserve), its place in the index (9 bytes, at worst 21 with what a hash table leaves empty) and
-/// the value's reference count (24 bytes). `tests/heap.rs` holds it against the allocator.
+/// The cost of an entry beside its value's bytes: its slot in the map (80 bytes, and an eighth in
+/// reserve), its place in the index (9 bytes, at worst 21 with the hash table's empty places) and
+/// the value's reference count (24 bytes). `tests/heap.rs` compares it with the allocator.
 pub(crate) const OVERHEAD: u64 = 136;
 
-/// A value, which write it is, and when it expires in milliseconds since 1970.
+/// A value with its revision and its expiry.
 pub(crate) struct Entry {
     value: Bytes,
     revision: u64,
+    /// In milliseconds since 1970.
     expires: i64,
 }
 
 impl Entry {
     pub(crate) fn new(value: &[u8], expiry: Expiry) -> Self {
         let value = Bytes::copy_from_slice(value);
-        // The first clone is what makes the bytes shared, and allocates; here, so that no load
-        // does.
+        // The first clone allocates the reference count. Here, so that no load does.
         drop(value.clone());
         Self { value, revision: fastrand::u64(..), expires: expiry.at_millis() }
     }
@@ -47,9 +47,9 @@ impl Entry {
 
 /// The entries of some of the keys.
 ///
-/// The map keeps its entries in one vector and finds them by an index beside it. Their order in the
-/// vector would mean nothing, so it is that of a binary heap by expiry: entry 0 expires first, and
-/// no queue of expiries, which would cost memory and fall behind the map, is needed.
+/// The map keeps its entries in one vector and finds them by an index beside it. The order of the
+/// vector is free, so it is that of a binary heap by expiry: entry 0 expires first. A separate
+/// queue of expiries would cost memory and could disagree with the map.
 #[derive(Default)]
 pub(crate) struct Shard {
     heap: IndexMap<StorageKey, Entry>,
@@ -71,7 +71,7 @@ impl Shard {
         candidates.min_by_key(|(_, entry)| entry.expires)
     }
 
-    /// Puts an entry in, in the place of what is there under this key.
+    /// Inserts an entry, or replaces the one under this key.
     pub(crate) fn put(&mut self, key: StorageKey, entry: Entry) {
         if let Some((at, _, held)) = self.heap.get_full_mut(&key) {
             *held = entry;
@@ -79,15 +79,14 @@ impl Shard {
             return;
         }
         if self.heap.len() == self.heap.capacity() {
-            // By an eighth and not by doubling: half-empty vectors would be most of what a session
-            // costs.
+            // By an eighth: with doubling, half-empty vectors would cost more than the sessions.
             self.heap.reserve_exact((self.heap.len() / 8).max(4));
         }
         let (at, _) = self.heap.insert_full(key, entry);
         self.settle(at);
     }
 
-    /// Takes an entry out.
+    /// Removes an entry and returns it.
     pub(crate) fn remove(&mut self, key: &StorageKey) -> Option<Entry> {
         let (at, _, entry) = self.heap.swap_remove_full(key)?;
         self.settle(at);
@@ -97,7 +96,7 @@ impl Shard {
         Some(entry)
     }
 
-    /// Takes out the entry that expires first, if it expires before `time`.
+    /// Removes the entry that expires first, if it expires before `time`.
     pub(crate) fn pop_before(&mut self, time: i64) -> Option<Entry> {
         let key = *self.heap.first().filter(|(_, entry)| entry.expires < time)?.0;
         self.remove(&key)
@@ -122,8 +121,7 @@ impl Shard {
         rest.into_iter().map(|(key, entry)| (*key, entry.stored()))
     }
 
-    /// Moves the entry at this place to where it belongs in the heap: up to its parent's place or
-    /// down to a child's.
+    /// Restores the heap's order after the entry at this place changed.
     fn settle(&mut self, mut at: usize) {
         while at > 0 && self.expires(at) < self.expires((at - 1) / 2) {
             self.heap.swap_indices(at, (at - 1) / 2);
@@ -143,7 +141,7 @@ impl Shard {
             .min_by_key(|child| self.expires(*child))
     }
 
-    /// When the entry at this place expires; never, where there is none.
+    /// The expiry of the entry at this place; `i64::MAX` where there is none.
     fn expires(&self, at: usize) -> i64 {
         self.heap.get_index(at).map_or(i64::MAX, |(_, entry)| entry.expires)
     }
@@ -165,15 +163,15 @@ mod tests {
         StorageKey::from_bytes([number; 20])
     }
 
-    /// The same operations on a map that is looked through for the smallest give the same answers.
+    /// Compares with a plain map that is searched for its minimum.
     #[test]
-    fn what_expires_first_is_always_at_hand() {
+    fn the_entry_that_expires_first_is_at_the_front() {
         let mut random = fastrand::Rng::with_seed(7);
         let (mut shard, mut model) = (Shard::default(), BTreeMap::<StorageKey, i64>::new());
         for round in 0..20_000 {
             let (key, at) = (key(random.u8(..)), random.u64(1..1_000));
             match random.u8(..10) {
-                // Phases of growing and of shrinking, so that every size comes by.
+                // Phases of growing and of shrinking, so that every size occurs.
                 choice if choice < if round / 2_000 % 2 == 0 { 6 } else { 3 } => {
                     shard.put(key, expiring(at));
                     model.insert(key, i64::try_from(at).unwrap());
@@ -185,7 +183,7 @@ mod tests {
                     let least = model.values().copied().min().filter(|least| *least < 300);
                     let popped = shard.pop_before(300).map(|entry| entry.expires);
                     assert_eq!(popped, least);
-                    // Of equal ones either may have gone: what is left in the shard is the truth.
+                    // Of equal expiries either may have gone, so the model follows the shard.
                     model.retain(|key, _| shard.get(key).is_some());
                 }
                 _ => {
@@ -215,7 +213,7 @@ mod tests {
             seen.extend(page);
         }
         assert_eq!(seen, (0..100).map(key).collect::<Vec<_>>());
-        assert_eq!(shard.page(None, 6, usize::MAX).count(), 14, "what has expired is left out");
+        assert_eq!(shard.page(None, 6, usize::MAX).count(), 14, "expired entries are left out");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The store: shards by key, one budget for all, and room made where it is needed.
+//! The store: shards by key under one budget, and how a write makes room.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,19 +10,22 @@ use mocha_session_core::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
     Stored, SweepReport, async_trait,
 };
-use mocha_session_core::{BoxFuture, Clock, Error, ErrorKind, Result, StoreUrl};
+use mocha_session_core::{BoxFuture, Clock, Result, StoreUrl};
 
 use crate::budget::{Budget, Growth};
 use crate::builder::{MemoryStoreBuilder, WhenFull};
+use crate::error::{foreign_cursor, full, too_large};
 use crate::shard::{Entry, OVERHEAD, Shard};
+use crate::url;
 
-const ENGINE: &str = "memory";
+/// The engine's name in errors and capabilities.
+pub(crate) const ENGINE: &str = "memory";
 
-/// How many expired entries a write removes from its shard, if there are any. A write adds at most
-/// one entry, so with more than one removed what has expired cannot pile up.
+/// How many expired entries a write removes from its shard at most. A write adds at most one entry,
+/// so a larger number keeps expired entries from piling up.
 const PURGED_BY_A_WRITE: usize = 4;
 
-/// Sessions in this process's memory.
+/// A session store in this process's memory.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> mocha_session_core::Result<()> {
@@ -31,7 +34,8 @@ const PURGED_BY_A_WRITE: usize = 4;
 /// use mocha_session_memory::MemoryStore;
 ///
 /// let store = MemoryStore::new();
-/// let (key, hour) = (StorageKey::from_bytes([7; 20]), Expiry::after(Duration::from_secs(3600), SystemTime::now()));
+/// let key = StorageKey::from_bytes([7; 20]);
+/// let hour = Expiry::after(Duration::from_secs(3600), SystemTime::now());
 /// let revision = store.create(&key, b"value", hour).await?;
 /// assert!(revision.is_some() && store.len() == 1);
 /// assert_eq!(store.load(&key).await?.unwrap().value(), "value");
@@ -45,7 +49,7 @@ pub struct MemoryStore {
     evicted: AtomicU64,
 }
 
-/// A shard on cache lines of its own, so that neighbours' locks don't slow each other down.
+/// A shard on cache lines of its own, so that neighbouring locks do not slow each other down.
 #[derive(Default)]
 #[repr(align(128))]
 struct Padded(Mutex<Shard>);
@@ -56,7 +60,13 @@ impl MemoryStore {
         Self::builder().build()
     }
 
-    /// Reads a URL, and returns what opens the store: as every backend does it.
+    /// Returns a builder, which sets the bounds and the clock.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder::new()
+    }
+
+    /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)
+    /// does, with the type of this store.
     ///
     /// ```
     /// use mocha_session_core::StoreUrl;
@@ -64,47 +74,40 @@ impl MemoryStore {
     ///
     /// let mut url = StoreUrl::parse("memory:?max_entries=100000")?;
     /// let opening = MemoryStore::from_url(&mut url)?;
-    /// url.finish()?; // nothing misspelt
+    /// url.finish()?; // no unknown option
     /// # drop(opening);
     /// # Ok::<(), mocha_session_core::Error>(())
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` when the URL is wrong.
+    /// `InvalidConfig` for a wrong URL.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
-        let store = crate::driver::read(url)?;
-        Ok(Box::pin(async move { Ok(store) }))
+        url::open(url)
     }
 
-    /// Settings for a store.
-    pub fn builder() -> MemoryStoreBuilder {
-        MemoryStoreBuilder::new()
-    }
-
-    /// How many entries it holds, with those that have expired and not been removed yet.
+    /// Returns the number of entries, including those that have expired and are not removed yet.
     pub fn len(&self) -> usize {
         usize::try_from(self.budget.entries()).unwrap_or(usize::MAX)
     }
 
-    /// Whether it holds nothing.
+    /// Whether the store holds no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes of heap its entries take, what the store needs for each of them included.
+    /// Returns the bytes of heap that the entries take, including the store's overhead for each.
     pub fn bytes(&self) -> usize {
         usize::try_from(self.budget.bytes()).unwrap_or(usize::MAX)
     }
 
-    /// How many live entries were dropped to make room; always 0 with [`WhenFull::Refuse`].
+    /// Returns how many live entries were dropped to make room: 0 with [`WhenFull::Refuse`].
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn with(budget: Budget, when_full: WhenFull, clock: Arc<dyn Clock>) -> Self {
         let threads = available_parallelism().map_or(1, usize::from);
-        // Enough that two threads seldom meet, few enough to be looked through when the store is
-        // full.
+        // Enough that two threads seldom meet, few enough to search when the store is full.
         let shards = (threads * 16).next_power_of_two().clamp(16, 256);
         let shards = (0..shards).map(|_| Padded::default()).collect();
         Self { shards, budget, when_full, clock, evicted: AtomicU64::new(0) }
@@ -114,7 +117,7 @@ impl MemoryStore {
         millis(self.clock.now())
     }
 
-    /// Which shard a key is in: keys are hashes, so two of their bytes spread them evenly.
+    /// The number of a key's shard. Keys are hashes, so two of their bytes spread them evenly.
     fn place(&self, key: &StorageKey) -> usize {
         let [.., high, low] = *key.as_bytes();
         usize::from(u16::from_be_bytes([high, low])) % self.shards.len()
@@ -125,11 +128,11 @@ impl MemoryStore {
     }
 
     fn lock(&self, place: usize) -> MutexGuard<'_, Shard> {
-        // Nothing panics while it holds the lock; if something did, the map would still be whole.
+        // No code panics under the lock, and the map would be consistent if it did.
         self.shards[place].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a value under a key if `may` agrees with the live entry that is there now.
+    /// Puts a value under a key if `may` accepts the current live entry.
     fn put(
         &self,
         operation: &'static str,
@@ -139,8 +142,7 @@ impl MemoryStore {
         may: impl Fn(Option<&Entry>) -> bool,
     ) -> Result<Option<Revision>> {
         if value.len() > self.max_value() {
-            let why = format!("{} bytes are more than `max_bytes` has room for", value.len());
-            return Err(Error::new(ErrorKind::TooLarge, why).on(ENGINE).during(operation));
+            return Err(too_large(operation, value.len()));
         }
         let entry = Entry::new(value, expiry);
         loop {
@@ -160,10 +162,11 @@ impl MemoryStore {
                 self.budget.give_bytes(freed.saturating_sub(cost));
                 return Ok(Some(revision));
             }
-            // Room is made with this shard unlocked, for no thread may hold two; then everything is
-            // looked at again.
+            // No thread may hold two shards, so this one is unlocked first and read again after.
             drop(shard);
-            self.make_room(growth, key, now).map_err(|error| error.during(operation))?;
+            if !self.make_room(growth, key, now) {
+                return Err(full(operation, self.budget.max_entries(), self.budget.max_bytes()));
+            }
         }
     }
 
@@ -174,37 +177,32 @@ impl MemoryStore {
         }
     }
 
-    /// Makes room, but not by removing the live entry of `key`.
-    fn make_room(&self, growth: Growth, key: &StorageKey, now: i64) -> Result<()> {
+    /// Makes room without removing the live entry of `key`; false when that is not possible.
+    fn make_room(&self, growth: Growth, key: &StorageKey, now: i64) -> bool {
         for place in 0..self.shards.len() {
             let mut shard = self.lock(place);
             while let Some(entry) = shard.pop_before(now) {
                 self.budget.give(entry.cost());
                 if self.budget.has_room(growth) {
-                    return Ok(());
+                    return true;
                 }
             }
         }
         while self.when_full == WhenFull::Evict && self.evict_one(key, now) {
             if self.budget.has_room(growth) {
-                return Ok(());
+                return true;
             }
         }
-        let why = format!(
-            "the bound of {} entries or {} bytes is reached; raise it, or choose `when_full=evict`",
-            self.budget.max_entries(),
-            self.budget.max_bytes()
-        );
-        Err(Error::new(ErrorKind::Full, why).on(ENGINE))
+        false
     }
 
-    /// Removes the entry that expires first of all but that of `key`; false when there is none.
+    /// Removes the entry, other than that of `key`, that expires first; false when there is none.
     fn evict_one(&self, key: &StorageKey, now: i64) -> bool {
         let first = |place| Some((self.lock(place).first_but(key)?.1.expires(), place));
         let Some((_, place)) = (0..self.shards.len()).filter_map(first).min() else { return false };
         let mut shard = self.lock(place);
-        // What is first now may be another one, or gone: as good a victim, or a sign that room was
-        // made.
+        // Another thread may have changed the shard: then the new first entry is as good a victim,
+        // and an empty shard means that there is room.
         let victim = shard.first_but(key).map(|(victim, _)| *victim);
         if let Some(entry) = victim.and_then(|victim| shard.remove(&victim)) {
             self.budget.give(entry.cost());
@@ -273,8 +271,8 @@ impl SessionStore for MemoryStore {
         Ok(removed.is_some_and(|entry| entry.is_live(self.now())))
     }
 
-    /// Writes remove what has expired as they go; this is for idle times. The cursor is the shard
-    /// to go on with.
+    /// For idle times, because writes remove expired entries too. The cursor is the number of the
+    /// next shard.
     async fn sweep(
         &self,
         now: SystemTime,
@@ -309,8 +307,8 @@ impl SessionStore for MemoryStore {
         Ok(SweepReport::new(examined as u64, removed, None))
     }
 
-    /// In the order of shards, and of keys in a shard; the cursor is the last key of a page, which
-    /// need not exist any more.
+    /// In the order of shards, and of keys in a shard. The cursor is the last key of a page, which
+    /// may have been removed since.
     async fn scan(&self, cursor: Option<ScanCursor>, limit: usize) -> Result<ScanPage> {
         let after = match cursor {
             None => None,
@@ -349,10 +347,4 @@ impl SessionStore for MemoryStore {
 fn millis(at: SystemTime) -> i64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn foreign_cursor(operation: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidInput, "the cursor is not one of this store's")
-        .on(ENGINE)
-        .during(operation)
 }

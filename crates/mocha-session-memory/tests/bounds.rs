@@ -1,4 +1,4 @@
-//! At the bounds: refused or evicted, said, counted; and never more than was allowed.
+//! The bounds: writes are refused or evict, are counted, and never exceed a bound.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -136,7 +136,7 @@ fn what_has_expired_makes_room_before_anything_is_refused_or_evicted() {
     }
 }
 
-/// Whatever is done, the counts are those of the entries.
+/// The counts match the entries after any sequence of calls.
 #[test]
 fn the_counts_are_right_after_anything() {
     let mut random = fastrand::Rng::with_seed(3);

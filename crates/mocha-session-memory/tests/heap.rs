@@ -1,4 +1,4 @@
-//! What a session costs: bytes of heap each, and allocations per call, by a counting allocator.
+//! The cost of a session: bytes of heap, and allocations per call, by a counting allocator.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::cast_precision_loss, clippy::print_stdout, reason = "figures for people")]
 

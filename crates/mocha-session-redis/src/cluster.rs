@@ -1,5 +1,5 @@
-//! What a cluster needs beyond the client: redirects of commands that must not be repeated blindly,
-//! and its list of nodes.
+//! Cluster commands beyond the client's: redirects without repeating a write that may have been
+//! done, and the list of primaries.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::dial::{config_with, dial, tcp_settings};
 use crate::error::code;
 use crate::tls::Certificates;
 
-/// How many milliseconds to wait before each further try at a command that was not done: the client
-/// renews its map of the slots meanwhile, and a failover has a moment to happen.
+/// Milliseconds to wait before each repetition of a command that was not done. Meanwhile the client
+/// renews its map of the slots, and a failover can complete.
 const PAUSES: [u64; 4] = [10, 50, 150, 400];
 
-/// The number of hash slots, which every cluster shares out among its nodes.
+/// The number of hash slots of every cluster.
 const SLOTS: i64 = 16_384;
 
-/// Connects to a cluster, of which one of the seeds must be reachable.
+/// Connects to a cluster. One of the seeds must be reachable.
 pub(crate) async fn connect(
     seeds: Vec<ConnectionInfo>,
     certificates: Option<Certificates>,
     timeouts: Timeouts,
 ) -> RedisResult<ClusterConnection> {
     let config = config_with(timeouts);
-    // The client of the cluster logs why it cannot connect; what it would say of a server that has
-    // no HELLO quotes the password. So the language is found out first, and a wrong password too.
+    // The cluster's client logs why it cannot connect, and for a server without HELLO that log
+    // quotes the password. So the protocol and the login are tried on a single connection first.
     let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
     for seed in &seeds {
         found = dial(seed, &config, std::sync::Arc::default()).await;
@@ -40,8 +40,8 @@ pub(crate) async fn connect(
     }
     let (_, protocol) = found?;
     let mut builder = ClusterClientBuilder::new(seeds)
-        // The client would repeat a write whose answer was lost, and hand the error of a failed
-        // look at the slots to commands that are under way.
+        // Otherwise the client repeats a write whose answer was lost, and reports the error of its
+        // own slot refresh as that of pending commands.
         .retries(0)
         .use_protocol(protocol)
         .connection_timeout(timeouts.connect)
@@ -53,7 +53,7 @@ pub(crate) async fn connect(
     builder.build()?.get_async_connection().await
 }
 
-/// Sends a command to the node that serves its key, follows redirects, and repeats it only after an
+/// Sends a command to the node that has its key and follows redirects. Repeats it only after an
 /// answer that says it was not done; a read also when the connection broke.
 pub(crate) async fn query(
     mut cluster: ClusterConnection,
@@ -80,13 +80,13 @@ pub(crate) async fn query(
     answer
 }
 
-/// An answer that says that the command was not done, and should be sent elsewhere or later.
+/// Whether the answer says that the command was not done and should be sent elsewhere or later.
 fn is_redirect(cause: &RedisError) -> bool {
     matches!(code(cause), Some("MOVED" | "ASK" | "TRYAGAIN" | "READONLY"))
 }
 
-/// Whether an answer is surely this command's. What the client's own look at the slots failed with,
-/// which opens connections, it hands to every command under way.
+/// Whether the error certainly answers this command. The client reports the error of its own slot
+/// refresh, which opens connections, as that of every pending command.
 pub(crate) fn is_own(cause: &RedisError) -> bool {
     let refused =
         ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
@@ -113,7 +113,7 @@ pub(crate) async fn query_at(
         .extract_error()
 }
 
-/// The values of keys that live on this node; a key that has moved is fetched from where it went.
+/// Returns the values of keys of this node. A key that has moved is fetched from its new node.
 pub(crate) async fn get_all(
     mut cluster: ClusterConnection,
     names: &[Vec<u8>],
@@ -124,7 +124,7 @@ pub(crate) async fn get_all(
         pipeline.cmd("GET").arg(name);
     }
     match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
-        // One redirect spoils the whole answer.
+        // One redirect fails the whole pipeline.
         Err(cause) if is_redirect(&cause) => {}
         answer => return answer,
     }
@@ -135,7 +135,7 @@ pub(crate) async fn get_all(
     Ok(values)
 }
 
-/// What every primary answers to this command.
+/// Returns every primary's answer to this command.
 pub(crate) async fn everywhere(
     mut cluster: ClusterConnection,
     command: &Cmd,
@@ -151,15 +151,15 @@ pub(crate) async fn everywhere(
         .collect())
 }
 
-/// The primaries, as `host:port`, in an order that stays.
+/// Returns the primaries as `host:port`, in a stable order.
 pub(crate) async fn primaries(cluster: ClusterConnection) -> RedisResult<Vec<String>> {
-    // Not the nodes that are connected: one that is missing would be left out without a word.
+    // Not the connected nodes, because a node that is not connected would be missing silently.
     let answers = everywhere(cluster, redis::cmd("CLUSTER").arg("SLOTS")).await?;
     let complete = answers.into_iter().find_map(|(asked, slots)| complete_primaries(&asked, slots));
     complete.ok_or_else(|| (ErrorKind::ClusterConnectionNotFound, "slots without a node").into())
 }
 
-/// The primaries in one node's answer to `CLUSTER SLOTS`, if they serve all slots between them.
+/// The primaries in one node's answer to `CLUSTER SLOTS`, if together they serve all slots.
 fn complete_primaries(asked: &str, slots: Value) -> Option<Vec<String>> {
     let ranges: Vec<Vec<Value>> = redis::from_redis_value(slots).ok()?;
     let mut covered = 0;
@@ -170,7 +170,7 @@ fn complete_primaries(asked: &str, slots: Value) -> Option<Vec<String>> {
             return None;
         };
         let [host, Value::Int(port), ..] = primary.as_slice() else { return None };
-        // A node that doesn't know its own address is where it was asked.
+        // A node that does not know its own address has the one that was asked.
         let host = match host {
             Value::BulkString(host) if !host.is_empty() => String::from_utf8(host.clone()).ok()?,
             _ => asked.rsplit_once(':')?.0.to_owned(),

@@ -1,5 +1,5 @@
-//! What the store sends its commands through: a client or a connection that the user owns, or what
-//! a URL leads to.
+//! The connection of a store: to a URL's servers, over the application's client, or the
+//! application's own connection.
 
 use std::fmt;
 use std::future::Future;
@@ -16,38 +16,37 @@ use redis::{Client, Cmd, FromRedisValue, Script, Value};
 use crate::cluster;
 use crate::dial::{Place, Target};
 use crate::error::Failed;
-use crate::link::Link;
-use crate::session::{Session, Wire};
+use crate::open_connection::{OpenConnection, Wire};
+use crate::reconnecting::Reconnecting;
 
-/// Compare and set: a revision in front of a value costs no second key, so it works in clusters and
-/// expires with it. The numbers are text, because turning numbers of Lua into text takes the server
-/// an eighth of the script's time.
+/// Compare-and-set. The revision is in front of the value: a second key would not work in clusters
+/// or expire with the first. The numbers are text, because Lua converts numbers slowly.
 const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],'0','7')~=ARGV[1] then return 0 end \
                       redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
 
 static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_hash().to_owned());
 
-/// What a [`RedisStore`](crate::RedisStore) talks through: made from a client or a connection that
-/// you own.
+/// The connection of a [`RedisStore`](crate::RedisStore), made from a client or a connection of
+/// your own.
 ///
-/// From a client the store dials for itself, as it does for a URL: one connection for each Tokio
-/// runtime that uses the store, opened by the first command, and again after it broke or turned out
-/// to lead to a replica.
+/// With a client, the store opens its own connections, as it does for a URL: one for each Tokio
+/// runtime that uses the store. The first command opens it, and a later one opens it again after it
+/// broke or led to a replica.
 ///
-/// - [`redis::Client`], or [with credentials](Self::with_credentials) that are asked for at each
-///   dial.
+/// - [`redis::Client`], or a client [with credentials](Self::with_credentials) that a callback
+///   returns for each connection.
 /// - [`ClusterClient`]: build it with `.retries(0)`. The store follows redirects itself, and a
 ///   client that repeats a write whose answer was lost hides whether it was done.
 ///
-/// A connection that is open already is shared with the rest of your program, and belongs to the
-/// runtime that opened it. The store finds out when it leads to a replica and refuses to read it,
-/// but cannot replace it.
+/// A connection that is already open is shared with the rest of your program, and belongs to the
+/// runtime that opened it. If it leads to a replica, the store refuses to read it, but cannot
+/// replace it.
 ///
-/// - [`ConnectionManager`]: the first command after a disconnect fails, its default response
-///   timeout is half a second, and a reconnection that the server refuses (too many clients, still
+/// - [`ConnectionManager`]: the first command after a disconnect fails. Its default response
+///   timeout is half a second. A reconnection that the server refuses (too many clients, still
 ///   loading) leaves it failing for good.
-/// - [`MultiplexedConnection`]: once it is lost it stays lost.
-/// - [`ClusterConnection`]: as for its client, `.retries(0)`.
+/// - [`MultiplexedConnection`]: once lost, it stays lost.
+/// - [`ClusterConnection`]: build its client with `.retries(0)`, too.
 ///
 /// ```no_run
 /// use mocha_session_core::store::KeySpace;
@@ -64,8 +63,8 @@ pub struct Connection(Via);
 
 #[derive(Clone)]
 enum Via {
-    Link(Arc<Link>),
-    Given(Arc<Session>),
+    Reconnecting(Arc<Reconnecting>),
+    Open(Arc<OpenConnection>),
 }
 
 impl From<Client> for Connection {
@@ -101,15 +100,15 @@ impl From<ClusterConnection> for Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Via::Link(_) => "Connection(dialled when needed)",
-            Via::Given(_) => "Connection(open)",
+            Via::Reconnecting(_) => "Connection(opened on demand)",
+            Via::Open(_) => "Connection(open)",
         })
     }
 }
 
 impl Connection {
-    /// A client whose user name and password are asked for before each connection: passwords that
-    /// rotate, and tokens that expire, as those of cloud IAM.
+    /// A client with a callback that returns the user name and password for each new connection:
+    /// for passwords that rotate and for tokens that expire, such as those of cloud IAM.
     ///
     /// ```no_run
     /// use mocha_session_core::backend::Credentials;
@@ -137,29 +136,29 @@ impl Connection {
     }
 
     pub(crate) fn dialling(target: Target) -> Self {
-        Self(Via::Link(Arc::new(Link::new(target))))
+        Self(Via::Reconnecting(Arc::new(Reconnecting::new(target))))
     }
 
     fn given(wire: Wire) -> Self {
-        Self(Via::Given(Arc::new(Session::given(wire))))
+        Self(Via::Open(Arc::new(OpenConnection::given(wire))))
     }
 
-    async fn session(&self) -> Result<Arc<Session>, Failed> {
+    async fn open(&self) -> Result<Arc<OpenConnection>, Failed> {
         match &self.0 {
-            Via::Link(link) => link.session().await.map_err(Failed::Undialled),
-            Via::Given(session) => Ok(Arc::clone(session)),
+            Via::Reconnecting(reconnecting) => reconnecting.open().await.map_err(Failed::Undialled),
+            Via::Open(open) => Ok(Arc::clone(open)),
         }
     }
 
-    /// The cluster, if it is one.
+    /// The cluster's connection; `None` for a single server.
     async fn cluster(&self) -> Result<Option<ClusterConnection>, Failed> {
-        Ok(match &self.session().await?.wire {
+        Ok(match &self.open().await?.wire {
             Wire::Cluster(cluster) => Some(cluster.clone()),
             _ => None,
         })
     }
 
-    /// Sends a command where its key lives.
+    /// Sends a command to the server that has its key.
     pub(crate) async fn query<T: FromRedisValue>(
         &self,
         command: &Cmd,
@@ -168,31 +167,32 @@ impl Connection {
         answer(self.send(command, effect).await, effect)
     }
 
-    /// Runs the script that compares and sets. `call` makes the command from the way of naming the
-    /// script.
+    /// Runs the compare-and-set script. `call` makes the command from a verb and the script, or its
+    /// hash.
     pub(crate) async fn update(&self, call: impl Fn(&str, &str) -> Cmd) -> Result<bool> {
         let mut sent = self.send(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
         if sent.as_ref().is_err_and(|failed| failed.code() == Some("NOSCRIPT")) {
-            // Once after each start of a server. EVAL runs it and keeps it, on the node that serves
-            // the key.
+            // Once after each start of a server. EVAL runs the script and caches it on the key's
+            // node.
             sent = Box::pin(self.send(&call("EVAL", UPDATE), Effect::Write)).await;
         }
         answer(sent, Effect::Write)
     }
 
-    /// A read whose connection broke, or led to a replica, is sent once more; a write never is.
+    /// Sends a command. A read whose connection broke or led to a replica is sent once more; a
+    /// write never is.
     async fn send(&self, command: &Cmd, effect: Effect) -> Result<Value, Failed> {
-        let answer = self.session().await?.query(command, effect).await;
+        let answer = self.open().await?.query(command, effect).await;
         match answer {
             Err(failed) if effect == Effect::Read && failed.needs_another_connection() => {
-                // Boxed, so that what is sent for every request has a small future.
-                Box::pin(async { self.session().await?.query(command, effect).await }).await
+                // Boxed, so that the rare path does not enlarge the common future.
+                Box::pin(async { self.open().await?.query(command, effect).await }).await
             }
             answer => answer,
         }
     }
 
-    /// What the server answers, or each primary of the cluster.
+    /// Sends a read to the server, or to each primary of the cluster.
     pub(crate) async fn everywhere(&self, command: &Cmd) -> Result<Vec<Value>, Failed> {
         match self.cluster().await? {
             Some(cluster) => {
@@ -203,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// The names of the nodes that have keys; a single server has none.
+    /// The names of the nodes that have keys; one empty name for a single server.
     pub(crate) async fn nodes(&self) -> Result<Vec<String>> {
         let nodes = async {
             Ok(match self.cluster().await? {
@@ -225,7 +225,7 @@ impl Connection {
         answer(sent.await, Effect::Read)
     }
 
-    /// The values of these keys of one node, in their order.
+    /// Returns the values of these keys of one node, in their order.
     pub(crate) async fn get_all(
         &self,
         node: &str,

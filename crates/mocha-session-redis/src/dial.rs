@@ -1,4 +1,4 @@
-//! Opening a connection: to a server, to the primary that sentinels know, or to a cluster.
+//! Opens a connection: to a server, to the primary that sentinels name, or to a cluster.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use tokio::task::JoinSet;
 
 use crate::cluster;
 use crate::error::Failed;
-use crate::session::{Dialled, Wire, role};
+use crate::open_connection::{Dialled, Wire, role};
 use crate::tls::{self, Certificates, Files};
 
 type Host = (String, u16);
 
-/// What is dialled.
+/// The servers to connect to.
 pub(crate) enum Place {
     Server(Host),
     Socket(PathBuf),
@@ -34,12 +34,12 @@ pub(crate) enum Place {
         login: RedisConnectionInfo,
     },
     Cluster(Vec<Host>),
-    /// As a client that somebody else made has it, TLS included.
+    /// The server of the application's client, with its TLS settings.
     Client(Box<ConnectionInfo>),
     ClusterClient(Box<ClusterClient>),
 }
 
-/// What is dialled, and what it takes.
+/// The servers to connect to, and the settings of a connection.
 pub(crate) struct Target {
     pub(crate) place: Place,
     pub(crate) login: RedisConnectionInfo,
@@ -48,7 +48,7 @@ pub(crate) struct Target {
     pub(crate) timeouts: Timeouts,
 }
 
-/// A login and certificates, as they are now.
+/// The current login and certificates.
 #[derive(Clone)]
 struct Access {
     login: RedisConnectionInfo,
@@ -61,7 +61,7 @@ impl Target {
         Self { place, login, credentials: None, files: None, timeouts }
     }
 
-    /// Opens a connection to a server that takes writes.
+    /// Opens a connection to a primary.
     pub(crate) async fn dial(&self) -> Result<Dialled> {
         let mut login = match &self.place {
             Place::Client(server) => server.redis_settings().clone(),
@@ -74,7 +74,7 @@ impl Target {
             let fresh = asked.unwrap_or_else(|_| Err(late()))?;
             login = with_credentials(login, fresh.username(), fresh.password());
         }
-        // Read each time: certificates are renewed while a program runs.
+        // Read each time, because certificates are renewed while a program runs.
         let certificates = match &self.files {
             Some(files) => Some(files.read().await?),
             None => None,
@@ -117,14 +117,14 @@ impl Target {
     }
 }
 
-/// The client's own limits.
+/// The client's own timeouts.
 pub(crate) fn config_with(timeouts: Timeouts) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(timeouts.connect))
         .set_response_timeout(Some(timeouts.response))
 }
 
-/// A login with these credentials. The user name of the default user may be left out.
+/// A login with these credentials. An empty user name is the default user.
 pub(crate) fn with_credentials(
     mut login: RedisConnectionInfo,
     username: Option<&str>,
@@ -160,8 +160,7 @@ impl Access {
     }
 }
 
-/// A peer that vanished without a word is noticed in about ten seconds, whether or not something is
-/// under way.
+/// Detects a peer that vanished silently in about ten seconds, with or without a pending command.
 pub(crate) fn tcp_settings() -> TcpSettings {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(10))
@@ -172,7 +171,7 @@ pub(crate) fn tcp_settings() -> TcpSettings {
     settings
 }
 
-/// Connects to a server that is not a replica: what a replica doesn't have may well exist.
+/// Connects to a server and refuses a replica, because a replica may lack acknowledged writes.
 async fn primary(
     server: &ConnectionInfo,
     config: &AsyncConnectionConfig,
@@ -192,8 +191,8 @@ async fn primary(
     }
 }
 
-/// Asks all sentinels for the primary of this name, and takes the first that is one. Not every
-/// sentinel is up, and one that was cut off names a primary that was.
+/// Asks all sentinels for the primary of this name, and uses the first answer that is one. Some
+/// sentinels may be down, and one that was cut off names an old primary.
 async fn find_primary(
     sentinels: Vec<ConnectionInfo>,
     name: &str,
@@ -242,8 +241,8 @@ fn unknown_primary() -> RedisError {
     (ErrorKind::MasterNameNotFoundBySentinel, "no such primary").into()
 }
 
-/// Connects, in RESP3 where the server speaks it: there the client learns of a lost connection at
-/// once, and the next command opens a new one instead of failing.
+/// Connects, with RESP3 where the server has it. In RESP3 the client reports a lost connection at
+/// once, so that the next command opens a new one instead of failing.
 pub(crate) async fn dial(
     server: &ConnectionInfo,
     config: &AsyncConnectionConfig,

@@ -1,24 +1,22 @@
-//! What a failed command means: the one place that turns the client's errors into ours.
+//! From the client's errors to ours: whether the command was done, why it failed, what to do.
 
 use mocha_session_core::backend::Role;
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind};
 use redis::{ErrorKind as Cause, ParsingError, RedisError};
 
-/// The engine's name in errors and capabilities.
-pub(crate) const ENGINE: &str = "redis";
+/// The text of a `Corrupt` error.
+pub(crate) const FOREIGN: &str = "the value under a session's key is not a session; give the \
+     sessions a `prefix` of their own";
 
-/// Why a value is `Corrupt`.
-pub(crate) const FOREIGN: &str = "something other than a session lies under a session's key; give the sessions a `prefix` of their own";
-
-/// Why a command has no answer that can be used.
+/// A command that failed.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// There was no connection; this is what dialling found.
+    /// No connection could be opened.
     Undialled(Error),
     /// The server says that it is a replica.
     Replica,
-    /// The client's error, and what the command can have done where the error itself does not tell.
+    /// The client's error, and what the command can have done where the error does not tell.
     Client(RedisError, Option<Failure>),
 }
 
@@ -35,7 +33,7 @@ impl From<ParsingError> for Failed {
 }
 
 impl Failed {
-    /// The server's own word for what is wrong (`NOSCRIPT`, `OOM`), when it answered.
+    /// The server's error code (`NOSCRIPT`, `OOM`), if it answered.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Self::Client(cause, _) => code(cause),
@@ -54,9 +52,9 @@ impl Failed {
 
     /// The error that the store returns.
     ///
-    /// The server's sentence is not repeated: "unknown command" quotes the arguments, which can be
-    /// a key or, when the connection is being set up, the password. Nor are the client's complaints
-    /// about an answer, which quote it.
+    /// The server's text is left out: "unknown command" quotes the arguments, which can be a key
+    /// or, while the connection is set up, the password. The client's errors about an answer quote
+    /// the answer, so they are left out too.
     pub(crate) fn into_error(self, effect: Effect) -> Error {
         let (cause, known) = match self {
             Self::Undialled(error) => return error,
@@ -68,7 +66,7 @@ impl Failed {
         let (failure, why) = match (known, code(&cause)) {
             (Some(Failure::NotSent), Some("ERR")) => (
                 Failure::Refused(ErrorKind::InvalidConfig),
-                "the server refused the database number or the way of logging in that the session URL asks for",
+                "the server refused the session URL's database number or login; check both",
             ),
             (Some(Failure::Unanswered), _) if effect == Effect::Write => unanswered(&cause, effect),
             (_, Some(code)) => match refused(code) {
@@ -81,7 +79,7 @@ impl Failed {
             (Some(Failure::NotSent), None) => not_connected(&cause),
             (_, None) => unanswered(&cause, effect),
         };
-        // Every other kind may quote what was sent or answered.
+        // Every other kind may quote the command or the answer.
         let safe = [
             Cause::Io,
             Cause::InvalidClientConfig,
@@ -99,21 +97,22 @@ impl Failed {
 }
 
 const CANNOT_CONNECT: &str = "cannot connect";
+const WRONG_LOGIN: &str = "the server refused the user name or the password";
 
-/// The first word of the server's answer, or what stands behind a mere `ERR`.
+/// The code of the server's answer, or the one inside a plain `ERR`.
 pub(crate) fn code(cause: &RedisError) -> Option<&str> {
     let code = cause.code()?;
     let detail = cause.detail().unwrap_or_default();
     if code != "ERR" {
         return Some(code);
     }
-    // Redis before 7 wraps what stopped a script: `ERR Error running script …: -OOM …`.
+    // Redis before 7 wraps the error of a script: `ERR Error running script …: -OOM …`.
     for inner in ["OOM", "READONLY", "WRONGTYPE", "NOPERM", "MISCONF", "NOREPLICAS"] {
         if detail.contains(&format!(": -{inner} ")) {
             return Some(inner);
         }
     }
-    // The client drops the word when it reports that the database could not be chosen.
+    // The client drops the code when it reports that the database could not be selected.
     let behind = [
         ("max number of clients", "MAXCLIENTS"),
         ("Authentication required", "NOAUTH"),
@@ -126,7 +125,7 @@ pub(crate) fn code(cause: &RedisError) -> Option<&str> {
         .or(Some(code))
 }
 
-/// An answer that is an error: the command had no effect.
+/// The meaning of an error code. The command had no effect.
 fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
     use ErrorKind::{Corrupt, Denied, Full, Unavailable};
     Some(match code {
@@ -135,12 +134,12 @@ fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
             "the server has reached its `maxmemory` and refuses writes; raise it, or let it evict",
         ),
         "NOAUTH" => {
-            (Denied, "the server wants a user name and password; put them into the session URL")
+            (Denied, "the server requires a user name and password; put them into the session URL")
         }
-        "WRONGPASS" => (Denied, "the server refused the user name or password"),
+        "WRONGPASS" => (Denied, WRONG_LOGIN),
         "NOPERM" => (
             Denied,
-            "the server's ACL forbids the command or the key; the crate's README lists what is needed",
+            "the server's ACL forbids the command or the key; the crate's README lists the rights",
         ),
         "DENIED" => (
             Denied,
@@ -153,59 +152,56 @@ fn refused(code: &str) -> Option<(ErrorKind, &'static str)> {
             (Unavailable, "the cluster is incomplete or moving slots; try again in a moment")
         }
         "MOVED" | "ASK" => {
-            (Unavailable, "another node has the key; clusters are opened with redis+cluster://")
+            (Unavailable, "another node has the key; open a cluster with redis+cluster://")
         }
         "MISCONF" => {
-            (Unavailable, "the server cannot save to its disk and refuses writes; its log says why")
+            (Unavailable, "the server cannot save to its disk and refuses writes; see its log")
         }
         "NOREPLICAS" => (
             Unavailable,
             "the server has lost its replicas and refuses writes (min-replicas-to-write)",
         ),
-        "BUSY" => (Unavailable, "the server is busy with a script"),
-        "MAXCLIENTS" => {
-            (Unavailable, "the server has as many connections as its `maxclients` allows")
-        }
+        "BUSY" => (Unavailable, "the server is busy with a script; try again in a moment"),
+        "MAXCLIENTS" => (Unavailable, "the server has reached its `maxclients`; raise it"),
         _ => return None,
     })
 }
 
-/// No connection: the command was never sent.
+/// The meaning of an error while connecting. The command was not sent.
 fn not_connected(cause: &RedisError) -> (Failure, &'static str) {
     let why = match cause.kind() {
         Cause::AuthenticationFailed => {
-            return (
-                Failure::Refused(ErrorKind::Denied),
-                "the server refused the user name or password",
-            );
+            return (Failure::Refused(ErrorKind::Denied), WRONG_LOGIN);
         }
         Cause::InvalidClientConfig | Cause::Client => {
-            let why = "the address or the TLS files cannot be used";
+            let why = "the address or the TLS files cannot be used; check the session URL";
             return (Failure::Refused(ErrorKind::InvalidConfig), why);
         }
         Cause::MasterNameNotFoundBySentinel => {
-            "no sentinel knows a primary of that name that is up; is the name in the session URL right?"
+            "no sentinel knows a running primary of that name; is the session URL right?"
         }
         Cause::Parse | Cause::UnexpectedReturnType => {
-            "what answers there does not speak the Redis protocol"
+            "the server does not speak the Redis protocol; are the host and the port right?"
         }
         _ if cause.is_timeout() => {
-            "no connection in time (`connect_timeout`); are the host and the port right, and open in the firewall?"
+            "no connection in time (`connect_timeout`); are the host and the port right, and open \
+             in the firewall?"
         }
         _ => CANNOT_CONNECT,
     };
     (Failure::NotSent, why)
 }
 
-/// Sent, and then no answer that can be understood.
+/// The meaning of an error after the command was sent.
 fn unanswered(cause: &RedisError, effect: Effect) -> (Failure, &'static str) {
     match cause.kind() {
-        // A read that is answered with something else is a fault, and not an outage.
-        Cause::Parse | Cause::UnexpectedReturnType if effect == Effect::Read => {
-            (Failure::Refused(ErrorKind::Internal), "the server's answer is not what Redis gives")
-        }
+        // For a read, an answer of the wrong type is a fault and not an outage.
         Cause::Parse | Cause::UnexpectedReturnType => {
-            (Failure::Unanswered, "the server's answer is not what Redis gives")
+            let failure = match effect {
+                Effect::Read => Failure::Refused(ErrorKind::Internal),
+                Effect::Write => Failure::Unanswered,
+            };
+            (failure, "the server's answer is not one of Redis; is it another server?")
         }
         _ if cause.is_timeout() => (Failure::TimedOut, "no answer in time (`response_timeout`)"),
         Cause::ClusterConnectionNotFound => {
@@ -231,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_definite_and_the_rest_is_ambiguous_for_writes_only() {
+    fn an_answer_is_definite_and_a_lost_one_is_ambiguous_for_writes_only() {
         for (text, kind) in [
             ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Full),
             (
@@ -275,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_the_server_or_the_client_quotes_is_repeated() {
+    fn no_text_of_the_server_or_the_client_is_repeated() {
         let quoting =
             "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ";
         for failure in [

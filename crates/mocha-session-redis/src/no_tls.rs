@@ -1,4 +1,4 @@
-//! What stands in for [`tls`](crate::tls) without that cargo feature: nothing that could exist.
+//! Stands in for `tls.rs` without that cargo feature: types that have no values.
 
 use mocha_session_core::{Result, StoreUrl};
 use redis::cluster::ClusterClientBuilder;

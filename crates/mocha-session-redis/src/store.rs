@@ -1,4 +1,4 @@
-//! The store: sessions as Redis strings, each with the revision of its last write in front.
+//! The store: sessions as Redis strings, each behind the revision of its last write.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -11,16 +11,19 @@ use mocha_session_core::{BoxFuture, Error, ErrorKind, Result, StoreUrl};
 use redis::{Cmd, Value, cmd};
 
 use crate::connection::Connection;
-use crate::error::{ENGINE, FOREIGN};
+use crate::error::FOREIGN;
 use crate::url;
 
-/// The bytes that a revision takes at the start of a value.
+/// The engine's name in errors and capabilities.
+pub(crate) const ENGINE: &str = "redis";
+
+/// The size of a revision at the start of a value.
 const REVISION: usize = size_of::<u64>();
 
-/// The most names that one page of a scan asks for: the server does nothing else meanwhile.
+/// The largest page of a scan. The server does nothing else while it reads one.
 const LARGEST_PAGE: usize = 1_000;
 
-/// The longest value: what a Redis string can hold.
+/// The longest value that fits into a Redis string.
 const MAX_VALUE: usize = 512 * 1024 * 1024 - REVISION;
 
 /// A session store on Redis or Valkey.
@@ -45,11 +48,11 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// A store on a client or connection that you own, with its keys under the prefix of `space`.
+    /// A store on a client or connection of your own, with its keys under the prefix of `space`.
     /// Does no I/O.
     ///
-    /// Until [`detect`](Self::detect) has asked the server, the least is assumed: that it evicts,
-    /// and that a write does not survive its restart.
+    /// Until [`detect`](Self::detect) has asked the server, the store assumes that the server
+    /// evicts, and that a write does not survive its restart.
     pub fn new(connection: impl Into<Connection>, space: KeySpace) -> Self {
         let capabilities = Capabilities::new(ENGINE)
             .with_listing(true)
@@ -60,7 +63,7 @@ impl RedisStore {
         Self { connection: connection.into(), space, capabilities }
     }
 
-    /// Reads a URL at once, and returns what will connect: the same as [`DRIVER`](crate::DRIVER)
+    /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)
     /// does, with the type of this store.
     ///
     /// ```no_run
@@ -70,21 +73,21 @@ impl RedisStore {
     /// # async fn run() -> mocha_session_core::Result<()> {
     /// let mut url = StoreUrl::parse("redis://127.0.0.1:6379/0")?;
     /// let opening = RedisStore::from_url(&mut url)?;
-    /// url.finish()?;
+    /// url.finish()?; // no unknown option
     /// let store = opening.await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is wrong; from the future, whatever keeps the server from
-    /// answering.
+    /// `InvalidConfig` for a wrong URL, before any I/O. The future fails as `Unavailable` or
+    /// `Timeout` when the server cannot be reached, and as `Denied` when it refuses the login.
     pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
-        url::prepare(url)
+        url::open(url)
     }
 
-    /// Says whether the server may drop live sessions to make room: for a server that may not be
-    /// asked.
+    /// Sets whether the server may drop live sessions to make room, where
+    /// [`detect`](Self::detect) may not ask it.
     #[must_use]
     pub fn with_eviction(mut self, evicts: bool) -> Self {
         self.capabilities = self.capabilities.with_eviction(evicts);
@@ -96,11 +99,11 @@ impl RedisStore {
         self
     }
 
-    /// Asks the server what it keeps and what it evicts, for
+    /// Asks the server for its durability and eviction policy, for
     /// [`capabilities`](SessionStore::capabilities).
     ///
-    /// With `INFO`, and `CONFIG GET` for what that doesn't tell; what an ACL or a hosting service
-    /// forbids to ask stays as it was assumed. Of the nodes of a cluster, the weakest counts.
+    /// It sends `INFO` and `CONFIG GET`. What an ACL or a hosting service forbids to ask stays as
+    /// assumed. In a cluster the weakest node counts.
     pub async fn detect(mut self) -> Self {
         if let Some(memory) = self.ask(cmd("INFO").arg("memory")).await {
             let evicts = memory.iter().any(|memory| {
@@ -121,14 +124,14 @@ impl RedisStore {
         self
     }
 
-    /// What the server, or each primary of the cluster, answers; `None` when one doesn't.
+    /// The answer of the server, or of each primary of the cluster; `None` when one is missing.
     async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
         let answers = self.connection.everywhere(command).await.ok()?;
         let answers: Vec<_> = answers.into_iter().map(text).collect::<Option<_>>()?;
         (!answers.is_empty()).then_some(answers)
     }
 
-    /// The key of a name that `SCAN` found; `None` for what is somebody else's.
+    /// The key of a name that `SCAN` found; `None` for a name that this store did not write.
     fn key(&self, name: &[u8]) -> Option<StorageKey> {
         self.space.parse(std::str::from_utf8(name).ok()?)
     }
@@ -185,12 +188,7 @@ impl SessionStore for RedisStore {
         self.connection.query(&command, Effect::Write).await
     }
 
-    async fn sweep(
-        &self,
-        _now: SystemTime,
-        _cursor: Option<ScanCursor>,
-        _limit: usize,
-    ) -> Result<SweepReport> {
+    async fn sweep(&self, _: SystemTime, _: Option<ScanCursor>, _: usize) -> Result<SweepReport> {
         Ok(SweepReport::native())
     }
 
@@ -213,7 +211,7 @@ impl SessionStore for RedisStore {
             }
         };
         let Some(node) = nodes.get(at) else { return Ok(ScanPage::new(Vec::new(), None)) };
-        // No character of a prefix means anything in a pattern: `KeySpace` sees to that.
+        // `KeySpace` allows no character that has a meaning in a pattern.
         let pattern = format!("{}*", self.space.prefix());
         let mut command = cmd("SCAN");
         command
@@ -227,7 +225,7 @@ impl SessionStore for RedisStore {
             self.connection.query_at(node, &command).await?;
         names.retain(|name| self.key(name).is_some());
         let values = self.connection.get_all(node, &names).await?;
-        // What is gone again since, or was never a session, is left out.
+        // Values that were removed meanwhile, and those that are not sessions, are left out.
         let entry =
             |(name, value): (&Vec<u8>, Option<Vec<u8>>)| Some((self.key(name)?, split(value?)?));
         let entries = names.iter().zip(values).filter_map(entry).collect();
@@ -247,7 +245,7 @@ impl SessionStore for RedisStore {
     }
 }
 
-/// A value with a fresh revision in front of it.
+/// Puts a fresh revision in front of a value.
 fn frame(value: &[u8]) -> (Revision, Vec<u8>) {
     let revision = Revision::random();
     let mut framed = Vec::with_capacity(REVISION + value.len());
@@ -256,7 +254,7 @@ fn frame(value: &[u8]) -> (Revision, Vec<u8>) {
     (revision, framed)
 }
 
-/// The reverse; `None` for what is too short to have a revision.
+/// Takes a stored value apart; `None` for one that is too short to have a revision.
 fn split(framed: Vec<u8>) -> Option<Stored> {
     let revision = u64::from_be_bytes(*framed.first_chunk::<REVISION>()?);
     Some(Stored::new(Bytes::from(framed).slice(REVISION..), Revision::from(revision)))

@@ -1,4 +1,4 @@
-//! TLS with rustls: which certificates to trust and to show.
+//! TLS with rustls: the certificates to trust and the client's own.
 
 use mocha_session_core::{Error, ErrorKind, Result, StoreUrl};
 use redis::cluster::ClusterClientBuilder;
@@ -17,7 +17,7 @@ impl Files {
         let client = match (url.take("cert"), url.take("key")) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            _ => return Err(url.refuse("the options `cert` and `key` come together")),
+            _ => return Err(url.refuse("the options `cert` and `key` must be given together")),
         };
         Ok(Self { authority: url.take("ca"), client })
     }
@@ -35,11 +35,12 @@ impl Files {
             None => None,
         };
         let certificates = TlsCertificates { client_tls, root_cert };
-        // Tried on some address, so that what is no certificate is said now, and as what it is.
+        // Tried on any address, so that a file that is not a certificate is reported as such.
         match Client::build_with_tls("rediss://localhost", certificates.clone()) {
             Ok(_) => Ok(Certificates(certificates)),
             Err(cause) => {
-                let why = "the files of the options `ca`, `cert` and `key` must be certificates and a key in PEM form";
+                let why = "the files of the options `ca`, `cert` and `key` must be certificates \
+                           and a key in PEM form";
                 Err(Error::new(ErrorKind::InvalidConfig, why).with_source(cause))
             }
         }
@@ -54,7 +55,7 @@ async fn read(option: &str, path: String) -> Result<Vec<u8>> {
     })
 }
 
-/// What to trust, and what to show to a server that asks.
+/// The authorities to trust, and the client's certificate.
 #[derive(Clone)]
 pub(crate) struct Certificates(TlsCertificates);
 
@@ -68,11 +69,11 @@ impl Certificates {
     }
 }
 
-/// The client asks rustls for the process's provider and panics where there is none, or two to
-/// choose from.
+/// Installs a crypto provider for the process if there is none: without one, or with several to
+/// choose from, rustls panics.
 pub(crate) fn provide() {
     if CryptoProvider::get_default().is_none() {
-        // Somebody else may be faster: then there is one, and that is all that is wanted.
+        // This fails only if another thread has installed one meanwhile.
         drop(aws_lc_rs::default_provider().install_default());
     }
 }

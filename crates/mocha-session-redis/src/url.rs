@@ -1,4 +1,4 @@
-//! From a URL to a store: the forms of a Redis URL, its options, and the first answer.
+//! From a URL to a store: the forms and the options of a Redis URL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use redis::RedisConnectionInfo;
 
 use crate::connection::Connection;
 use crate::dial::{Place, Target, with_credentials};
-use crate::error::ENGINE;
-use crate::store::RedisStore;
+use crate::store::{ENGINE, RedisStore};
 use crate::tls::Files;
 
-/// Opens `redis://`, `rediss://`, `valkey://`, `valkeys://` and their forms `+cluster`, `+sentinel`
-/// and `+unix`.
+/// Opens `redis://`, `rediss://`, `valkey://` and `valkeys://`, also with `+cluster`, `+sentinel`
+/// or `+unix`. [Forms and options](crate#urls).
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -44,16 +43,16 @@ pub const DRIVER: Driver = Driver::new(
         "unix",
     ],
     |url| {
-        let opening = prepare(url)?;
+        let opening = open(url)?;
         Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
     },
 );
 
-/// Reads the URL at once, and connects later.
-pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<RedisStore>>> {
+/// Reads the URL, and returns the future that connects.
+pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<RedisStore>>> {
     let space = url.take_key_space("session:")?;
     let evicts = url.take_bool("evicts")?;
-    // An option of every engine. Here nothing has to be prepared, so nothing has to be forbidden.
+    // An option of every engine. Redis needs no preparation, so it changes nothing.
     url.take_bool("create")?;
     let deadline = url.deadline();
     let mut timeouts = Timeouts::within(deadline);
@@ -75,7 +74,7 @@ pub(crate) fn prepare(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Re
     }))
 }
 
-/// A timeout of the client, which is of no use when the core's deadline comes first.
+/// Takes a timeout of the client, which must not be longer than the core's deadline.
 fn shorter(url: &mut StoreUrl, option: &'static str) -> Result<Option<Duration>> {
     match url.take_duration(option)? {
         Some(time) if time > url.deadline() => Err(url.refuse_option(
@@ -86,8 +85,7 @@ fn shorter(url: &mut StoreUrl, option: &'static str) -> Result<Option<Duration>>
     }
 }
 
-/// Gives a server that is starting at the same time a moment; whatever else is wrong is said at
-/// once.
+/// Waits a moment for a server that is starting at the same time. Reports any other error at once.
 async fn answers(store: &RedisStore) -> Result<()> {
     for pause in [100, 300] {
         match store.ping().await {
@@ -100,7 +98,7 @@ async fn answers(store: &RedisStore) -> Result<()> {
     store.ping().await
 }
 
-/// What is dialled, and the number of the database.
+/// Reads the servers to connect to, and the number of the database.
 fn read(url: &mut StoreUrl) -> Result<(Place, i64)> {
     let hosts = |port| -> Vec<_> {
         url.hosts()
@@ -122,7 +120,7 @@ fn read(url: &mut StoreUrl) -> Result<(Place, i64)> {
     }
     if scheme.ends_with("+cluster") {
         if !matches!(url.path(), "" | "/" | "/0") {
-            return Err(url.refuse("a cluster has no other database than 0"));
+            return Err(url.refuse("a cluster has database 0 only; leave the path out"));
         }
         return Ok((Place::Cluster(hosts(6379)), 0));
     }
@@ -131,9 +129,9 @@ fn read(url: &mut StoreUrl) -> Result<(Place, i64)> {
         let (name, number) = url.split_path();
         let (name, number) = (name.to_owned(), number.to_owned());
         if name.is_empty() {
-            return Err(url.refuse(
-                "it must name the primary to ask for, like redis+sentinel://a,b/mymaster",
-            ));
+            return Err(
+                url.refuse("it must name the primary's group, like redis+sentinel://a,b/mymaster")
+            );
         }
         let (username, password) = (url.take("sentinel_username"), url.take("sentinel_password"));
         let login = login(url, username.as_deref(), password.as_deref())?;
@@ -145,7 +143,7 @@ fn read(url: &mut StoreUrl) -> Result<(Place, i64)> {
     Ok((Place::Server(host), database(url, &number)?))
 }
 
-/// The database's number, from the path or from the option `db`.
+/// Takes the database's number, from the path or from the option `db`.
 fn database(url: &mut StoreUrl, path: &str) -> Result<i64> {
     let option = url.take("db");
     let number = match (path.trim_end_matches('/'), option.as_deref()) {
@@ -155,7 +153,7 @@ fn database(url: &mut StoreUrl, path: &str) -> Result<i64> {
     };
     number
         .map(i64::from)
-        .ok_or_else(|| url.refuse("the database is one number, in the path or as `db`"))
+        .ok_or_else(|| url.refuse("the database must be one number, in the path or as `db`"))
 }
 
 fn login(

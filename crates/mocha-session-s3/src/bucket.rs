@@ -1,4 +1,4 @@
-//! The requests: one object each, or one page of a listing.
+//! The requests to a bucket: one object each, or one page of a listing.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -17,9 +17,9 @@ use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::error;
 
-/// In an object's metadata: when its entry expires, in milliseconds since 1970.
+/// The metadata of an object with the expiry of its entry, in milliseconds since 1970.
 const DEADLINE: &str = "session-deadline";
-/// A bucket that another process is making answers after so many looks at the latest.
+/// How many times to look for a bucket that another process is creating.
 const LOOKS: u32 = 25;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
@@ -28,8 +28,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 pub(crate) struct Bucket {
     client: Client,
     name: String,
-    /// An object's name that no session has: that there is no such object is the answer of a bucket
-    /// in order.
+    /// The name of an object that no session has. "No such object" shows that the bucket exists.
     unused: String,
 }
 
@@ -41,15 +40,15 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// The SDK repeats a write whose answer was lost, and reports its own first write as another
-    /// writer's: its retries are switched off.
+    /// Switches the SDK's retries off. It would repeat a write whose answer was lost, and report
+    /// its own first write as another writer's.
     pub(crate) fn new(client: &Client, name: String, space: &KeySpace) -> Self {
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
         let unused = space.name(&StorageKey::from_bytes([0; StorageKey::BYTES]));
         Self { client: Client::from_conf(config), name, unused }
     }
 
-    /// Makes the bucket if there is none and `create` allows it.
+    /// Creates the bucket if it does not exist and `create` allows it.
     pub(crate) async fn ensure(&self, objects: &ObjectStore, create: bool) -> Result<()> {
         for _ in 0..LOOKS {
             match self.client.get_object().bucket(&self.name).key(&self.unused).send().await {
@@ -57,9 +56,9 @@ impl Bucket {
                 Err(failure) if error::is_absent(&failure) => return Ok(()),
                 Err(failure) if create && error::is_without_bucket(&failure) => {}
                 Err(failure) if error::is_without_bucket(&failure) => {
-                    return Err(error::explain(Effect::Read, &failure));
+                    return Err(error::of_read(&failure));
                 }
-                // Tried again, and explained, as any read.
+                // Repeats and explains the failure as for any read.
                 Err(_) => return objects.ping().await,
             }
             let region = self.client.config().region().map(AsRef::as_ref);
@@ -79,20 +78,16 @@ impl Bucket {
             match request.send().await {
                 Ok(_) => {}
                 Err(failure) => match aws_sdk_s3::error::ProvideErrorMetadata::code(&failure) {
-                    // Another process was faster, or is about to be.
+                    // Another process has created the bucket, or is creating it.
                     Some("BucketAlreadyOwnedByYou") => {}
                     Some("OperationAborted") => tokio::time::sleep(BETWEEN_LOOKS).await,
-                    _ => {
-                        return Err(
-                            error::explain(Effect::Read, &failure).during("create the bucket")
-                        );
-                    }
+                    _ => return Err(error::of_read(&failure).during("create the bucket")),
                 },
             }
         }
         Err(Error::new(
             ErrorKind::Unavailable,
-            "the bucket was made, and still does not answer; try again",
+            "the bucket was created and does not answer yet; try again",
         ))
     }
 }
@@ -103,7 +98,7 @@ impl ObjectClient for Bucket {
         let object = match self.client.get_object().bucket(&self.name).key(name).send().await {
             Ok(object) => object,
             Err(failure) if error::is_absent(&failure) => return Ok(None),
-            Err(failure) => return Err(error::explain(Effect::Read, &failure)),
+            Err(failure) => return Err(error::of_read(&failure)),
         };
         let size = object.content_length.and_then(|length| usize::try_from(length).ok());
         if size.is_some_and(|size| size > most) {
@@ -111,7 +106,7 @@ impl ObjectClient for Bucket {
         }
         let (mut stream, mut body) = (object.body, Vec::with_capacity(size.unwrap_or_default()));
         while let Some(chunk) = stream.next().await {
-            let broken = "the connection broke in the middle of the object";
+            let broken = "the connection broke before the object's end";
             let chunk = chunk.map_err(|_| Failure::Unanswered.error(Effect::Read, broken))?;
             if body.len() + chunk.len() > most {
                 return Err(too_large(most));
@@ -126,9 +121,9 @@ impl ObjectClient for Bucket {
     async fn head(&self, name: &str) -> Result<Option<Head>> {
         let head = match self.client.head_object().bucket(&self.name).key(name).send().await {
             Ok(head) => head,
-            // The answer to a HEAD has no body that could say more.
+            // The answer to a HEAD has no body with S3's error code.
             Err(failure) if error::status(&failure) == Some(404) => return Ok(None),
-            Err(failure) => return Err(error::explain(Effect::Read, &failure)),
+            Err(failure) => return Err(error::of_read(&failure)),
         };
         let deadline = head.metadata.and_then(|all| all.get(DEADLINE)?.parse().ok());
         let size =
@@ -173,7 +168,7 @@ impl ObjectClient for Bucket {
         let request =
             self.client.list_objects_v2().bucket(&self.name).prefix(prefix).max_keys(limit);
         let page = request.set_continuation_token(after.map(str::to_owned)).send().await;
-        let page = page.map_err(|failure| error::explain(Effect::Read, &failure))?;
+        let page = page.map_err(|failure| error::of_read(&failure))?;
         let listed = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let size = object.size.and_then(|size| u64::try_from(size).ok())?;
             let written = object.last_modified.as_ref().map_or(0, DateTime::secs);
@@ -191,7 +186,7 @@ impl ObjectClient for Bucket {
 
 fn revision(etag: Option<String>) -> Result<Revision> {
     etag.map(Revision::from).ok_or_else(|| {
-        let why = "the endpoint's answer has no ETag, so nothing can be written on condition";
+        let why = "the endpoint's answer has no ETag, which conditional writes need; use another";
         Error::new(ErrorKind::Unsupported, why)
     })
 }

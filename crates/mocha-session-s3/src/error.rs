@@ -1,5 +1,4 @@
-//! Turns the SDK's errors into this library's: what the call can have done, why it failed, what to
-//! do.
+//! From the SDK's errors to ours: whether the call was done, why it failed, what to do.
 //!
 //! The SDK's own error is never attached: it holds the whole answer, which names the object and may
 //! repeat the access key.
@@ -15,22 +14,26 @@ use mocha_session_core::store::Failure::{NotSent, Refused, TimedOut, Unanswered}
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind, Result};
 
-/// How a call of the SDK fails.
+/// The advice where the SDK finds no credentials.
+pub(crate) const NO_CREDENTIALS: &str = "no credentials found: set AWS_ACCESS_KEY_ID and \
+     AWS_SECRET_ACCESS_KEY, or use a profile or a role";
+
+/// The error of a call of the SDK.
 pub(crate) type CallError<E> = SdkError<E, HttpResponse>;
 
-/// Whether S3 itself says that there is no such object. A 404 without an S3 error is another
-/// server's.
+/// Whether S3 says that the object does not exist. A 404 without S3's error code comes from another
+/// server.
 pub(crate) fn is_absent<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     failure.code() == Some("NoSuchKey")
 }
 
-/// Whether S3 says that there is no such bucket.
+/// Whether S3 says that the bucket does not exist.
 pub(crate) fn is_without_bucket<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     failure.code() == Some("NoSuchBucket")
 }
 
-/// Whether a conditional write was not done because its condition did not hold: the object is
-/// another one, is gone, or (409) another writer was writing it in the same moment.
+/// Whether a write was not done because its condition did not hold: the object has changed, is
+/// gone, or (409) another request was writing it at the same time.
 pub(crate) fn is_condition<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     status(failure) == Some(412)
         || is_absent(failure)
@@ -42,9 +45,9 @@ pub(crate) fn status<E>(failure: &CallError<E>) -> Option<u16> {
     failure.raw_response().map(|answer| answer.status().as_u16())
 }
 
-/// How a write ended that failed for another reason than its condition.
+/// The outcome of a write that failed for another reason than its condition.
 pub(crate) fn of_write<T, E: ProvideErrorMetadata>(failure: &CallError<E>) -> Result<Outcome<T>> {
-    let error = explain(Effect::Write, failure);
+    let error = of_call(failure, Effect::Write);
     if is_busy(status(failure), failure.code().unwrap_or_default()) {
         Ok(Outcome::Busy(error))
     } else {
@@ -52,8 +55,12 @@ pub(crate) fn of_write<T, E: ProvideErrorMetadata>(failure: &CallError<E>) -> Re
     }
 }
 
-/// Our error for a failure of the SDK.
-pub(crate) fn explain<E: ProvideErrorMetadata>(effect: Effect, failure: &CallError<E>) -> Error {
+/// The error of a read.
+pub(crate) fn of_read<E: ProvideErrorMetadata>(failure: &CallError<E>) -> Error {
+    of_call(failure, Effect::Read)
+}
+
+fn of_call<E: ProvideErrorMetadata>(failure: &CallError<E>, effect: Effect) -> Error {
     let (failure, why) = match failure {
         SdkError::TimeoutError(_) => (TimedOut, "no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) => failure
@@ -61,10 +68,10 @@ pub(crate) fn explain<E: ProvideErrorMetadata>(effect: Effect, failure: &CallErr
             .map_or_else(|| (Unanswered, "the connection failed".to_owned()), dispatched),
         SdkError::ServiceError(answer) => answered(answer.raw(), failure.code()),
         SdkError::ResponseError(_) => {
-            (Unanswered, "the answer cannot be read; is it an S3 endpoint?".to_owned())
+            (Unanswered, "the answer is not S3's; is it an S3 endpoint?".to_owned())
         }
         _ => {
-            let why = "the request cannot be made; check region, endpoint and credentials";
+            let why = "the request cannot be built; check region, endpoint and credentials";
             (Refused(ErrorKind::InvalidConfig), why.to_owned())
         }
     };
@@ -77,24 +84,21 @@ fn is_busy(status: Option<u16>, code: &str) -> bool {
         || matches!(code, "SlowDown" | "ServiceUnavailable" | "OperationAborted" | "RequestTimeout")
 }
 
-/// A request that got no answer: what of it was sent.
+/// The meaning of a request without an answer.
 fn dispatched(failure: &ConnectorError) -> (Failure, String) {
     if let Some(cause) = find::<CredentialsError>(failure) {
         return match cause {
             CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
-                (NotSent, "the provider of the credentials cannot be reached, or failed".to_owned())
+                let why = "the provider of the credentials failed; is it configured and running?";
+                (NotSent, why.to_owned())
             }
-            _ => {
-                let why = "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a \
-                           profile or a role";
-                (Refused(ErrorKind::Denied), why.to_owned())
-            }
+            _ => (Refused(ErrorKind::Denied), NO_CREDENTIALS.to_owned()),
         };
     }
     let cause = sources(failure).last().map_or_else(|| failure.to_string(), ToString::to_string);
     // Name, connection and TLS come before the request.
     if find::<HttpError>(failure).is_some_and(HttpError::is_connect) {
-        (NotSent, format!("the endpoint cannot be reached ({cause}); is it right, and is it up?"))
+        (NotSent, format!("the endpoint cannot be reached ({cause}); is it right and running?"))
     } else if failure.is_timeout() {
         (TimedOut, "no answer in time".to_owned())
     } else {
@@ -131,24 +135,24 @@ fn answered(answer: &HttpResponse, code: Option<&str>) -> (Failure, String) {
         }
         (_, "RequestTimeTooSkewed") => (Refused(Denied), "set this machine's clock"),
         (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
-            (Refused(Full), "make room, or raise the quota")
+            (Refused(Full), "the endpoint is full; make room, or raise the quota")
         }
         (401 | 403, _)
         | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
             (
                 Refused(Denied),
-                "check the keys and the session token; they need s3:GetObject, s3:PutObject, s3:DeleteObject \
-             and s3:ListBucket",
+                "check the keys and the session token; they need s3:GetObject, s3:PutObject, \
+                 s3:DeleteObject and s3:ListBucket",
             )
         }
         (413, _) | (_, "EntityTooLarge") => {
             (Refused(TooLarge), "the endpoint does not take an object of this size")
         }
         _ if is_busy(Some(status), code) => (Refused(Unavailable), "the endpoint is busy"),
-        (501, _) => (Refused(Unsupported), "the endpoint cannot do what a session store needs"),
+        (501, _) => (Refused(Unsupported), "the endpoint lacks a request that the store needs"),
         (500.., _) => (Unanswered, "the endpoint failed"),
-        (404, "") => (Refused(Unavailable), "not S3's own answer; is the endpoint right?"),
-        _ => (Refused(Internal), "this was not expected"),
+        (404, "") => (Refused(Unavailable), "the answer is not S3's; is the endpoint right?"),
+        _ => (Refused(Internal), "unexpected answer"),
     };
     (failure, format!("{advice} ({says})"))
 }

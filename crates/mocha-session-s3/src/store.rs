@@ -1,4 +1,4 @@
-//! The store: a bucket under the logic that all object stores share.
+//! The store: sessions as objects of a bucket, by the core's logic for object stores.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use mocha_session_core::backend::objects::ObjectStore;
 use mocha_session_core::store::{Capabilities, Durability, KeySpace, Revision};
 use mocha_session_core::{BoxFuture, Error, Result, StoreUrl, forward_store};
 
-use crate::ENGINE;
 use crate::bucket::Bucket;
-use crate::url::Target;
+use crate::url;
 
-/// Keeps sessions as objects of a bucket, one each, written and removed under conditions on their
-/// `ETag`.
+/// The engine's name in errors and capabilities.
+pub(crate) const ENGINE: &str = "s3";
+
+/// A session store in a bucket of Amazon S3 or of a compatible endpoint.
 ///
 /// ```no_run
 /// # async fn doc() -> mocha_session_core::Result<()> {
@@ -35,10 +36,11 @@ pub struct S3Store {
 forward_store!(S3Store, |store| store.objects);
 
 impl S3Store {
-    /// A store over a client of your own. Sends nothing; see [`prepare`](Self::prepare).
+    /// A store on a client of your own, with its objects under the prefix of `space`. Does no I/O;
+    /// see [`prepare`](Self::prepare).
     ///
-    /// The client's credentials, endpoint, HTTP client and connect timeout are used. Its retries
-    /// are not: the store repeats what may be repeated.
+    /// The store uses the client's credentials, endpoint, HTTP client and connect timeout. It does
+    /// not use its retries, because it repeats by itself the calls that may be repeated.
     pub fn new(client: Client, bucket: impl Into<String>, space: KeySpace) -> Self {
         let bucket = Bucket::new(&client, bucket.into(), &space);
         let can = Capabilities::new(ENGINE).with_durability(Durability::Disk);
@@ -47,7 +49,29 @@ impl S3Store {
         Self { bucket, objects, aws: false }
     }
 
-    /// Relies on what Amazon's S3 promises: conditional deletes, and several copies of each
+    /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)
+    /// does, with the type of this store.
+    ///
+    /// ```no_run
+    /// use mocha_session_core::StoreUrl;
+    /// use mocha_session_s3::S3Store;
+    ///
+    /// # async fn doc() -> mocha_session_core::Result<()> {
+    /// let mut url = StoreUrl::parse("s3://key:secret@s3.aws.amazon.com/my-bucket")?;
+    /// let opening = S3Store::from_url(&mut url)?;
+    /// url.finish()?; // no unknown option
+    /// let store = opening.await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a wrong URL, before any I/O. The future fails as
+    /// [`prepare`](Self::prepare) does.
+    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        url::open(url)
+    }
+
+    /// Relies on two properties of Amazon's S3: conditional deletes, and several copies of each
     /// acknowledged write.
     #[must_use]
     pub fn on_aws(self) -> Self {
@@ -56,57 +80,31 @@ impl S3Store {
         Self { objects, aws: true, ..self }
     }
 
-    /// Sets the time that one call may take, instead of five seconds.
+    /// Sets the deadline of a call. The default is five seconds.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { objects: self.objects.with_deadline(deadline), ..self }
     }
 
-    /// Reads a URL, and returns what connects and [prepares](Self::prepare) the bucket when it is
-    /// awaited.
-    ///
-    /// # Errors
-    /// `InvalidConfig` for a URL that is wrong. The future fails as `prepare` does.
-    ///
-    /// ```no_run
-    /// # async fn doc() -> mocha_session_core::Result<()> {
-    /// use mocha_session_core::StoreUrl;
-    /// use mocha_session_s3::S3Store;
-    ///
-    /// let mut url = StoreUrl::parse("s3://key:secret@s3.aws.amazon.com/my-bucket?region=eu-central-1")?;
-    /// let store = S3Store::from_url(&mut url)?.await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
-        let target = Target::read(url)?;
-        Ok(Box::pin(async move {
-            let (create, aws, deadline) =
-                (target.create, target.endpoint.is_none(), target.deadline);
-            let (client, bucket, space) = target.connect().await?;
-            let store = Self::new(client, bucket, space).with_deadline(deadline);
-            let store = if aws { store.on_aws() } else { store };
-            store.prepare(create).await
-        }))
-    }
-
-    /// Makes the bucket if there is none and `create` allows it. Finds out whether the endpoint
+    /// Creates the bucket if it does not exist and `create` allows it. Checks that the endpoint
     /// honours conditions, because without them two requests overwrite each other's changes.
     ///
-    /// One request on AWS, ten elsewhere. Any number of processes may do this at once.
+    /// It sends one request on AWS, ten elsewhere. Several processes may do this at once.
     ///
     /// ```no_run
     /// # async fn doc(client: mocha_session_s3::aws_sdk_s3::Client) -> mocha_session_core::Result<()> {
     /// use mocha_session_core::store::KeySpace;
     /// use mocha_session_s3::S3Store;
     ///
-    /// let store = S3Store::new(client, "my-bucket", KeySpace::new("sessions/")?).prepare(true).await?;
+    /// let store = S3Store::new(client, "my-bucket", KeySpace::new("sessions/")?);
+    /// let store = store.prepare(true).await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// `Unsupported` when the endpoint ignores conditions; `Unavailable` when there is no bucket
-    /// and none may be made; `Denied` when the credentials do not suffice; else whatever keeps the
-    /// endpoint from answering.
+    /// `Unsupported` when the endpoint ignores conditions, `Unavailable` when the bucket is missing
+    /// and `create` is false, `Denied` when the credentials do not suffice, `Unavailable` or
+    /// `Timeout` when the endpoint does not answer.
     pub async fn prepare(mut self, create: bool) -> Result<Self> {
         let prepared = async {
             self.bucket.ensure(&self.objects, create).await?;

@@ -1,4 +1,4 @@
-//! What a URL says: the bucket, its endpoint, the credentials, and the names of the objects.
+//! From a URL to a store: the forms and the options of an `s3:` URL.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,40 +13,53 @@ use aws_sdk_s3::{Client, Config};
 use mocha_session_core::backend::Timeouts;
 use mocha_session_core::backend::objects::ObjectStore;
 use mocha_session_core::store::{KeySpace, SessionStore};
-use mocha_session_core::{Driver, Error, ErrorKind, Result, StoreUrl};
+use mocha_session_core::{BoxFuture, Driver, Error, ErrorKind, Result, StoreUrl};
 
-use crate::S3Store;
+use crate::error::NO_CREDENTIALS;
+use crate::store::{ENGINE, S3Store};
 
-/// Opens `s3://` URLs. The crate's front page has their forms and options.
+/// Opens `s3://`. [Forms and options](crate#urls).
 ///
-/// ```no_run
-/// # async fn doc() -> mocha_session_core::Result<()> {
-/// let registry = mocha_session_core::Registry::new().register(mocha_session_s3::DRIVER);
-/// let storage = registry.open("s3://username:password@s3.aws.amazon.com/my-bucket?region=eu-central-1").await?;
-/// # Ok(()) }
+/// ```
+/// use mocha_session_core::Registry;
+///
+/// let registry = Registry::new().register(mocha_session_s3::DRIVER);
+/// registry.check("s3://key:secret@s3.aws.amazon.com/my-bucket?region=eu-central-1").unwrap();
+/// assert!(registry.check("s3://key:secret@s3.aws.amazon.com/my-bucket?regoin=eu").is_err());
 /// ```
 pub const DRIVER: Driver = Driver::new(&["s3"], |url| {
-    let opening = S3Store::from_url(url)?;
+    let opening = open(url)?;
     Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
 });
 
+/// Reads the URL, and returns the future that connects and prepares the bucket.
+pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<S3Store>>> {
+    let target = Target::read(url)?;
+    Ok(Box::pin(async move {
+        let client = target.client().await?;
+        let store =
+            S3Store::new(client, target.bucket, target.space).with_deadline(target.deadline);
+        let store = if target.endpoint.is_none() { store.on_aws() } else { store };
+        store.prepare(target.create).await
+    }))
+}
+
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// A URL, read and found right. Nothing has been sent to any server.
-pub(crate) struct Target {
+/// The parts of a URL.
+struct Target {
     bucket: String,
     space: KeySpace,
-    /// `None` is Amazon's own.
-    pub(crate) endpoint: Option<String>,
+    /// `None` for Amazon's own.
+    endpoint: Option<String>,
     region: Option<String>,
     credentials: Option<Credentials>,
-    pub(crate) create: bool,
-    pub(crate) deadline: Duration,
+    create: bool,
+    deadline: Duration,
 }
 
 impl Target {
-    /// Reads a URL, and takes the options from it.
-    pub(crate) fn read(url: &mut StoreUrl) -> Result<Self> {
+    fn read(url: &mut StoreUrl) -> Result<Self> {
         let instead = url.take("endpoint").map(|text| checked_endpoint(url, &text)).transpose()?;
         let region = url.take("region");
         let token = url.take("session_token");
@@ -59,12 +72,13 @@ impl Target {
             (None, None) if token.is_none() => None,
             (None, None) => {
                 return Err(
-                    url.refuse_option("session_token", "belongs to an access key and its secret")
+                    url.refuse_option("session_token", "needs an access key and its secret")
                 );
             }
             _ => {
                 return Err(url.refuse(
-                    "an access key and its secret belong together: s3://key:secret@host/bucket",
+                    "an access key and its secret must be given together: \
+                     s3://key:secret@host/bucket",
                 ));
             }
         };
@@ -73,7 +87,8 @@ impl Target {
         }
         let host = url.single_host()?.clone();
         let amazon = is_amazon(host.name());
-        // With keys, as Mocha has it, the host is the endpoint and the path begins with the bucket.
+        // With keys, as in Mocha's URLs, the host is the endpoint and the path begins with the
+        // bucket.
         let host_is_bucket = credentials.is_none() && !amazon;
         let (bucket, folder) = if host_is_bucket {
             (host.name(), url.path().trim_start_matches('/'))
@@ -82,20 +97,20 @@ impl Target {
         };
         if !is_bucket(bucket) || (host_is_bucket && host.port().is_some()) {
             return Err(url.refuse(
-                "it names no bucket (3 to 63 letters, digits, '.', '-' or '_'); write s3://key:secret@host/bucket/folder, or \
-                 s3://bucket/folder for credentials from the environment",
+                "it names no bucket (3 to 63 letters, digits, '.', '-' or '_'); write \
+                 s3://key:secret@host/bucket/folder, or s3://bucket/folder for credentials from \
+                 the environment",
             ));
         }
         let endpoint = match instead {
             _ if tls.is_some() && (instead.is_some() || host_is_bucket || amazon) => {
-                return Err(
-                    url.refuse_option("tls", "belongs to an endpoint that is written as the host")
-                );
+                return Err(url.refuse_option("tls", "needs an endpoint as the URL's host"));
             }
             Some((_, authority)) if !host_is_bucket && !amazon && authority != host.name() => {
                 return Err(url.refuse_option(
                     "endpoint",
-                    "names another host than the URL does; leave s3.aws.amazon.com there, and begin the path with the bucket",
+                    "names another host than the URL; write s3.aws.amazon.com as the host, and \
+                     begin the path with the bucket",
                 ));
             }
             Some((endpoint, _)) => Some(endpoint),
@@ -109,23 +124,23 @@ impl Target {
         let space = ObjectStore::space_of(url, &folder)?;
         if credentials.is_none() && cfg!(not(feature = "default-credentials")) {
             return Err(url.refuse(
-                "it has no keys; write s3://key:secret@…, or enable the cargo feature `default-credentials` of mocha-session-s3",
+                "it has no keys; write s3://key:secret@…, or enable the cargo feature \
+                 `default-credentials` of mocha-session-s3",
             ));
         }
         let region = region.or_else(|| amazon_region(host.name()).map(str::to_owned));
         Ok(Self { bucket, space, endpoint, region, credentials, create, deadline: url.deadline() })
     }
 
-    /// The client, the bucket's name, and the names of the objects in it.
-    pub(crate) async fn connect(self) -> Result<(Client, String, KeySpace)> {
-        let mut config = match self.credentials {
+    async fn client(&self) -> Result<Client> {
+        let mut config = match &self.credentials {
             Some(credentials) => Config::builder()
-                .credentials_provider(credentials)
+                .credentials_provider(credentials.clone())
                 .region(Region::new(DEFAULT_REGION)),
             None => default_chain(self.region.is_none()).await?,
         };
-        if let Some(region) = self.region {
-            config = config.region(Region::new(region));
+        if let Some(region) = &self.region {
+            config = config.region(Region::new(region.clone()));
         }
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(endpoint).force_path_style(true);
@@ -140,7 +155,7 @@ impl Target {
             .timeout_config(timeouts)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        Ok((Client::from_conf(config.build()), self.bucket, self.space))
+        Ok(Client::from_conf(config.build()))
     }
 }
 
@@ -150,7 +165,7 @@ async fn default_chain(find_region: bool) -> Result<Builder> {
 
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if !find_region {
-        // It will be replaced; looking for one may ask a metadata server.
+        // The URL's region replaces it, and looking for one may ask a metadata server.
         loader = loader.region(Region::new(DEFAULT_REGION));
     }
     let found = loader.load().await;
@@ -159,18 +174,17 @@ async fn default_chain(find_region: bool) -> Result<Builder> {
         None => false,
     };
     if !credentials {
-        let why = "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a profile or a role";
-        return Err(Error::new(ErrorKind::Denied, why).on(crate::ENGINE).during("open"));
+        return Err(Error::new(ErrorKind::Denied, NO_CREDENTIALS).on(ENGINE).during("open"));
     }
-    // An endpoint from the environment would be taken for Amazon, unproven: the URL says where
-    // sessions are.
+    // The URL alone names the endpoint. One from the environment would be used as Amazon's, without
+    // a proof of its conditions.
     let mut config = Builder::from(&found);
     config.set_endpoint_url(None);
     Ok(if found.region().is_none() { config.region(Region::new(DEFAULT_REGION)) } else { config })
 }
 
 #[cfg(not(feature = "default-credentials"))]
-#[allow(clippy::unused_async, reason = "the other one asks the environment")]
+#[allow(clippy::unused_async, reason = "as with the feature")]
 async fn default_chain(_find_region: bool) -> Result<Builder> {
     Err(Error::new(
         ErrorKind::InvalidConfig,
@@ -178,7 +192,7 @@ async fn default_chain(_find_region: bool) -> Result<Builder> {
     ))
 }
 
-/// Whether the host is Amazon's own S3; Mocha's documents write `s3.aws.amazon.com`.
+/// Whether the host is Amazon's own S3. `s3.aws.amazon.com` is that of Mocha's documentation.
 fn is_amazon(host: &str) -> bool {
     matches!(host, "s3.aws.amazon.com" | "s3.amazonaws.com") || amazon_region(host).is_some()
 }
@@ -192,7 +206,7 @@ fn amazon_region(host: &str) -> Option<&str> {
     is_region(region).then_some(region)
 }
 
-/// Whether it looks like a region; it becomes part of a host's name, so nothing else may.
+/// Whether the name is that of a region. It becomes part of a host name, so nothing else may pass.
 pub(crate) fn is_region(name: &str) -> bool {
     (2..=32).contains(&name.len())
         && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
@@ -207,7 +221,7 @@ fn is_bucket(name: &str) -> bool {
         && name.parse::<Ipv4Addr>().is_err()
 }
 
-/// An endpoint, and its host's name.
+/// Checks an endpoint, and returns it with its host's name.
 fn checked_endpoint(url: &StoreUrl, endpoint: &str) -> Result<(String, String)> {
     let wrong = || url.refuse_option("endpoint", "must be like https://minio.example:9000");
     let parsed = StoreUrl::parse(endpoint).map_err(|_| wrong())?;
@@ -314,18 +328,18 @@ mod tests {
                 Some("auto"),
             ),
         ] {
-            let address = read(text).unwrap();
-            assert_eq!(address.bucket, bucket, "{text}");
-            assert_eq!(address.space.prefix(), prefix, "{text}");
-            assert_eq!(address.endpoint.as_deref(), endpoint, "{text}");
-            assert_eq!(address.region.as_deref(), region, "{text}");
-            assert!(address.credentials.is_some() && address.create, "{text}");
+            let target = read(text).unwrap();
+            assert_eq!(target.bucket, bucket, "{text}");
+            assert_eq!(target.space.prefix(), prefix, "{text}");
+            assert_eq!(target.endpoint.as_deref(), endpoint, "{text}");
+            assert_eq!(target.region.as_deref(), region, "{text}");
+            assert!(target.credentials.is_some() && target.create, "{text}");
         }
         assert!(!read("s3://k:s@s3.aws.amazon.com/bucket?create=false").unwrap().create);
     }
 
     #[test]
-    fn a_url_that_is_wrong_is_refused_with_a_sentence_that_helps() {
+    fn a_wrong_url_is_refused_by_the_name_of_its_fault() {
         for (text, word) in [
             ("s3:", "no host"),
             ("s3://k:hunter2@s3.aws.amazon.com", "names no bucket"),
@@ -333,9 +347,9 @@ mod tests {
             ("s3://k:hunter2@s3.aws.amazon.com/bu*cket", "names no bucket"),
             ("s3://k:hunter2@s3.aws.amazon.com/127.0.0.1", "names no bucket"),
             ("s3://k:hunter2@bucket/shop?endpoint=http://m", "another host"),
-            ("s3://key@s3.aws.amazon.com/bucket", "belong together"),
-            ("s3://:hunter2@s3.aws.amazon.com/bucket", "belong together"),
-            ("s3://key:@s3.aws.amazon.com/bucket", "belong together"),
+            ("s3://key@s3.aws.amazon.com/bucket", "given together"),
+            ("s3://:hunter2@s3.aws.amazon.com/bucket", "given together"),
+            ("s3://key:@s3.aws.amazon.com/bucket", "given together"),
             ("s3://k:hunter2@a,b/bucket", "exactly one host"),
             ("s3://k:hunter2@h/bucket?region=evil.example/x", "`region`"),
             ("s3://k:hunter2@h/bucket?region=", "`region`"),
@@ -361,23 +375,23 @@ mod tests {
 
     #[test]
     fn a_url_without_keys_needs_the_feature() {
-        let address = read("s3://bucket/shop");
+        let target = read("s3://bucket/shop");
         if cfg!(feature = "default-credentials") {
-            let address = address.unwrap();
-            assert_eq!((address.bucket.as_str(), address.space.prefix()), ("bucket", "shop/"));
-            assert!(address.credentials.is_none() && address.endpoint.is_none());
+            let target = target.unwrap();
+            assert_eq!((target.bucket.as_str(), target.space.prefix()), ("bucket", "shop/"));
+            assert!(target.credentials.is_none() && target.endpoint.is_none());
             assert!(read("s3://12345/x").err().unwrap().to_string().contains("names no bucket"));
             assert!(
                 read("s3://bucket:9000/x").err().unwrap().to_string().contains("names no bucket")
             );
-            let address = read("s3://bucket?endpoint=http://m:9000").unwrap();
+            let target = read("s3://bucket?endpoint=http://m:9000").unwrap();
             assert_eq!(
-                (address.bucket.as_str(), address.endpoint.as_deref()),
+                (target.bucket.as_str(), target.endpoint.as_deref()),
                 ("bucket", Some("http://m:9000"))
             );
         } else {
             assert!(
-                address.err().unwrap().to_string().contains("cargo feature `default-credentials`")
+                target.err().unwrap().to_string().contains("cargo feature `default-credentials`")
             );
         }
     }

@@ -1,31 +1,20 @@
-//! What a URL makes of the environment: Amazon's own hosts behind a proxy, and credentials that the
-//! URL does not hold.
+//! The environment that a URL uses: a proxy before Amazon's own hosts, and credentials.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 
-use std::process::{Command, Output};
-
+use mocha_session_conformance::rerun;
 use mocha_session_core::Registry;
 use support::{Double, Reply};
 
 const URL: &str = "TEST_URL";
 
-/// Runs the test below in a process that has this environment and no other.
-async fn open_in(environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "opens_and_works", "--ignored", "--nocapture"]);
-    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
-    command.envs(environment.iter().copied());
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-}
-
-fn said(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+/// Runs the test below in a process that has this environment and no other. Returns what it
+/// printed.
+async fn open_in(environment: &[(&str, &str)]) -> String {
+    let nothing_else = [("AWS_EC2_METADATA_DISABLED", "true"), ("HOME", "/nonexistent")];
+    let environment = [&nothing_else[..], environment].concat();
+    rerun("opens_and_works", &environment).await.unwrap_or_else(|printed| printed)
 }
 
 #[tokio::test]
@@ -73,9 +62,9 @@ async fn the_url_of_mocha_goes_to_amazon() {
         ),
     ] {
         let (double, proxy) = proxy().await;
-        let output = open_in(&[(URL, url), ("HTTPS_PROXY", &proxy)]).await;
-        assert!(said(&output).contains("Unavailable: s3: open"), "{}", said(&output));
-        assert!(!said(&output).contains("hunter2"), "{}", said(&output));
+        let printed = open_in(&[(URL, url), ("HTTPS_PROXY", &proxy)]).await;
+        assert!(printed.contains("Unavailable: s3: open"), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
         assert_eq!(hosts(&double), [host]);
     }
 }
@@ -100,8 +89,8 @@ mod default_credentials {
         for (secret, says) in [(secret, "1 passed"), ("wrong", "Denied: s3: open")] {
             let keys =
                 [(URL, &*url), ("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret)];
-            let said = said(&open_in(&keys).await);
-            assert!(said.contains(says), "{said}");
+            let printed = open_in(&keys).await;
+            assert!(printed.contains(says), "{printed}");
         }
     }
 
@@ -120,8 +109,11 @@ mod default_credentials {
                 ("AWS_ENDPOINT_URL", &endpoint),
                 ("AWS_ENDPOINT_URL_S3", &endpoint),
             ];
-            let said = said(&open_in(&[&environment[..], &KEYS].concat()).await);
-            assert!(said.contains("Unavailable: s3: open") && !said.contains("hunter2"), "{said}");
+            let printed = open_in(&[&environment[..], &KEYS].concat()).await;
+            assert!(
+                printed.contains("Unavailable: s3: open") && !printed.contains("hunter2"),
+                "{printed}"
+            );
             assert_eq!(hosts(&double), [host]);
         }
         assert!(hosts(&elsewhere).is_empty());
@@ -143,15 +135,17 @@ mod default_credentials {
         std::fs::write(&keys, json).unwrap();
         let profile = format!("[default]\ncredential_process = /bin/cat {}\n", keys.display());
         std::fs::write(&config, profile).unwrap();
-        let said =
-            said(&open_in(&[(URL, &*url), ("AWS_CONFIG_FILE", config.to_str().unwrap())]).await);
+        let printed = open_in(&[(URL, &*url), ("AWS_CONFIG_FILE", config.to_str().unwrap())]).await;
         std::fs::remove_dir_all(&folder).unwrap();
-        assert!(said.contains("1 passed"), "{said}");
+        assert!(printed.contains("1 passed"), "{printed}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn no_credentials_is_an_error_that_says_so() {
-        let said = said(&open_in(&[(URL, "s3://bucket/folder?endpoint=http://127.0.0.1:9")]).await);
-        assert!(said.contains("Denied: s3: open") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+        let printed = open_in(&[(URL, "s3://bucket/folder?endpoint=http://127.0.0.1:9")]).await;
+        assert!(
+            printed.contains("Denied: s3: open") && printed.contains("AWS_ACCESS_KEY_ID"),
+            "{printed}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What a sweep does where deletes have no conditions, and where one of them fails.
+//! Sweeps where deletes have no conditions, and where a delete fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;

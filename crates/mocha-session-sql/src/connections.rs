@@ -1,9 +1,9 @@
-//! The connections to what a URL named, a server or a file: a small pool of the store's own.
+//! The store's own pool of connections to a URL's servers or file.
 //!
-//! sqlx's pool pings each connection that comes back, waits for the answer without end, and keeps
-//! dialling a server that refuses. That costs a round trip per call and lets a silent server empty
-//! the pool. Here a connection goes back as it is, is asked only after a quiet second, and nothing
-//! waits without end.
+//! sqlx's pool pings each connection that comes back, waits for the answer without a limit, and
+//! keeps dialling a server that refuses. That costs a round trip per call and lets a silent server
+//! empty the pool. Here a connection goes back without a ping, is checked after a quiet second, and
+//! every wait has a limit.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -18,41 +18,42 @@ use sqlx::Connection as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
 
-use crate::clocks::Clocks;
 use crate::engine::{Engine, Options};
 use crate::error::{Failed, Sign, Stage, is_refused_setting};
+use crate::limits::Limits;
 
-/// A connection that is idle for longer is closed.
+/// How long a connection may be idle before it is closed.
 const IDLE: Duration = Duration::from_mins(10);
 
-/// A connection that is older is closed, so that the connections follow a server that has moved.
+/// The age at which a connection is closed, so that the connections follow a server that has moved.
 const LIFETIME: Duration = Duration::from_mins(30);
 
-/// How many connections are made at once. A server that comes back is not met by all of them
-/// together, and most calls that wait get a connection that others give back.
+/// How many connections are opened at the same time. More would burden a server that just
+/// restarted, and most waiting calls get a connection that another call gives back.
 const DIALS: usize = 2;
 
-/// How long a connection may take to say goodbye, when it cannot at once.
+/// How long closing a connection in order may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// A pool of connections to the primary among some hosts, or to a file.
 pub(crate) struct Connections<DB: Engine> {
     hosts: Vec<Target<DB>>,
-    /// The host that took the last connection: the next is tried there first.
+    /// The host of the last new connection, where the next attempt begins.
     last: AtomicUsize,
-    /// Whether a pooler refused settings at connecting.
+    /// Whether a pooler refused the settings of a connection.
     bare: AtomicBool,
     credentials: CredentialSource,
-    pub(crate) clocks: Clocks,
+    pub(crate) limits: Limits,
     places: Arc<Semaphore>,
     turns: Semaphore,
     dialer: Dialer,
-    /// Told of each connection that is parked.
+    /// Notified of each connection that is parked.
     returned: Notify,
-    /// The last used at the back.
+    /// The idle connections, the last used at the back.
     parked: Mutex<VecDeque<Parked<DB>>>,
 }
 
-/// A host, and how it is connected to.
+/// The options for connecting to a host.
 pub(crate) struct Target<DB: Engine> {
     pub options: Options<DB>,
     /// The same without settings that a pooler may refuse.
@@ -66,7 +67,7 @@ struct Parked<DB: Engine> {
     since: Instant,
 }
 
-/// A connection that is in use, and its place among the connections.
+/// A connection in use, and its place in the pool.
 pub(crate) struct Live<DB: Engine> {
     pub(crate) connection: DB::Connection,
     era: Era,
@@ -78,7 +79,7 @@ impl<DB: Engine> Connections<DB> {
     pub(crate) fn new(
         hosts: Vec<Target<DB>>,
         credentials: CredentialSource,
-        clocks: Clocks,
+        limits: Limits,
         most: usize,
     ) -> Self {
         Self {
@@ -86,7 +87,7 @@ impl<DB: Engine> Connections<DB> {
             last: AtomicUsize::new(0),
             bare: AtomicBool::new(false),
             credentials,
-            clocks,
+            limits,
             places: Arc::new(Semaphore::new(most)),
             turns: Semaphore::new(DIALS),
             dialer: Dialer::new(),
@@ -95,7 +96,7 @@ impl<DB: Engine> Connections<DB> {
         }
     }
 
-    /// A connection to the primary within this time: one that is idle, or a new one.
+    /// Takes an idle connection to the primary or opens one, within this time.
     pub(crate) async fn take(&self, wait: Duration) -> Result<Live<DB>, Failed> {
         let until = tokio::time::Instant::now() + wait;
         let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
@@ -107,8 +108,7 @@ impl<DB: Engine> Connections<DB> {
                 return Err(Failed::of(sqlx::Error::PoolTimedOut, Stage::Dialling, DB::DIALECT));
             }
         };
-        // A file is opened in this process: its own limits apply, and say what kept it from being
-        // opened.
+        // SQLite has limits of its own, whose errors tell why a file could not be opened.
         let found = if DB::LOCAL {
             Ok(self.find(until).await)
         } else {
@@ -118,7 +118,7 @@ impl<DB: Engine> Connections<DB> {
         Ok(Live { connection, era, born, place })
     }
 
-    /// An idle connection, or a new one when it is this call's turn to dial.
+    /// Finds an idle connection, or opens one when it is this call's turn to dial.
     async fn find(
         &self,
         until: tokio::time::Instant,
@@ -143,14 +143,13 @@ impl<DB: Engine> Connections<DB> {
         match self.connect(until).await {
             Ok(connection) => Ok((connection, attempt.succeeded(), Instant::now())),
             Err(failed) => {
-                let error = failed.error(Effect::Read, None);
+                let error = failed.into_error(Effect::Read, None);
                 Err(Failed::told(attempt.failed(Instant::now(), error)))
             }
         }
     }
 
-    /// A connection comes back. Its place is free only when it is parked, or there would be too
-    /// many.
+    /// Parks a connection, and then frees its place: in the other order there could be too many.
     pub(crate) fn park(&self, live: Live<DB>) {
         let now = Instant::now();
         let Live { connection, era, born, place } = live;
@@ -172,8 +171,7 @@ impl<DB: Engine> Connections<DB> {
         drop(place);
     }
 
-    /// A connection broke, or its server takes no writes any more: those that are as old are left
-    /// as well.
+    /// Drops a connection that broke or whose server refuses writes, and all of its era.
     pub(crate) fn leave(&self, live: Live<DB>) {
         self.leave_era(live.era);
         goodbye::<DB>(live.connection);
@@ -200,7 +198,7 @@ impl<DB: Engine> Connections<DB> {
                     return Some(idle);
                 }
                 let asked =
-                    timeout(self.clocks.ping, DB::require_primary(&mut idle.connection)).await;
+                    timeout(self.limits.ping, DB::require_primary(&mut idle.connection)).await;
                 if matches!(asked, Ok(Ok(()))) {
                     return Some(idle);
                 }
@@ -218,9 +216,9 @@ impl<DB: Engine> Connections<DB> {
         for tried in 0..count {
             let at = (first + tried) % count;
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            // A little earlier than the whole call gives up, so that the failure is remembered.
+            // Ends a little before the whole call does, so that the dialer learns of the failure.
             let share = left.mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
-            let share = self.clocks.connect.map_or(share, |limit| limit.min(share));
+            let share = self.limits.connect.map_or(share, |limit| limit.min(share));
             let connecting = self.connect_to(&self.hosts[at], &credentials);
             let connected =
                 if DB::LOCAL { Ok(connecting.await) } else { timeout(share, connecting).await };
@@ -232,8 +230,7 @@ impl<DB: Engine> Connections<DB> {
                 Ok(Err(error)) => Failed::of(error, Stage::Dialling, DB::DIALECT),
                 Err(_) => Failed::too_slow(),
             };
-            // That one of several hosts is a standby is in order: what is wrong with the others
-            // says more.
+            // A standby among several hosts is normal, so the error of another host is reported.
             if failure.as_ref().is_none_or(|failure: &Failed| failure.sign == Sign::Leave) {
                 failure = Some(failed);
             }
@@ -247,12 +244,12 @@ impl<DB: Engine> Connections<DB> {
         credentials: &Credentials,
     ) -> sqlx::Result<DB::Connection> {
         let Some(bare) = &target.bare else {
-            return DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks)
+            return DB::connect(&DB::login(target.options.clone(), credentials), &self.limits)
                 .await;
         };
         if !self.bare.load(Ordering::Relaxed) {
             let connected =
-                DB::connect(&DB::login(target.options.clone(), credentials), &self.clocks).await;
+                DB::connect(&DB::login(target.options.clone(), credentials), &self.limits).await;
             let refused = |error: &sqlx::Error| {
                 let error = error.as_database_error();
                 error.is_some_and(|error| {
@@ -264,7 +261,7 @@ impl<DB: Engine> Connections<DB> {
             }
             self.bare.store(true, Ordering::Relaxed);
         }
-        DB::connect(&DB::login(bare.clone(), credentials), &self.clocks).await
+        DB::connect(&DB::login(bare.clone(), credentials), &self.limits).await
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Parked<DB>>> {
@@ -279,10 +276,10 @@ impl<DB: Engine> Drop for Connections<DB> {
     }
 }
 
-/// Closes a connection in order: a server would log one that just ends as aborted.
+/// Closes a connection in order, because a server logs one that just ends as aborted.
 ///
-/// The few bytes fit into the socket's buffer at once, so that this works while a runtime ends,
-/// too.
+/// The few bytes usually fit into the socket's buffer at once, so this also works while a runtime
+/// shuts down.
 pub(crate) fn goodbye<DB: Engine>(connection: DB::Connection) {
     if DB::LOCAL {
         return;

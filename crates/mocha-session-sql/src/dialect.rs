@@ -1,13 +1,9 @@
-//! The three dialects, the table and its name; with [`statements`] every SQL text there is, as
-//! data.
+//! The three dialects, the table and its name. With [`statements`] it has every SQL text.
 //!
-//! Why there is no index on `expires_at`: every request that keeps a session alive moves its
-//! expiry. On PostgreSQL an indexed column that changes rules out heap-only (HOT) updates, so each
-//! refresh would write to two indexes and leave a dead entry in both; measured, that is a third
-//! more WAL per update, indexes that grow, and vacuums that take three times as long. On InnoDB and
-//! SQLite it costs a third to four fifths more per update. What the index would buy is the sweep,
-//! and a sweep in the table's physical order costs 1 µs (PostgreSQL) to 5 µs per row without one.
-//! The README has the figures.
+//! There is no index on `expires_at`, because every request that keeps a session alive changes its
+//! expiry. On PostgreSQL an indexed column that changes prevents heap-only (HOT) updates, so each
+//! refresh would write to two indexes and leave a dead entry in both. The sweep, which the index
+//! would speed up, reads the table in its physical order instead. The README has the figures.
 
 #[cfg(feature = "_engine")]
 mod statements;
@@ -17,7 +13,7 @@ use mocha_session_core::{Error, ErrorKind, Result};
 #[cfg(feature = "_engine")]
 pub(crate) use statements::{ByBlock, SWEEP_WIDTH, Statements};
 
-/// One of the three kinds of SQL this crate speaks.
+/// One of the three dialects of SQL.
 ///
 /// ```
 /// use mocha_session_sql::Dialect;
@@ -35,7 +31,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The engine's name, as errors and capabilities spell it.
+    /// Returns the engine's name in errors and capabilities.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgresql",
@@ -51,13 +47,13 @@ impl Dialect {
         }
     }
 
-    /// The columns. Ids compare byte by byte in every dialect: MariaDB's default collation takes
-    /// `a` for `A`, and pages by id need one order. `data` comes last: SQLite reaches the columns
-    /// before it without reading a long value.
+    /// The columns. Ids compare byte by byte in every dialect, because MariaDB's default collation
+    /// treats `a` and `A` as equal, and pages by id need one order. `data` is last, because SQLite
+    /// then reads the other columns without reading a long value.
     const fn columns(self) -> &'static str {
         match self {
-            // A tenth of each page stays free for the next version of a row: measured, 93 % of
-            // updates were heap-only without it, 99.99 % with it; more free space gained nothing.
+            // A tenth of each page stays free for the next version of a row, so that nearly all
+            // updates are heap-only.
             Self::Postgres => {
                 "(\n    id text COLLATE \"C\" PRIMARY KEY,\n    revision bigint NOT NULL,\n    expires_at bigint NOT \
                  NULL,\n    data bytea NOT NULL\n) WITH (fillfactor = 90)"
@@ -74,7 +70,7 @@ impl Dialect {
     }
 }
 
-/// A table's name, checked: what can be part of an SQL text without meaning anything else.
+/// A table's name, checked so that it can be part of an SQL text.
 ///
 /// ```
 /// use mocha_session_sql::Table;
@@ -90,26 +86,26 @@ pub struct Table {
 }
 
 impl Table {
-    /// The longest name: PostgreSQL's limit.
+    /// The length of the longest name: PostgreSQL's limit.
     pub const MAX_NAME: usize = 63;
 
     /// A table of this name: ASCII letters, digits and `_`, not beginning with a digit.
     ///
     /// # Errors
-    /// `InvalidConfig` for anything else.
+    /// `InvalidConfig` for any other name.
     pub fn new(name: &str) -> Result<Self> {
         Ok(Self { schema: None, name: identifier(name, "table")? })
     }
 
-    /// The same table in this schema; without one the server's search path decides.
+    /// Puts the table into this schema. Without one, the server's search path decides.
     ///
     /// # Errors
-    /// `InvalidConfig` when the schema's name is not made like a table's.
+    /// `InvalidConfig` when the schema's name could not be that of a table.
     pub fn in_schema(self, schema: &str) -> Result<Self> {
         Ok(Self { schema: Some(identifier(schema, "schema")?), ..self })
     }
 
-    /// The table's name, without its schema.
+    /// Returns the table's name without its schema.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -135,8 +131,8 @@ impl Default for Table {
     }
 }
 
-/// The statement that makes the table, for whoever runs the database when the application may not
-/// (`?create=false`).
+/// Returns the statement that creates the table, for deployments where the application may not
+/// create it (`?create=false`).
 ///
 /// ```
 /// use mocha_session_sql::{Dialect, Table, schema_sql};
@@ -155,7 +151,8 @@ fn identifier(name: &str, what: &str) -> Result<Box<str>> {
         return Err(Error::new(
             ErrorKind::InvalidConfig,
             format!(
-                "a {what}'s name must be 1 to {} ASCII letters, digits and _, not beginning with a digit",
+                "a {what}'s name must be 1 to {} ASCII letters, digits and _, and not begin with a \
+                 digit",
                 Table::MAX_NAME
             ),
         ));

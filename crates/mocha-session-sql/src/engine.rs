@@ -1,50 +1,47 @@
-//! What differs between the engines when connections are opened, and what a store learns of its
-//! server.
+//! The trait of the three engines: how each opens and checks a connection, and what it reports.
 
 use mocha_session_core::backend::{Credentials, Role};
 use mocha_session_core::store::Durability;
 use sqlx::{Connection, Database};
 
-use crate::clocks::Clocks;
 use crate::dialect::Dialect;
+use crate::limits::Limits;
 use crate::loan::Source;
 use crate::pool::Pool;
 
-/// The options that a connection of this engine is opened with.
+/// The client's options for a connection of this engine.
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 
 /// One of the three engines.
 pub(crate) trait Engine: Database {
     const DIALECT: Dialect;
 
-    /// Whether the engine runs in this process, where connections neither go stale nor fail over.
+    /// Whether the engine runs in this process, so that connections neither go stale nor fail over.
     const LOCAL: bool;
 
-    /// The same options with these credentials, as far as there are some.
+    /// Adds the credentials, if there are any.
     fn login(options: Options<Self>, credentials: &Credentials) -> Options<Self>;
 
-    /// Opens a connection and makes its settings the store's. It fails where the server is no
-    /// primary.
+    /// Opens a connection with the store's settings. Fails if the server is not a primary.
     fn connect(
         options: &Options<Self>,
-        clocks: &Clocks,
+        limits: &Limits,
     ) -> impl Future<Output = sqlx::Result<Self::Connection>> + Send;
 
-    /// Asks who the connection leads to. It fails where the server is no primary.
+    /// Asks for the server's role. Fails if it is not a primary.
     fn require_primary(
         connection: &mut Self::Connection,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// Limits how long a connection of the user's own pool waits for locks, if that is the client's
-    /// to say.
+    /// Limits how long a connection of the application's pool waits for locks, where a client can.
     fn limit(
         _connection: &mut Self::Connection,
-        _clocks: &Clocks,
+        _clocks: &Limits,
     ) -> impl Future<Output = sqlx::Result<()>> + Send {
         async { Ok(()) }
     }
 
-    /// Asks what the server promises.
+    /// Asks for the server's properties.
     fn inspect(
         connection: &mut Self::Connection,
     ) -> impl Future<Output = sqlx::Result<Facts>> + Send;
@@ -52,18 +49,18 @@ pub(crate) trait Engine: Database {
     fn pool(source: Source<Self>) -> Pool;
 }
 
-/// What an engine was found to be when the store was opened.
+/// The properties of an engine when the store was opened.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub durability: Durability,
     pub max_value: Option<usize>,
-    /// Whether a statement is committed without being told to.
+    /// Whether each statement is committed by itself.
     pub autocommit: bool,
-    /// Whether ranges of a table's physical blocks can be read as such.
+    /// Whether a range of physical blocks can be read without the rest of the table.
     pub by_block: bool,
 }
 
-/// The server takes no writes: the error of a connection that leads to one.
+/// The error of a connection to a server that refuses writes.
 #[derive(Debug)]
 pub(crate) struct NotPrimary;
 
@@ -75,7 +72,7 @@ impl std::fmt::Display for NotPrimary {
 
 impl std::error::Error for NotPrimary {}
 
-/// Reads the column in which the server says whether it takes no writes.
+/// Reads the column that tells whether the server refuses writes.
 pub(crate) fn primary(read_only: i64) -> sqlx::Result<()> {
     match read_only {
         0 => Ok(()),

@@ -1,8 +1,7 @@
-//! From the client's errors to ours, in one place: what the failed call can have done, whether its
-//! connection is still good, and what to do about it.
+//! From the client's errors to ours: whether the call was done, why it failed, what to do, and
+//! whether its connection is still good.
 //!
-//! No server text is passed on, because a server may quote the row it refused. Its code is, and the
-//! causes that name no data.
+//! The server's text is left out, because it may quote a row. Its error code is shown.
 
 mod codes;
 
@@ -28,7 +27,7 @@ pub(crate) struct Failed {
 
 #[derive(Debug)]
 enum Cause {
-    /// An error that was made elsewhere: by the dialer, or by the callback for credentials.
+    /// An error of the dialer, or of the callback for credentials.
     Told(Error),
     Client {
         failure: Failure,
@@ -37,19 +36,19 @@ enum Cause {
     },
 }
 
-/// What follows from a failure, beside its error.
+/// The consequence of a failure for the connection or the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
     Nothing,
-    /// The connection broke, or does not lead to a primary: it and those like it are left.
+    /// The connection broke, or does not lead to a primary: drop it and those of its era.
     Leave,
-    /// The server rolled the statement back because of others: it may be sent again.
+    /// The server rolled the statement back because of concurrent ones: it may be sent again.
     RolledBack,
-    /// The table is not there.
+    /// The table is missing.
     NoTable,
 }
 
-/// How far a call had come.
+/// The stage at which a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// There was no connection yet, so nothing was sent.
@@ -59,14 +58,14 @@ pub(crate) enum Stage {
 }
 
 impl Failed {
-    /// What an error of the client means.
+    /// The meaning of an error of the client.
     pub(crate) fn of(error: sqlx::Error, stage: Stage, dialect: Dialect) -> Self {
         use Failure::{NotSent, Refused, Unanswered};
         use sqlx::Error as E;
         if let Some(error) = error.as_database_error() {
             let code = code(error);
             let (failure, sign, why) = codes::verdict(dialect, &code, error.message());
-            // While a connection is being made nothing of the store's was sent.
+            // While it connects, the client has not sent the statement.
             let failure =
                 if stage == Stage::Dialling && failure == Unanswered { NotSent } else { failure };
             return Self::client(failure, sign, format!("{why} (code {code})"));
@@ -83,7 +82,7 @@ impl Failed {
                         Refused(ErrorKind::InvalidConfig),
                         "a file that the URL names (a certificate, a socket) does not exist",
                     ),
-                    // This is how rustls says that it does not trust a certificate.
+                    // rustls reports an untrusted certificate so.
                     (_, Io::InvalidData) => (NotSent, NO_TLS),
                     _ => (NotSent, "the server cannot be reached; is it running?"),
                 };
@@ -94,33 +93,33 @@ impl Failed {
             E::PoolTimedOut => Self::client(
                 NotSent,
                 Sign::Nothing,
-                "no connection in time: all connections of the pool are in use, or the server is slow",
+                "no connection in time: the pool's connections are all in use, or the server is slow",
             ),
             E::PoolClosed => Self::client(NotSent, Sign::Nothing, "the connection pool was closed"),
             E::WorkerCrashed => Self::client(lost, Sign::Leave, "the database's thread ended"),
             E::Protocol(_) => {
-                Self::client(lost, Sign::Leave, "the server's answer could not be understood")
+                Self::client(lost, Sign::Leave, "the server broke the protocol; is it the engine?")
             }
             E::Configuration(_) => Self::client(
                 Refused(ErrorKind::InvalidConfig),
                 Sign::Nothing,
-                "the login or the certificates do not fit: MySQL's caching_sha2_password needs TLS \
-                 (sslmode=require), and a certificate needs a key of its own in PEM form",
+                "the client refused the login or the certificates: MySQL's caching_sha2_password \
+                 needs TLS (sslmode=require), and a certificate needs its key in PEM form",
             ),
             E::ColumnDecode { .. } | E::Decode(_) => Self::client(
                 Refused(ErrorKind::InvalidConfig),
                 Sign::Nothing,
-                "a column of the table has another type than the store's; compare it with schema_sql",
+                "a column has another type than the store's; compare the table with schema_sql",
             ),
             _ => Self::client(
                 Refused(ErrorKind::Internal),
                 Sign::Nothing,
-                "the client library failed in an unforeseen way",
+                "the client library failed unexpectedly",
             ),
         }
     }
 
-    /// An error that says all there is to say.
+    /// An error that is complete already.
     pub(crate) fn told(error: Error) -> Self {
         Self { sign: Sign::Nothing, cause: Cause::Told(error) }
     }
@@ -145,16 +144,16 @@ impl Failed {
         self
     }
 
-    /// Whether the call may be made once more on another connection: this one was to blame, and the
-    /// statement is harmless or known not to have been done.
+    /// Whether the call may be repeated on another connection: this one was to blame, and the
+    /// statement was a read or was certainly not done.
     pub(crate) fn may_move(&self, effect: Effect) -> bool {
         let Cause::Client { failure, .. } = &self.cause else { return false };
         self.sign == Sign::Leave
             && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
     }
 
-    /// The error to hand on.
-    pub(crate) fn error(self, effect: Effect, table: Option<&Table>) -> Error {
+    /// The error that the store returns.
+    pub(crate) fn into_error(self, effect: Effect, table: Option<&Table>) -> Error {
         match self.cause {
             Cause::Told(error) => error,
             Cause::Client { failure, message, source } => {
@@ -172,7 +171,7 @@ impl Failed {
     }
 }
 
-/// What follows from a server's error.
+/// The consequence of a server's error.
 pub(crate) fn sign(error: &dyn sqlx::error::DatabaseError, dialect: Dialect) -> Sign {
     codes::verdict(dialect, &code(error), error.message()).1
 }
@@ -194,4 +193,4 @@ pub(crate) fn locked(error: &sqlx::Error) -> bool {
 }
 
 const NO_TLS: &str =
-    "no TLS connection to a server that is trusted; see the options sslmode and sslrootcert";
+    "no TLS connection to a trusted server; check the options sslmode and sslrootcert";

@@ -1,15 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// In every backend.
 #[cfg(feature = "_engine")]
-mod clocks;
+mod error;
+#[cfg(feature = "_engine")]
+mod store;
+#[cfg(feature = "_engine")]
+mod url;
+
+// In this one.
 #[cfg(feature = "_engine")]
 mod connections;
 mod dialect;
 #[cfg(feature = "_engine")]
 mod engine;
 #[cfg(feature = "_engine")]
-mod error;
+mod limits;
 #[cfg(feature = "_engine")]
 mod loan;
 #[cfg(feature = "mysql")]
@@ -22,13 +29,6 @@ mod pool;
 mod postgres;
 #[cfg(feature = "_sqlite")]
 mod sqlite;
-#[cfg(feature = "_engine")]
-mod store;
-#[cfg(feature = "_engine")]
-mod url;
-
-/// The client library, so that a pool of your own is of the version this crate was built with.
-pub use sqlx;
 
 pub use dialect::{Dialect, Table, schema_sql};
 #[cfg(feature = "_engine")]
@@ -37,3 +37,6 @@ pub use open::{SqlOptions, SqlPool};
 pub use store::SqlStore;
 #[cfg(feature = "_engine")]
 pub use url::DRIVER;
+
+/// The client library, in the version that a pool of your own must have.
+pub use sqlx;

@@ -1,8 +1,7 @@
-//! A connection on loan to one call, which comes back whatever happens to the call.
+//! A connection on loan to one call. It goes back to its pool, even if the call is dropped.
 //!
-//! A call that is dropped half-way leaves an answer on its way. It is waited for, but not without
-//! end: a server that fell silent would otherwise take one connection for every call that gave up
-//! on it, until none is left.
+//! A dropped call leaves an answer pending. The loan waits for it for a limited time. Otherwise a
+//! silent server would take one connection for every call that gave up, until none is left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,55 +10,55 @@ use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 
-use crate::clocks::Clocks;
 use crate::connections::{Connections, Live, goodbye};
 use crate::engine::Engine;
 use crate::error::{Failed, Sign, Stage};
+use crate::limits::Limits;
 
-/// Where connections come from: the store's own, or a pool that the application has for other
-/// things too.
+/// The source of connections: the store's own pool, or the application's.
 pub(crate) enum Source<DB: Engine> {
     Own(Arc<Connections<DB>>),
-    Pool(sqlx::Pool<DB>, Clocks),
+    Pool(sqlx::Pool<DB>, Limits),
 }
 
+/// A connection in use by a call; `None` once it is given back.
 pub(crate) struct Loan<DB: Engine>(Option<Held<DB>>);
 
 enum Held<DB: Engine> {
     Own(Live<DB>, Arc<Connections<DB>>),
-    Pool(PoolConnection<DB>, sqlx::Pool<DB>, Clocks),
+    Pool(PoolConnection<DB>, sqlx::Pool<DB>, Limits),
 }
 
 impl<DB: Engine> Source<DB> {
-    /// A connection for a call, if there is one in time.
+    /// Lends a connection for a call, within the limit for waiting.
     pub(crate) async fn lend(&self) -> Result<Loan<DB>, Failed> {
-        self.lend_within(self.clocks().wait).await
+        self.lend_within(self.limits().wait).await
     }
 
     pub(crate) async fn lend_within(&self, wait: Duration) -> Result<Loan<DB>, Failed> {
         let held = match self {
             Self::Own(own) => Held::Own(own.take(wait).await?, Arc::clone(own)),
-            Self::Pool(pool, clocks) => {
+            Self::Pool(pool, limits) => {
                 let acquired = timeout(wait, pool.acquire()).await;
                 let connection = acquired
                     .unwrap_or(Err(sqlx::Error::PoolTimedOut))
                     .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;
-                Held::Pool(connection, pool.clone(), *clocks)
+                Held::Pool(connection, pool.clone(), *limits)
             }
         };
         let mut loan = Loan(Some(held));
-        if let Some(Held::Pool(connection, _, clocks)) = &mut loan.0 {
-            DB::limit(connection, clocks)
+        if let Some(Held::Pool(connection, _, limits)) = &mut loan.0 {
+            DB::limit(connection, limits)
                 .await
                 .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;
         }
         Ok(loan)
     }
 
-    pub(crate) fn clocks(&self) -> Clocks {
+    pub(crate) fn limits(&self) -> Limits {
         match self {
-            Self::Own(own) => own.clocks,
-            Self::Pool(_, clocks) => *clocks,
+            Self::Own(own) => own.limits,
+            Self::Pool(_, limits) => *limits,
         }
     }
 }
@@ -68,19 +67,19 @@ impl<DB: Engine> Clone for Source<DB> {
     fn clone(&self) -> Self {
         match self {
             Self::Own(own) => Self::Own(Arc::clone(own)),
-            Self::Pool(pool, clocks) => Self::Pool(pool.clone(), *clocks),
+            Self::Pool(pool, limits) => Self::Pool(pool.clone(), *limits),
         }
     }
 }
 
 impl<DB: Engine> Loan<DB> {
     pub(crate) fn connection(&mut self) -> Result<&mut DB::Connection, Failed> {
-        // It is there until the loan is settled, which takes the loan.
+        // It is present until the loan is settled, which consumes the loan.
         let gone = || Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT);
         self.0.as_mut().map(Held::connection).ok_or_else(gone)
     }
 
-    /// The call is finished: the connection goes back, or is left.
+    /// Ends the loan: the connection goes back, or is dropped after an error that broke it.
     pub(crate) fn settle<T>(mut self, result: sqlx::Result<T>) -> Result<T, Failed> {
         let result = result.map_err(|error| Failed::of(error, Stage::Sent, DB::DIALECT));
         if let Some(held) = self.0.take() {
@@ -94,15 +93,15 @@ impl<DB: Engine> Drop for Loan<DB> {
     fn drop(&mut self) {
         let Some(mut held) = self.0.take() else { return };
         if DB::LOCAL {
-            // Its thread finishes the statement before it takes the next.
+            // SQLite's thread finishes the statement before it starts the next.
             return held.give_back(true);
         }
-        // Outside a runtime nobody can wait.
+        // Only a runtime can wait for the answer.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return held.give_back(false);
         };
         runtime.spawn(async move {
-            let ping = held.clocks().ping;
+            let ping = held.limits().ping;
             let answered = timeout(ping, held.connection().ping()).await;
             held.give_back(answered.is_ok_and(|answer| answer.is_ok()));
         });
@@ -117,10 +116,10 @@ impl<DB: Engine> Held<DB> {
         }
     }
 
-    fn clocks(&self) -> Clocks {
+    fn limits(&self) -> Limits {
         match self {
-            Self::Own(_, own) => own.clocks,
-            Self::Pool(.., clocks) => *clocks,
+            Self::Own(_, own) => own.limits,
+            Self::Pool(.., limits) => *limits,
         }
     }
 
@@ -131,7 +130,7 @@ impl<DB: Engine> Held<DB> {
             Self::Pool(connection, ..) if good || DB::LOCAL => drop(connection),
             Self::Pool(connection, pool, _) => {
                 goodbye::<DB>(connection.detach());
-                // The server was restarted or demoted: the pool's idle connections are no better.
+                // The server was restarted or demoted, so the pool's idle connections are bad, too.
                 for _ in 0..pool.num_idle() {
                     let Some(idle) = pool.try_acquire() else { break };
                     goodbye::<DB>(idle.detach());

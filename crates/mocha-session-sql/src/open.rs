@@ -1,5 +1,4 @@
-//! Opening a store: on one connection the server is asked what it is, and the table is looked for,
-//! created where that is allowed, and checked.
+//! Opens a store: its options and pools, and the check of the server and of the table.
 
 use std::time::Duration;
 
@@ -7,14 +6,14 @@ use mocha_session_core::store::{Effect, KeySpace};
 use mocha_session_core::{Error, ErrorKind, Result};
 use sqlx::{ColumnIndex, Decode, Executor, Row, SqlStr, Type};
 
-use crate::clocks::Clocks;
 use crate::dialect::{Statements, Table};
 use crate::engine::{Engine, Facts};
 use crate::error::{Failed, NO_KEY, Sign};
+use crate::limits::Limits;
 use crate::loan::Source;
 use crate::store::SqlStore;
 
-/// Which table a [`SqlStore`] uses, whether it may create it, and how long its calls may take.
+/// The options of a [`SqlStore`]: its table, whether it may create it, and the deadline of a call.
 ///
 /// ```
 /// use mocha_session_sql::{SqlOptions, Table};
@@ -32,36 +31,37 @@ pub struct SqlOptions {
 }
 
 impl SqlOptions {
-    /// The table `mocha_sessions`, created if it is missing, no prefix, and a deadline of five
-    /// seconds.
+    /// The defaults: the table `mocha_sessions`, created if it is missing, no prefix, and a
+    /// deadline of five seconds.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Uses this table.
+    /// Sets the table. The default is `mocha_sessions`.
     #[must_use]
     pub fn with_table(mut self, table: Table) -> Self {
         self.table = table;
         self
     }
 
-    /// Puts this prefix before every id, so that several applications can share a table.
+    /// Sets the prefix of every id, so that several applications can share a table. The default is
+    /// none.
     #[must_use]
     pub fn with_key_space(mut self, space: KeySpace) -> Self {
         self.space = Some(space);
         self
     }
 
-    /// Whether a missing table is created. If not, [`schema_sql`](crate::schema_sql) says what to
-    /// run.
+    /// Sets whether to create a missing table. The default is true. If not, run the statement that
+    /// [`schema_sql`](crate::schema_sql) returns.
     #[must_use]
     pub fn with_create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// The time that one call may take: the same as the session manager's timeout. Every wait of
-    /// the store ends before it.
+    /// Sets the deadline of a call, which a manager on the store takes over. The default is five
+    /// seconds. Every wait of the store ends before it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -80,7 +80,7 @@ impl Default for SqlOptions {
     }
 }
 
-/// A pool of your own, of any engine: what [`SqlStore::new`] takes.
+/// A pool of your own, of any engine, for [`SqlStore::new`].
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] fn example(pool: mocha_session_sql::sqlx::PgPool) {
@@ -115,7 +115,7 @@ impl From<sqlx::MySqlPool> for SqlPool {
     }
 }
 
-/// One pool for reads and writes. Several connections that write block each other.
+/// One pool for reads and writes. Its connections block each other when they write.
 #[cfg(feature = "_sqlite")]
 impl From<sqlx::SqlitePool> for SqlPool {
     fn from(pool: sqlx::SqlitePool) -> Self {
@@ -123,8 +123,8 @@ impl From<sqlx::SqlitePool> for SqlPool {
     }
 }
 
-/// A pool for writing, best with one connection, and a pool for reading, both on the same file in
-/// WAL mode.
+/// A pool for writing, preferably with one connection, and a pool for reading, both on the same
+/// file in WAL mode.
 #[cfg(feature = "_sqlite")]
 impl From<(sqlx::SqlitePool, sqlx::SqlitePool)> for SqlPool {
     fn from((writer, readers): (sqlx::SqlitePool, sqlx::SqlitePool)) -> Self {
@@ -134,21 +134,21 @@ impl From<(sqlx::SqlitePool, sqlx::SqlitePool)> for SqlPool {
 
 impl SqlPool {
     pub(crate) async fn open(self, options: SqlOptions) -> Result<SqlStore> {
-        let clocks = Clocks::new(options.deadline);
+        let limits = Limits::new(options.deadline);
         match self.0 {
             #[cfg(feature = "postgres")]
             Given::Postgres(pool) => {
-                let source = Source::Pool(pool, clocks);
+                let source = Source::Pool(pool, limits);
                 open(source.clone(), source, options).await
             }
             #[cfg(feature = "mysql")]
             Given::MySql(pool) => {
-                let source = Source::Pool(pool, clocks);
+                let source = Source::Pool(pool, limits);
                 open(source.clone(), source, options).await
             }
             #[cfg(feature = "_sqlite")]
             Given::Sqlite(writer, readers) => {
-                open(Source::Pool(writer, clocks), Source::Pool(readers, clocks), options).await
+                open(Source::Pool(writer, limits), Source::Pool(readers, limits), options).await
             }
         }
     }
@@ -165,9 +165,9 @@ where
     for<'r> String: Decode<'r, DB> + Type<DB>,
     usize: ColumnIndex<DB::Row>,
 {
-    let (sql, clocks) = (Statements::new(DB::DIALECT, &options.table), writers.clocks());
+    let (sql, limits) = (Statements::new(DB::DIALECT, &options.table), writers.limits());
     let opening = async {
-        let mut loan = writers.lend_within(clocks.opening).await?;
+        let mut loan = writers.lend_within(limits.opening).await?;
         let found = match loan.connection() {
             Ok(connection) => check::<DB>(connection, &sql, options.create).await,
             Err(failed) => return Err(failed),
@@ -175,8 +175,8 @@ where
         loan.settle(found)
     };
     let named = |error: Error| error.on(DB::DIALECT.name()).during("open");
-    let refused = |failed: Failed| named(failed.error(Effect::Read, Some(&options.table)));
-    let found = match tokio::time::timeout(clocks.opening, opening).await {
+    let refused = |failed: Failed| named(failed.into_error(Effect::Read, Some(&options.table)));
+    let found = match tokio::time::timeout(limits.opening, opening).await {
         Ok(found) => found.map_err(refused)?,
         Err(_) => return Err(refused(Failed::too_slow())),
     };
@@ -184,11 +184,11 @@ where
     SqlStore::on(DB::pool(writers), DB::pool(readers), sql, options, facts)
 }
 
-/// Makes sure that a primary answers and that the table is there and is as the store needs it. The
-/// inner error says what is wrong with it.
+/// Checks that the server is a primary and that the table exists and fits. The inner error is the
+/// fault of the table.
 ///
-/// The table is looked for before it is created: a user who may only read and write rows may not
-/// even say IF NOT EXISTS.
+/// It looks for the table before it creates it, because a user who may only read and write rows may
+/// not run CREATE TABLE IF NOT EXISTS.
 async fn check<DB: Engine>(
     connection: &mut DB::Connection,
     sql: &Statements<SqlStr>,
@@ -203,8 +203,8 @@ where
     let facts = DB::inspect(connection).await?;
     if !facts.autocommit {
         return Ok(Err(
-            "connections have autocommit off, so that every write would be lost; run `SET autocommit = 1` in the \
-             pool's after_connect, or turn it on in the server's configuration",
+            "connections have autocommit off, so every write would be lost; run `SET autocommit \
+             = 1` in the pool's after_connect, or turn it on in the server's configuration",
         ));
     }
     match connection.execute(sqlx::raw_sql(sql.probe.clone())).await {
@@ -218,8 +218,8 @@ where
         ordered.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<Vec<String>>>()?;
     if ordered != ["B", "a", "a1", "a:"] {
         return Ok(Err(
-            "the table's column `id` does not compare byte by byte, so that two ids could be taken for one; create \
-             the table with the statement that `mocha_session_sql::schema_sql` gives",
+            "the table's column `id` does not compare byte by byte, so two ids could count as one; \
+             create the table with the statement that `mocha_session_sql::schema_sql` returns",
         ));
     }
     let keys = connection.fetch_all(sqlx::raw_sql(sql.keys.clone())).await?;

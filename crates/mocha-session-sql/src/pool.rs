@@ -1,5 +1,4 @@
-//! The three native pools behind one face: read rows, or do one statement and say how many rows it
-//! touched.
+//! The pools of the three engines behind one type: reads rows, or executes one statement.
 
 use sqlx::{Arguments as _, Encode, SqlStr, Type};
 
@@ -8,8 +7,8 @@ use crate::engine::{Engine, primary};
 use crate::error::{Failed, Stage};
 use crate::loan::Source;
 
-/// A pool of one of the engines. sqlx's `Any` would be one type for all, but it neither translates
-/// placeholders nor knows every column type.
+/// A pool of one of the engines. Not sqlx's `Any`, which neither translates placeholders nor
+/// supports every column type.
 #[derive(Clone)]
 pub(crate) enum Pool {
     #[cfg(feature = "postgres")]
@@ -28,8 +27,7 @@ pub(crate) enum Arg<'a> {
     Number(i64),
 }
 
-/// Runs the same expression on a connection of whichever engine it is; the types differ, the words
-/// don't.
+/// Runs the same expression on a connection of any engine. A macro, because the types differ.
 macro_rules! on_connection {
     ($pool:expr, |$connection:ident, $db:ident| $run:expr) => {
         match $pool {
@@ -62,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// The number and the value of the one row, if the primary has some.
+    /// Returns the number and the value of the one row, if the primary has it.
     pub(crate) async fn load(
         &self,
         sql: &SqlStr,
@@ -78,7 +76,7 @@ impl Pool {
         })
     }
 
-    /// All rows, from a primary: an id, a number and a value.
+    /// Returns all rows from a primary: an id, a number and a value.
     pub(crate) async fn entries(
         &self,
         sql: &SqlStr,
@@ -93,7 +91,7 @@ impl Pool {
         })
     }
 
-    /// All rows: an id and a number.
+    /// Returns all rows: an id and a number.
     pub(crate) async fn numbers(
         &self,
         sql: &SqlStr,
@@ -104,14 +102,14 @@ impl Pool {
         })
     }
 
-    /// One number.
+    /// Returns one number.
     pub(crate) async fn number(&self, sql: &SqlStr) -> Result<i64, Failed> {
         on_connection!(self, |connection, Db| {
             sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut *connection)
         })
     }
 
-    /// Does one statement, and says how many rows it touched: none when a key was taken.
+    /// Executes one statement and returns how many rows it changed: none when the key is taken.
     pub(crate) async fn execute(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64, Failed> {
         on_connection!(self, |connection, Db| {
             let statement = sqlx::query_with::<Db, _>(sql.clone(), arguments::<Db>(args)?);

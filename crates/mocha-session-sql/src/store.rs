@@ -1,4 +1,4 @@
-//! The store: the contract in terms of statements, for all three engines alike.
+//! The store: sessions as rows of a table, each call one statement, for all three engines.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -15,10 +15,21 @@ use crate::engine::Facts;
 use crate::error::{Failed, Sign};
 use crate::open::{SqlOptions, SqlPool};
 use crate::pool::{Arg, Pool};
+use crate::url;
 
-/// Sessions in a table of PostgreSQL, MySQL, MariaDB or SQLite.
-///
-/// Made [from a URL](Self::from_url) or on [a pool of your own](Self::new). Clones share their
+/// How many times to repeat a statement that the server rolled back because of concurrent ones.
+/// That happens on PostgreSQL with a raised default isolation level, and on MySQL when creates and
+/// deletes of one key meet. Each time another statement has succeeded.
+const ROLLED_BACK_RETRIES: usize = 10;
+
+/// The estimated number of sessions in a block of PostgreSQL: about 20 of 300 bytes, at most 75 of
+/// the smallest.
+const ROWS_PER_BLOCK: i64 = 40;
+
+/// The start of a cursor that counts blocks. No id contains a space.
+const BLOCKS: &str = "blocks ";
+
+/// A session store in a table of PostgreSQL, MySQL, MariaDB or SQLite. Clones share their
 /// connections.
 ///
 /// ```no_run
@@ -42,7 +53,44 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
-    /// A store on these pools, whose table is there.
+    /// A store on a pool of your own: a `PgPool`, a `MySqlPool`, a `SqlitePool`, or two of SQLite,
+    /// the first for writing and the second for reading.
+    ///
+    /// Connects once to check the server and the table. Set `test_before_acquire(false)` on a
+    /// server's pool to save a round trip per call, because the store drops dead connections by
+    /// itself. A MySQL pool must have `autocommit` on.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Timeout` when the server cannot be reached or is not a primary, and when
+    /// the table is missing and may not be created. `Denied` when the server refuses the login or
+    /// the user lacks a right. `InvalidConfig` when the table has other columns or no unique key.
+    pub async fn new(pool: impl Into<SqlPool>, options: SqlOptions) -> Result<Self> {
+        pool.into().open(options).await
+    }
+
+    /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)
+    /// does, with the type of this store.
+    ///
+    /// ```
+    /// use mocha_session_core::StoreUrl;
+    /// use mocha_session_sql::SqlStore;
+    ///
+    /// # #[cfg(feature = "mysql")] {
+    /// let mut url = StoreUrl::parse("mysql://app:secret@db.example/shop?table=web_sessions")?;
+    /// let opening = SqlStore::from_url(&mut url)?;
+    /// url.finish()?; // no unknown option
+    /// # drop(opening); }
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a wrong URL, before any I/O. The future fails as [`new`](Self::new)
+    /// does.
+    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
+        url::open(url)
+    }
+
+    /// A store on these pools, whose table was checked.
     pub(crate) fn on(
         writers: Pool,
         readers: Pool,
@@ -69,42 +117,8 @@ impl SqlStore {
         })
     }
 
-    /// Reads the URL at once, and connects when the future is awaited.
-    ///
-    /// ```
-    /// use mocha_session_core::StoreUrl;
-    /// use mocha_session_sql::SqlStore;
-    ///
-    /// # #[cfg(feature = "mysql")] {
-    /// let mut url = StoreUrl::parse("mysql+pymysql://app:secret@db.example/shop?table=web_sessions")?;
-    /// let opening = SqlStore::from_url(&mut url)?;
-    /// url.finish()?; // nothing misspelt
-    /// # drop(opening); }
-    /// # Ok::<(), mocha_session_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// `InvalidConfig` when the URL is wrong. The future: whatever keeps the server from being
-    /// reached, the file from being opened, or the table from being used.
-    pub fn from_url(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Self>>> {
-        crate::url::open(url)
-    }
-
-    /// A store on a pool of your own: a `PgPool`, a `MySqlPool`, a `SqlitePool`, or two of SQLite,
-    /// the first for writing and the second for reading.
-    ///
-    /// Set `test_before_acquire(false)` on a server's pool to save a round trip per call; the store
-    /// leaves dead connections by itself. A MySQL pool must have `autocommit` on.
-    ///
-    /// # Errors
-    /// When the server is not reached or is no primary, or the table is missing and cannot be
-    /// created, or is not as the store needs it.
-    pub async fn new(pool: impl Into<SqlPool>, options: SqlOptions) -> Result<Self> {
-        pool.into().open(options).await
-    }
-
-    /// Makes a call. It is made again where the server rolled it back because of others, and once
-    /// more on another connection where the first was to blame and nothing can have been done
+    /// Makes a call. Repeats it when the server rolled it back because of concurrent statements.
+    /// Repeats it once on another connection when the first was to blame and nothing can be done
     /// twice.
     async fn call<T, F>(&self, effect: Effect, run: impl Fn() -> F) -> Result<T>
     where
@@ -121,7 +135,7 @@ impl SqlStore {
             } else if !moved && failed.may_move(effect) {
                 moved = true;
             } else {
-                return Err(failed.error(effect, Some(&self.table)));
+                return Err(failed.into_error(effect, Some(&self.table)));
             }
         }
     }
@@ -130,14 +144,14 @@ impl SqlStore {
         self.call(Effect::Write, || self.writers.execute(sql, args)).await
     }
 
-    /// The ids that can be this store's: its prefix and a hexadecimal digit. What else lies between
-    /// is sorted out by [`KeySpace::parse`].
+    /// The bounds of this store's ids, which have its prefix and a hexadecimal digit.
+    /// [`KeySpace::parse`] filters other ids between the bounds.
     fn bounds<'a>(&'a self, cursor: Option<&'a ScanCursor>) -> (&'a str, String) {
         let prefix = self.space.prefix();
         (cursor.map_or(prefix, ScanCursor::as_str), format!("{prefix}g"))
     }
 
-    /// Some entries' ids and expiries, and where to go on.
+    /// Returns a batch of ids and expiries, and where to continue.
     async fn expiries(
         &self,
         cursor: Option<&ScanCursor>,
@@ -165,9 +179,9 @@ impl SqlStore {
         Ok((rows, next))
     }
 
-    /// The block a sweep is at, and where the table ended when it began. Both are 0 for a sweep
-    /// that goes by id: in batches that are smaller than a block, or over a table that has no
-    /// blocks of its own (it is partitioned, or empty).
+    /// The block where a sweep continues, and the number of blocks when it began. Both are 0 for a
+    /// sweep by id: in batches that are smaller than a block, or of a table without blocks of its
+    /// own (it is partitioned, or empty).
     async fn blocks(
         &self,
         by_block: &ByBlock<SqlStr>,
@@ -185,6 +199,16 @@ impl SqlStore {
                 Ok(at.unwrap_or_default())
             }
         }
+    }
+}
+
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("dialect", &self.writers.dialect())
+            .field("table", &self.table)
+            .field("prefix", &self.space.prefix())
+            .finish_non_exhaustive()
     }
 }
 
@@ -223,7 +247,7 @@ impl SessionStore for SqlStore {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
-        // A revision that is no number is none of this store's: nothing has it.
+        // A non-numeric revision was not made by this store, so it matches nothing.
         let Some(expected) = expected.as_u64() else { return Ok(None) };
         let (id, revision) = (self.space.name(key), fresh_revision());
         let args = [
@@ -287,29 +311,6 @@ impl SessionStore for SqlStore {
         self.capabilities.clone()
     }
 }
-
-impl fmt::Debug for SqlStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlStore")
-            .field("dialect", &self.writers.dialect())
-            .field("table", &self.table)
-            .field("prefix", &self.space.prefix())
-            .finish_non_exhaustive()
-    }
-}
-
-/// How often a statement that was rolled back because of others is sent again.
-///
-/// It happens on PostgreSQL where the default isolation level was raised, and on MySQL when creates
-/// and deletes of one key meet; each time somebody else got on.
-const ROLLED_BACK_RETRIES: usize = 10;
-
-/// How many sessions a block of PostgreSQL's is reckoned to hold: about 20 of 300 bytes, at most 75
-/// of the smallest.
-const ROWS_PER_BLOCK: i64 = 40;
-
-/// How a cursor begins that counts blocks. No id has a space.
-const BLOCKS: &str = "blocks ";
 
 fn fresh_revision() -> i64 {
     fastrand::i64(..)

@@ -1,7 +1,13 @@
-//! From a URL to a store: the driver, and the options that several engines have in common.
+//! From a URL to a store: the forms of the URLs, and the options of every engine.
 
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(crate) mod server;
+mod server;
+#[cfg(feature = "_sqlite")]
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -12,8 +18,8 @@ use crate::dialect::Table;
 use crate::open::SqlOptions;
 use crate::store::SqlStore;
 
-/// Opens `postgresql://`, `mysql://` and `sqlite://` URLs, of the engines whose cargo feature is
-/// on.
+/// Opens `postgresql://`, `mysql://` and `sqlite://`, and their other names, for the engines whose
+/// cargo feature is on. [Forms and options](crate#urls).
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -50,27 +56,28 @@ pub const DRIVER: Driver = Driver::new(
         "sqlite+*",
     ],
     |url| {
-        let opening = SqlStore::from_url(url)?;
+        let opening = open(url)?;
         Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
     },
 );
 
+/// Reads the URL, and returns the future that connects and looks for the table.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {
-    // What follows a `+` is SQLAlchemy's name of a Python driver, and says nothing here.
+    // After a `+` SQLAlchemy's URLs name a Python driver, which has no meaning here.
     let scheme = url.scheme().split('+').next().unwrap_or_default();
     match scheme {
         #[cfg(feature = "postgres")]
-        "postgresql" | "postgres" => crate::postgres::from_url(url),
+        "postgresql" | "postgres" => postgres::open(url),
         #[cfg(feature = "mysql")]
-        "mysql" | "mariadb" => crate::mysql::from_url(url),
+        "mysql" | "mariadb" => mysql::open(url),
         #[cfg(feature = "_sqlite")]
-        "sqlite" => crate::sqlite::from_url(url),
-        _ => Err(url.refuse("this is not the URL of an SQL engine whose cargo feature is on")),
+        "sqlite" => sqlite::open(url),
+        _ => Err(url.refuse("its scheme is not that of an SQL engine whose cargo feature is on")),
     }
 }
 
 /// Takes `prefix`, `table` and `create`, and the deadline.
-pub(crate) fn take_options(url: &mut StoreUrl) -> Result<SqlOptions> {
+fn take_options(url: &mut StoreUrl) -> Result<SqlOptions> {
     let space = url.take_key_space("")?;
     let table = match url.take("table") {
         Some(name) => Table::new(&name)?,
@@ -82,7 +89,7 @@ pub(crate) fn take_options(url: &mut StoreUrl) -> Result<SqlOptions> {
 }
 
 /// Takes `max_connections`.
-pub(crate) fn take_max_connections(url: &mut StoreUrl, default: u16) -> Result<u16> {
+fn take_max_connections(url: &mut StoreUrl, default: u16) -> Result<u16> {
     match url.take_parsed::<u16>("max_connections")? {
         Some(0) => Err(url.refuse_option("max_connections", "must be at least 1")),
         given => Ok(given.unwrap_or(default)),

@@ -1,4 +1,4 @@
-//! What becomes of connections: how often they are dialled, how they end, and which of a server's
+//! The life of connections: how often they are dialled, how they end, and which of a server's
 //! goodbyes end them.
 
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "_sqlite"))]

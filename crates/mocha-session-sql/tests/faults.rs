@@ -1,4 +1,4 @@
-//! What the store does when a server is down, restarted, silent, or answers get lost.
+//! SQL servers under faults: down, restarted, silent, or with lost answers.
 
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]

@@ -9,9 +9,9 @@ use crate::error::Error;
 core::handles! {
     /// The request's session, loaded.
     ///
-    /// Derefs to the core's [`Session`](core::Session). An engine that is down rejects the request
-    /// (503); with `Option<Session>` the handler gets `None` where the client has no live session,
-    /// and an engine that is down rejects all the same, for unknown is not absent.
+    /// Derefs to the core's [`Session`](core::Session). If the engine is down, the request is
+    /// rejected (503). `Option<Session>` is `None` if the client has no live session; if the engine
+    /// is down, the request is rejected too, because an unknown session is not an absent one.
     ///
     /// ```
     /// use mocha_session_tower::{Error, Session};
@@ -24,7 +24,7 @@ core::handles! {
     /// ```
     Session;
 
-    /// The request's session, not loaded: for handlers that need it on some paths only.
+    /// The request's session, not loaded: for handlers that need it only sometimes.
     ///
     /// Derefs to the core's [`LazySession`](core::LazySession).
     ///
@@ -92,7 +92,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Flash<S> {
     }
 }
 
-/// What the layer left, for any of the extractors.
+/// The session that the layer opened.
 fn lazy<S: 'static>(parts: &Parts) -> core::Result<&core::LazySession> {
     const ADVICE: &str =
         "call `Router::layer` with a `SessionLayer` of this scope, after the route was added";

@@ -1,4 +1,4 @@
-//! The layer that refuses what other sites make a browser send.
+//! The layer that refuses requests that other sites made a browser send.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,10 +15,10 @@ use tower_service::Service;
 use crate::error::plain;
 use crate::future::ResponseFuture;
 
-/// Answers with 403 what [`CrossOriginProtection`] refuses.
+/// Answers the requests that [`CrossOriginProtection`] refuses with 403.
 ///
-/// It goes around the whole application, because a nested axum router sees only its own part of
-/// the path.
+/// Put it around the whole application, because a nested axum router sees only its own part of the
+/// path.
 ///
 /// ```
 /// use mocha_session_tower::{CrossOriginLayer, CrossOriginProtection};
@@ -68,7 +68,7 @@ where
     ResBody: http_body::Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    /// The inner service's body as axum's. Axum's own passes as it is; another is boxed.
+    /// With axum's body. Axum's own passes as it is; another is boxed.
     type Response = Response<Body>;
     type Error = I::Error;
     type Future = ResponseFuture<I::Future>;
@@ -89,12 +89,8 @@ where
 }
 
 fn check<B>(protection: &CrossOriginProtection, request: &Request<B>) -> Result<(), CrossOrigin> {
-    let uri = request.uri();
+    let (method, uri) = (request.method().as_str(), request.uri());
+    let authority = uri.authority().map(Authority::as_str);
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-    protection.check(
-        request.method().as_str(),
-        uri.path(),
-        uri.authority().map(Authority::as_str),
-        header,
-    )
+    protection.check(method, uri.path(), authority, header)
 }

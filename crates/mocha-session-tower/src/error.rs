@@ -1,4 +1,4 @@
-//! The error that is a response, so that `?` works in handlers, and that the layer shapes.
+//! The error of handlers, which becomes a response that the layer shapes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use axum_core::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use mocha_session_core as core;
 
-/// A session error as a handler's error: it becomes the response that [`SessionLayer::on_error`]
-/// makes, or else plain text of [`http_status`](core::Error::http_status).
+/// A session error as a handler's error, so that `?` works. It becomes the response that
+/// [`SessionLayer::on_error`] makes, or else plain text of
+/// [`http_status`](core::Error::http_status).
 ///
-/// The response never shows what went wrong, the log does: what becomes a response is traced as an
-/// error. The session is not committed, because the handler did not finish.
+/// The response names only its status; the error is traced. The session is not committed, because
+/// the handler did not finish.
 ///
 /// ```
 /// use mocha_session_tower::Error;
@@ -26,7 +27,7 @@ use mocha_session_core as core;
 pub struct Error(core::Error);
 
 impl Error {
-    /// The core's error.
+    /// Returns the core's error.
     pub fn into_inner(self) -> core::Error {
         self.0
     }
@@ -76,7 +77,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// In the extensions of a response that is an [`Error`]: its handler did not finish, and the
+/// Marks the response of an [`Error`], in its extensions: its handler did not finish, and the
 /// innermost layer with an `on_error` shapes it.
 #[derive(Clone)]
 pub(crate) struct Failed {
@@ -84,7 +85,7 @@ pub(crate) struct Failed {
     pub(crate) shaped: bool,
 }
 
-/// Plain text that names nothing but the status.
+/// A response in plain text that names only the status.
 pub(crate) fn plain(status: StatusCode) -> Response {
     let mut response = Response::new(Body::from(status.canonical_reason().unwrap_or("error")));
     *response.status_mut() = status;

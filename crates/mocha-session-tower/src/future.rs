@@ -19,15 +19,15 @@ use crate::error::{Error, Failed};
 use crate::headers::Sink;
 use crate::layer::Shared;
 
-/// What a handler that failed because of its session counts as, whatever status its response has:
-/// nothing is committed.
+/// The status of a handler that failed because of its session. Nothing is committed, whatever the
+/// status of its response.
 const FAILED: u16 = 500;
 
-/// The session of a request that is under way.
+/// The session of a pending request.
 pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lazy: LazySession,
-    /// The request's head, if `on_error` wants to see it.
+    /// The request's head, if there is an `on_error`.
     pub(crate) request: Option<Box<Parts>>,
     /// Whether the session is finished.
     pub(crate) done: bool,
@@ -36,11 +36,11 @@ pub(crate) struct Open {
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService).
     ///
-    /// Nothing is boxed on the way of a request that does not touch its session, or only reads it.
+    /// It boxes nothing for a request that does not touch its session, or only reads it.
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
-        // None where another layer commits, and when it is done.
+        // `None` where another layer commits.
         open: Option<Open>,
     }
 }
@@ -95,8 +95,7 @@ where
             }
             StateProj::Finishing { finish, response } => {
                 let finished = ready!(Pin::new(finish).poll(cx));
-                // Polled again after it was ready: futures may do anything then but must not be
-                // unsound.
+                // A future that is polled after it was ready may do anything safe.
                 let (Some(open), Some(response)) = (this.open.as_mut(), response.take()) else {
                     return Poll::Pending;
                 };
@@ -109,8 +108,7 @@ where
     }
 }
 
-/// A handler that is given up before it answers has its changes dropped: their closures may hold
-/// the session.
+/// Drops the changes of a handler that was cancelled, because their closures may hold the session.
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.done {
@@ -120,7 +118,7 @@ impl Drop for Open {
 }
 
 impl Open {
-    /// The response, or the one that replaces it, with what the session changes in its headers.
+    /// Returns the response, or the one that replaces it, with the session's headers.
     fn respond(&mut self, response: Response<Body>, finished: Finished) -> Response<Body> {
         self.done = true;
         let (headers, error) = finished.into_parts();

@@ -1,72 +1,17 @@
-//! The `http` crate's header types, as the core wants to see them.
+//! Reads a request's headers for the core, and writes the core's changes into a response.
 
-use std::borrow::Cow;
+use http::{Method, Request};
+use mocha_session_core::{CookieLines, RequestInfo};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
-use mocha_session_core::{CookieLines, HeaderSink, RequestInfo};
+mocha_session_core::__http_headers!(http::header);
 
-/// What a session needs to know of this request. Going through its headers costs less than looking
-/// four names up.
+/// The part of a request that a session needs. One pass over the headers costs less than looking up
+/// four names.
 pub(crate) fn request_info<B>(request: &Request<B>) -> RequestInfo<CookieLines<HeaderValue>> {
     let headers = request.headers();
-    let cookies = headers.iter().filter(|(name, _)| **name == header::COOKIE);
+    let cookies = headers.iter().filter(|(name, _)| **name == names::COOKIE);
     let cookies = cookies.map(|(_, value)| value.clone()).collect();
     let info = RequestInfo::new(cookies).head(request.method() == Method::HEAD);
     let purposes = headers.iter().filter(|(name, _)| PURPOSES.contains(name));
     purposes.fold(info, |info, (_, value)| info.purpose(value.as_bytes()))
-}
-
-/// Made when this is compiled, because parsing a name costs more than comparing it.
-const PURPOSES: [HeaderName; 3] = {
-    let [standard, older, oldest] = RequestInfo::PURPOSE_HEADERS;
-    [
-        HeaderName::from_static(standard),
-        HeaderName::from_static(older),
-        HeaderName::from_static(oldest),
-    ]
-};
-
-/// The name of a header that the core reads or writes.
-fn header_name(name: &'static str) -> HeaderName {
-    match name {
-        "vary" => header::VARY,
-        "cache-control" => header::CACHE_CONTROL,
-        "set-cookie" => header::SET_COOKIE,
-        other => HeaderName::from_static(other),
-    }
-}
-
-/// A response's headers.
-pub(crate) struct Sink<'h>(pub(crate) &'h mut HeaderMap);
-
-impl HeaderSink for Sink<'_> {
-    fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8])) {
-        self.0.get_all(header_name(name)).iter().for_each(|value| f(value.as_bytes()));
-    }
-
-    fn append(&mut self, name: &'static str, value: Cow<'static, str>) {
-        if let Some(value) = header_value(value) {
-            self.0.append(header_name(name), value);
-        }
-    }
-
-    fn set(&mut self, name: &'static str, value: Cow<'static, str>) {
-        if let Some(value) = header_value(value) {
-            self.0.insert(header_name(name), value);
-        }
-    }
-}
-
-/// The core writes visible ASCII alone, which is always a header value.
-fn header_value(value: Cow<'static, str>) -> Option<HeaderValue> {
-    match value {
-        Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
-        Cow::Owned(line) => {
-            let mut value = HeaderValue::try_from(line).ok()?;
-            // A cookie: HTTP/2 and HTTP/3 keep the session id out of their compression tables (RFC
-            // 7541 §7.1.3).
-            value.set_sensitive(true);
-            Some(value)
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The layer: a session for every request that passes.
+//! The layer: opens a session for each request and commits it with the response.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ use crate::error::Failed;
 use crate::future::{Open, ResponseFuture};
 use crate::headers::request_info;
 
-/// What a layer's requests share.
+/// The parts that the requests of a layer share.
 pub(crate) struct Shared {
     pub(crate) manager: SessionManager,
     on_error: Option<OnError>,
@@ -28,8 +28,8 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 impl Shared {
-    /// The response that goes out: one that is an error is shaped, if the layer has `on_error`, for
-    /// which `parts` is there, and no layer within has shaped it.
+    /// Returns the response to send. The response of an error is shaped, if the layer has an
+    /// `on_error` and no inner layer has shaped it. `parts` is there if `on_error` is.
     pub(crate) fn shape(&self, response: Response<Body>, parts: Option<&Parts>) -> Response<Body> {
         let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped);
         let (Some(failed), Some(on_error), Some(parts)) = (failed, &self.on_error, parts) else {
@@ -42,9 +42,9 @@ impl Shared {
     }
 }
 
-/// Gives every request a session and commits it when the response goes out.
+/// Opens a session for each request, and commits it before the response is sent.
 ///
-/// Around a service that has the session of this manager already, the layer does nothing.
+/// If an outer layer has already opened the session of this manager, this one does nothing.
 ///
 /// ```
 /// use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -72,8 +72,8 @@ impl SessionLayer {
 }
 
 impl<S> SessionLayer<S> {
-    /// A layer whose sessions are told apart from other layers' by the type `S`: admin and public,
-    /// two cookies.
+    /// A layer whose sessions the type `S` distinguishes from those of other layers: for an admin
+    /// and a public session, with two cookies.
     ///
     /// Two layers around one service need managers with different cookie names. A request that
     /// passes two managers with the same name is answered with an error, and the log says what to
@@ -87,8 +87,8 @@ impl<S> SessionLayer<S> {
     /// [`Error`](crate::Error).
     ///
     /// The closure receives the error and the request's head. The default is plain text of
-    /// [`Error::http_status`] that names nothing but the status. Do not show the error itself to
-    /// users. Of several layers the innermost that has an `on_error` shapes the error.
+    /// [`Error::http_status`] that names only the status. Do not show the error itself to users. Of
+    /// several layers the innermost that has an `on_error` shapes the error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -172,8 +172,8 @@ where
     ResBody: http_body::Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    /// The inner service's body as axum's, which replaces it where the session cannot be committed.
-    /// Axum's own passes as it is; another is boxed.
+    /// With axum's body, because an error replaces the response if the commit fails. Axum's own
+    /// body passes as it is; another is boxed.
     type Response = Response<Body>;
     type Error = I::Error;
     type Future = ResponseFuture<I::Future>;

@@ -51,7 +51,7 @@ fn header() -> SetResponseHeaderLayer<HeaderValue> {
     )
 }
 
-/// What must hold with any layers around or within.
+/// The promises that hold with any layers around or within.
 async fn proves(app: Router, has_timeout: bool, catches_panics: bool) {
     let mut client = Client::new(app);
     assert_eq!(client.post("/").await, (StatusCode::OK, "1".into()));

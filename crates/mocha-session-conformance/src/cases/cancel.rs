@@ -1,5 +1,4 @@
-//! A future that is dropped half-way leaves the entry as it was or as it was going to be, and the
-//! store in order.
+//! A dropped future leaves the old or the new entry, and a working store.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +10,7 @@ use mocha_session_core::store::{Bytes, Revision};
 
 use crate::subject::{HOUR, Stop, Subject, Verdict, ensure, within};
 
-/// As long as several packets, so that a write could be torn.
+/// The length of several packets, so that a write could be torn.
 const SIZE: usize = 20_000;
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -36,8 +35,7 @@ pub(crate) async fn cancelled_writes_leave_old_or_new(it: &Subject) -> Verdict {
             break;
         }
     }
-    // The store works on: the entry can be updated, by whoever has read it. A cancelled write may
-    // still arrive.
+    // The entry must still be updatable. A cancelled write may still arrive.
     for _ in 0..50 {
         let Some((_, revision)) = whole(it.load(&key).await?, newest)? else { break };
         if it.store.update(&key, b"after", within(HOUR), &revision).await?.is_some() {
@@ -67,7 +65,7 @@ pub(crate) async fn cancelled_creates_leave_nothing_or_all(it: &Subject) -> Verd
     Ok(())
 }
 
-/// A connection on which an answer was left unread must not give it to the next caller.
+/// The unread answer of a cancelled call must not reach the next caller.
 pub(crate) async fn cancelled_calls_do_not_mix_answers(it: &Subject) -> Verdict {
     let start = Instant::now();
     let (one, other) = (it.key(), it.key());
@@ -96,8 +94,7 @@ pub(crate) async fn cancelled_calls_do_not_mix_answers(it: &Subject) -> Verdict 
     Ok(())
 }
 
-/// Starts a call and drops it: after a few polls, after a moment, or when it is done, whatever
-/// comes first.
+/// Starts a call and drops it: after a few polls, after a moment, or when it is done.
 async fn cut_short(
     call: impl Future<Output = Result<(), mocha_session_core::Error>> + Send + 'static,
 ) {
@@ -109,13 +106,12 @@ async fn cut_short(
         let task = tokio::spawn(call);
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..1_500))).await;
         task.abort();
-        // Until the future is dropped: what it holds must not be in the way of the next call for
-        // longer than that.
+        // Drops the future at the end of the block, so that it does not block the next call.
         let _ = task.await;
     }
 }
 
-/// Polls a future so many times and then is ready, whether it is or not.
+/// Polls a future this many times at most.
 struct FewPolls<'a, F> {
     call: Pin<&'a mut F>,
     left: usize,
@@ -131,12 +127,12 @@ impl<F: Future> Future for FewPolls<'_, F> {
     }
 }
 
-/// A value that shows where it was torn: its number, again and again.
+/// A value that repeats its number, so that a torn write shows.
 fn filled(size: usize, number: u8) -> Vec<u8> {
     vec![number; size]
 }
 
-/// What was loaded, if it is one of the values that were written up to `newest`.
+/// Checks that the loaded value is one of those written up to `newest`.
 fn whole(loaded: Option<(Bytes, Revision)>, newest: u8) -> Verdict<Option<(Bytes, Revision)>> {
     if let Some((bytes, _)) = &loaded {
         let first = bytes.first().copied();

@@ -54,12 +54,11 @@ pub(crate) async fn update_with_a_stale_revision_is_refused(it: &Subject) -> Ver
 
 pub(crate) async fn update_of_an_unknown_key_is_refused_and_still_absent(it: &Subject) -> Verdict {
     let (key, other) = (it.key(), it.key());
-    // A revision of the store's own making, and one of a number: not every engine's revisions are
-    // numbers.
+    // One revision of the store's own and one number, because not every engine's are numbers.
     for revision in [it.create(&other, b"other").await?, Revision::from(0)] {
         let refused = it.store.update(&key, b"new", within(HOUR), &revision).await?;
-        ensure!(refused.is_none(), "update succeeded on a key that nobody has used");
-        it.is_absent(&key, "after an update of a key that nobody has used").await?;
+        ensure!(refused.is_none(), "update succeeded on an unused key");
+        it.is_absent(&key, "after an update of an unused key").await?;
     }
     Ok(())
 }
@@ -79,13 +78,10 @@ pub(crate) async fn update_of_a_deleted_key_is_refused_and_still_absent(it: &Sub
 
 pub(crate) async fn delete_says_whether_something_was_there(it: &Subject) -> Verdict {
     let key = it.key();
-    ensure!(
-        !it.store.delete(&key).await?,
-        "delete found something under a key that nobody has used"
-    );
+    ensure!(!it.store.delete(&key).await?, "delete found something under an unused key");
     let revision = it.create(&key, b"one").await?;
     it.update(&key, b"two", &revision).await?;
-    ensure!(it.store.delete(&key).await?, "delete found nothing though the entry was there");
+    ensure!(it.store.delete(&key).await?, "delete found nothing although the entry existed");
     it.is_absent(&key, "that was deleted").await?;
     ensure!(!it.store.delete(&key).await?, "a second delete found something");
     it.is_absent(&key, "that was deleted twice").await

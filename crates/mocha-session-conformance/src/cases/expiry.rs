@@ -1,4 +1,4 @@
-//! Entries live as long as they were told to: not shorter, and not for ever.
+//! Entries live exactly as long as their expiry says.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,8 +13,7 @@ pub(crate) async fn entry_is_there_before_its_time(it: &Subject) -> Verdict {
     tokio::time::sleep(Duration::from_millis(500)).await;
     it.sweep(SystemTime::now()).await?;
     let found = it.load(&key).await?;
-    // On a machine that is busy elsewhere the time may be over when the answer comes; nothing can
-    // be said then.
+    // On a busy machine the lifetime may be over when the answer arrives. Then nothing is tested.
     let too_late = start.elapsed() + Duration::from_millis(50) > life;
     match found {
         Some((_, its)) => ensure!(its == revision, "an entry changed before its time was over"),
@@ -27,8 +26,7 @@ pub(crate) async fn entry_is_there_before_its_time(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// By itself where the store says so, else with a sweep; until then it may still be returned, as it
-/// was.
+/// The store expires by itself, or by a sweep. Until then the entry may be returned unchanged.
 pub(crate) async fn entry_is_gone_after_its_time(it: &Subject) -> Verdict {
     let key = it.key();
     it.create_for(&key, b"short", MOMENT).await?;
@@ -39,7 +37,7 @@ pub(crate) async fn entry_is_gone_after_its_time(it: &Subject) -> Verdict {
     it.wait_until_gone(&key).await
 }
 
-/// Over thirty days memcached takes a lifetime for an instant; a hundred years overflow a signed
+/// memcached reads a lifetime over thirty days as an instant. A hundred years overflow a signed
 /// 32-bit instant.
 pub(crate) async fn long_expiry_is_kept(it: &Subject) -> Verdict {
     let mut entries = Vec::new();
@@ -69,12 +67,12 @@ pub(crate) async fn update_to_a_longer_expiry_lives_on(it: &Subject) -> Verdict 
         let revision = it.create_for(&key, b"short", life).await?;
         let updated = it.store.update(&key, b"long", within(HOUR), &revision).await?;
         if let Some(revision) = updated {
-            // Long enough for an engine that counts whole seconds and rounds up.
+            // Longer than the rounding of an engine that counts whole seconds.
             tokio::time::sleep(Duration::from_millis(3_200)).await;
             it.sweep(SystemTime::now()).await?;
             return it.holds(&key, b"long", &revision).await;
         }
-        // On a machine that is busy elsewhere its life may have been over.
+        // On a busy machine its lifetime may be over already.
         attempts += 1;
         ensure_updated(attempts < 5 && start.elapsed() + Duration::from_millis(50) > life)?;
     }
@@ -106,7 +104,7 @@ pub(crate) async fn create_takes_the_place_of_what_is_gone(it: &Subject) -> Verd
     ensure!(old != new, "a create after expiry brought the old revision back");
     let refused = it.store.update(&key, b"late", within(HOUR), &old).await?;
     ensure!(refused.is_none(), "update succeeded with the revision of an entry that had expired");
-    // The old entry's expiry must not hang on to the key.
+    // The old entry's expiry must not apply to the new one.
     tokio::time::sleep(Duration::from_millis(20)).await;
     it.sweep(SystemTime::now()).await?;
     it.holds(&key, b"same", &new).await

@@ -1,5 +1,4 @@
-//! The store as a whole: it answers, says what it is, shows nothing secret, and can be opened more
-//! than once.
+//! The store as a whole: ping, capabilities, no secret in `Debug`, and several handles.
 
 use std::sync::Arc;
 
@@ -17,10 +16,7 @@ pub(crate) async fn ping_answers(it: &Subject) -> Verdict {
 pub(crate) async fn capabilities_are_constant(it: &Subject) -> Verdict {
     let before = it.store.capabilities();
     ensure!(!before.engine().is_empty(), "capabilities() names no engine");
-    ensure!(
-        before.compare_and_set(),
-        "a store compares and sets, and capabilities() says that it does not"
-    );
+    ensure!(before.compare_and_set(), "a store must compare and set, but capabilities() denies it");
     let key = it.key();
     let revision = it.create(&key, b"one").await?;
     it.update(&key, b"two", &revision).await?;
@@ -35,14 +31,14 @@ pub(crate) async fn debug_shows_no_key_and_no_value(it: &Subject) -> Verdict {
     it.create(&key, secret.as_bytes()).await?;
     it.load(&key).await?;
     for shown in [format!("{:?}", it.store), format!("{:#?}", it.store)] {
-        // Also a value or a key that is shown as a list of numbers.
+        // Also as a list of numbers.
         for hidden in
             [key.to_string(), secret.clone(), list(secret.as_bytes()), list(key.as_bytes())]
         {
             let squeezed: String = shown.split_whitespace().collect();
             ensure!(
                 !shown.contains(&hidden) && !squeezed.contains(&hidden),
-                "the store's Debug shows what it holds"
+                "the store's Debug shows a key or a value"
             );
         }
     }
@@ -61,9 +57,9 @@ pub(crate) async fn second_handle_sees_the_same_data(it: &Subject) -> Verdict {
         let durability = it.store.capabilities().durability();
         ensure!(
             durability == Durability::Process,
-            "another handle does not see an entry, though the store says that it survives the process ({durability:?})"
+            "another handle does not see an entry, although capabilities() claims {durability:?}"
         );
-        skip!("each handle is a store of its own, gone with its process");
+        skip!("each handle is a store of its own, which ends with its process");
     };
     ensure!(stored.value()[..] == *b"one", "another handle sees another value");
     ensure!(*stored.revision() == created, "another handle sees another revision");
@@ -85,8 +81,7 @@ pub(crate) async fn second_handle_sees_the_same_data(it: &Subject) -> Verdict {
     it.is_absent(&key, "that another handle deleted").await
 }
 
-/// As ten processes of one app do when they start: opening prepares what the engine needs, and
-/// nobody fails.
+/// Like ten processes of one app that start together: all prepare the engine, and none fails.
 pub(crate) async fn handles_opened_at_once_all_work(it: &Subject) -> Verdict {
     let open = it.opener()?;
     let handles = at_once(8, |_| {
@@ -106,7 +101,7 @@ pub(crate) async fn handles_opened_at_once_all_work(it: &Subject) -> Verdict {
                 ),
                 "a handle opened beside others does not find what it stored"
             );
-            // Handles of a store that is not shared are out of the clean-up's reach.
+            // The clean-up cannot reach a store that is not shared.
             ensure!(
                 store.delete(&key).await?,
                 "a handle opened beside others found nothing to delete"

@@ -1,4 +1,4 @@
-//! Of simultaneous writes one wins, none is lost, and a delete is final.
+//! One of several simultaneous writes wins, none is lost, and a delete is final.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use crate::subject::{HOUR, Stop, Subject, Verdict, at_once, ensure, value, withi
 
 /// How many tasks race.
 const TASKS: usize = 64;
-/// How long a race is repeated: an engine in memory needs many rounds to show a race, a distant one
-/// has no time for them.
+/// How long to repeat a race. An engine in memory needs many rounds to show one; a distant engine
+/// has time for few.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn one_of_many_creates_wins(it: &Subject) -> Verdict {
@@ -84,8 +84,8 @@ pub(crate) async fn compare_and_set_counters_add_up(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Adds one to the counter, again and again, until the time is over; at least once. Gives what was
-/// acknowledged.
+/// Increments the counter until the time is over, at least once. Returns the acknowledged
+/// increments.
 async fn count_up(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict<u64> {
     let start = Instant::now();
     for added in 0..50 {
@@ -101,7 +101,7 @@ async fn count_up(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict<u64>
                 return Err(Stop::Fail("the counter was torn".to_owned()));
             };
             let next = u64::from_be_bytes(bytes) + 1;
-            // Room for the others, also where the store never waits.
+            // Lets the other tasks run, also on a store that never waits.
             tokio::task::yield_now().await;
             if store.update(&key, &next.to_be_bytes(), within(HOUR), &revision).await?.is_some() {
                 break;
@@ -121,8 +121,8 @@ pub(crate) async fn delete_during_updates_is_final(it: &Subject) -> Verdict {
             let (store, expected, deleted) =
                 (Arc::clone(&it.store), revision.clone(), Arc::clone(&deleted));
             async move {
-                // One deletes, at a moment of its own; the rest update, some of them what others
-                // have written.
+                // One task deletes at a random moment. The rest update, some of them each other's
+                // values.
                 if number == 0 {
                     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..500))).await;
                     store.delete(&key).await?;
@@ -135,8 +135,8 @@ pub(crate) async fn delete_during_updates_is_final(it: &Subject) -> Verdict {
                         store
                             .update(&key, &contender(number), within(HOUR), stored.revision())
                             .await?;
-                        // A store in memory never waits, and would keep the thread from whoever
-                        // deletes.
+                        // A store in memory never waits, and would keep the thread from the
+                        // deleting task.
                         tokio::task::yield_now().await;
                     }
                 }
@@ -146,7 +146,7 @@ pub(crate) async fn delete_during_updates_is_final(it: &Subject) -> Verdict {
         .await?;
         ensure!(
             it.load(&key).await?.is_none(),
-            "an update brought back what a delete had removed (round {round})"
+            "an update revived a deleted entry (round {round})"
         );
         if start.elapsed() > PATIENCE {
             break;

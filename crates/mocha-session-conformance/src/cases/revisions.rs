@@ -12,7 +12,7 @@ pub(crate) async fn load_gives_the_revision_of_the_write(it: &Subject) -> Verdic
     let updated = it.update(&key, b"two", &created).await?;
     ensure!(updated != created, "an update left the revision as it was");
     it.holds(&key, b"two", &updated).await?;
-    // What load gave is as good for an update as what the write gave.
+    // The revision of a load works for an update like that of the write.
     let Some((_, loaded)) = it.load(&key).await? else {
         return it.holds(&key, b"two", &updated).await;
     };
@@ -59,7 +59,7 @@ pub(crate) async fn stale_update_after_delete_and_create_of_the_same_bytes_is_re
             let refused = it.store.update(&key, b"late", within(HOUR), old).await?;
             ensure!(
                 refused.is_none(),
-                "update succeeded with the revision of an entry that was deleted and created anew"
+                "update succeeded with the revision of an entry that was deleted and created again"
             );
         }
         it.holds(&key, b"same", &revision).await?;

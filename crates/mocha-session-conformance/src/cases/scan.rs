@@ -1,4 +1,4 @@
-//! Listing: every entry at least once, page by page, also while others write.
+//! A scan returns every entry at least once, page by page, also during other writes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,10 +23,13 @@ pub(crate) async fn scan_finds_every_entry_across_pages(it: &Subject) -> Verdict
                 ensure!(false, "a scan with pages of {limit} misses an entry");
                 continue;
             };
-            ensure!(stored.value()[..] == bytes[..], "a scan gives another value than was stored");
+            ensure!(
+                stored.value()[..] == bytes[..],
+                "a scan returns another value than was stored"
+            );
             ensure!(
                 stored.revision() == revision,
-                "a scan gives another revision than the write did"
+                "a scan returns another revision than the write did"
             );
         }
         ensure!(
@@ -66,7 +69,9 @@ pub(crate) async fn scan_without_listing_is_unsupported(it: &Subject) -> Verdict
         skip!("the store can list its entries");
     }
     match it.store.scan(None, 10).await {
-        Ok(_) => ensure!(false, "capabilities() says that the store cannot list, and scan works"),
+        Ok(_) => {
+            ensure!(false, "scan works, although capabilities() says that the store cannot list");
+        }
         Err(error) => {
             let kind = error.kind();
             ensure!(
@@ -105,13 +110,13 @@ async fn all_found(it: &Subject, entries: &Entries) -> Verdict {
     for (key, (_, revision)) in entries {
         ensure!(
             found.get(key).is_some_and(|stored| stored.revision() == revision),
-            "a scan misses an entry that was there from its beginning to its end, while others were written"
+            "a scan misses an entry that existed during the whole scan, while others were written"
         );
     }
     Ok(())
 }
 
-/// Every page until the end, with a pause between two; others' entries are among them.
+/// Reads all pages with pauses between them. They include entries of other tests.
 async fn scan_all(
     it: &Subject,
     limit: usize,

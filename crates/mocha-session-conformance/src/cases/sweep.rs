@@ -1,4 +1,4 @@
-//! Sweeping removes what has expired, in bounded batches, and spares what was refreshed meanwhile.
+//! A sweep removes expired entries in bounded batches, and spares refreshed ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,14 +37,14 @@ pub(crate) async fn sweep_goes_by_the_given_time(it: &Subject) -> Verdict {
     let revision = it.create(&key, b"live").await?;
     let mut cursor = None;
     loop {
-        // Nothing in any engine expired before 1970, so nobody's data is at risk.
+        // No real entry expired before 1970, so no data is at risk.
         let report = it.store.sweep(SystemTime::UNIX_EPOCH, cursor, 500).await?;
         if report.is_native() {
             skip!("{NATIVE}");
         }
         ensure!(
             report.removed() == 0,
-            "a sweep of what expired before 1970 removed {} entries",
+            "a sweep of entries that expired before 1970 removed {}",
             report.removed()
         );
         cursor = report.next().cloned();
@@ -87,8 +87,8 @@ pub(crate) async fn sweep_is_bounded_and_ends(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Entries are refreshed in the very moment in which they expire, while others sweep: an update
-/// that was acknowledged must not be swept away.
+/// Refreshes entries at the moment of their expiry, during sweeps: a sweep must not remove an
+/// acknowledged update.
 pub(crate) async fn sweep_spares_what_was_refreshed_meanwhile(it: &Subject) -> Verdict {
     if !it.sweep(SystemTime::now()).await? {
         skip!("{NATIVE}");
@@ -131,7 +131,7 @@ async fn refresh(store: Arc<dyn SessionStore>, key: StorageKey) -> Verdict {
     };
     tokio::time::sleep(Duration::from_micros(fastrand::u64(14_000..24_000))).await;
     let refreshed = store.update(&key, b"refreshed", within(HOUR), &revision).await?;
-    // Long enough for a sweep that had looked at the old entry to do what it had in mind.
+    // Long enough for a sweep that has read the old entry to act on it.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let found = store.load(&key).await?;
     match refreshed {

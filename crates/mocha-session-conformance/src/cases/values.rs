@@ -1,11 +1,11 @@
-//! What is stored comes back, byte for byte, under its own key and no other.
+//! A value comes back byte for byte, under its own key only.
 
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::StorageKey;
 
 use crate::subject::{HOUR, Subject, Verdict, ensure, skip, value, within};
 
-/// Values above this are not tried: an engine that takes gigabytes is believed.
+/// The largest value to try. A larger limit of an engine is trusted.
 const LARGEST_TRIED: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn roundtrip_of_every_size(it: &Subject) -> Verdict {
@@ -24,8 +24,8 @@ pub(crate) async fn roundtrip_of_every_byte(it: &Subject) -> Verdict {
     let (key, all) = (it.key(), (0..=255).collect::<Vec<u8>>());
     let mut revision = it.create(&key, &all).await?;
     it.holds(&key, &all, &revision).await?;
-    // The suspicious ones first and last, and alone: what a terminator, an escape or a trimmed
-    // space would eat. One entry and few values, because every call is a request to some engines.
+    // Bytes that a terminator, an escape or a trim could drop are first, last, and alone. One entry
+    // and few values, because every call is a request to some engines.
     let suspicious = (0..=b' ').chain(*b"\"'%\\\x7f\x80\x85\xa0\xc2\xef\xfe\xff");
     let alone = b"\0\t\n\r\x1a \"'%\\\x7f\x80\xff".iter().map(|byte| vec![*byte]);
     for value in suspicious.map(|byte| vec![byte, b'x', byte]).chain(alone) {
@@ -38,17 +38,17 @@ pub(crate) async fn roundtrip_of_every_byte(it: &Subject) -> Verdict {
 pub(crate) async fn load_of_an_unknown_key_is_none_and_creates_nothing(it: &Subject) -> Verdict {
     let key = it.key();
     for _ in 0..3 {
-        it.is_absent(&key, "under a key that nobody has used").await?;
+        it.is_absent(&key, "under an unused key").await?;
     }
     let created = it.store.create(&key, b"first", within(HOUR)).await?;
-    ensure!(created.is_some(), "create is refused after loads of a key that nobody has used");
+    ensure!(created.is_some(), "create is refused after loads of an unused key");
     Ok(())
 }
 
 pub(crate) async fn keys_that_differ_in_one_bit_do_not_mix(it: &Subject) -> Verdict {
     let base: [u8; StorageKey::BYTES] = std::array::from_fn(|_| fastrand::u8(..));
     let mut keys = vec![it.own(base)];
-    // One bit of each digit, and each bit of a byte in turn: every key is a request, or several.
+    // One bit of each digit, and each bit of a byte in turn, because every key costs a request.
     for digit in 0..StorageKey::TEXT {
         let mut bytes = base;
         bytes[digit / 2] ^= 1 << (digit % 2 * 4 + digit / 2 % 4);
@@ -57,7 +57,7 @@ pub(crate) async fn keys_that_differ_in_one_bit_do_not_mix(it: &Subject) -> Verd
     do_not_mix(it, &keys).await
 }
 
-/// Keys that are the same to an engine that folds case, pads with spaces, stops at NUL or reads
+/// Keys that are equal to an engine that folds case, pads with spaces, stops at NUL or decodes
 /// text.
 pub(crate) async fn keys_that_look_alike_do_not_mix(it: &Subject) -> Verdict {
     let letters: [u8; StorageKey::BYTES] = std::array::from_fn(|_| fastrand::u8(b'a'..=b'z'));
@@ -81,7 +81,7 @@ pub(crate) async fn keys_that_look_alike_do_not_mix(it: &Subject) -> Verdict {
         ending([0xfe, 0xff]),
         ending([b'e', b'a']),
         ending([0xc3, 0xa9]),
-        // In base64 these two differ in nothing but the case of their letters.
+        // In base64 these two differ only in the case of their letters.
         from_sextets(&sextets),
         from_sextets(&sextets.map(|sextet| sextet + 26)),
     ];
@@ -103,12 +103,12 @@ async fn do_not_mix(it: &Subject, keys: &[StorageKey]) -> Verdict {
     for (key, revision) in keys.iter().zip(&revisions) {
         it.holds(key, &name(key), revision).await?;
     }
-    // One is updated, one deleted, and so on: the neighbours keep what they have.
+    // Updates one, deletes the next, and so on. Their neighbours must not change.
     for (key, revision) in keys.iter().zip(&mut revisions).step_by(2) {
         *revision = it.update(key, &[&name(key)[..], b", updated"].concat(), revision).await?;
     }
     for key in keys.iter().skip(1).step_by(2) {
-        ensure!(it.store.delete(key).await?, "delete found nothing though the entry was there");
+        ensure!(it.store.delete(key).await?, "delete found nothing although the entry existed");
     }
     for (at, (key, revision)) in keys.iter().zip(&revisions).enumerate() {
         match at % 2 {
@@ -135,7 +135,7 @@ pub(crate) async fn oversized_value_is_refused_and_the_old_one_kept(it: &Subject
     let created = it.store.create(&fresh, &oversized, within(HOUR)).await;
     for (what, result) in [("update", updated), ("create", created)] {
         match result {
-            Ok(_) => ensure!(false, "{what} takes a value above the largest that the store names"),
+            Ok(_) => ensure!(false, "{what} accepts a value above the store's own limit"),
             Err(error) => {
                 ensure!(
                     error.kind() == ErrorKind::TooLarge,
@@ -156,7 +156,7 @@ pub(crate) async fn oversized_value_is_refused_and_the_old_one_kept(it: &Subject
 
 fn tried_limit(it: &Subject) -> Verdict<usize> {
     match it.store.capabilities().max_value() {
-        None => skip!("the store names no largest value"),
+        None => skip!("the store has no limit for values"),
         Some(limit) if limit > LARGEST_TRIED => {
             skip!("the largest value, {limit} bytes, is too large to try")
         }

@@ -14,7 +14,7 @@ use mocha_session_core::store::{
 use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
-/// What is wrong with a store.
+/// The flaw of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
@@ -117,7 +117,7 @@ impl Flawed {
         self
     }
 
-    /// What opening the same store again gives.
+    /// Opens the same store again.
     pub(crate) fn another_handle(&self) -> Self {
         let mut it = self.clone();
         let opened = self.opened.fetch_add(1, Ordering::Relaxed);
@@ -202,7 +202,7 @@ impl Flawed {
         Ok(())
     }
 
-    /// What another machine would see a moment later.
+    /// The state that another machine sees a moment later.
     fn lag(&self) {
         let copy = self.map.lock().unwrap().clone();
         let lagging = Arc::clone(&self.lagging);

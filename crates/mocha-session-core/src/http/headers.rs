@@ -143,6 +143,72 @@ pub trait HeaderSink {
     fn set(&mut self, name: &'static str, value: Cow<'static, str>);
 }
 
+/// Implements what every framework's `headers.rs` needs over its own version of the `http` crate:
+/// `PURPOSES`, the names of [`RequestInfo::PURPOSE_HEADERS`], and `Sink`, a [`HeaderSink`] over a
+/// response's headers. A macro, because the versions' types are unrelated.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __http_headers {
+    ($($http:ident)::+) => {
+        use $($http)::+::{self as names, HeaderMap, HeaderName, HeaderValue};
+
+        /// A constant, because parsing a name costs more than comparing it.
+        static PURPOSES: [HeaderName; 3] = {
+            let [standard, older, oldest] = $crate::RequestInfo::PURPOSE_HEADERS;
+            [
+                HeaderName::from_static(standard),
+                HeaderName::from_static(older),
+                HeaderName::from_static(oldest),
+            ]
+        };
+
+        /// A response's headers.
+        pub(crate) struct Sink<'h>(pub(crate) &'h mut HeaderMap);
+
+        impl $crate::HeaderSink for Sink<'_> {
+            fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8])) {
+                self.0.get_all(header_name(name)).into_iter().for_each(|value| f(value.as_bytes()));
+            }
+
+            fn append(&mut self, name: &'static str, value: ::std::borrow::Cow<'static, str>) {
+                if let Some(value) = header_value(value) {
+                    self.0.append(header_name(name), value);
+                }
+            }
+
+            fn set(&mut self, name: &'static str, value: ::std::borrow::Cow<'static, str>) {
+                if let Some(value) = header_value(value) {
+                    self.0.insert(header_name(name), value);
+                }
+            }
+        }
+
+        /// The name of a header that the core reads or writes.
+        fn header_name(name: &'static str) -> HeaderName {
+            match name {
+                "vary" => names::VARY,
+                "cache-control" => names::CACHE_CONTROL,
+                "set-cookie" => names::SET_COOKIE,
+                other => HeaderName::from_static(other),
+            }
+        }
+
+        /// The core writes visible ASCII only, which is always a header value.
+        fn header_value(value: ::std::borrow::Cow<'static, str>) -> Option<HeaderValue> {
+            match value {
+                ::std::borrow::Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
+                ::std::borrow::Cow::Owned(line) => {
+                    let mut value = HeaderValue::try_from(line).ok()?;
+                    // A cookie. HTTP/2 and HTTP/3 keep a sensitive value out of their compression
+                    // tables (RFC 7541 §7.1.3).
+                    value.set_sensitive(true);
+                    Some(value)
+                }
+            }
+        }
+    };
+}
+
 /// What a finished session changes in the response's headers: the cookie line, `Vary`,
 /// `Cache-Control`.
 ///

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests: test doubles, stores and keys.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 

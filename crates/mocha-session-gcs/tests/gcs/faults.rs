@@ -1,5 +1,5 @@
-//! What the store says and does when Google fails: lost answers, refusals, hanging, an engine that
-//! goes away.
+//! Google Cloud Storage under faults: lost answers, refusals, a silent server, an endpoint that goes
+//! away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,4 +1,4 @@
-//! What is Google's own: apis, faults, buckets, credentials; against the test double.
+//! Google Cloud Storage's own: APIs, faults, buckets, credentials; on the test double.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -247,7 +247,7 @@ async fn a_key_file_that_is_none_is_refused_and_not_shown() {
         (
             "user.json",
             Some(r#"{"type":"authorized_user","refresh_token":"hunter2"}"#),
-            "no key of a service account",
+            "not the key of a service account",
         ),
         (
             "partial.json",

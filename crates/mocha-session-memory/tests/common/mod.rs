@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::{Expiry, StorageKey};
 
-/// What a future gives at the first poll: this store never waits.
+/// Returns the result of a future's first poll, because this store never waits.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

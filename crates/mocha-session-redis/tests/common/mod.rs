@@ -1,11 +1,5 @@
 //! Private servers that a test may break.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::TcpListener as StdListener;
@@ -15,12 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use mocha_session_conformance::not_run;
 use mocha_session_core::store::{Expiry, Revision, SessionStore, StorageKey};
 use mocha_session_core::{Error, Registry};
 use redis::aio::MultiplexedConnection;
 use tokio::net::TcpStream;
 
 pub(crate) type Store = Arc<dyn SessionStore>;
+
+/// Starts a private server, or leaves the test where none is installed.
+macro_rules! server {
+    ($($argument:expr),*) => {
+        match $crate::common::Server::start(&[$($argument),*]).await {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+
+pub(crate) use server;
 
 /// Opens a store by its URL, as a program does.
 pub(crate) async fn open(url: &str) -> Result<Store, Error> {
@@ -40,6 +47,31 @@ pub(crate) fn key() -> StorageKey {
 
 pub(crate) fn hour() -> Expiry {
     Expiry::after(Duration::from_secs(60 * 60), SystemTime::now())
+}
+
+/// Creates, updates, loads and deletes a session.
+pub(crate) async fn round_trip(store: &impl SessionStore) {
+    let key = key();
+    let created = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    let updated = store.update(&key, b"two", hour(), &created).await.unwrap().unwrap();
+    assert_eq!(store.update(&key, b"three", hour(), &created).await.unwrap(), None);
+    let found = store.load(&key).await.unwrap().unwrap();
+    assert_eq!((&found.value()[..], found.revision()), (&b"two"[..], &updated));
+    assert!(store.delete(&key).await.unwrap() && !store.delete(&key).await.unwrap());
+    assert_eq!(store.load(&key).await.unwrap(), None);
+}
+
+/// Returns all keys that a scan finds.
+pub(crate) async fn scanned(store: &impl SessionStore, limit: usize) -> Vec<StorageKey> {
+    let (mut keys, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.scan(cursor, limit).await.unwrap();
+        keys.extend(page.entries().iter().map(|(key, _)| *key));
+        match page.next() {
+            Some(next) => cursor = Some(next.clone()),
+            None => return keys,
+        }
+    }
 }
 
 /// Tries again until it works, for forty seconds.
@@ -86,9 +118,7 @@ impl Server {
         std::fs::create_dir_all(&directory).unwrap();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let Ok(child) = spawn(port, &directory, &arguments) else {
-            let says = "redis-server is not installed; `cargo xtask test` installs it";
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{says}");
-            eprintln!("NOT RUN: {says}");
+            not_run("redis-server is not installed; `cargo xtask test` installs it");
             return None;
         };
         let server = Self { child, directory, arguments, port };

@@ -15,8 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+pub(crate) fn registry() -> Registry {
+    Registry::new().register(mocha_session_s3::DRIVER)
+}
+
 pub(crate) async fn open(url: &str) -> Option<Arc<dyn SessionStore>> {
-    let storage = Registry::new().register(mocha_session_s3::DRIVER).open(url).await;
+    let storage = registry().open(url).await;
     storage.expect("the store opens").store().cloned()
 }
 
@@ -110,7 +114,7 @@ impl Request {
     }
 }
 
-/// What a [`Double`] does with a request.
+/// The reply of a [`Double`] to a request.
 pub(crate) enum Reply {
     /// Pass it on and give the answer back.
     Pass,

@@ -1,17 +1,17 @@
-//! The statements of the store, rendered once for a dialect and a table.
+//! The statements of a store, rendered once for a dialect and a table.
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use super::{Dialect, Table, schema_sql};
 
-/// How many ids one statement of a sweep removes: few enough to hold locks for a moment only.
+/// How many ids one statement of a sweep removes: few enough to hold locks only briefly.
 pub(crate) const SWEEP_WIDTH: usize = 64;
 
 /// The statements for one table. Each line says `[parameters] → columns`.
 #[derive(Clone, Debug)]
 pub(crate) struct Statements<S> {
-    /// `[id] → whether the server takes no writes, revision, data`: always one row, because
-    /// "nothing there" counts only from a primary
+    /// `[id] → whether the server refuses writes, revision, data`: always one row, because "no
+    /// session" counts only from a primary
     pub load: S,
     /// `[id, revision, expires_at, data]`; no row, or a unique violation, when the id is taken
     pub create: S,
@@ -25,22 +25,20 @@ pub(crate) struct Statements<S> {
     pub expiries: S,
     /// the same in the table's physical order, where the dialect can
     pub by_block: Option<ByBlock<S>>,
-    /// `[now, SWEEP_WIDTH ids]`; the condition that was looked at is asked again, so that what was
-    /// refreshed stays
+    /// `[now, SWEEP_WIDTH ids]`; it checks the expiry again, so that refreshed sessions stay
     pub sweep: S,
-    /// `[] → nothing`, unless the table or a column is missing
+    /// `[] → no row`; fails if the table or a column is missing
     pub probe: S,
-    /// makes the table; run as plain text
+    /// creates the table; run as plain text
     pub prepare: S,
     /// `[] → ids` in the order of the column: `B`, `a`, `a1`, `a:` where it compares byte by byte
     pub order: S,
-    /// `[] → anything` if a unique key keeps two rows from having one id; nothing, or an error, if
-    /// not
+    /// `[] → some row` if a unique key prevents two rows with one id; otherwise no row, or an error
     pub keys: S,
 }
 
-/// A sweep in physical order: it reads each page of the table once, in sequence. On PostgreSQL 1 µs
-/// per row was measured, against 6 to 10 in the order of the ids.
+/// The statements of a sweep in physical order, which reads each page of the table once, in
+/// sequence.
 #[derive(Clone, Debug)]
 pub(crate) struct ByBlock<S> {
     /// `[] → how many blocks the table has`
@@ -50,8 +48,7 @@ pub(crate) struct ByBlock<S> {
 }
 
 impl Statements<SqlStr> {
-    /// The statements as the client takes them. They are safe: a table's name is all that is put
-    /// into them.
+    /// Renders the statements. They are safe, because only a checked table name is inserted.
     pub(crate) fn new(dialect: Dialect, table: &Table) -> Self {
         Statements::render(dialect, table).map(|text| AssertSqlSafe(text).into_sql_str())
     }
@@ -60,8 +57,7 @@ impl Statements<SqlStr> {
 impl Statements<String> {
     fn render(dialect: Dialect, table: &Table) -> Self {
         let quoted = table.quoted(dialect);
-        // `?` stands for a parameter. None is compared with the column through a function: all use
-        // the primary key.
+        // `?` is a parameter. No condition puts `id` into a function, so all use the primary key.
         let sql = |template: &str| {
             number(dialect, &template.replace("{table}", &quoted).replace("{name}", table.name()))
         };
@@ -72,8 +68,8 @@ impl Statements<String> {
                 dialect.read_only()
             )),
             create: sql(match dialect {
-                // MySQL's INSERT IGNORE would turn other errors into warnings; there the violation
-                // is read instead.
+                // MySQL's INSERT IGNORE would turn other errors into warnings, so there the
+                // violation is an error that the store reads.
                 Dialect::MySql => "INSERT INTO {table} (id, revision, expires_at, data) VALUES (?, ?, ?, ?)",
                 Dialect::Postgres | Dialect::Sqlite => {
                     "INSERT INTO {table} (id, revision, expires_at, data) VALUES (?, ?, ?, ?) \
@@ -98,15 +94,15 @@ impl Statements<String> {
             )),
             probe: sql("SELECT id, revision, expires_at, data FROM {table} WHERE id = ''"),
             prepare: match dialect {
-                // CREATE TABLE IF NOT EXISTS can still fail on the catalogue's own unique index
-                // when several run it at once. Statements sent as one text are one transaction, so
-                // the lock lasts until the table is there.
+                // CREATE TABLE IF NOT EXISTS can fail on the catalogue's unique index when several
+                // processes run it at once. Statements of one text are one transaction, so the
+                // lock lasts until the table exists.
                 Dialect::Postgres => {
                     format!("SELECT pg_advisory_xact_lock({LOCK}); {}", schema_sql(dialect, table))
                 }
                 Dialect::MySql | Dialect::Sqlite => schema_sql(dialect, table),
             },
-            // The literals take the collation of the column above them.
+            // The literals get the collation of the column above them.
             order: sql("SELECT id FROM (SELECT id FROM {table} WHERE 1 = 0 UNION ALL SELECT 'a1' UNION ALL \
                  SELECT 'a:' UNION ALL SELECT 'a' UNION ALL SELECT 'B') AS ids ORDER BY id"),
             keys: sql(match dialect {
@@ -145,12 +141,12 @@ impl Statements<String> {
 }
 
 impl Dialect {
-    /// An expression that is 1 on a server that takes no writes, and 0 on a primary.
+    /// An expression that is 1 on a server that refuses writes, and 0 on a primary.
     pub(crate) const fn read_only(self) -> &'static str {
         match self {
-            // Always on while a standby recovers; `default_transaction_read_only` sets it, too.
+            // On while a standby recovers; `default_transaction_read_only` sets it, too.
             Self::Postgres => "(current_setting('transaction_read_only') = 'on')::int::bigint",
-            // `super_read_only` sets `read_only`. As text the values are words on some servers,
+            // `super_read_only` sets `read_only`. As text the values are words on some servers and
             // numbers on others.
             Self::MySql => {
                 "CAST(REPLACE(CONCAT(@@read_only, @@innodb_read_only), 'OFF', '0') <> '00' AS SIGNED)"
@@ -160,11 +156,11 @@ impl Dialect {
     }
 }
 
-/// The advisory lock under which the table is made: "mocha" and a number, so that nobody else's
-/// lock is meant.
+/// The advisory lock for creating the table: "mocha" and a number, so that it is not another
+/// application's.
 const LOCK: i64 = 0x6d6f_6368_6100_0001;
 
-/// PostgreSQL numbers its parameters; the others take `?` as it is.
+/// Numbers the parameters for PostgreSQL; the other dialects use `?`.
 fn number(dialect: Dialect, template: &str) -> String {
     if dialect != Dialect::Postgres {
         return template.to_owned();

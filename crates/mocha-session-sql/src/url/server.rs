@@ -5,13 +5,13 @@ use std::time::Duration;
 use mocha_session_core::{Result, StoreUrl};
 
 use super::{take_max_connections, take_options};
-use crate::clocks::Clocks;
+use crate::limits::Limits;
 use crate::open::SqlOptions;
 
-/// What a URL says of its servers.
+/// The options of both servers.
 #[derive(Debug)]
 pub(crate) struct ServerUrl {
-    /// Names and ports, as far as they are given; one at least.
+    /// The names and ports that are given; at least one entry.
     pub hosts: Vec<(Option<String>, Option<u16>)>,
     pub database: Option<String>,
     pub options: SqlOptions,
@@ -20,10 +20,10 @@ pub(crate) struct ServerUrl {
     pub tls: Tls,
 }
 
-/// How the connection is encrypted, in libpq's words for both servers.
+/// The encryption of a connection, in libpq's terms for both servers.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    /// Nothing was said where it is `None`.
+    /// `None` if the URL does not say.
     pub mode: Option<TlsMode>,
     pub root: Option<String>,
     pub certificate: Option<(String, String)>,
@@ -50,7 +50,7 @@ impl ServerUrl {
             (database, "") => Some(database.to_owned()),
             _ => return Err(url.refuse("its path must be the name of a database: …@host/name")),
         };
-        // Zero means no limit of its own, to libpq.
+        // As to libpq, zero means no separate limit.
         let connect_timeout = match url.take("connect_timeout").as_deref() {
             None | Some("0") => None,
             Some(seconds) => match seconds.parse() {
@@ -70,10 +70,10 @@ impl ServerUrl {
         })
     }
 
-    pub(crate) fn clocks(&self) -> Clocks {
-        let mut clocks = Clocks::new(self.options.deadline);
-        clocks.connect = self.connect_timeout;
-        clocks
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::new(self.options.deadline);
+        limits.connect = self.connect_timeout;
+        limits
     }
 }
 
@@ -96,20 +96,24 @@ impl Tls {
             match (certificate, file(take_either(url, ["sslkey", "ssl-key", "ssl_key"])?)) {
                 (Some(certificate), Some(key)) => Some((certificate, key)),
                 (None, None) => None,
-                _ => return Err(url.refuse("the options `sslcert` and `sslkey` go together")),
+                _ => {
+                    return Err(
+                        url.refuse("the options `sslcert` and `sslkey` must be given together")
+                    );
+                }
             };
-        // A URL that names a certificate authority wants the server checked against it.
+        // A certificate authority in the URL means that the server is verified against it.
         let mode = mode.or_else(|| root.is_some().then_some(TlsMode::VerifyFull));
         Ok(Self { mode, root, certificate })
     }
 }
 
 impl TlsMode {
-    /// Reads libpq's words, and those of MySQL's own tools.
+    /// Reads libpq's terms, and those of MySQL's tools.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Some(match word.to_ascii_lowercase().replace('_', "-").as_str() {
             "disable" | "disabled" => Self::Disable,
-            // `allow` encrypts only if the server insists; here it is encrypted if it can be.
+            // libpq's `allow` encrypts only if the server requires it; here it encrypts if it can.
             "prefer" | "preferred" | "allow" => Self::Prefer,
             "require" | "required" => Self::Require,
             "verify-ca" => Self::VerifyCa,
@@ -136,8 +140,7 @@ fn take_either(
     Ok(found)
 }
 
-/// Takes options that other clients need and this store does not, so that their URLs can be used as
-/// they are.
+/// Takes options of other clients that this store does not need, so that their URLs work here.
 pub(crate) fn ignore(url: &mut StoreUrl, names: &[&'static str]) {
     for name in names {
         url.take(name);

@@ -1,4 +1,4 @@
-//! What the tests share: engines under fresh tables.
+//! Helpers of the tests: engines under fresh tables.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 

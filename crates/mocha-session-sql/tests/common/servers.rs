@@ -225,7 +225,7 @@ fn new_postgres() -> (TempDir, PathBuf) {
     (folder, data)
 }
 
-/// What every program of MariaDB is given: a small log, which is quick to make and to copy.
+/// The options of every MariaDB program: a small log, which is quick to make and to copy.
 const MARIADB: [&str; 2] = ["--no-defaults", "--innodb-log-file-size=8M"];
 
 fn mariadb_user() -> Option<&'static str> {

@@ -1,5 +1,5 @@
-//! What the conformance suite does not ask: opening, tables and schemas, logins, deadlines,
-//! isolation levels, full disks, other processes.
+//! SQL's own: opening, tables and schemas, logins, deadlines, isolation levels, full disks, other
+//! processes.
 
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]

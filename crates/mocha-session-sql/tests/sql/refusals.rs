@@ -1,4 +1,4 @@
-//! What is refused, and that no refusal tells a secret.
+//! Refused URLs, logins and tables, without a secret in the error.
 
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_sql::DRIVER;

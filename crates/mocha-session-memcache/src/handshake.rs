@@ -1,5 +1,4 @@
-//! What a fresh connection learns about the memcached process at its other end, before the first
-//! command.
+//! The handshake of a new connection: the login, and what the server's process tells about itself.
 
 use std::time::Instant;
 
@@ -9,45 +8,50 @@ use mocha_session_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::error::{unfit, unsent};
+use crate::error::{WANTS_LOGIN, unfit, unsent};
 
-/// What an item takes besides its key and value: 59 bytes were measured (memcached 1.6.18 and
+/// The size of an item besides its key and value: measured as 59 bytes (memcached 1.6.18 and
 /// 1.6.45), rounded up.
 const ITEM_OVERHEAD: usize = 64;
-/// Answered with `MN`. The spaces keep memcached 1.6.45 from hanging up: before a login it takes no
-/// line this short.
+/// Answered with `MN`. Without the spaces memcached 1.6.45 hangs up, because before a login it
+/// accepts no line this short.
 const NO_OP: &str = "mn    ";
-/// A longer relative lifetime is read as an instant.
+/// The longest relative lifetime. memcached reads a longer one as an instant.
 const LONGEST_RELATIVE: u64 = 30 * 24 * 60 * 60;
-/// A later instant (in 2038) counts as past (1.6.18) or is refused (1.6.45).
+/// The latest instant, in 2038. memcached takes a later one as past (1.6.18) or refuses it
+/// (1.6.45).
 const LATEST_INSTANT: u64 = i32::MAX as u64;
 
-/// How many digits mark a run.
+/// The number of digits that mark a run.
 const MARKER: usize = 16;
 
-/// A run of a memcached server.
-pub(crate) struct Peer {
+/// A memcached process, from its start to its end.
+pub(crate) struct ServerRun {
     /// Tells this run from every other. Compare-and-set tokens start again with each run, so that a
     /// token alone could come back after a restart.
-    run: String,
+    id: String,
     item_limit: usize,
     /// The server's clock, and when it was read.
     clock: (u64, Instant),
 }
 
 /// A connection before its first command.
-pub(crate) struct Greeting<'a> {
+pub(crate) struct Handshake<'a> {
     pub(crate) address: &'a str,
     pub(crate) stream: BufReader<TcpStream>,
 }
 
-impl Greeting<'_> {
-    /// Logs in where that is asked for, and asks what there is to know.
-    pub(crate) async fn exchange(&mut self, login: &Credentials, marker: &str) -> Result<Peer> {
+impl Handshake<'_> {
+    /// Logs in if there are credentials, and reads the server's settings and its mark.
+    pub(crate) async fn exchange(
+        &mut self,
+        login: &Credentials,
+        marker: &str,
+    ) -> Result<ServerRun> {
         if let (Some(username), Some(password)) = (login.username(), login.password()) {
             self.log_in(username, password).await?;
         }
-        let (mut pid, mut time, mut uptime, mut limit, mut cas, mut run) =
+        let (mut pid, mut time, mut uptime, mut limit, mut cas, mut mark) =
             (None, None, None, None, None, None);
         let mut line =
             self.ask(&format!("stats settings\r\nstats\r\nmg {marker} v\r\n{NO_OP}")).await?;
@@ -60,7 +64,7 @@ impl Greeting<'_> {
                 ["STAT", "item_size_max", value] => limit = number(value),
                 ["STAT", "cas_enabled", value] => cas = Some(value == "yes"),
                 ["STAT", "version", value] if is_too_old(value) => return Err(self.too_old()),
-                ["VA", size] => run = self.value(size).await?,
+                ["VA", size] => mark = self.value(size).await?,
                 ["STAT", ..] | ["END" | "EN"] => {}
                 _ => return Err(self.unexpected(&line)),
             }
@@ -69,21 +73,21 @@ impl Greeting<'_> {
         let (Some(pid), Some(time), Some(uptime), Some(limit), Some(cas)) =
             (pid, time, uptime, limit, cas)
         else {
-            let why = "does not say what memcached says (`stats`, `stats settings`); name the servers themselves, \
-                       not a proxy before them";
+            let why = "does not answer `stats` and `stats settings` as memcached does; list the \
+                       servers themselves in the session URL, not a proxy";
             return Err(self.unfit(ErrorKind::Unsupported, why));
         };
         if !cas {
             let why = "runs without compare-and-set; start memcached without -C";
             return Err(self.unfit(ErrorKind::Unsupported, why));
         }
-        if run.is_none() {
-            run = self.mark(marker).await?;
+        if mark.is_none() {
+            mark = self.mark(marker).await?;
         }
-        Ok(Peer {
-            // A server that is full and may not evict takes no mark. Then the difference, which is
-            // the second in which it started, and its process stand for this run.
-            run: run.unwrap_or_else(|| format!("{pid}.{}", time.saturating_sub(uptime))),
+        Ok(ServerRun {
+            // A full server that may not evict refuses the mark. Then the process id and the second
+            // of its start identify the run.
+            id: mark.unwrap_or_else(|| format!("{pid}.{}", time.saturating_sub(uptime))),
             item_limit: limit.try_into().unwrap_or(usize::MAX),
             clock: (time, Instant::now()),
         })
@@ -91,13 +95,12 @@ impl Greeting<'_> {
 
     async fn log_in(&mut self, username: &str, password: &str) -> Result<()> {
         if username.contains(char::is_whitespace) || password.contains(char::is_whitespace) {
-            let why = "reads no spaces in a user name or password, and there is one";
+            let why = "accepts no space in a user name or password; choose others";
             return Err(self.unfit(ErrorKind::InvalidConfig, why));
         }
-        // Asked first: a server that wants no login would store the password as a value.
+        // Asked first, because a server without a login would store the password as a value.
         if self.ask(NO_OP).await? != "CLIENT_ERROR unauthenticated" {
-            let why =
-                "asks for no login (-Y); take the user name and password out of the session URL";
+            let why = "has no login (-Y); remove the user name and password from the session URL";
             return Err(self.unfit(ErrorKind::InvalidConfig, why));
         }
         let login = format!("{username} {password}");
@@ -107,9 +110,8 @@ impl Greeting<'_> {
         Ok(())
     }
 
-    /// Marks this run with an item that lives as long as the server does. What others have marked
-    /// it with stays. One that was evicted is made anew, and then counts as another run: revisions
-    /// of before fit nothing.
+    /// Marks this run with an item without expiry, unless it has a mark. If a mark was evicted, the
+    /// next one counts as another run, so that older revisions match nothing.
     async fn mark(&mut self, marker: &str) -> Result<Option<String>> {
         let fresh = format!("{:016x}", Revision::random().as_u64().unwrap_or_default());
         let stored = self.ask(&format!("ms {marker} {MARKER} T0 ME\r\n{fresh}")).await?;
@@ -122,11 +124,11 @@ impl Greeting<'_> {
         }
     }
 
-    /// The mark, which follows its size. Something else under its key is no mark.
+    /// Reads the mark, which follows its size; `None` for a value that is not a mark.
     async fn value(&mut self, size: &str) -> Result<Option<String>> {
         let Ok(size) = size.parse::<u8>() else {
-            let why = "has something other than the mark of its run under that key; give the sessions a `prefix` of \
-                       their own";
+            let why = "has a foreign value under the key of the store's mark; give the sessions a \
+                       `prefix` of their own";
             return Err(self.unfit(ErrorKind::InvalidConfig, why));
         };
         let mut value = Vec::new();
@@ -150,7 +152,7 @@ impl Greeting<'_> {
         let read = self.stream.read_until(b'\n', &mut line).await;
         read.map_err(|cause| self.broken().with_source(cause))?;
         let Some(text) = line.strip_suffix(b"\r\n") else {
-            let why = "closed a new connection; a server that wants TLS (-Z) or SASL (-S) does that, and neither is \
+            let why = "closed a new connection; does it require TLS (-Z) or SASL (-S)? Neither is \
                        supported";
             return Err(unsent(self.address, why));
         };
@@ -159,11 +161,11 @@ impl Greeting<'_> {
 
     fn unexpected(&self, line: &str) -> Error {
         if line.contains("unauthenticated") {
-            self.unfit(ErrorKind::Denied, "wants a login: memcache://username:password@…")
+            self.unfit(ErrorKind::Denied, WANTS_LOGIN)
         } else if line.contains("Too many open connections") {
             unsent(
                 self.address,
-                "has no connection left; raise its limit (-c) or lower `max_connections`",
+                "has reached its limit of connections; raise it (-c) or lower `max_connections`",
             )
         } else {
             self.too_old()
@@ -173,12 +175,12 @@ impl Greeting<'_> {
     fn too_old(&self) -> Error {
         self.unfit(
             ErrorKind::Unsupported,
-            "does not know these meta commands; memcached 1.6.10 is needed",
+            "does not have the meta commands; upgrade it to memcached 1.6.10 or later",
         )
     }
 
     fn broken(&self) -> Error {
-        unsent(self.address, "broke a new connection; was it restarted?")
+        unsent(self.address, "broke the new connection; was it restarted?")
     }
 
     fn unfit(&self, kind: ErrorKind, why: &str) -> Error {
@@ -186,24 +188,24 @@ impl Greeting<'_> {
     }
 }
 
-impl Peer {
-    pub(crate) fn run(&self) -> &str {
-        &self.run
+impl ServerRun {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
-    /// The revision that a compare-and-set token of this run stands for.
+    /// The revision of a compare-and-set token of this run.
     pub(crate) fn revision(&self, cas: u64) -> Revision {
-        Revision::from(format!("{}.{cas}", self.run))
+        Revision::from(format!("{}.{cas}", self.id))
     }
 
-    /// The token of a revision, if it is of this run.
+    /// The token of a revision of this run.
     pub(crate) fn cas(&self, revision: &Revision) -> Option<u64> {
-        revision.as_str().strip_prefix(&self.run)?.strip_prefix('.')?.parse().ok()
+        revision.as_str().strip_prefix(&self.id)?.strip_prefix('.')?.parse().ok()
     }
 
-    /// A lifetime as memcached counts it. Its clock ticks once a second, so one second more than
-    /// asked for; a long one as an instant of the server's own clock; one that ends after 2038 as
-    /// endless, because the core knows the deadline.
+    /// A lifetime as memcached counts it. One second is added, because its clock ticks once a
+    /// second. A long lifetime is an instant of the server's clock. One that ends after 2038 is
+    /// endless, because the core checks the deadline.
     pub(crate) fn lifetime(&self, expiry: Expiry) -> u64 {
         let seconds = expiry.ttl_secs().saturating_add(1);
         if seconds <= LONGEST_RELATIVE {
@@ -220,9 +222,8 @@ impl Peer {
     }
 }
 
-/// Whether this version would read a value as commands: until 1.6.10 its length was written in
-/// another way. What doesn't begin like a version is somebody's own build, and believed to be
-/// newer.
+/// Whether this version is older than 1.6.10. It would read a value as commands, because the length
+/// was written in another way. A version without a number is a custom build; it counts as newer.
 fn is_too_old(version: &str) -> bool {
     let leading = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     let numbers: Vec<u32> = version.split('.').map_while(leading).collect();
@@ -237,13 +238,13 @@ mod tests {
 
     use super::*;
 
-    fn peer(run: &str, time: u64) -> Peer {
-        Peer { run: run.to_owned(), item_limit: 1024 * 1024, clock: (time, Instant::now()) }
+    fn run(id: &str, time: u64) -> ServerRun {
+        ServerRun { id: id.to_owned(), item_limit: 1024 * 1024, clock: (time, Instant::now()) }
     }
 
     #[test]
-    fn a_token_means_something_in_its_own_run_alone() {
-        let (first, second) = (peer("4711.1700000000", 0), peer("4711.17000000001", 0));
+    fn a_token_is_valid_in_its_own_run_alone() {
+        let (first, second) = (run("4711.1700000000", 0), run("4711.17000000001", 0));
         let revision = first.revision(5);
         assert_eq!(first.cas(&revision), Some(5));
         assert_eq!(second.cas(&revision), None);
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_would_read_values_as_commands_are_told_from_others() {
+    fn versions_that_would_read_values_as_commands_are_too_old() {
         for old in ["1.4.39", "1.5.22", "1.6.0", "1.6.9", "1.6.9-mine"] {
             assert!(is_too_old(old), "{old}");
         }
@@ -267,10 +268,10 @@ mod tests {
 
     #[test]
     fn lifetimes_are_never_short_and_follow_the_servers_clock() {
-        // A server whose clock is a year behind ours, or ahead, is right all the same.
+        // The server's clock may be years behind ours, or ahead.
         let day = Duration::from_secs(24 * 60 * 60);
         for time in [1_700_000_000, 1_800_000_000] {
-            let it = peer("1.1", time);
+            let it = run("1.1", time);
             let lifetime = |ttl| it.lifetime(Expiry::after(ttl, SystemTime::now()));
             assert_eq!(lifetime(Duration::ZERO), 2);
             assert_eq!(lifetime(Duration::from_millis(1_500)), 3);

@@ -1,4 +1,4 @@
-//! A bucket through the official client: reads and writes over REST, deletes and lists over gRPC.
+//! The official client's API: it reads and writes over REST, deletes and lists over gRPC.
 
 use std::time::SystemTime;
 
@@ -15,19 +15,19 @@ use mocha_session_core::backend::objects::{
 use mocha_session_core::store::{Bytes, Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 
-use crate::error::{Answer, google};
-use crate::store::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
+use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
+use crate::error::{Answer, of_call};
 use crate::url::Creation;
 
-/// A bucket, reached with the official client's two halves.
+/// A bucket behind the two halves of the official client.
 #[derive(Debug)]
-pub(crate) struct Official {
+pub(crate) struct OfficialApi {
     objects: Storage,
     control: StorageControl,
     bucket: String,
 }
 
-impl Official {
+impl OfficialApi {
     pub(crate) fn new(objects: Storage, control: StorageControl, bucket: &str) -> Self {
         Self { objects, control, bucket: format!("projects/_/buckets/{bucket}") }
     }
@@ -46,13 +46,13 @@ impl Official {
             .set_page_size(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_page_token(after)
             .with_retry_policy(NeverRetry);
-        // The client's futures are up to 60 kB large.
-        Box::pin(call.send()).await.map_err(|error| google(&error, Effect::Read))
+        // Boxed, because the client's futures are up to 60 kB large.
+        Box::pin(call.send()).await.map_err(|error| of_call(&error, Effect::Read))
     }
 }
 
 #[async_trait]
-impl ObjectClient for Official {
+impl ObjectClient for OfficialApi {
     async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
         let read = async {
             let call = self.objects.read_object(&self.bucket, name).with_retry_policy(NeverRetry);
@@ -70,9 +70,9 @@ impl ObjectClient for Official {
         };
         match Box::pin(read).await {
             Ok(object) => object.map(Some),
-            Err(error) => match google(&error, Effect::Read) {
+            Err(error) => match of_call(&error, Effect::Read) {
                 Answer::Absent => Ok(None),
-                // Without a known sentence it may be the bucket that is missing.
+                // Without a known text, the bucket may be missing.
                 Answer::ObjectOrBucketMissing if self.exists().await? => Ok(None),
                 other => Err(other.into_error()),
             },
@@ -87,8 +87,8 @@ impl ObjectClient for Official {
         when: Condition<'_>,
     ) -> Result<Outcome<Revision>> {
         let Some(generation) = generation(when) else { return Ok(Outcome::Unmet) };
-        // Left alone, the client takes a conditional write for repeatable, and answers "does not
-        // match" to its own repetition of a write whose answer was lost.
+        // By default the client repeats a conditional write whose answer was lost, and reports the
+        // mismatch with its own first attempt.
         let call = self
             .objects
             .write_object(&self.bucket, name, body)
@@ -102,7 +102,7 @@ impl ObjectClient for Official {
             .with_resumable_upload_threshold(usize::MAX);
         match Box::pin(call.send_unbuffered()).await {
             Ok(object) => revision(object.generation).map(Outcome::Done),
-            Err(error) => google(&error, Effect::Write).of_write(true),
+            Err(error) => of_call(&error, Effect::Write).of_write(true),
         }
     }
 
@@ -122,7 +122,7 @@ impl ObjectClient for Official {
         }
         match Box::pin(call.send()).await {
             Ok(()) => Ok(Outcome::Done(())),
-            Err(error) => match google(&error, Effect::Write) {
+            Err(error) => match of_call(&error, Effect::Write) {
                 Answer::ObjectOrBucketMissing if self.exists().await? => Ok(Outcome::Unmet),
                 other => other.of_write(expected.is_some()),
             },
@@ -144,7 +144,7 @@ impl ObjectClient for Official {
 }
 
 #[async_trait]
-impl Bucket for Official {
+impl Bucket for OfficialApi {
     async fn exists(&self) -> Result<bool> {
         match self.page("", 1, "").await {
             Ok(_) => Ok(true),
@@ -167,7 +167,7 @@ impl Bucket for Official {
             .with_retry_policy(NeverRetry);
         match Box::pin(call.send()).await {
             Ok(_) => Ok(()),
-            Err(error) => match google(&error, Effect::Write) {
+            Err(error) => match of_call(&error, Effect::Write) {
                 Answer::Taken => Ok(()),
                 other => Err(other.into_error()),
             },
@@ -179,7 +179,7 @@ fn listed(object: GoogleObject) -> Result<Listed> {
     let (size, deadline) =
         (u64::try_from(object.size).unwrap_or_default(), expires(&object.metadata));
     let head = Head { revision: revision(object.generation)?, size, deadline };
-    // The time of the write is not asked for, because the deadline is there.
+    // The time of the write is not needed, because the deadline is known.
     Ok(Listed { name: object.name, size, written: SystemTime::UNIX_EPOCH, head: Some(head) })
 }
 
@@ -191,7 +191,7 @@ fn expires(metadata: &std::collections::HashMap<String, String>) -> Option<u64> 
 fn generation(when: Condition<'_>) -> Option<i64> {
     match when {
         Condition::Absent => Some(0),
-        // 0 would mean "where nothing is" to Google: an update never creates.
+        // To Google 0 means "no object", and an update must not create one.
         Condition::Is(expected) => {
             i64::try_from(expected.as_u64()?).ok().filter(|generation| *generation > 0)
         }
@@ -203,7 +203,7 @@ fn revision(generation: i64) -> Result<Revision> {
         Ok(generation) if generation > 0 => Ok(Revision::from(generation)),
         _ => Err(Error::new(
             ErrorKind::Internal,
-            "an answer of Google Cloud Storage names no generation",
+            "an answer of Google Cloud Storage has no generation",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! A bucket through the XML API, the only API that takes HMAC keys.
+//! The XML API, the only one that accepts HMAC keys.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,19 +12,19 @@ use mocha_session_core::{Error, ErrorKind, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
+use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
 use crate::error::{self, Answer};
 use crate::markup::{each_text, error_code};
 use crate::signature::{HmacKey, Unsigned, path, query};
-use crate::store::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
 use crate::url::Creation;
 
 const IF_GENERATION: &str = "x-goog-if-generation-match";
-/// More than any listing or error takes.
+/// Larger than any listing or error.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
-/// A bucket, reached with an HMAC key.
+/// A bucket behind the XML API.
 #[derive(Debug)]
-pub(crate) struct Xml {
+pub(crate) struct XmlApi {
     http: Client,
     endpoint: String,
     host: String,
@@ -32,16 +32,16 @@ pub(crate) struct Xml {
     key: HmacKey,
 }
 
-/// A request but for where it goes and the signature.
+/// A request without its endpoint and signature.
 struct Request<'a> {
     method: Method,
-    /// The object; `None`: the bucket.
+    /// The object; `None` for the bucket.
     name: Option<&'a str>,
     query: &'a [(&'a str, &'a str)],
     headers: Vec<(&'static str, String)>,
     body: Bytes,
     effect: Effect,
-    /// The most bytes of an answer that are read.
+    /// How many bytes of the answer to read at most.
     most: usize,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Xml {
+impl XmlApi {
     pub(crate) fn new(
         endpoint: &str,
         bucket: &str,
@@ -66,8 +66,8 @@ impl Xml {
         let built = Client::builder()
             .user_agent(concat!("mocha-session-gcs/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            // A dropped call closes its connection: on one shared by many, a peer gone silent would
-            // hold up all.
+            // A dropped call then closes its connection. A shared one that fell silent would block
+            // all calls.
             .http1_only()
             .retry(reqwest::retry::never())
             .connect_timeout(connect)
@@ -76,8 +76,8 @@ impl Xml {
             Error::new(ErrorKind::Internal, "the HTTP client could not be built").with_source(error)
         })?;
         let url = Url::parse(endpoint)
-            .map_err(|_| Error::new(ErrorKind::InvalidConfig, "the endpoint is no URL"))?;
-        // As the HTTP client will spell it: the signature covers it.
+            .map_err(|_| Error::new(ErrorKind::InvalidConfig, "the endpoint is not a URL"))?;
+        // As the HTTP client spells it, because the signature covers it.
         let host = match (url.host_str().unwrap_or_default(), url.port()) {
             (host, Some(port)) => format!("{host}:{port}"),
             (host, None) => host.to_owned(),
@@ -118,12 +118,12 @@ impl Xml {
         if response.status().is_success() {
             return Ok((std::mem::take(response.headers_mut()), Bytes::from(body)));
         }
-        Err(error::status(response.status().as_u16(), &error_code(&body), effect))
+        Err(error::of_status(response.status().as_u16(), &error_code(&body), effect))
     }
 }
 
 #[async_trait]
-impl ObjectClient for Xml {
+impl ObjectClient for XmlApi {
     async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
         match self.send(Request { most, ..Request::read(Method::GET, Some(name)) }).await {
             Ok((headers, body)) => {
@@ -140,8 +140,8 @@ impl ObjectClient for Xml {
                 let size = header(&headers, "content-length").unwrap_or_default();
                 head(&headers, size).map(Some)
             }
-            // An answer to HEAD has no body to say what is missing; that the bucket is there, the
-            // listing has shown.
+            // The answer to a HEAD has no body that tells which is missing. The bucket exists,
+            // because the object comes from its listing.
             Err(Answer::Absent | Answer::ObjectOrBucketMissing) => Ok(None),
             Err(other) => Err(other.into_error()),
         }
@@ -201,7 +201,7 @@ impl ObjectClient for Xml {
 }
 
 #[async_trait]
-impl Bucket for Xml {
+impl Bucket for XmlApi {
     async fn exists(&self) -> Result<bool> {
         let query = [("list-type", "2"), ("max-keys", "1")];
         match self.send(Request { query: &query, ..Request::read(Method::GET, None) }).await {
@@ -235,7 +235,7 @@ impl Bucket for Xml {
 fn condition(when: Condition<'_>) -> Option<String> {
     match when {
         Condition::Absent => Some("0".to_owned()),
-        // 0 would mean "where nothing is" to Google: an update never creates.
+        // To Google 0 means "no object", and an update must not create one.
         Condition::Is(expected) => expected.as_u64().filter(|it| *it > 0).map(|it| it.to_string()),
     }
 }
@@ -252,11 +252,11 @@ fn header(headers: &HeaderMap, name: &str) -> Option<u64> {
 fn revision(headers: &HeaderMap) -> Result<Revision> {
     let generation = header(headers, "x-goog-generation").filter(|generation| *generation > 0);
     generation.map(Revision::from).ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "an answer of Google Cloud Storage names no generation")
+        Error::new(ErrorKind::Internal, "an answer of Google Cloud Storage has no generation")
     })
 }
 
-/// A listing shows the size and the time of the last write, and not the deadline.
+/// Reads a listing, which has the size and the time of the last write, but not the deadline.
 fn listing(xml: &[u8]) -> Option<Page> {
     let mut page = Page::default();
     each_text(xml, |element, text| match (element, page.objects.last_mut()) {
@@ -301,7 +301,7 @@ mod tests {
             ("http://[::1]:8080", "[::1]:8080"),
         ] {
             let xml =
-                Xml::new(endpoint, "b", HmacKey::new("a", "s"), Duration::from_secs(1)).unwrap();
+                XmlApi::new(endpoint, "b", HmacKey::new("a", "s"), Duration::from_secs(1)).unwrap();
             assert_eq!(xml.host, host);
         }
     }

@@ -1,25 +1,24 @@
-//! Every time limit of the store, derived from the one deadline of a call.
+//! The time limits of a store, derived from the deadline of a call.
 
 use std::time::Duration;
 
-/// The limits of one call. Waiting and the statement together end before the call does, so that
-/// "locked" and "no connection" are said as such and are not taken for a write of unknown outcome.
+/// The time limits of one call. Waiting and the statement together end before the call, so that
+/// "locked" and "no connection" are reported as such and not as an ambiguous write.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clocks {
-    /// Getting a connection: a place in the pool, an idle connection that answers, or a new one.
+pub(crate) struct Limits {
+    /// For a connection: a place in the pool, and an idle connection that answers or a new one.
     pub wait: Duration,
-    /// Connecting to one host, where the user has set a limit.
+    /// For connecting to one host, if the URL has a limit.
     pub connect: Option<Duration>,
-    /// A statement on the server, or the wait for a locked SQLite file.
+    /// For a statement on the server, or for a locked SQLite file.
     pub statement: Duration,
-    /// An idle connection's answer.
+    /// For the answer of an idle connection.
     pub ping: Duration,
-    /// Opening the store, which takes several calls, and where a process that starts is in no
-    /// hurry.
+    /// For opening the store, which takes several calls.
     pub opening: Duration,
 }
 
-impl Clocks {
+impl Limits {
     pub(crate) fn new(deadline: Duration) -> Self {
         Self {
             wait: deadline / 2,
@@ -45,8 +44,8 @@ mod tests {
     fn waiting_and_the_statement_together_end_before_the_call() {
         for millis in [1, 10, 500, 5_000, 60_000] {
             let deadline = Duration::from_millis(millis);
-            let clocks = Clocks::new(deadline);
-            assert!(clocks.wait + clocks.statement < deadline, "{deadline:?}");
+            let limits = Limits::new(deadline);
+            assert!(limits.wait + limits.statement < deadline, "{deadline:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One open connection: what is sent through it, and what it shows about the server at its other
-//! end.
+//! One open connection: sends commands through it, and watches whether its server is still there
+//! and still the primary.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,48 +25,49 @@ pub(crate) enum Wire {
 /// A connection that was just opened.
 pub(crate) struct Dialled {
     pub(crate) wire: Wire,
-    /// Set by the client when it finds that the connection is lost.
+    /// Set by the client when the connection is lost.
     pub(crate) lost: Arc<AtomicBool>,
-    /// Whether the server answers the question for its role. A cluster's nodes redirect instead.
+    /// Whether the server tells its role. A cluster's nodes redirect instead.
     pub(crate) tells_role: bool,
 }
 
-pub(crate) struct Session {
+/// An open connection, and where to report that it is lost.
+pub(crate) struct OpenConnection {
     pub(crate) wire: Wire,
     lost: Arc<AtomicBool>,
     tells_role: bool,
     pulse: Pulse,
-    /// Whose it is, and of which era; none for a connection that somebody else keeps.
+    /// Its dialer and its era; `None` for a connection that the application owns.
     home: Option<(Arc<Dialer>, Era)>,
 }
 
-impl Session {
+impl OpenConnection {
     pub(crate) fn new(dialled: Dialled, home: Option<(Arc<Dialer>, Era)>) -> Self {
         let Dialled { wire, lost, tells_role } = dialled;
         let pulse = Pulse::new();
         if home.is_some() {
-            // It was asked when it was dialled.
+            // Dialling asked for the role.
             pulse.role_is_known();
         }
         Self { wire, lost, tells_role, pulse, home }
     }
 
-    /// A connection that somebody else keeps.
+    /// A connection that the application owns.
     pub(crate) fn given(wire: Wire) -> Self {
         let tells_role = !matches!(wire, Wire::Cluster(_));
         Self::new(Dialled { wire, lost: Arc::default(), tells_role }, None)
     }
 
-    /// Whether it may be used for another command.
+    /// Whether another command may use it.
     pub(crate) fn is_good(&self) -> bool {
         !self.lost.load(Ordering::Relaxed)
             && self.home.as_ref().is_none_or(|(dialer, era)| dialer.is_current(*era))
     }
 
-    /// Sends a command where its key lives.
+    /// Sends a command to the server that has its key.
     pub(crate) async fn query(&self, command: &Cmd, effect: Effect) -> Result<Value, Failed> {
         let call = self.home.as_ref().map(|(dialer, era)| self.pulse.call(dialer, *era));
-        // A write says by itself that the server is a replica.
+        // A replica refuses a write by itself, so only reads ask for the role.
         let answer = if effect == Effect::Read && self.tells_role && !self.pulse.is_role_known() {
             Box::pin(self.query_and_ask_for_role(command)).await
         } else {
@@ -86,7 +87,7 @@ impl Session {
             Wire::Manager(manager) => {
                 let answer = Box::pin(command.query_async(&mut manager.clone())).await;
                 answer.map_err(|cause: RedisError| {
-                    // Only a connection that was never made is refused, or finds no socket file.
+                    // "Refused" and "no socket file" come from connecting, before anything is sent.
                     let known = cause.is_connection_refusal().then_some(Failure::NotSent);
                     Failed::Client(cause, known)
                 })?
@@ -100,8 +101,8 @@ impl Session {
         })
     }
 
-    /// The same in one trip with the question for the server's role, which is asked last: what was
-    /// the primary after a read was it before.
+    /// Sends a read and asks for the server's role in one round trip. The role is asked last,
+    /// because a primary after the read was the primary during it.
     async fn query_and_ask_for_role(&self, command: &Cmd) -> Result<Value, Failed> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(command.clone()).cmd("HELLO");
@@ -117,13 +118,13 @@ impl Session {
         Ok(answers.pop().unwrap_or(Value::Nil).extract_error()?)
     }
 
-    /// Whether an error says that the connection is of no more use. A timeout does: what doesn't
-    /// answer is left for a new connection, which fails fast if nobody is there.
+    /// Whether the connection cannot be used after this error. A timeout counts: a new connection
+    /// fails fast if the server is gone.
     fn is_lost_with(&self, cause: &RedisError) -> bool {
         if matches!(self.wire, Wire::Cluster(_)) {
-            // Its client replaces connections to its nodes by itself, but with the login that it
-            // was made with. So it is made anew when it cannot connect, though not more than once a
-            // second: a node may simply be down.
+            // The cluster's client reconnects to its nodes by itself, but with its old login. So it
+            // is replaced when it cannot connect. At most once a second, because a node may simply
+            // be down.
             let unconnected = [
                 redis::ErrorKind::AuthenticationFailed,
                 redis::ErrorKind::ClusterConnectionNotFound,
@@ -143,8 +144,8 @@ impl Session {
     }
 }
 
-/// The role in an answer to `HELLO`, which of all ways to ask for it is the one that no ACL
-/// forbids. `None` from a server that does not know the command, which is taken at its word.
+/// The role in an answer to `HELLO`, the one command that tells it and that no ACL forbids. `None`
+/// from a server that does not know the command; it is used as a primary.
 pub(crate) fn role(hello: RedisResult<Value>) -> Option<Role> {
     let mut fields: HashMap<String, Value> = redis::from_redis_value(hello.ok()?).ok()?;
     let role: String = redis::from_redis_value(fields.remove("role")?).ok()?;

@@ -1,16 +1,14 @@
-//! `memory:` as a session URL.
+//! From a URL to a store: the form and the options of `memory:`.
 
 use std::sync::Arc;
 
 use mocha_session_core::store::SessionStore;
-use mocha_session_core::{Driver, Result, StoreUrl};
+use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
 
-use crate::{MemoryStore, WhenFull};
+use crate::builder::WhenFull;
+use crate::store::MemoryStore;
 
-/// Opens `memory:` and `memory://`.
-///
-/// Options: `max_entries`, `max_bytes`, `when_full` (`refuse` or `evict`). `prefix` is accepted and
-/// changes nothing: each opening makes a store of its own.
+/// Opens `memory:` and `memory://`. [Options](crate#urls).
 ///
 /// ```
 /// use mocha_session_core::Registry;
@@ -20,18 +18,25 @@ use crate::{MemoryStore, WhenFull};
 /// assert!(registry.check("memory:?max_entrys=100000").is_err());
 /// ```
 pub const DRIVER: Driver = Driver::new(&["memory"], |url| {
-    let store = read(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(store) as Arc<dyn SessionStore>) }))
+    let opening = open(url)?;
+    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
 });
 
-pub(crate) fn read(url: &mut StoreUrl) -> Result<MemoryStore> {
+/// Reads the URL, and returns the future that opens the store.
+pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemoryStore>>> {
+    let store = read(url)?;
+    Ok(Box::pin(async move { Ok(store) }))
+}
+
+fn read(url: &mut StoreUrl) -> Result<MemoryStore> {
     if !url.hosts().is_empty()
         || !matches!(url.path(), "" | "/")
         || url.username().is_some()
         || url.password().is_some()
     {
-        return Err(url.refuse("it names no place; write memory: and options alone"));
+        return Err(url.refuse("it takes no host, path or login; write memory: and options alone"));
     }
+    // An option of every engine. Here each store has its own keys, so it changes nothing.
     url.take_key_space("")?;
     let mut builder = MemoryStore::builder();
     if let Some(entries) = bound(url, "max_entries")? {
@@ -75,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn a_wrong_url_is_refused_by_the_name_of_its_fault() {
         for (text, word) in [
-            ("memory://host", "names no place"),
-            ("memory:///path", "names no place"),
-            ("memory:name", "names no place"),
+            ("memory://host", "no host, path or login"),
+            ("memory:///path", "no host, path or login"),
+            ("memory:name", "no host, path or login"),
             ("memory:?max_entries=0", "`max_entries`"),
             ("memory:?max_entries=many", "`max_entries`"),
             ("memory:?max_bytes=-1", "`max_bytes`"),

@@ -1,0 +1,98 @@
+//! A bucket behind either API: how it is connected to, looked for and created.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use google_cloud_auth::credentials::{
+    Credentials as GoogleCredentials, anonymous, service_account,
+};
+use google_cloud_storage::client::{Storage, StorageControl};
+use google_cloud_wkt::Timestamp;
+use mocha_session_core::backend::Timeouts;
+use mocha_session_core::backend::objects::ObjectClient;
+use mocha_session_core::{Error, ErrorKind, Result};
+
+use crate::official_api::OfficialApi;
+use crate::url::{Creation, Credentials, GOOGLE, Target};
+use crate::xml_api::XmlApi;
+
+/// The metadata of an object with the expiry of its entry, in milliseconds since 1970.
+pub(crate) const EXPIRES: &str = "mocha-expires";
+pub(crate) const CONTENT_TYPE: &str = "application/octet-stream";
+/// Keeps caches from serving objects, should the bucket be made public by mistake.
+pub(crate) const CACHE_CONTROL: &str = "private, no-store";
+
+/// A bucket behind one of the APIs.
+#[async_trait]
+pub(crate) trait Bucket: ObjectClient {
+    async fn exists(&self) -> Result<bool>;
+
+    /// Creates the bucket, unless it exists.
+    async fn create(&self, creation: &Creation) -> Result<()>;
+}
+
+/// Makes the client of a URL's bucket.
+pub(crate) async fn connect(target: &Target) -> Result<Arc<dyn Bucket>> {
+    let endpoint = target.endpoint.as_deref().unwrap_or(GOOGLE);
+    let credentials = match &target.credentials {
+        Credentials::Hmac(key) => {
+            let connect = Timeouts::within(target.deadline).connect;
+            return Ok(Arc::new(XmlApi::new(endpoint, &target.bucket, key.clone(), connect)?));
+        }
+        Credentials::Default => None,
+        Credentials::Anonymous => Some(anonymous::Builder::new().build()),
+        Credentials::File(path) => Some(service_account_from(path).await?),
+    };
+    let (mut objects, mut control) = (Storage::builder(), StorageControl::builder());
+    if let Some(endpoint) = &target.endpoint {
+        (objects, control) = (objects.with_endpoint(endpoint), control.with_endpoint(endpoint));
+    }
+    if let Some(credentials) = credentials {
+        (objects, control) =
+            (objects.with_credentials(credentials.clone()), control.with_credentials(credentials));
+    }
+    let objects = objects.build().await.map_err(|error| unusable(&error))?;
+    let control = control.build().await.map_err(|error| unusable(&error))?;
+    Ok(Arc::new(OfficialApi::new(objects, control, &target.bucket)))
+}
+
+/// The deadline as the custom time of an object.
+pub(crate) fn custom_time(deadline: u64) -> Timestamp {
+    Timestamp::clamp(i64::try_from(deadline / 1000).unwrap_or(i64::MAX), 0)
+}
+
+/// The error of a client that cannot be built. Google's own text is left out, because it may quote
+/// the credentials.
+fn unusable(error: &google_cloud_gax::client_builder::Error) -> Error {
+    if error.is_default_credentials() {
+        return Error::new(
+            ErrorKind::Denied,
+            "no default credentials were found; set GOOGLE_APPLICATION_CREDENTIALS, name a key \
+             file with ?credentials=, or run where a service account is attached",
+        );
+    }
+    Error::new(
+        ErrorKind::InvalidConfig,
+        "Google's client cannot be built for this endpoint and these credentials; check both",
+    )
+}
+
+async fn service_account_from(path: &Path) -> Result<GoogleCredentials> {
+    let wrong = |why: &'static str| Error::new(ErrorKind::InvalidConfig, why);
+    let bytes = tokio::fs::read(path).await.map_err(|error| {
+        wrong("the file that the option `credentials` names cannot be read").with_source(error)
+    })?;
+    // The errors of the parser and of the builder are left out, because they could quote the key.
+    let json: serde_json::Value = serde_json::from_slice(&bytes)
+        .map_err(|_| wrong("the file that the option `credentials` names is not JSON"))?;
+    if json.get("type").and_then(serde_json::Value::as_str) != Some("service_account") {
+        return Err(wrong(
+            "the file that the option `credentials` names is not the key of a service account; for \
+             other kinds leave the option out and set GOOGLE_APPLICATION_CREDENTIALS",
+        ));
+    }
+    service_account::Builder::new(json)
+        .build()
+        .map_err(|_| wrong("the file that the option `credentials` names is not a complete key"))
+}

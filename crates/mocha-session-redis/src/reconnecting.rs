@@ -1,0 +1,80 @@
+//! A connection that is opened when a command needs it, and again after it broke: one for each
+//! runtime.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use mocha_session_core::Result;
+use mocha_session_core::backend::{Dialer, PerRuntime};
+use mocha_session_core::store::{Effect, Failure};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::dial::Target;
+use crate::open_connection::OpenConnection;
+
+/// The connections of each runtime to a server or a cluster.
+///
+/// Not the client's own `ConnectionManager`, because that one fails for good when the server
+/// refuses a reconnection, does not look for another primary, and does not tell whether a command
+/// was sent.
+pub(crate) struct Reconnecting {
+    target: Target,
+    dialer: Arc<Dialer>,
+    slots: PerRuntime<Slot>,
+}
+
+/// The connection of one runtime.
+#[derive(Default)]
+struct Slot {
+    open: Mutex<Option<Arc<OpenConnection>>>,
+    /// Held by the task that dials, so that all callers wait for the same attempt.
+    turn: Arc<AsyncMutex<()>>,
+}
+
+impl Slot {
+    fn open_now(&self) -> Option<Arc<OpenConnection>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().filter(|open| open.is_good()).cloned()
+    }
+}
+
+impl Reconnecting {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, dialer: Arc::default(), slots: PerRuntime::new() }
+    }
+
+    /// Returns the connection of the caller's runtime, and dials if there is none.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenConnection>> {
+        let slot = self.slots.here()?;
+        match slot.open_now() {
+            Some(open) => Ok(open),
+            None => Box::pin(self.dial(slot)).await,
+        }
+    }
+
+    async fn dial(self: &Arc<Self>, slot: Arc<Slot>) -> Result<Arc<OpenConnection>> {
+        let turn = Arc::clone(&slot.turn).lock_owned().await;
+        if let Some(open) = slot.open_now() {
+            return Ok(open);
+        }
+        let this = Arc::clone(self);
+        // A task of its own, so that it outlives the request that needed it first.
+        let dialling = tokio::spawn(async move {
+            let _turn = turn;
+            let attempt = this.dialer.attempt(Instant::now())?;
+            match this.target.dial().await {
+                Ok(dialled) => {
+                    let home = (Arc::clone(&this.dialer), attempt.succeeded());
+                    let open = Arc::new(OpenConnection::new(dialled, Some(home)));
+                    *slot.open.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(Arc::clone(&open));
+                    Ok(open)
+                }
+                Err(error) => Err(attempt.failed(Instant::now(), error)),
+            }
+        });
+        let ended =
+            || Failure::NotSent.error(Effect::Read, "the runtime ended while it was connecting");
+        dialling.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
