@@ -1,12 +1,13 @@
 //! Looking for a bug that was planted: how much CI spends on one, and what it found.
 
 use crate::campaign::{Budget, one};
-use crate::explore::{Found, Tally, every};
-use crate::ops::{Kind, Mode, Setup};
+use crate::explore::{Found, Tally, every, replay};
+use crate::ops::{KINDS, Kind, Mode, Setup};
 use crate::plan;
 use crate::pool::Pool;
 use crate::shrink::shrink;
 use crate::store::Flaw;
+use crate::text::steps;
 
 /// How many schedules by chance CI spends on one planted bug.
 const SCHEDULES: u64 = 6_000;
@@ -15,13 +16,21 @@ const FIRST: u64 = 3_000;
 /// How many schedules of one pair CI tries.
 const OF_A_PAIR: u64 = 60;
 
-/// Looks for the first broken promise, all in this thread: a little chance, pairs of operations,
-/// then chance.
+/// Looks for the first broken promise, all in this thread: a little chance, slow requests, pairs of
+/// operations, then chance.
 pub fn hunt(flaw: Flaw) -> Option<Found> {
     let mut pool = Pool::default();
     let mut tally = Tally::default();
     let enough = |tally: &Tally| !tally.found.is_empty();
     one(flaw, 7, Budget::Schedules(FIRST), &mut tally, &enough);
+    for kind in KINDS {
+        // The session expires while the request is being handled: chance rarely takes so long.
+        let (case, slow) =
+            (format!("user~40000 oo a:{}&", kind.text()).parse(), steps("+1 a t3900"));
+        if let (Ok(case), Ok(slow)) = (case, slow) {
+            tally.note(&replay(&case, flaw, &slow, &mut pool));
+        }
+    }
     for case in plan::pairs(Setup::User, &[Mode::Plain, Mode::Plain]) {
         if tally.found.is_empty() && case.ops.iter().any(|op| telling(op.kind)) {
             every(&case, flaw, 0, OF_A_PAIR, &mut pool, &mut tally);
