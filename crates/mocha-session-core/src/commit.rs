@@ -1,8 +1,8 @@
-//! The commit: a log of changes becomes the session's next record, under compare-and-set.
+//! The commit: writes the log of changes as the session's next record, with compare-and-set.
 //!
-//! A commit ends what the request destroyed, settles what an earlier try left in doubt, and then
-//! does what its [`Plan`] says. Each has a file in the folder, and nothing else writes a session.
-//! When to commit, and what a response says about it, is decided in `request`.
+//! A commit ends the sessions that the request destroyed, resolves the doubt of an earlier commit,
+//! and then executes its [`Plan`]. Each step is a file in this folder, and no other code writes
+//! sessions. The folder `request` decides when to commit, and writes the response's cookie.
 
 mod begin;
 mod client_side;
@@ -24,15 +24,15 @@ use crate::session::doubt::Doubt;
 use crate::session::shared::{Backend, Shared, reopen};
 use crate::session::state::{Base, Doomed, Line, Stored, stored};
 
-/// How many times a commit is tried again because another writer was faster.
+/// The maximum number of attempts to commit against other writers.
 pub(crate) const ROUNDS: u32 = 64;
 
-/// What a commit does to the session's record: decided once, before anything is written.
+/// The way a commit changes the session's record. It is chosen before anything is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// Creates the session's first record.
     Begin { login: bool },
-    /// Writes over the record.
+    /// Replaces the record.
     InPlace,
     /// Creates a record under a new id, and turns the old one into a tombstone.
     Rotate { login: bool },
@@ -53,40 +53,40 @@ impl Plan {
     }
 }
 
-/// A commit that is not done yet: what there is to write, and what its steps have come to so far.
+/// A commit in progress: its input, and the results of its steps so far.
 pub(crate) struct Pending {
     pub(crate) plan: Plan,
-    /// Sessions that this request ended.
+    /// The sessions that this request destroyed.
     pub(crate) doomed: Vec<Doomed>,
     pub(crate) base: Option<Base>,
     /// The content of `base`.
     pub(crate) loaded: Arc<Content>,
     pub(crate) log: Vec<Change>,
-    /// What `log` makes of `loaded`, where that is known already.
+    /// `loaded` with `log` applied, if that is already known.
     pub(crate) view: Option<Arc<Content>>,
     pub(crate) rotate: bool,
-    /// The browser was told something newer than what it sent: only a login stores anything.
+    /// The browser has already received a newer cookie than it sent. Only a login stores anything.
     pub(crate) superseded: bool,
-    /// Whether a response can tell the client what this commit makes known.
+    /// Whether there is a response that can set a cookie.
     pub(crate) tells: bool,
-    /// Whether the client's cookie is to be written anew: signed at all, or with the first secret.
+    /// Whether the cookie must be set again, to sign it with the first secret.
     pub(crate) renews: bool,
-    /// An earlier try of the first changes that was neither done nor refused.
+    /// An earlier commit of the first changes, whose outcome is unknown.
     pub(crate) doubt: Option<Box<Doubt>>,
-    /// What the steps so far want the client to be told.
+    /// The cookie line that the steps so far require.
     pub(crate) line: Option<Line>,
-    /// How often the request had started over when the job was made.
+    /// How often the request had started over when the commit began.
     pub(crate) starts: u32,
 }
 
-/// What a commit came to.
+/// The result of a commit.
 #[allow(
     clippy::large_enum_variant,
-    reason = "short-lived, and nearly always the large one: a box would only cost"
+    reason = "it is short-lived and nearly always the large variant, so a box would only add cost"
 )]
 pub(crate) enum Outcome {
     Committed(Committed),
-    /// The session is gone, the changes were dropped, and the cookie is not to be touched.
+    /// The session is gone. The changes were dropped, and the cookie must not be changed.
     Gone,
 }
 
@@ -95,23 +95,23 @@ pub(crate) struct Committed {
     pub(crate) base: Option<Base>,
     pub(crate) content: Arc<Content>,
     pub(crate) line: Option<Line>,
-    /// The changes were applied, and the session has been moved or ended since.
+    /// The changes were written, and the session has been moved or ended since.
     pub(crate) superseded: bool,
 }
 
-/// One change of a stored session.
+/// The commit of a stored session.
 ///
-/// It is handed on by reference: a future keeps an argument twice, as it was given and in use.
+/// It is passed by reference, because a future stores an argument that is passed by value twice.
 pub(crate) struct Edit<'e> {
     pub(crate) shared: &'e Shared,
     pub(crate) vault: &'e Vault,
     pub(crate) stored: &'e Stored,
     pub(crate) loaded: &'e Arc<Content>,
     pub(crate) log: &'e [Change],
-    /// Whether the log logs somebody in.
+    /// Whether the log contains a login.
     pub(crate) login: bool,
-    /// What the log makes of what was loaded: as long as nobody else wrote, nothing is applied, and
-    /// no closure of an update run, a second time.
+    /// `loaded` with `log` applied. Unless another request wrote, it saves replaying the log and
+    /// running the closures of updates again.
     pub(crate) view: Option<Arc<Content>>,
     pub(crate) tells: bool,
     pub(crate) renews: bool,
@@ -124,7 +124,7 @@ impl Edit<'_> {
     }
 }
 
-/// A session as it was stored at some time. Kept in a box, because it is rarely needed.
+/// A stored session as it was read. It is boxed, because it is rarely needed.
 pub(crate) struct Snapshot {
     pub(crate) version: Version,
     pub(crate) content: Arc<Content>,
@@ -146,7 +146,8 @@ impl Snapshot {
 }
 
 impl Pending {
-    /// Writes the session anew as it is: for a client-side session whose deadline or seal is due.
+    /// Creates a commit without changes, which encrypts a client-side session again with a new
+    /// deadline or the first secret.
     pub(crate) fn refresh(base: Base, content: Arc<Content>, rotate: bool) -> Self {
         Self {
             plan: Plan::InPlace,
@@ -165,7 +166,7 @@ impl Pending {
         }
     }
 
-    /// Whether it takes more than one write, so that it must not be left half-way.
+    /// Whether the commit needs more than one write, so that it must run to completion.
     pub(crate) fn has_steps(&self) -> bool {
         let in_one = match self.plan {
             Plan::InPlace => true,
@@ -175,8 +176,8 @@ impl Pending {
         !in_one || !self.doomed.is_empty() || self.doubt.is_some()
     }
 
-    /// Leaves out the oldest flash that waits, so that the rest may fit; `false` when there is none
-    /// but what this request pushed last.
+    /// Drops the oldest flash item, so that the rest may fit. Returns `false` if the only one left
+    /// is the item that this request added last.
     pub(crate) fn drop_oldest_flash(&mut self) -> bool {
         let pushed = change::pushed_ids(&self.log);
         let dropped = change::dropped_ids(&self.log);
@@ -191,8 +192,8 @@ impl Pending {
     }
 }
 
-/// Commits. What is done of it is taken out of `pending`, so that another run goes on after an
-/// error.
+/// Runs the commit. Removes each completed step from `pending`, so that another run continues after
+/// an error.
 pub(crate) async fn run(shared: &Shared, pending: &mut Pending) -> Result<Outcome> {
     let vault = match &shared.backend {
         Backend::Client(client) => return client_side::run(shared, client, pending),
@@ -205,7 +206,7 @@ pub(crate) async fn run(shared: &Shared, pending: &mut Pending) -> Result<Outcom
         return Ok(Outcome::Gone);
     }
     if let Some(doubt) = &pending.doubt {
-        // What an earlier try left open comes first: the rest is applied over it.
+        // Resolves the doubt first, then applies the rest of the log to the result.
         let (changes, rotated) = (doubt.changes.min(pending.log.len()), doubt.rotates());
         let rest = pending.log.split_off(changes);
         let plan = Plan::of(pending.base.is_some(), rotated, &pending.log);
@@ -266,7 +267,7 @@ async fn execute(
     })
 }
 
-/// Tells the observer what a commit has done, but for a write in place, which tells its rounds.
+/// Reports a commit to the observer, except writes in place, which report themselves.
 fn tell(plan: Plan, shared: &Shared, pending: &Pending, done: &Committed) {
     let (old, new) = (stored(pending.base.as_ref()), stored(done.base.as_ref()));
     let (from, id) = (old.map(|stored| &stored.id), new.map(|stored| &stored.id));
@@ -291,8 +292,8 @@ fn tell(plan: Plan, shared: &Shared, pending: &Pending, done: &Committed) {
     }
 }
 
-/// A session begins at its first write, unless a login says when, and its client will be told of
-/// it.
+/// Sets the start of a new session to its first write, unless a login has set it, and the expiry of
+/// its cookie.
 pub(crate) fn begun(shared: &Shared, content: &mut Content, login: bool, now: u64) {
     if !login {
         (content.created, content.touched) = (now, now);
@@ -315,7 +316,8 @@ pub(crate) fn committed(
 pub(crate) fn contended() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "other requests changed the session first, every time this commit was tried; nothing of it was written",
+        "other requests changed the session at every attempt to commit; nothing was written; try \
+         again",
     )
     .during("commit")
 }

@@ -1,7 +1,7 @@
-//! Records in a store, and the rules under which they are written: unknown outcomes, turns, ends,
-//! owners' indexes.
+//! Records in a store, and the rules for writing them: unknown outcomes, turns, tombstones, and
+//! owner indexes.
 //!
-//! Nothing here knows of a request or of a response; what a payload holds is opaque here.
+//! Nothing in this folder depends on requests or responses. Session payloads are opaque here.
 
 pub(crate) mod call;
 pub(crate) mod ending;

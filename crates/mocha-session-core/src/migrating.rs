@@ -1,5 +1,5 @@
-//! Changing the engine without logging anyone out: a store that reads the old one and writes the
-//! new one. It knows the header of a record and never opens a payload.
+//! Moves sessions from one engine to another without logging users out: a store that reads both
+//! engines and writes the new one. It reads the header of a record and never decrypts a payload.
 
 mod marks;
 
@@ -21,30 +21,35 @@ use crate::store::{
 };
 use crate::time::{from_millis, to_millis};
 
-/// A store over two: sessions move from `old` to `new` as they are written, and nobody is logged
-/// out.
+/// A store on top of two stores: sessions move from `old` to `new` when they are written, and no
+/// user is logged out.
 ///
-/// `load` asks the new store, then the old one. A write of what lives in the old store moves it:
-/// one compare-and-set there *freezes* the entry with the value that is to be written, which is the
-/// moment it counts; then the value is created in the new store and the frozen entry is removed.
-/// Whoever meets a frozen entry takes its value for the current one, and writes over it by creating
-/// it in the new store. The copy says that the frozen entry may still be there, until a write has
-/// seen to it. A logout, a rotation or a revocation of what lives in the old store is one
-/// compare-and-set there. So every point is safe to stop at, and whatever two processes do at once
-/// is decided by one compare-and-set.
-///
-/// Both must be read by every process before any writes the new one: roll out
-/// [`prepare`](Self::prepare) first (it reads both and writes where a session lives), then
-/// [`new`](Self::new). Rolling back goes the same way. Sessions that nobody uses expire in the old
-/// store; [`move_page`](Self::move_page) carries them over in bulk.
+/// Every process must read both stores before any process writes the new one. Deploy
+/// [`prepare`](Self::prepare) everywhere first: it reads both stores, and writes a session to the
+/// store that it is in. Then deploy [`new`](Self::new). Roll back in the same way. Unused sessions
+/// expire in the old store; [`move_page`](Self::move_page) moves them in bulk.
 ///
 /// ```
-/// use mocha_session_core::{Migrating, SessionManager, store::SessionStore};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{Migrating, Result, SessionManager, store::SessionStore};
 ///
-/// fn manager(old: impl SessionStore, new: impl SessionStore) -> mocha_session_core::Result<SessionManager> {
+/// fn manager(old: impl SessionStore, new: impl SessionStore) -> Result<SessionManager> {
 ///     SessionManager::new(Migrating::new(old, new))
 /// }
 /// ```
+///
+/// # How a session moves
+///
+/// `load` reads the new store, then the old one. An update of an entry in the old store moves it.
+/// One compare-and-set in the old store *freezes* the entry together with the new value; from then
+/// on the write is done. Then the value is created in the new store, and the frozen entry is
+/// removed. A process that reads a frozen entry uses its value as the current one, and replaces it
+/// by creating the entry in the new store. The copy in the new store has a flag that the frozen
+/// entry may still exist, until a later write has removed that entry.
+///
+/// A logout, rotation or revocation of an entry in the old store is one compare-and-set there.
+/// Therefore a process may stop after any step, and one compare-and-set decides between concurrent
+/// processes.
 #[derive(Debug)]
 pub struct Migrating<O, N> {
     old: O,
@@ -53,22 +58,23 @@ pub struct Migrating<O, N> {
 }
 
 impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
-    /// Reads both stores, moves what is written to the new one.
+    /// Reads both stores, and moves a session to the new one when it is written.
     pub fn new(old: O, new: N) -> Self {
         Self { old, new, preparing: false }
     }
 
-    /// Reads both stores and writes where a session lives; new sessions begin in the old one. For
-    /// the time in which not every process reads the new store yet.
+    /// Reads both stores, and writes a session to the store that it is in. New sessions are created
+    /// in the old store. Use it until every process reads the new store.
     pub fn prepare(old: O, new: N) -> Self {
         Self { old, new, preparing: true }
     }
 
-    /// Moves a page of the old store's sessions, whether they are used or not; where to go on, and
-    /// how many were moved. What cannot be read is left where it is.
+    /// Moves a page of the old store's sessions, including unused ones. Returns the cursor of the
+    /// next page and the number of sessions moved. A record that cannot be read is not moved.
     ///
     /// # Errors
-    /// Those of the two stores. What was moved is moved; call it again with the same cursor.
+    /// The errors of the two stores. Sessions that were moved stay moved; call it again with the
+    /// same cursor.
     pub async fn move_page(
         &self,
         cursor: Option<ScanCursor>,
@@ -97,8 +103,8 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         Ok((next, moved))
     }
 
-    /// Moves what the old store has at `expected`, with this value; `None` when it is not there any
-    /// more.
+    /// Moves the old store's entry to the new store with this value, if it still has the revision
+    /// `expected`. Otherwise returns `None`.
     async fn carry(
         &self,
         key: &StorageKey,
@@ -117,7 +123,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         }
     }
 
-    /// Copies what was just frozen. The write is done already, so that a failure here is nobody's:
+    /// Copies an entry that was just frozen. The write is already done, so an error is only traced;
     /// the next write finishes the copy.
     async fn thaw(
         &self,
@@ -136,7 +142,7 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         }
     }
 
-    /// Creates in the new store what is frozen in the old one; `None` when that was done before.
+    /// Creates the frozen entry in the new store. Returns `None` if another process already did.
     async fn copy(
         &self,
         key: &StorageKey,
@@ -147,15 +153,15 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         let copy = record::mark_copied(value);
         let Some(revision) = self.new.create(key, &copy, expiry).await? else { return Ok(None) };
         if let Err(error) = self.clear(key, kind(value), expiry, Some(frozen)).await {
-            tracing::debug!(%error, "a session that was moved is frozen in the old engine until its next write");
+            tracing::debug!(%error, "a moved session stays frozen in the old engine for now");
         }
-        // As a load says it: one entry has one revision, or a write that may still arrive is taken
-        // for lost.
+        // Must be the revision that a load returns. Otherwise a write that may still arrive would
+        // look like a lost one.
         Ok(Some(of(in_new(&copy), &revision)))
     }
 
-    /// Removes what is frozen in the old store, after it was copied: it must not come back when the
-    /// copy ends.
+    /// Removes the frozen entry from the old store after it was copied, so that it does not
+    /// reappear when the copy is removed.
     async fn clear(
         &self,
         key: &StorageKey,
@@ -163,9 +169,9 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         expiry: Expiry,
         frozen: Option<&Revision>,
     ) -> Result<()> {
-        // A session's key never comes again. An index's does: there a guard stays in the old store,
-        // and keeps a process that looked into the new store before from beginning another index
-        // beside this one.
+        // The key of a session is never used again. The key of an owner index is: a guard stays in
+        // the old store, so that a process that read the new store earlier cannot create a second
+        // index.
         if kind.is_some_and(|kind| kind != Kind::Index) {
             return self.old.delete(key).await.map(drop);
         }
@@ -179,12 +185,13 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         self.old.update(key, &guard(expiry)?, expiry, &known).await.map(drop)
     }
 
-    /// What is stored under the key in the new store, but for guards.
+    /// Reads the key in the new store, ignoring guards.
     async fn in_new(&self, key: &StorageKey) -> Result<Option<Stored>> {
         Ok(self.new.load(key).await?.filter(|stored| !is_ours(stored)))
     }
 
-    /// Creates what may come again, in the store that decides who does: the old one.
+    /// Creates an entry whose key may be used again. The old store decides between concurrent
+    /// creates.
     async fn create_in_old(
         &self,
         key: &StorageKey,
@@ -194,8 +201,8 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         if let Some(created) = self.old.create(key, written, expiry).await? {
             return Ok(Some(created));
         }
-        // A guard tells that the key was copied to the new store. If it is not there any more, it
-        // is free.
+        // A guard means that the key was copied to the new store. If the new store has no entry,
+        // the key is free again.
         let Some(guard) = self.old.load(key).await?.filter(is_ours) else { return Ok(None) };
         if self.in_new(key).await?.is_some() {
             return Ok(None);
@@ -203,12 +210,13 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
         self.old.update(key, written, expiry, guard.revision()).await
     }
 
-    /// How long an end stays in the new store, after what the old one may still have was removed.
+    /// Removes the session from the old store, and returns how long its tombstone must be kept in
+    /// the new store.
     async fn clear_old(&self, key: &StorageKey, expiry: Expiry) -> Expiry {
         let kept = match self.old.delete(key).await {
             Ok(_) => GRACE,
             Err(error) => {
-                tracing::warn!(%error, "what the old engine has of an ended session could not be removed");
+                tracing::warn!(%error, "an ended session could not be removed from the old engine");
                 UNTIL_REMOVED
             }
         };
@@ -225,7 +233,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         }
         match self.old.load(key).await? {
             Some(stored) if !is_ours(&stored) => Ok(shown(OF_OLD, stored)),
-            // It may have moved between the two looks: a guard says that it has.
+            // It may have moved between the two reads. A guard shows that it has.
             _ => Ok(self.new.load(key).await?.and_then(|stored| shown(OF_NEW, stored))),
         }
     }
@@ -236,7 +244,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
         value: &[u8],
         expiry: Expiry,
     ) -> Result<Option<Revision>> {
-        // A session's key is new and random: nobody else can be creating it.
+        // A session's key is new and random, so no other process creates it.
         if kind(value) == Some(Kind::Live) {
             return Ok(if self.preparing {
                 self.old.create(key, value, expiry).await?.map(|revision| of(OF_OLD, &revision))
@@ -244,8 +252,8 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
                 self.new.create(key, value, expiry).await?.map(|revision| of(OF_NEW, &revision))
             });
         }
-        // An owner's comes again, and several processes of both modes may create it at once. The
-        // old store decides which of them does.
+        // The key of an owner index is used again, and processes of both modes may create it at the
+        // same time. The old store decides between them.
         let hidden = match self.new.load(key).await? {
             Some(stored) if !is_ours(&stored) => return Ok(None),
             hidden => hidden,
@@ -255,7 +263,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             return Ok(None);
         };
         if hidden.is_some() {
-            // What was deleted before is not what is hidden now.
+            // The guard in the new store is from an earlier delete.
             self.new.delete(key).await?;
         }
         Ok(Some(if self.preparing {
@@ -279,7 +287,8 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
                     (OF_COPY, true) => self.clear_old(key, expiry).await,
                     (OF_COPY, false) => {
                         self.clear(key, kind(value), expiry, None).await.map_err(|error| {
-                            let why = "the old engine still has the session and cannot be reached";
+                            let why = "the old engine may still have the session and cannot be \
+                                       reached; nothing was written";
                             Error::new(ErrorKind::Unavailable, why).with_source(error)
                         })?;
                         expiry
@@ -308,8 +317,8 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        // The guard first: a process that has frozen the entry and is about to copy it must find
-        // the key taken.
+        // Writes the guard first, so that a process that has frozen the entry and is about to copy
+        // it finds the key in use.
         let mut there = false;
         loop {
             match self.new.load(key).await? {
@@ -358,8 +367,8 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             (None, Place::Old) => Some(ScanCursor::new(OF_NEW)),
             (None, Place::New) => None,
         };
-        // A guard is no entry. A tombstone in the old store need not be moved: it is older than its
-        // session.
+        // Guards are not entries. Tombstones in the old store are not listed, because they need not
+        // be moved: a session in the new store is newer than its tombstone.
         let entries = page.into_entries().into_iter().filter_map(|(key, stored)| {
             let listed = place == Place::New || !is_tombstone(&stored);
             Some((key, shown(mark, stored).filter(|_| listed)?))
@@ -385,7 +394,7 @@ impl<O: SessionStore, N: SessionStore> SessionStore for Migrating<O, N> {
             Some(least) => both.with_max_value(least),
             None => both,
         };
-        // The slower engine must have its time.
+        // The longer deadline, for the slower engine.
         match [old.deadline(), new.deadline()] {
             [None, None] => both,
             deadlines => {

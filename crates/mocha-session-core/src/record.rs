@@ -1,17 +1,18 @@
-//! The record: what a store keeps of a session, byte for byte, the same on every engine.
+//! The record format: the bytes that a store keeps for a session. They are the same on every
+//! engine.
 //!
 //! ```text
-//! 'S' version=1 kind deadline(8) commit ids(4 × 8) [successor(20)]      the header, in the clear, authenticated
-//! nonce(12) ciphertext tag(16)                                          the sealed payload; a tombstone has none
+//! 'S' version=1 kind deadline(8) commit ids(4 × 8) [successor(20)]   header: authenticated only
+//! nonce(12) ciphertext tag(16)                                       payload; tombstones have none
 //! ```
 //!
-//! In the folder: what the payload holds (content, flash), when it expires, and the form that the
-//! client keeps. Nothing here calls a store.
+//! Numbers are big-endian. If encryption is switched off, `kind` has the flag `PLAIN`, and the
+//! payload follows the header unencrypted. Sweeping, moving, revoking and counting sessions only
+//! need the header. While a record moves to another engine, the old engine keeps it with the prefix
+//! `'S' FROZEN`.
 //!
-//! Numbers are big-endian. `kind` carries the flag `PLAIN` when sealing was switched off; then the
-//! payload follows the header as it is. The header alone is enough to sweep, move, revoke and
-//! count. A record on its way to another engine stands behind `'S' FROZEN` in the engine that it
-//! leaves.
+//! This folder contains the payload (content and flash), the expiry rules, and the client-side
+//! format. Nothing in it calls a store.
 
 pub(crate) mod client_side;
 pub(crate) mod content;
@@ -32,30 +33,31 @@ use crate::store::StorageKey;
 const MAGIC: u8 = b'S';
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0x80;
-/// A flag beside the kind, which seals do not cover: the engine that the record was copied from may
-/// still have it.
+/// A flag of the kind byte: the engine that the record was copied from may still have it. It is not
+/// authenticated.
 const COPIED: u8 = 0x40;
-/// In the place of a version.
+/// Replaces the version number in a frozen record.
 const FROZEN: u8 = 0xf0;
 const HEADER: usize = 3 + 8 + 32;
-/// What a sealed record takes beside its payload.
+/// The size of a sealed record without its payload.
 pub(crate) const OVERHEAD: usize = HEADER + crypto::NONCE + crypto::TAG;
 
-/// Which commit wrote a record: random, so that a writer finds its own.
+/// Identifies the commit that wrote a record. It is random, so that a writer recognises its own.
 pub(crate) type CommitId = u64;
 
-/// What a record stands for.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A session.
     Live,
-    /// A tombstone: the session goes on under another key, which its browser was told.
+    /// A tombstone: the session has a new key, and its browser got the new id.
     Moved(StorageKey),
-    /// A tombstone: the session was ended by a request of its own browser, which was told so.
+    /// A tombstone: a request of the session's own browser ended it, and the response removed the
+    /// cookie.
     Ended,
-    /// The index of an owner's sessions.
+    /// An owner index.
     Index,
-    /// A tombstone: the session was ended by somebody else, and its browser was told nothing.
+    /// A tombstone: the session was revoked from elsewhere, and its browser still has the cookie.
     Revoked,
 }
 
@@ -70,24 +72,24 @@ impl Kind {
         }
     }
 
-    /// Whether it has no payload.
+    /// Whether it is a tombstone, which has no payload.
     pub(crate) fn is_tombstone(self) -> bool {
         matches!(self, Self::Moved(_) | Self::Ended | Self::Revoked)
     }
 }
 
-/// The part of a record that anyone may read and nobody may change unnoticed.
+/// The unencrypted, authenticated part of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
     /// When it expires, in milliseconds since 1970.
     pub(crate) deadline: u64,
-    /// The last commits, newest first; zero where there was none.
+    /// The last four commits, newest first; zero if there were fewer.
     pub(crate) commits: [CommitId; 4],
 }
 
 impl Header {
-    /// The commit ids of the record that `commit` writes over this one.
+    /// Returns the commit ids of the record with which `commit` replaces this one.
     pub(crate) fn followed_by(&self, commit: CommitId) -> [CommitId; 4] {
         [commit, self.commits[0], self.commits[1], self.commits[2]]
     }
@@ -101,24 +103,27 @@ impl Header {
         }
     }
 
-    /// Reads the header: it, whether the payload is plain, and its length.
+    /// Reads the header. Returns it, whether the payload is plain, and the header's length.
     pub(crate) fn read(record: &[u8]) -> Result<(Self, bool, usize)> {
         let Some((head, rest)) = record.split_first_chunk::<HEADER>() else {
             return Err(Error::corrupt("the record is damaged: it is shorter than a header"));
         };
         if head[0] != MAGIC {
             return Err(Error::corrupt(
-                "what is stored under the session's key is not a session record",
+                "the stored bytes under the session's key are not a session record; give the \
+                 sessions a prefix of their own",
             ));
         }
         if head[1] == FROZEN {
             return Err(Error::corrupt(
-                "the record is being carried to another engine: open both through `Migrating` in every process",
+                "the record is being moved to another engine; open both engines through \
+                 `Migrating` in every process",
             ));
         }
         if head[1] != VERSION {
             return Err(Error::corrupt(
-                "the record has a newer format than this version of the library reads; it was left as it is",
+                "the record has a format that this version of the library cannot read; it was not \
+                 changed; update the library",
             ));
         }
         let number = |at: usize| {
@@ -141,7 +146,8 @@ impl Header {
             5 => Kind::Revoked,
             _ => {
                 return Err(Error::corrupt(
-                    "the record is of a kind that this version of the library does not know",
+                    "the record has a kind that this version of the library does not know; update \
+                     the library",
                 ));
             }
         };
@@ -154,23 +160,22 @@ impl Header {
     }
 }
 
-/// A record as it is kept in the engine that it is leaving: what is to be written to the other one.
+/// Returns the form in which the old engine keeps a record while it moves to another engine.
 pub(crate) fn freeze(record: &[u8]) -> Vec<u8> {
     [&[MAGIC, FROZEN], record].concat()
 }
 
-/// The record that [`freeze`] was given; `None` where this is not a frozen one.
+/// Returns the record that [`freeze`] was given, or `None` if the record is not frozen.
 pub(crate) fn thaw(frozen: &Bytes) -> Option<Bytes> {
     frozen.starts_with(&[MAGIC, FROZEN]).then(|| frozen.slice(2..))
 }
 
-/// Whether a record that this version cannot read is one of another version, or on its way to
-/// another engine, and not merely damaged.
+/// Whether an unreadable record has another version or is frozen, rather than damaged.
 pub(crate) fn is_foreign(record: &[u8]) -> bool {
     matches!(record, [MAGIC, version, ..] if *version != VERSION)
 }
 
-/// The record that [`freeze`] was given, as it is written to the other engine first.
+/// Sets the flag `COPIED` on a record that is copied to the new engine.
 pub(crate) fn mark_copied(record: &[u8]) -> Vec<u8> {
     let mut copy = record.to_vec();
     if Header::read(record).is_ok() {
@@ -184,15 +189,15 @@ pub(crate) fn is_copied(record: &[u8]) -> bool {
     matches!(record, [MAGIC, VERSION, kind, ..] if kind & COPIED != 0)
 }
 
-/// What can be the payload of a record.
+/// The payload of a record.
 pub(crate) trait Payload {
-    /// About how long it will be.
+    /// Returns the approximate encoded length in bytes.
     fn size_hint(&self) -> usize;
-    /// Appends it.
+    /// Appends the encoded payload.
     fn write(&self, out: &mut Vec<u8>);
 }
 
-/// A tombstone's payload: none.
+/// The payload of a tombstone: none.
 impl Payload for () {
     fn size_hint(&self) -> usize {
         0
@@ -200,7 +205,7 @@ impl Payload for () {
     fn write(&self, _out: &mut Vec<u8>) {}
 }
 
-/// Writes a whole record into one buffer, sealed in place, unless `plain`.
+/// Encodes a record into one buffer, and encrypts the payload in place unless `plain`.
 pub(crate) fn encode(
     header: &Header,
     payload: &impl Payload,
@@ -225,7 +230,8 @@ pub(crate) fn encode(
         return Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "the session takes {} bytes and the limit is {limit}; keep large data elsewhere and its key here",
+                "the session takes {} bytes and the limit is {limit}; store large data elsewhere \
+                 and only its key in the session",
                 out.len()
             ),
         ));
@@ -233,7 +239,7 @@ pub(crate) fn encode(
     Ok(out)
 }
 
-/// Opens a record whose header has been read; empty for a tombstone.
+/// Decrypts the payload of a record whose header has been read. It is empty for a tombstone.
 pub(crate) fn open(
     record: &Bytes,
     header_length: usize,
@@ -245,7 +251,7 @@ pub(crate) fn open(
     match (plain, accept_plain) {
         (true, true) => Ok(body),
         (true, false) => Err(Error::corrupt(
-            "the record is not sealed, and this manager reads sealed records alone",
+            "the record is not encrypted, and this manager only reads encrypted records",
         )),
         (false, _) => {
             let bound = &record[..header_length];
@@ -260,7 +266,8 @@ pub(crate) fn open(
             };
             crypto::open(seal, &body, bound).map(Bytes::from).ok_or_else(|| {
                 Error::corrupt(
-                    "the record cannot be opened: it is damaged, or was sealed for another session",
+                    "the record cannot be decrypted: it is damaged, or was encrypted for another \
+                     session",
                 )
             })
         }
@@ -296,8 +303,7 @@ mod tests {
 
     #[test]
     fn the_header_has_these_bytes() {
-        // Golden: a change here makes every stored session unreadable and needs a new version
-        // number.
+        // A different result makes every stored session unreadable, and needs a new version number.
         let plain = encode(&header(Kind::Live), &Text("payload"), &SEAL, true, 1000).unwrap();
         assert_eq!(
             plain,
@@ -325,15 +331,15 @@ mod tests {
     fn every_single_bit_flipped_is_refused_without_panic() {
         let record = encode(&header(Kind::Live), &Text("payload"), &SEAL, false, 1000).unwrap();
         assert!(read(&record.clone().into(), false).is_ok());
-        // But for the flag that an engine's move sets, which changes nothing that is read.
+        // Except the flag `COPIED`, which does not change the payload.
         let copied = 2 * 8 + 6;
         assert_eq!(read(&mark_copied(&record).into(), false).unwrap().1, "payload");
         for bit in (0..record.len() * 8).filter(|bit| *bit != copied) {
             let mut flipped = record.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let read = read(&flipped.into(), false);
-            // A live record that is said to be a tombstone opens with nothing in it only if its
-            // length fits: it doesn't.
+            // This includes the bits that turn a live record into a tombstone: its length does not
+            // match.
             assert!(read.is_err_and(|error| error.is_corrupt()), "bit {bit}");
         }
     }
@@ -367,7 +373,7 @@ mod tests {
         assert!(error.is_too_large());
     }
 
-    /// The text `sealed by version 1`, sealed under `SEAL` by another implementation of
+    /// The text `sealed by version 1`, encrypted under `SEAL` by another implementation of
     /// AES-256-GCM.
     const GOLDEN: &[u8] =
         b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x99\x34\xfa\xae\x59\x2b\x0a\x87\xe6\x76\x5a\

@@ -1,5 +1,6 @@
-//! What one request knows of its session: the base, the log of changes, the view, and what its
-//! client is to be told. State alone: nothing here calls a store.
+//! The state of a request's session: base, log and view, and the cookie that the response will set.
+//!
+//! Nothing in this folder calls a store.
 
 pub(crate) mod change;
 pub(crate) mod doubt;

@@ -28,7 +28,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when it is told to. It is for tests of expiry.
+/// A clock that only moves when [`advance`](Self::advance) is called, for tests of expiry.
 ///
 /// ```
 /// # use mocha_session_core as mocha_session;

@@ -1,13 +1,13 @@
-//! A session's values: encoded as MessagePack, one by one, and left encoded until one is asked for.
+//! A session's values: each is encoded as MessagePack, and decoded only when it is read.
 //!
-//! MessagePack with field names, because it is self-describing (a value read as the wrong type is
-//! an error and not garbage, and fields may be added), and smaller and faster than JSON. Types are
-//! told that it is human readable, and have the shapes that they have in JSON: serde's untagged,
-//! tagged and flattened types read those alone. So whatever comes back from JSON comes back from
-//! here, and so do maps with any keys and every float.
+//! MessagePack with field names is self-describing: reading a value as the wrong type is an error,
+//! and fields can be added. It is also smaller and faster than JSON. The encoder reports itself as
+//! human readable, so that types have the same shapes as in JSON; serde's untagged, tagged and
+//! flattened types can only read those. Every value that survives a round trip through JSON also
+//! survives one here, and so do maps with any keys and all floats.
 //!
-//! In the folder: the encoder, its limits, and the bytes that records are made of. Nothing here
-//! knows a session.
+//! This folder contains the encoder, its limits, and the primitives of the record format. Nothing
+//! in it depends on sessions.
 
 mod depth;
 mod encoder;
@@ -25,17 +25,17 @@ use self::encoder::Encoder;
 use self::wire::{Reader, Text};
 use crate::error::{Error, Result};
 
-/// How many levels of a value may lie in each other, as many as `serde_json` reads: recursion is
-/// bounded, whatever is encoded and whatever is stored.
+/// The maximum nesting of a value, the same as `serde_json`'s. It bounds the recursion when
+/// encoding and decoding.
 const MAX_DEPTH: usize = 127;
-/// The largest buffer that a thread keeps for encoding.
+/// The largest encoding buffer that a thread keeps, in bytes.
 const SCRATCH: usize = 8 * 1024;
 
-/// An encoded value, shared by whoever needs it.
+/// An encoded value that is cheap to clone.
 pub(crate) type Encoded = Arc<[u8]>;
 
 thread_local! {
-    /// What values are encoded into before their size is known.
+    /// The buffer that values are encoded into before their size is known.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -44,14 +44,14 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     encode_with(value, |bytes| Encoded::from(bytes))
 }
 
-/// Encodes a value that was decoded from these bytes; `None` where that makes the same bytes. It
-/// makes others of a `HashMap`, whose items do not have the order in which they were written.
+/// Encodes a value that was decoded from `known`. Returns `None` if the bytes are the same. They
+/// may differ for a `HashMap`, which does not keep the order of its items.
 pub(crate) fn encode_unless<T: Serialize>(value: &T, known: &[u8]) -> Result<Option<Encoded>> {
     encode_with(value, |bytes| (bytes != known).then(|| Encoded::from(bytes)))
 }
 
 fn encode_with<T: Serialize + ?Sized, R>(value: &T, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
-    // Taken out, so that a `Serialize` that comes back here finds another one.
+    // Takes the buffer, so that a `Serialize` that encodes recursively gets another one.
     let mut buffer = BUFFER.take();
     buffer.clear();
     let done = value.serialize(&mut Encoder::new(&mut buffer));
@@ -70,10 +70,10 @@ pub(crate) fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T>
     let unreadable = || {
         let wanted = std::any::type_name::<T>();
         Error::invalid_input(format!(
-            "the session value `{name}` cannot be read as {wanted}; it was left as it is"
+            "the session value `{name}` cannot be read as {wanted}; the value was not changed"
         ))
     };
-    // The decoder does not count enums that lie in each other.
+    // The decoder's depth limit does not count nested enums.
     if depth::exceeds(bytes, MAX_DEPTH) {
         return Err(unreadable());
     }
@@ -82,12 +82,12 @@ pub(crate) fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T>
     T::deserialize(&mut decoder).map_err(|_| unreadable())
 }
 
-/// Encoded values by name: the block of the payload that they were read from, checked once and
-/// otherwise left alone, and over it what was changed since.
+/// Encoded values by name: the part of the payload that they were read from, which is validated
+/// once, and the changes since.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
     block: Block,
-    /// Sorted by name; `None` for what was removed from the block.
+    /// Sorted by name. `None` marks a value that was removed from the block.
     changes: Vec<(Text, Option<Encoded>)>,
 }
 
@@ -116,12 +116,12 @@ impl Values {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        // What was removed was in the block.
+        // A removal is only recorded for a value of the block.
         self.changes.len() == self.block.count
             && self.changes.iter().all(|(_, value)| value.is_none())
     }
 
-    /// Names and values, sorted by name.
+    /// Returns names and values, sorted by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         Merged { block: self.block.entries().peekable(), changes: self.changes.iter().peekable() }
     }
@@ -145,7 +145,7 @@ impl Values {
         wire::put_number(count as u64, out);
         let mut block = Reader::new(self.block.bytes());
         for (name, value) in &self.changes {
-            // What lies between two changes is taken over as it is.
+            // The bytes between two changes are copied unchanged.
             let from = block.rest();
             let kept = Block::skip(&mut block, name.as_bytes());
             out.extend_from_slice(&from[..kept]);
@@ -157,7 +157,7 @@ impl Values {
         out.extend_from_slice(block.rest());
     }
 
-    /// Reads the values that begin `at` a place in a payload; where they end.
+    /// Reads the values that start at offset `at` of a payload. Returns them and their end offset.
     pub(crate) fn read(payload: Bytes, at: usize) -> Result<(Self, usize)> {
         let whole = payload.get(at..).unwrap_or_default();
         let mut reader = Reader::new(whole);
@@ -177,7 +177,7 @@ impl Values {
         Ok((Self { block, changes: Vec::new() }, end))
     }
 
-    /// The payload that they were read from.
+    /// Returns the payload that the values were read from.
     pub(crate) fn payload(&self) -> &Bytes {
         &self.block.payload
     }
@@ -204,8 +204,8 @@ impl PartialEq for Values {
     }
 }
 
-/// Values as they lie in a payload: length, name, length, value; sorted by name, and checked when
-/// they were read.
+/// Values in the format of the payload: length, name, length, value. They are sorted by name, and
+/// were validated when they were read.
 #[derive(Clone, Debug, Default)]
 struct Block {
     payload: Bytes,
@@ -236,16 +236,18 @@ impl Block {
         }
     }
 
-    /// The next entry. Only the end of the block ends it: the block was read to its end before.
+    /// Returns the next entry, or `None` at the end. The block was validated, so reading an entry
+    /// does not fail.
     fn next<'b>(reader: &mut Reader<'b>) -> Option<(&'b [u8], &'b [u8])> {
-        // Asked first, for an error costs an allocation.
+        // Checked first, because creating an error allocates.
         if reader.rest().is_empty() {
             return None;
         }
         Some((reader.bytes().ok()?, reader.bytes().ok()?))
     }
 
-    /// Goes behind the entry of this name, or to where it would be; how many bytes lie before it.
+    /// Moves past the entry of this name, or to where it would be. Returns the number of bytes
+    /// before it.
     fn skip(reader: &mut Reader<'_>, name: &[u8]) -> usize {
         let whole = reader.rest().len();
         loop {
@@ -261,13 +263,13 @@ impl Block {
         }
     }
 
-    /// Whether it is the very same one.
+    /// Whether both are the same bytes in memory.
     fn is(&self, other: &Self) -> bool {
         self.payload.as_ptr() == other.payload.as_ptr() && self.entries == other.entries
     }
 }
 
-/// The entries of a block with the changes over it.
+/// Merges the entries of a block with the changes.
 struct Merged<'v, B: Iterator<Item = (&'v str, &'v [u8])>> {
     block: Peekable<B>,
     changes: Peekable<std::slice::Iter<'v, (Text, Option<Encoded>)>>,
@@ -383,9 +385,9 @@ mod tests {
     fn decode_bombs_are_bounded() {
         let deep = vec![0x91_u8; 100_000]; // arrays of one array of one array …
         assert!(decode::<serde_json::Value>("v", &deep).is_err());
-        let long = [0xdd, 0xff, 0xff, 0xff, 0xff]; // an array of four billion items, none of which is there
+        let long = [0xdd, 0xff, 0xff, 0xff, 0xff]; // announces four billion items and has none
         assert!(decode::<Vec<u64>>("v", &long).is_err());
-        let text = [0xdb, 0xff, 0xff, 0xff, 0xff, b'x']; // a text of four gigabytes
+        let text = [0xdb, 0xff, 0xff, 0xff, 0xff, b'x']; // announces four gigabytes of text
         assert!(decode::<String>("v", &text).is_err());
     }
 }

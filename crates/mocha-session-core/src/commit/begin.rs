@@ -1,4 +1,4 @@
-//! Beginning a session: its first record, under a new id.
+//! Creates a session: its first record, under a new id.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::session::shared::{Shared, reopen};
 use crate::session::state::{Line, Stored};
 use crate::store::Revision;
 
-/// Stores a new session, if there is anything to store. `view` is what the log makes of nothing,
-/// where that is known.
+/// Stores a new session, if there is anything to store. `view` is the log applied to an empty
+/// content, if that is known.
 pub(crate) async fn begin(
     shared: &Shared,
     vault: &Vault,
@@ -54,7 +54,8 @@ pub(crate) async fn begin(
     Box::pin(list(shared, vault, new, login)).await
 }
 
-/// Lists a session that begins with a login; one that is refused is discarded.
+/// Adds a session that starts with a login to the owner index. Discards the session if the login is
+/// refused.
 async fn list(
     shared: &Shared,
     vault: &Vault,
@@ -70,8 +71,8 @@ async fn list(
     }
 }
 
-/// Creates a record under a new id, of content that says what its client will be told. An outcome
-/// that stays unknown is left in `doubt`.
+/// Creates a record under a new id. The content already has the expiry of its cookie. If the
+/// outcome stays unknown, sets `doubt`.
 pub(crate) async fn create(
     shared: &Shared,
     vault: &Vault,
@@ -80,7 +81,7 @@ pub(crate) async fn create(
     doubt: &mut Option<Box<Doubt>>,
 ) -> Result<NewSession> {
     let deadline = shared.policy.deadline(&content);
-    // A second id is for the case that cannot happen: 256 random bits that exist already.
+    // A second id is only tried if the store claims that a key from 256 random bits is in use.
     for _ in 0..2 {
         let id = SessionId::mint()?;
         let place = id.place(&shared.scope);
@@ -107,12 +108,13 @@ pub(crate) async fn create(
     }
     Err(Error::new(
         ErrorKind::Internal,
-        "the store says that a key made of 256 random bits is taken",
+        "the store claims that a key from 256 random bits is in use; check that it keeps the \
+         contract of `create`",
     )
     .during("create"))
 }
 
-/// Creates the record of an earlier try that was neither done nor refused, under the same id.
+/// Creates the record of an earlier attempt whose outcome is unknown, under the same id.
 async fn create_again(
     shared: &Shared,
     vault: &Vault,
@@ -120,7 +122,7 @@ async fn create_again(
     doubt: &mut Option<Box<Doubt>>,
 ) -> Result<NewSession> {
     let Some(NewSession { stored, content }) = &open.successor else {
-        return Err(Error::new(ErrorKind::Internal, "a session that was to begin has no id"));
+        return Err(Error::new(ErrorKind::Internal, "the doubt of a new session has no id"));
     };
     let deadline = shared.policy.deadline(content);
     let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**content };
@@ -133,9 +135,7 @@ async fn create_again(
             let stored = Stored { version, ..stored.clone() };
             Ok(NewSession { stored, content: Arc::clone(content) })
         }
-        Ok(_) => {
-            Err(Error::new(ErrorKind::Gone, "the session that began was ended before it was used"))
-        }
+        Ok(_) => Err(Error::new(ErrorKind::Gone, "the new session was ended before its first use")),
         Err(error) => {
             *doubt = Some(Box::new(open));
             Err(doubtful(true, error))

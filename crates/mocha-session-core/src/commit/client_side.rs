@@ -1,4 +1,4 @@
-//! The commit of a session that the client keeps: no store, so no conflict and nothing to end.
+//! Commits a client-side session. There is no store, so there are no conflicts and no tombstones.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::session::change;
 use crate::session::shared::Shared;
 use crate::session::state::{Base, Line};
 
-/// Does the job: what it leaves is sealed into the cookie line.
+/// Runs the commit, and encrypts the result into the cookie line.
 pub(crate) fn run(shared: &Shared, client: &ClientSide, pending: &mut Pending) -> Result<Outcome> {
     let now = shared.now();
     if !std::mem::take(&mut pending.doomed).is_empty() {

@@ -1,4 +1,4 @@
-//! Ending the sessions that a request destroyed.
+//! Ends the sessions that a request destroyed.
 
 use super::Pending;
 use super::listing::forget;
@@ -9,8 +9,8 @@ use crate::observe::{Ending, Event};
 use crate::session::shared::Shared;
 use crate::session::state::{Doomed, Line};
 
-/// Ends what the request destroyed. Where its browser was told before by another request, it is
-/// told nothing by this one.
+/// Ends the sessions that the request destroyed. If another request of the browser has already
+/// ended or rotated one, the response does not remove the cookie.
 pub(crate) async fn end_doomed(
     shared: &Shared,
     vault: &Vault,
@@ -36,7 +36,7 @@ pub(crate) async fn end_doomed(
     Ok(())
 }
 
-/// Ends a session for good, wherever a rotation may have taken it.
+/// Ends a session, or its successor if it was rotated.
 async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End> {
     let Doomed::Stored { key, version, owner, .. } = doomed else { return Ok(End::Ours) };
     let (key, tombstone) = (*key, shared.policy.tombstone);
@@ -47,8 +47,8 @@ async fn destroy(shared: &Shared, vault: &Vault, doomed: &Doomed) -> Result<End>
     };
     let Some(owner) = owner.as_ref().filter(|owner| owner.handle != 0) else { return Ok(ended) };
     if let End::Nothing = ended {
-        // It was rotated so long ago that the tombstone is gone. Its owner's index knows where it
-        // went.
+        // It was rotated so long ago that its tombstone has expired. The owner index has its
+        // current key.
         let marked =
             shared.owners.mark(vault, &owner.name, false, |entry| entry.handle == owner.handle);
         for entry in Box::pin(marked).await?.iter().filter(|entry| entry.handle == owner.handle) {

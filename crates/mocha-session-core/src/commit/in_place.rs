@@ -1,4 +1,4 @@
-//! Writing a session where it is: rounds of compare-and-set, each over what is stored by then.
+//! Replaces a session's record, with rounds of compare-and-set on the current record.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::session::doubt::Doubt;
 use crate::session::shared::reopen;
 use crate::session::state::{Line, gone};
 
-/// After this many lost races a commit begins to wait between its tries.
+/// The number of lost races after which a commit waits between its attempts.
 const CROWD: u32 = 6;
 
-/// Writes the changes over the session where it is. With an empty log it moves the idle deadline,
-/// if that is due.
+/// Applies the changes to the session's record. With an empty log, moves the idle deadline if that
+/// is due.
 pub(crate) async fn in_place(
     edit: &mut Edit<'_>,
     turn: &mut Turn,
@@ -57,8 +57,9 @@ pub(crate) async fn in_place(
     }
 }
 
-/// The rounds of an in-place write. `open` is left with the base of a try that may still arrive.
-#[allow(clippy::too_many_lines, reason = "one round of compare-and-set: it is read in one piece")]
+/// Runs the rounds of an in-place write. Sets `open` to the base of an attempt that may still
+/// arrive.
+#[allow(clippy::too_many_lines, reason = "a round of compare-and-set reads best in one piece")]
 async fn write(
     edit: &mut Edit<'_>,
     turn: &mut Turn,
@@ -76,7 +77,7 @@ async fn write(
         }
         reloaded = Some(Box::new(Snapshot::read(edit.vault, edit.stored, latest, &record)?));
     }
-    // What the turn before has written may be older than what this request has loaded.
+    // The record that the previous turn wrote may be older than the one that this request loaded.
     let mut handed_on = reloaded.is_some();
     for round in 0..edit.rounds {
         let (version, base) = match reloaded.as_deref() {
@@ -84,7 +85,7 @@ async fn write(
             None => (&edit.stored.version, edit.loaded),
         };
         let now = edit.vault.now();
-        // Checked before each write: what expired meanwhile is not revived.
+        // Checked before each write, so that an expired session is not revived.
         let expired = edit.shared.policy.effective(base, version.header.deadline) <= now;
         if expired && !mutant("a commit revives what expired") {
             let again = edit.vault.look_again(&edit.stored.place, version, commit, open.is_some());
@@ -94,7 +95,7 @@ async fn write(
                 Attempt::Changed(found) => found,
             };
             *open = None;
-            // Unless another request has kept it alive since it was loaded.
+            // Another request may have extended it since it was loaded.
             match found.live()? {
                 Some((later, record)) if later.revision != version.revision => {
                     reloaded =
@@ -162,7 +163,7 @@ async fn write(
                 let mut told = told;
                 match &record {
                     Sealed::Found(record) if done.header.kind == Kind::Live => {
-                        // As an earlier try has written it, or as it is after later commits.
+                        // The record of an earlier attempt, or of a later commit.
                         next = reopen(edit.vault, &edit.stored.place, record)?;
                         told = edit.shared.policy.told(&next, done.header.deadline);
                     }
@@ -183,7 +184,7 @@ async fn write(
                 };
                 return Ok(Outcome::Committed(committed(edit.stored, done, next, line)));
             }
-            // Once more under the same commit id; then the engine has had its time.
+            // The second attempt under the same commit id had no answer either.
             Ok(Attempt::Open) if open.is_some() => {
                 *open = Some(Box::new(Snapshot::of(version, base)));
                 return Err(doubtful(true, contended()));
@@ -195,8 +196,8 @@ async fn write(
                 edit.tell(base, |session| Event::Conflicted { session });
                 reloaded =
                     Some(Box::new(Snapshot::read(edit.vault, edit.stored, changed, &record)?));
-                // One writer of each process is here at a time, so few compete. Backing off at once
-                // would only let newer writers overtake.
+                // Only one writer per process gets here at a time, so few compete. Backing off
+                // earlier would only let newer writers overtake.
                 if round >= CROWD && round + 1 < edit.rounds {
                     pause(round - CROWD).await;
                 }
@@ -206,7 +207,7 @@ async fn write(
     Err(contended())
 }
 
-/// An earlier try of this edit turns out to have been done.
+/// Returns the outcome if an earlier attempt of this commit was done.
 fn landed(edit: &Edit<'_>, turn: &mut Turn, version: Version, record: Sealed) -> Result<Outcome> {
     let record = bytes::Bytes::from(record);
     turn.leave(&version, Sealed::Found(record.clone()));
@@ -231,7 +232,8 @@ fn landed(edit: &Edit<'_>, turn: &mut Turn, version: Version, record: Sealed) ->
     Ok(Outcome::Committed(committed(edit.stored, version, content, line)))
 }
 
-/// The session is over. Where a try of the same commit may still have been done, that is not known.
+/// Returns the outcome if the session has ended. It is ambiguous if an attempt of the same commit
+/// may have been done (`open`).
 fn over(open: bool) -> Result<Outcome> {
     if open { Err(doubtful(true, gone())) } else { Ok(Outcome::Gone) }
 }

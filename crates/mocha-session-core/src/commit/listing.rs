@@ -1,4 +1,4 @@
-//! What a commit tells the index of the session's owner, and in which order.
+//! The updates of the owner index that a commit makes.
 
 use crate::error::Result;
 use crate::ledger::ending::{By, end};
@@ -11,21 +11,21 @@ use crate::session::shared::Shared;
 use crate::session::state::Stored;
 use crate::values::wire::Text;
 
-/// The session that a new one goes on from.
+/// The session that a rotation starts from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'o> {
     pub(crate) stored: &'o Stored,
     pub(crate) content: &'o Content,
 }
 
-/// A login under way: what its owner's index said before anything was written.
+/// A login in progress, with the owner index as it was before anything was written.
 pub(crate) struct Login {
     owner: Text,
     view: IndexView,
 }
 
 impl Login {
-    /// `None` where nobody logs in, or owners are not indexed.
+    /// Reads the owner index. Returns `None` if this is not a login, or owners are not indexed.
     pub(crate) async fn prepare(
         shared: &Shared,
         vault: &Vault,
@@ -40,7 +40,7 @@ impl Login {
     }
 }
 
-/// Lists an owned session under its new key before it can be reached.
+/// Adds an owned session's new key to the index, before the session can be reached under it.
 pub(crate) async fn enter(
     shared: &Shared,
     vault: &Vault,
@@ -64,7 +64,7 @@ pub(crate) async fn enter_for(
     login: Option<&Login>,
 ) -> Result<Entered> {
     let (key, until) = (stored.place.key, stored.version.header.deadline);
-    // The same owner goes on under the same handle; then the entry covers the old key as well.
+    // With the same owner, the handle stays the same and the entry covers the old key too.
     let from = old.filter(|old| old.content.owner.as_ref() == Some(owner));
     let Some(login) = login else {
         let (from, label) =
@@ -85,8 +85,8 @@ pub(crate) async fn enter_for(
     shared.owners.enter(vault, &login.owner, &login.view, &arrival).await
 }
 
-/// Tells the owner's index of a later deadline before the session has it; `false` when the session
-/// was revoked.
+/// Writes a later deadline to the owner index, before it is written to the session. Returns `false`
+/// if the session was revoked.
 pub(crate) async fn keep_listed(
     shared: &Shared,
     vault: &Vault,
@@ -106,8 +106,8 @@ pub(crate) async fn keep_listed(
     Box::pin(shared.owners.follow(vault, &owner.name, owner.handle, key, to, label)).await
 }
 
-/// Tells the owner's index of another label, after the session has it. If that fails the next
-/// refresh does it, so the failure is not the request's.
+/// Writes a changed label to the owner index, after it was written to the session. An error is only
+/// traced, because the next refresh writes the label again.
 pub(crate) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
     let Some(owner) = next.owner.as_ref().filter(|owner| owner.handle != 0) else { return };
     if next.label == base.label {
@@ -115,12 +115,12 @@ pub(crate) async fn relabel(shared: &Shared, vault: &Vault, base: &Content, next
     }
     let told = shared.owners.relabel(vault, &owner.name, owner.handle, next.label.as_ref());
     if let Err(error) = Box::pin(told).await {
-        tracing::warn!(%error, "a session's new label is not in its owner's list yet");
+        tracing::warn!(%error, "a session's new label is not in its owner index yet");
     }
 }
 
-/// What is left to do in the indexes when a session has its new id: another owner's entry goes,
-/// another label is noted.
+/// Updates the indexes after a session got its new id: removes the entry of a previous owner, or
+/// writes a changed label.
 pub(crate) async fn moved_on(shared: &Shared, vault: &Vault, base: &Content, next: &Content) {
     match base.owner.as_ref().filter(|was| next.owner.as_ref() != Some(was)) {
         Some(was) => forget(shared, vault, was).await,
@@ -129,8 +129,8 @@ pub(crate) async fn moved_on(shared: &Shared, vault: &Vault, base: &Content, nex
     }
 }
 
-/// Takes a session that is gone from its owner's index. A stale entry harms nobody, so a failure is
-/// not the request's.
+/// Removes a session that has ended from its owner's index. An error is only traced, because a
+/// stale entry does no harm.
 pub(crate) async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     if owner.handle == 0 {
         return;
@@ -140,8 +140,7 @@ pub(crate) async fn forget(shared: &Shared, vault: &Vault, owner: &Owner) {
     }
 }
 
-/// Removes a record that no client knows of. If that fails it expires unseen, so the failure is not
-/// the request's.
+/// Ends a session that no client knows of. An error is only traced, because the session expires.
 pub(crate) async fn discard(
     shared: &Shared,
     vault: &Vault,

@@ -1,5 +1,4 @@
-//! Giving a session a new id, for a rotation or a login. Each step leaves a state that is safe to
-//! stop in.
+//! Gives a session a new id, for a rotation or a login. It may stop after any step.
 
 use std::sync::Arc;
 
@@ -19,24 +18,24 @@ use crate::session::doubt::{Doubt, NewSession};
 use crate::session::shared::{Shared, reopen};
 use crate::session::state::{Line, Stored};
 
-/// How many times a successor is written over while a migration moves it.
+/// The maximum number of attempts to replace a successor that a migration moves at the same time.
 const MOVES: u32 = 8;
 
-/// How a rotation ended.
+/// The outcome of a rotation.
 enum Rotated {
     /// The session has its new id.
     Won,
-    /// There was nothing left to give a new id to: the old one is ended.
+    /// The session became empty, so it was ended instead.
     Retired(Arc<Content>),
     /// Another request moved or ended the session first.
     Lost,
 }
 
-/// Gives the session a new id: the new record first, then a tombstone over the old one that names
-/// its successor.
+/// Gives the session a new id: creates the new record, then replaces the old one with a tombstone
+/// that names its successor.
 ///
-/// A login is a rotation that restarts the session. A rotation that finds the old record gone has
-/// lost and leaves nothing; a login that does starts fresh, from its own changes alone.
+/// A login is a rotation that restarts the session. If the old record is gone, a rotation has lost
+/// and stores nothing, but a login starts a new session from its own changes.
 pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) -> Result<Outcome> {
     let Edit { shared, vault, stored: old, .. } = *edit;
     let mut new = None;
@@ -49,7 +48,8 @@ pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) 
                 moved_on(shared, vault, &base, &won.content).await;
                 return Ok(Outcome::Committed(told(won)));
             }
-            // What may still arrive names this successor, and is recognised by this commit id.
+            // The write that may still arrive names this successor, and is recognised by this
+            // commit id.
             (Attempt::Open, Some((known, _, successor))) => (commit, new) = (known, successor),
             (_, Some((.., Some(lost)))) => discard(shared, vault, &lost).await,
             _ => {}
@@ -69,7 +69,7 @@ pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) 
             Ok(Outcome::Committed(Committed { base: None, content, line, superseded: false }))
         }
         (Err(error), Some(new)) if open.is_some() => {
-            // The last step may have been done: the successor may be the session.
+            // The last step may have been done, so the successor may be the live session.
             if let Some(open) = open {
                 let Snapshot { version, content: base } = *open;
                 let successor = Some(new);
@@ -86,11 +86,11 @@ pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) 
     }
 }
 
-/// The steps of a rotation. What it leaves in `new` is the successor, to be discarded unless it
+/// Runs the steps of a rotation. Sets `new` to the successor, which the caller discards unless it
 /// won.
 #[allow(
     clippy::too_many_lines,
-    reason = "the order of the steps is the protocol: it is read in one piece"
+    reason = "the order of the steps is the protocol, so they read best in one piece"
 )]
 async fn rotate_to(
     new: &mut Option<NewSession>,
@@ -104,8 +104,8 @@ async fn rotate_to(
     let mut turn = Some(vault.turn(&old.place.key).await?);
     let mut version = Some(old.version.clone());
     let mut reloaded: Option<Arc<Content>> = None;
-    // Whether a login starts fresh although the old record is alive: its owner's index says that it
-    // is over.
+    // Whether a login starts a new session although the old record is live, because the owner index
+    // shows that it has ended.
     let mut disowned = false;
     let latest = turn.as_mut().and_then(Turn::latest);
     if let Some((latest, record)) =
@@ -115,7 +115,7 @@ async fn rotate_to(
             reloaded = Some(reopen(vault, &old.place, &record)?);
             version = Some(latest);
         } else {
-            // Nothing will be written there any more.
+            // A tombstone is final, so the turn is not needed.
             if let Some(mut turn) = turn.take() {
                 turn.leave(&latest, Sealed::Found(record));
             }
@@ -144,7 +144,7 @@ async fn rotate_to(
                 Attempt::Changed(found) => found,
             };
             *open = None;
-            // Expired meanwhile is as good as gone, unless another request has kept it alive.
+            // An expired session counts as gone, unless another request has extended it.
             match found.live()? {
                 Some((later, record)) if later.revision != known.revision => {
                     reloaded = Some(reopen(vault, &old.place, &record)?);
@@ -182,7 +182,7 @@ async fn rotate_to(
             if next.told != told {
                 Arc::make_mut(&mut next).told = told;
             }
-            // What is entered under the handle of a session that is over would be listed twice.
+            // A successor with the handle of an ended session would be listed twice.
             if let Some(lost) = new.take_if(|written| written.content.owner != next.owner) {
                 Box::pin(discard(shared, vault, &lost)).await;
             }
@@ -243,7 +243,7 @@ async fn rotate_to(
     Err(contended())
 }
 
-/// Creates the successor, or writes over the one that was created in an earlier round; `false` when
+/// Creates the successor, or replaces the one that an earlier round created. Returns `false` if
 /// that was revoked.
 async fn write_new(
     shared: &Shared,
@@ -267,9 +267,8 @@ async fn write_new(
                 *new = Some(NewSession { stored, content: Arc::clone(next) });
                 return Ok(true);
             }
-            // Nobody else knows this key to write to it, so it is as it was, unless a migration has
-            // moved it.
-            Attempt::Open if lost => break, // the engine has had its time
+            // No other request knows this key, so only a migration can have changed the entry.
+            Attempt::Open if lost => break, // the second attempt had no answer either
             Attempt::Open => lost = true,
             Attempt::Changed(Found::Record(moved, _))
                 if moved.header.commits == known.header.commits =>

@@ -1,4 +1,4 @@
-//! A session handle for work that outlives its request.
+//! A handle to a session for work that continues after the request.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,14 +14,14 @@ use crate::request::load::{self, Known};
 use crate::session::shared::Backend;
 use crate::session::state::{Base, Inner, Phase, stored};
 
-/// Where a request's session is, for work that outlives the request.
+/// A handle to a request's session, for work that continues after the request.
 ///
 /// ```no_run
 /// # use mocha_session_core::{Result, Session};
 /// # async fn upgrade(session: Session) -> Result<()> {
 /// let detached = session.detached();
-/// // … later, in a WebSocket's task:
-/// let Some(session) = detached.load().await? else { return Ok(()) }; // logged out meanwhile
+/// // Later, in the task of a WebSocket:
+/// let Some(session) = detached.load().await? else { return Ok(()) }; // the session is gone
 /// session.update("messages", |seen: Option<u64>| seen.unwrap_or(0) + 1)?;
 /// session.commit().await?;
 /// # Ok(()) }
@@ -36,21 +36,22 @@ impl Detached {
         Self { origin }
     }
 
-    /// The session as it is now; `None` when it was never stored, or is gone.
+    /// Loads the current session. Returns `None` if the session was never stored or is gone.
     ///
-    /// A session that the request began or gave a new id is stored with the response. Until then
-    /// this waits for it, at most for the deadline of a store call.
+    /// If the request created the session or gave it a new id, the session is stored with the
+    /// response. Until then this method waits, at most for the deadline of a store call.
     ///
     /// # Errors
-    /// `Unsupported` for client-side sessions, which only the client has. `Conflict` when the
-    /// request did not finish in time: its handler must [`commit`](SessionData::commit) before it
-    /// waits for the detached session. Else as loading any session.
+    /// `Unsupported` for client-side sessions, which only the client has. `Conflict` if the request
+    /// did not finish in time: a handler that waits for its own detached session must
+    /// [`commit`](SessionData::commit) first. Otherwise as for loading any session.
     pub async fn load(&self) -> Result<Option<DetachedSession>> {
         let shared = &self.origin.shared;
         let Backend::Store(vault) = &shared.backend else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "a client-side session is in the client's cookie alone and cannot be reached without a request",
+                "a client-side session exists only in the client's cookie and cannot be loaded \
+                 without a request; set SESSION_URL to keep sessions on a server",
             ));
         };
         self.settled(vault.timeout).await?;
@@ -70,7 +71,9 @@ impl Detached {
     }
 
     /// Keeps the session alive without changing it: moves its idle deadline, if that is due.
-    /// Returns whether it is alive. For sockets that only read.
+    /// Returns whether the session is live.
+    ///
+    /// Use it for sockets that only read.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -80,7 +83,7 @@ impl Detached {
         Ok(true)
     }
 
-    /// Waits until the id that the session will have is in the store.
+    /// Waits until the session is in the store under its final id.
     async fn settled(&self, within: Duration) -> Result<()> {
         let pending = || {
             let state = self.origin.state();
@@ -89,7 +92,7 @@ impl Detached {
         };
         let settled = async {
             loop {
-                // Registered before the question, so that no answer is missed.
+                // Registered before the check, so that no notification is missed.
                 let finished = self.origin.finished.notified();
                 if !pending() {
                     return;
@@ -100,8 +103,8 @@ impl Detached {
         tokio::time::timeout(within, settled).await.map_err(|_| {
             Error::new(
                 ErrorKind::Conflict,
-                "the request that began or rotated the session has not finished; commit() before its detached \
-                 session is used",
+                "the request that created or rotated the session has not finished; call commit() \
+                 before the detached session is loaded",
             )
             .during("detached load")
         })
@@ -114,10 +117,11 @@ impl fmt::Debug for Detached {
     }
 }
 
-/// A session outside a request: it can be read, changed and committed (see [`SessionData`], which
-/// it derefs to), but not rotated, logged in or destroyed, for no response would tell the client.
+/// A session outside a request.
 ///
-/// Nothing is committed by itself: call [`commit`](SessionData::commit).
+/// It can be read, changed and committed (see [`SessionData`], to which it dereferences). It cannot
+/// be rotated, logged in or destroyed, because there is no response that could set the cookie.
+/// Changes are only written by [`commit`](SessionData::commit).
 ///
 /// ```no_run
 /// # async fn job(session: mocha_session_core::DetachedSession) -> mocha_session_core::Result<()> {

@@ -1,5 +1,4 @@
-//! Flash: messages and data for the next page, consumed by the page that shows them and by nothing
-//! else.
+//! Flash: messages and data for the next page, which the page that shows them consumes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,24 +17,27 @@ use crate::values::wire::Text;
 
 /// A session's flash messages and data.
 ///
-/// Made for post/redirect/get: the handler of the POST pushes, the page after the redirect reads.
+/// It is designed for post/redirect/get: the handler of the POST pushes a message, and the page
+/// after the redirect reads it. The method that reads an item determines when it is consumed:
 ///
-/// | what is read by | is consumed when the response goes out |
-/// |---|---|
-/// | [`messages`](Self::messages) | if its page is shown: not by 1xx, 204, 205, 3xx, 408, 5xx, HEAD or a prefetch |
-/// | [`take`](Self::take), [`take_data`](Self::take_data), [`take_data_for`](Self::take_data_for) | if it commits: a redirect does, 408 and 5xx do not |
-/// | [`claim`](Self::claim) | before: the call itself commits |
-/// | [`peek`](Self::peek) | never |
+/// - [`messages`](Self::messages): with the response, if the response shows a page. A 1xx, 204,
+///   205, 3xx, 408 or 5xx response does not, and neither does the response to a HEAD request or a
+///   prefetch.
+/// - [`take`](Self::take), [`take_data`](Self::take_data) and
+///   [`take_data_for`](Self::take_data_for): with the response, if the response commits. A redirect
+///   does; a 408 or 5xx response does not.
+/// - [`claim`](Self::claim): before it returns, because it commits.
+/// - [`peek`](Self::peek): never.
 ///
-/// Consuming removes what was read and nothing else, so a message pushed meanwhile by another
-/// request is shown next time. Reading twice in a request returns the same.
+/// Only the items that were read are consumed, so a message that another request pushes at the same
+/// time is shown later. Reading twice in a request returns the same items.
 ///
 /// ```
 /// # let session = mocha_session_core::Session::in_memory()?;
 /// let flash = session.flash();
-/// flash.info("Saved")?.success("And mailed")?; // shown by the next request
+/// flash.info("Saved")?.success("Mail sent")?; // for the next request
 /// flash.set_data(&70)?;
-/// assert!(flash.messages().is_empty()); // not by this one
+/// assert!(flash.messages().is_empty()); // not for this one
 /// # Ok::<(), mocha_session_core::Error>(())
 /// ```
 #[derive(Clone)]
@@ -91,12 +93,13 @@ impl Flash {
         self.push(Message::new(Level::Error, text))
     }
 
-    /// Pushes a message. Below the configured minimum level it is ignored. Past the caps the oldest
-    /// messages and data are dropped (see [`dropped`](Self::dropped)).
+    /// Pushes a message for the next page.
+    ///
+    /// A message below the configured minimum level is ignored. Beyond the configured limits, the
+    /// oldest messages and data are dropped (see [`dropped`](Self::dropped)).
     ///
     /// # Errors
-    /// `TooLarge` when the message alone exceeds the cap; else as
-    /// [`SessionData::insert`].
+    /// `TooLarge` if the message alone exceeds the limit. Otherwise as [`SessionData::insert`].
     pub fn push(&self, message: Message) -> Result<&Self> {
         let inner = self.session.inner();
         let policy = &inner.shared.policy;
@@ -107,7 +110,8 @@ impl Flash {
         self.add(Change::Push(Box::new(message), policy.flash), None)
     }
 
-    /// Logs what adds an item, over the data of this slot, and notes how many it pushed out.
+    /// Logs a change that adds an item, which replaces the data of `slot`. Counts the items that it
+    /// drops.
     fn add(&self, change: Change, slot: Option<&str>) -> Result<&Self> {
         let mut state = self.session.inner().state();
         let replaced = slot.is_some_and(|slot| state.view.flash.data(slot).is_some());
@@ -117,12 +121,12 @@ impl Flash {
         state.flash.dropped += dropped;
         drop(state);
         if dropped > 0 {
-            tracing::warn!(dropped, "too much flash waits; the oldest was dropped");
+            tracing::warn!(dropped, "the flash exceeded its limits; the oldest items were dropped");
         }
         Ok(self)
     }
 
-    /// Shows a message in this request's reads alone.
+    /// Adds a message for this request only.
     pub fn now(&self, level: Level, text: impl Into<String>) -> &Self {
         if level >= self.session.inner().shared.policy.flash_minimum {
             let message = Message::new(level, text);
@@ -131,7 +135,7 @@ impl Flash {
         self
     }
 
-    /// The messages that wait, oldest first, then those of [`now`](Self::now). Reading marks them
+    /// Returns the waiting messages, oldest first, then those of [`now`](Self::now), and marks them
     /// as shown.
     #[doc(alias = "get_flashed_messages")]
     pub fn messages(&self) -> Vec<Message> {
@@ -142,8 +146,9 @@ impl Flash {
         messages
     }
 
-    /// Takes the messages of one level; the others stay. They are consumed also by a redirect, and
-    /// [`keep`](Self::keep) does not keep them.
+    /// Takes the messages of one level; the others stay.
+    ///
+    /// A redirect consumes them too, and [`keep`](Self::keep) does not keep them.
     ///
     /// # Errors
     /// As [`SessionData::insert`].
@@ -157,7 +162,8 @@ impl Flash {
         Ok(messages)
     }
 
-    /// The messages that wait, without marking them as shown.
+    /// Returns the waiting messages, then those of [`now`](Self::now), without marking them as
+    /// shown.
     pub fn peek(&self) -> Vec<Message> {
         let mut state = self.session.inner().state();
         let mut messages = state.visible_messages().to_vec();
@@ -165,18 +171,19 @@ impl Flash {
         messages
     }
 
-    /// Reads the messages and commits their consumption before it returns: of several requests,
-    /// tabs or prefetches that claim at once each message goes to exactly one.
+    /// Reads the messages, and commits their consumption before it returns. If several requests,
+    /// tabs or prefetches claim at the same time, exactly one of them gets each message.
     ///
     /// # Errors
-    /// `Unsupported` for client-side sessions, where nothing can be consumed exactly once; else as
-    /// [`SessionData::commit`].
+    /// `Unsupported` for client-side sessions, where nothing can be consumed exactly once.
+    /// Otherwise as [`SessionData::commit`].
     pub async fn claim(&self) -> Result<Vec<Message>> {
         let inner = self.session.inner();
         if !inner.shared.capabilities.compare_and_set() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "client-side sessions cannot consume a message exactly once; set SESSION_URL to keep sessions on a server",
+                "client-side sessions cannot consume a message exactly once; set SESSION_URL to \
+                 keep sessions on a server",
             ));
         }
         let got = Arc::new(Mutex::new(Vec::new()));
@@ -196,8 +203,8 @@ impl Flash {
         };
         let committed = if claims { self.session.commit().await } else { Ok(()) };
         if let Err(error) = committed {
-            // Nobody was given the messages, so another commit of this request must not consume
-            // them. A commit that may have been done is left to the next one, which finds out.
+            // The messages are not returned, so a later commit of this request must not consume
+            // them. If the outcome is unknown, the change stays and the next commit resolves it.
             if !error.is_ambiguous() {
                 let ours = |change: &Change| matches!(change, Change::Claim(_, own) if Arc::ptr_eq(own, &got));
                 take_back(inner, ours)?;
@@ -214,20 +221,21 @@ impl Flash {
         Ok(messages)
     }
 
-    /// Keeps everything for another request, read or not, but for what was taken.
+    /// Keeps all messages and data for the next request, read or not, except those that were taken.
     pub fn keep(&self) -> &Self {
         self.session.inner().state().flash.keep_all = true;
         self
     }
 
-    /// Keeps the messages of one level for another request, read or not, but for what was taken.
+    /// Keeps the messages of one level for the next request, read or not, except those that were
+    /// taken.
     pub fn keep_level(&self, level: Level) -> &Self {
         self.session.inner().state().flash.keep_levels.push(level);
         self
     }
 
-    /// Drops every message and all data that wait, also what this request pushed, whatever the
-    /// response is.
+    /// Drops all waiting messages and data, including those of this request, whatever the status of
+    /// the response.
     ///
     /// # Errors
     /// As [`SessionData::insert`].
@@ -241,12 +249,12 @@ impl Flash {
         Ok(())
     }
 
-    /// How many messages and data this request dropped because too much waits.
+    /// Returns the number of messages and data that this request dropped because of the limits.
     pub fn dropped(&self) -> usize {
         self.session.inner().state().flash.dropped
     }
 
-    /// Leaves data for the next request: Mocha's `flash_data`. It replaces what was left before.
+    /// Stores data for the next request: Mocha's `flash_data`. It replaces earlier data.
     ///
     /// # Errors
     /// As [`set_data_for`](Self::set_data_for).
@@ -255,12 +263,14 @@ impl Flash {
         self.set_data_for("", data)
     }
 
-    /// Leaves data for the next request in a slot of its own. Data count as messages do: past the
-    /// caps the oldest are dropped (see [`dropped`](Self::dropped)).
+    /// Stores data for the next request in a named slot.
+    ///
+    /// Messages and data share the limits. Beyond them, the oldest are dropped (see
+    /// [`dropped`](Self::dropped)).
     ///
     /// # Errors
-    /// `InvalidInput` when it cannot be encoded; `TooLarge` over the cap; else as
-    /// [`SessionData::insert`].
+    /// `InvalidInput` if the data cannot be encoded. `TooLarge` if the data alone exceed the limit.
+    /// Otherwise as [`SessionData::insert`].
     pub fn set_data_for<T: Serialize + ?Sized>(&self, slot: &str, data: &T) -> Result<&Self> {
         let inner = self.session.inner();
         let data = values::encode(data)?;
@@ -269,18 +279,19 @@ impl Flash {
         self.add(Change::SetData(Text::from(slot), fastrand::u64(1..), data, caps), Some(slot))
     }
 
-    /// Takes the data that an earlier request left: Mocha's `get_flash_data`. They are consumed
-    /// also by a redirect, and
-    /// [`keep`](Self::keep) does not keep them.
+    /// Takes the data that an earlier request stored: Mocha's `get_flash_data`.
+    ///
+    /// A redirect consumes them too, and [`keep`](Self::keep) does not keep them.
     ///
     /// # Errors
-    /// `InvalidInput` when the data is not a `T`; it stays. Else as [`SessionData::insert`].
+    /// `InvalidInput` if the data are not a `T`; they are not consumed then. Otherwise as
+    /// [`SessionData::insert`].
     #[doc(alias = "get_flash_data")]
     pub fn take_data<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         self.take_data_for("")
     }
 
-    /// Takes the data that an earlier request left in this slot.
+    /// Takes the data that an earlier request stored in this slot.
     ///
     /// # Errors
     /// As [`take_data`](Self::take_data).
@@ -302,7 +313,7 @@ impl fmt::Debug for Flash {
 
 fn check_size(bytes: usize, most: usize) -> Result<()> {
     if bytes > most {
-        let why = format!("a flash of {bytes} bytes exceeds the cap of {most}");
+        let why = format!("a flash item of {bytes} bytes exceeds the limit of {most}; store less");
         return Err(Error::new(ErrorKind::TooLarge, why).during("flash"));
     }
     Ok(())

@@ -1,5 +1,4 @@
-//! Names of values in a session: plain text, or a typed key whose name and type agree at compile
-//! time.
+//! Names of session values: plain text, or a typed key that ties a name to a type at compile time.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,16 +6,17 @@ use std::marker::PhantomData;
 use crate::error::{Error, Result};
 use crate::values::wire::Text;
 
-/// The longest name of a value, in bytes.
+/// The maximum length of a value's name, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
 
-/// What names beginning like this are kept for: the library itself.
+/// The prefix of names that are reserved for the library.
 const RESERVED: &str = "__";
 
-/// The name of a value and its type, together.
+/// The name of a session value, together with its type.
 ///
 /// ```
-/// use mocha_session_core::Key;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::Key;
 ///
 /// const VIEWS: Key<u64> = Key::new("views");
 /// # fn demo(session: &mocha_session_core::Session) -> mocha_session_core::Result<()> {
@@ -27,8 +27,11 @@ const RESERVED: &str = "__";
 ///
 /// A reserved, empty or overlong name does not compile:
 ///
-/// ```compile_fail
-/// const BAD: mocha_session_core::Key<u64> = mocha_session_core::Key::new("__flash");
+/// ```compile_fail,E0080
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::Key;
+///
+/// const BAD: Key<u64> = Key::new("__flash");
 /// ```
 pub struct Key<T> {
     name: &'static str,
@@ -36,25 +39,25 @@ pub struct Key<T> {
 }
 
 impl<T> Key<T> {
-    /// A key with this name. Meant for a `const`, where a name that is not allowed does not
+    /// Creates a key with this name. Use it for a `const`, so that an invalid name does not
     /// compile.
     ///
     /// # Panics
-    /// When the name is empty, longer than 256 bytes, or begins with `__`.
+    /// If the name is empty, longer than 256 bytes, or starts with `__`.
     pub const fn new(name: &'static str) -> Self {
         let bytes = name.as_bytes();
         assert!(
             !bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES,
-            "a session key has 1 to 256 bytes"
+            "the name of a session key must have 1 to 256 bytes"
         );
         assert!(
             bytes.len() < 2 || bytes[0] != b'_' || bytes[1] != b'_',
-            "session keys that begin with `__` are reserved"
+            "names of session keys that start with `__` are reserved for the library"
         );
         Self { name, of: PhantomData }
     }
 
-    /// The name.
+    /// Returns the name.
     pub const fn name(&self) -> &'static str {
         self.name
     }
@@ -74,12 +77,12 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
-/// What can name a value of any type: a [`Key`], or any text.
+/// A name for a value of any type: a [`Key`], or any text.
 pub trait KeyName {
-    /// The name.
+    /// Returns the name.
     fn key_name(&self) -> &str;
 
-    /// The name, if the program was written with it: it is then kept by reference.
+    /// Returns the name if it is `'static`, so that it need not be copied.
     fn static_name(&self) -> Option<&'static str> {
         None
     }
@@ -101,14 +104,14 @@ impl<S: AsRef<str>> KeyName for S {
     }
 }
 
-/// What can name a value of type `T`: a `Key<T>`, or any text.
+/// A name for a value of type `T`: a `Key<T>`, or any text.
 pub trait KeyFor<T>: KeyName {}
 
 impl<T> KeyFor<T> for Key<T> {}
 
 impl<T, S: AsRef<str>> KeyFor<T> for S {}
 
-/// The name, if it is allowed.
+/// Returns the name if it is allowed.
 pub(crate) fn checked<K: KeyName + ?Sized>(key: &K) -> Result<&str> {
     let name = key.key_name();
     if name.is_empty() || name.len() > MAX_KEY_BYTES {
@@ -116,13 +119,14 @@ pub(crate) fn checked<K: KeyName + ?Sized>(key: &K) -> Result<&str> {
     }
     if name.starts_with(RESERVED) {
         return Err(Error::invalid_input(
-            "names of session values that begin with `__` are reserved for the library",
+            "names of session values that start with `__` are reserved for the library; choose \
+             another name",
         ));
     }
     Ok(name)
 }
 
-/// The name, if it is allowed, to be kept.
+/// Returns the name, if it is allowed, in a form that can be stored.
 pub(crate) fn text<K: KeyName + ?Sized>(key: &K) -> Result<Text> {
     let name = checked(key)?;
     Ok(key.static_name().filter(|own| *own == name).map_or_else(|| Text::from(name), Text::Static))

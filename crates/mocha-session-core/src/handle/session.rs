@@ -1,4 +1,4 @@
-//! The session as a handler sees it.
+//! The session handles of a request: not loaded yet, and loaded.
 
 use std::fmt;
 use std::ops::Deref;
@@ -15,19 +15,21 @@ use crate::session::shared::Shared;
 use crate::session::state::{self, Inner, Line, Phase, Standing, State};
 use crate::values::wire::Text;
 
-/// The longest name of an owner and the longest label, in bytes.
+/// The maximum length of an owner's name and of a label, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
 
-/// A request's session before anybody looked at it.
+/// A request's session that may not be loaded yet.
 ///
-/// It costs nothing until [`load`](Self::load) is called: no cookie is parsed, no store is asked,
-/// no header is sent. The session is loaded once per request, whoever asks.
+/// Until [`load`](Self::load) is called, it parses no cookie, calls no store and sends no header.
+/// The session is loaded once per request, however many handles call `load`.
 ///
 /// ```
-/// # use mocha_session_core::{LazySession, Result};
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
+/// use mocha_session::{Result, core::LazySession};
+///
 /// async fn handler(lazy: LazySession, public: bool) -> Result<String> {
 ///     if public {
-///         return Ok("the same for everybody, and cacheable".into());
+///         return Ok("the same for all clients, and cacheable".into());
 ///     }
 ///     let session = lazy.load().await?;
 ///     Ok(format!("hello {}", session.owner().unwrap_or_default()))
@@ -47,12 +49,13 @@ impl LazySession {
         &self.inner
     }
 
-    /// The session, loaded now if it was not yet; an empty one where the request has none.
+    /// Loads the session, unless it is already loaded. If the request has none, returns an empty
+    /// session.
     ///
     /// # Errors
-    /// When the engine does not say whether there is a session (unknown is not absent), or the
-    /// record cannot be read. `Closed` when nobody asked before the response had its headers: it is
-    /// too late to say whether there is one.
+    /// An error of the engine, because it is then unknown whether there is a session. `Corrupt` if
+    /// the record cannot be read. `Closed` if the response headers were written before the first
+    /// load.
     pub async fn load(&self) -> Result<Session> {
         let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
         if self.inner.state().is_touched()? {
@@ -70,7 +73,7 @@ impl LazySession {
             self.inner.shared.observed.tell(|| Event::Failed { during: "load", error });
         }
         let mut state = self.inner.state();
-        state.is_touched()?; // the response went out meanwhile
+        state.is_touched()?; // the response may have been sent since
         state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;
         match loaded {
             Ok(Loaded::Live(live)) => {
@@ -88,7 +91,7 @@ impl LazySession {
                 self.begin_nothing(&mut state);
             }
             Err(error) if self.inner.shared.policy.anonymous_on_failure => {
-                tracing::warn!(%error, "a session could not be loaded; the request goes on without one");
+                tracing::warn!(%error, "a session could not be loaded; the request has none");
                 state.phase = if error.is_corrupt() { Phase::Unreadable } else { Phase::ReadOnly };
                 self.begin_nothing(&mut state);
             }
@@ -98,16 +101,16 @@ impl LazySession {
         Ok(session)
     }
 
-    /// Ends the session that the request names and begins an empty one: the way out where
-    /// [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because the record
-    /// is damaged or of a newer version.
+    /// Ends the session that the request names, and returns an empty one.
     ///
-    /// A session that can be read is destroyed, with the commit. A record that cannot be read is
-    /// deleted at once. The response removes the cookie, or sets the one of a session that begins.
+    /// Use it if [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because
+    /// the record is damaged or of a newer version. A readable session is destroyed by the commit.
+    /// An unreadable record is deleted at once. The response removes the cookie, or sets the cookie
+    /// of a new session.
     ///
     /// # Errors
-    /// Those of the engine; `Unavailable` when the request goes on without a session because the
-    /// engine failed; `Gone` when a commit found the session gone; `Closed` after the response.
+    /// The engine's errors. `Unavailable` if the request continues without a session because the
+    /// engine failed. `Gone` if a commit found the session gone. `Closed` after the response.
     pub async fn abandon(&self) -> Result<Session> {
         let session = match self.load().await {
             Ok(session) => session.destroy().map(|()| session),
@@ -120,12 +123,12 @@ impl LazySession {
         let _gate = self.inner.gate.lock().await;
         let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
         if self.inner.state().phase == Phase::Loaded {
-            return session.destroy().map(|()| session); // another handle has abandoned it meanwhile
+            return session.destroy().map(|()| session); // another handle has abandoned it
         }
         load::abandon(&self.inner.shared, &self.inner.cookies).await?;
         let mut state = self.inner.state();
         if state.phase == Phase::Finished {
-            return Err(state::closed()); // the response went out meanwhile
+            return Err(state::closed()); // the response was sent since
         }
         (state.phase, state.touched) = (Phase::Loaded, true);
         state.line = Some(Line::Remove);
@@ -134,13 +137,13 @@ impl LazySession {
         Ok(session)
     }
 
-    /// Drops what the request changed and did not commit, and closes the session: for a framework
-    /// whose handler was given up before it answered.
+    /// Drops the uncommitted changes and closes the session. A framework calls it if a handler is
+    /// cancelled before it responds.
     pub fn close(&self) {
         self.inner.close();
     }
 
-    /// An empty session, without a look at the request.
+    /// Returns an empty session, and ignores the request's cookies.
     pub(crate) fn begin(self) -> Session {
         let mut state = self.inner.state();
         (state.phase, state.touched) = (Phase::Loaded, true);
@@ -149,22 +152,23 @@ impl LazySession {
         Session { data: SessionData::new(self.inner) }
     }
 
-    /// What is changed is changed over nothing, so there is nothing to copy first.
+    /// Starts an empty session. It has no base, so there is nothing to copy before the first
+    /// change.
     fn begin_nothing(&self, state: &mut State) {
         state.original = Some(Arc::clone(&self.inner.shared.nothing));
         state.view = Arc::new(Content::new(self.inner.shared.now()));
     }
 
-    /// The session if the request has a live one.
+    /// Loads the session, and returns `None` if the request has no live session.
     ///
     /// # Errors
-    /// As [`load`](Self::load): an engine that is down is not "none".
+    /// As [`load`](Self::load). An engine that is down is an error, not `None`.
     pub async fn load_existing(&self) -> Result<Option<Session>> {
         let session = self.load().await?;
         Ok(if session.is_new() { None } else { Some(session) })
     }
 
-    /// Whether anybody has asked for the session.
+    /// Whether the session was loaded.
     pub fn is_touched(&self) -> bool {
         self.inner.state().touched
     }
@@ -176,14 +180,15 @@ impl fmt::Debug for LazySession {
     }
 }
 
-/// A loaded session: what every handle can do (see [`SessionData`], which it derefs to), and what
-/// changes its id.
+/// A loaded session. It dereferences to [`SessionData`] and adds the methods that change the
+/// session's id.
 ///
-/// Changes are logged and committed when the response goes out, as one conditional write; or at
-/// once by [`commit`](SessionData::commit). Clones are the same session.
+/// Changes are logged, and committed as one conditional write before the response is sent, or
+/// immediately by [`commit`](SessionData::commit). Clones share the same session.
 ///
 /// ```
-/// use mocha_session_core::{Key, Result, Session};
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
+/// use mocha_session::{Key, Result, core::Session};
 ///
 /// const VIEWS: Key<u64> = Key::new("views");
 ///
@@ -201,15 +206,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Logs a user in: the session gets a new id, the old one dies, and it belongs to `owner` (your
-    /// user id) from here on.
+    /// Logs a user in. The session gets a new id, and `owner`, your user id, becomes its owner.
     ///
-    /// What an anonymous session held is kept. A session that belonged to somebody else starts
-    /// empty, but for flash messages pushed in this request. The absolute timeout starts anew.
-    /// (OWASP: renew the session id after any privilege level change; ASVS 7.2.4)
+    /// The old id is no longer valid. An anonymous session keeps its content. A session of another
+    /// owner is emptied, except for flash messages that this request pushed. The absolute timeout
+    /// restarts. (OWASP: renew the session id after any privilege level change; ASVS 7.2.4)
     ///
     /// # Errors
-    /// `InvalidInput` for an empty or overlong owner; else as [`insert`](SessionData::insert).
+    /// `InvalidInput` if `owner` is empty or longer than 256 bytes. Otherwise as
+    /// [`insert`](SessionData::insert).
     pub fn login(&self, owner: impl AsRef<str>) -> Result<()> {
         let owner = owner.as_ref();
         if owner.is_empty() || owner.len() > MAX_NAME_BYTES {
@@ -225,20 +230,24 @@ impl Session {
         let now = inner.shared.now();
         state.doom_several();
         if state.view.owner.as_ref().is_some_and(|known| known.name.as_str() != owner) {
-            // What was read of the flash was for the first owner's eyes.
+            // The new owner must not see flash that was read for the previous owner.
             state.flash.forget();
         }
         let fresh = if inner.shared.owners_indexed { fastrand::u64(1..) } else { 0 };
         state.change(Change::Login { owner: Text::from(owner), fresh, now })
     }
 
-    /// Notes that the user has proved once more who they are, by a password for example, before
-    /// something sensitive (see [`is_fresh`](SessionData::is_fresh)). The session gets a new id.
-    /// (OWASP: renew the session id after any privilege level change; ASVS 7.5.1)
+    /// Records that the user has re-authenticated, for example with a password. The session gets a
+    /// new id.
+    ///
+    /// Check it before a sensitive action with [`is_fresh`](SessionData::is_fresh). (OWASP: renew
+    /// the session id after any privilege level change; ASVS 7.5.1)
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use mocha_session_core::{Result, Session};
+    /// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
+    /// use std::time::Duration;
+    /// use mocha_session::{Result, core::Session};
+    ///
     /// fn password_was_right(session: &Session) -> Result<()> {
     ///     session.confirm()
     /// }
@@ -255,22 +264,25 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// `InvalidInput` when nobody is logged in; else as [`insert`](SessionData::insert).
+    /// `InvalidInput` if no user is logged in. Otherwise as [`insert`](SessionData::insert).
     pub fn confirm(&self) -> Result<()> {
         let inner = self.data.inner();
         let now = inner.shared.now();
         let mut state = inner.state();
         state.writable()?;
         if state.view.owner.is_none() {
-            return Err(Error::invalid_input("nobody is logged in who could be confirmed"));
+            return Err(Error::invalid_input(
+                "the user cannot be confirmed because no user is logged in; call login() first",
+            ));
         }
         state.change(Change::Confirm(now))?;
         state.rotate = state.base.is_some();
         Ok(())
     }
 
-    /// Gives the session a new id; the old one dies with the commit. For any change of privilege
-    /// that is not a login.
+    /// Gives the session a new id. The old id becomes invalid with the commit.
+    ///
+    /// Call it after any change of privilege that is not a login.
     ///
     /// # Errors
     /// As [`insert`](SessionData::insert).
@@ -284,11 +296,11 @@ impl Session {
         Ok(())
     }
 
-    /// Logs out: the session and everything in it is gone with the commit, and no request in flight
-    /// can bring it back.
+    /// Destroys the session, for example to log the user out.
     ///
-    /// What is inserted or pushed after it begins a new session: a flash message "you are logged
-    /// out", for example.
+    /// The commit ends the session with all its content, and no concurrent request can restore it.
+    /// Values and flash that are added afterwards start a new session, for example a message "you
+    /// are logged out".
     ///
     /// # Errors
     /// As [`insert`](SessionData::insert).
@@ -303,11 +315,12 @@ impl Session {
         Ok(())
     }
 
-    /// A handle for work that outlives the request: WebSockets, server-sent events, jobs.
+    /// Returns a handle for work that continues after the request, such as WebSockets, server-sent
+    /// events and jobs.
     ///
-    /// It follows this request's session, also one that is new or rotated by this request. It does
-    /// not notice a logout by itself: load it anew, or [`reload`](SessionData::reload), before
-    /// anything that matters.
+    /// It refers to this request's session, even if this request creates or rotates it. A session
+    /// that was loaded through it does not notice a logout: load it again, or call
+    /// [`reload`](SessionData::reload), before any action that requires the user to be logged in.
     pub fn detached(&self) -> Detached {
         Detached::new(Arc::clone(self.data.inner()))
     }

@@ -1,4 +1,4 @@
-//! Reading and changing a value in one step, which is done again when another request was first.
+//! Atomic read-modify-write of a value, which is repeated if another request wrote first.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::values::wire::Text;
 use crate::values::{self, Encoded};
 
 impl SessionData {
-    /// Changes a value atomically: `f` receives the current value and returns the new one, which is
-    /// returned.
+    /// Changes a value atomically: `f` receives the current value and returns the new one. Returns
+    /// the new value.
     ///
-    /// `f` may run several times, on other values, when other requests change the session at the
-    /// same time; it must have no side effects. What `update` returns is provisional until the
-    /// commit. An equal value writes nothing.
+    /// If other requests change the session at the same time, `f` runs again on the other value. It
+    /// must have no side effects. The returned value is provisional until the commit. An unchanged
+    /// value is not written.
     ///
     /// ```
     /// # let session = mocha_session_core::Session::in_memory()?;
@@ -42,16 +42,20 @@ impl SessionData {
         Ok(value)
     }
 
-    /// Changes a value atomically, as [`update`](Self::update) does, where `f` may also remove or
-    /// refuse: it returns the new value, `Ok(None)` for none, or an error, which leaves everything
-    /// as it was and is returned.
+    /// Changes a value atomically, as [`update`](Self::update) does, but `f` may also remove the
+    /// value or fail.
     ///
-    /// `f` runs again at the commit when another request changed the value first. If it refuses the
-    /// value that is there then, the commit fails with [`Conflict`](crate::ErrorKind::Conflict),
-    /// and nothing of it is written. `E` is the application's own error, or [`Error`].
+    /// `f` returns the new value, `Ok(None)` to remove the value, or an error. An error changes
+    /// nothing, and is returned. `E` is the application's own error, or [`Error`].
+    ///
+    /// If another request changes the value first, `f` runs again at the commit. If `f` then
+    /// returns an error, the commit fails with [`Conflict`](crate::ErrorKind::Conflict) and writes
+    /// nothing.
     ///
     /// ```
-    /// # use mocha_session_core::Error;
+    /// # use mocha_session_core as mocha_session;
+    /// use mocha_session::Error;
+    ///
     /// #[derive(Debug)]
     /// enum Shop { SoldOut, Session(Error) }
     ///
@@ -74,7 +78,7 @@ impl SessionData {
     /// ```
     ///
     /// # Errors
-    /// What `f` returns; else as [`get`](Self::get) and [`insert`](Self::insert).
+    /// The error of `f`. Otherwise as [`get`](Self::get) and [`insert`](Self::insert).
     pub fn try_update<T, E, F>(&self, key: impl KeyFor<T>, f: F) -> Result<Option<T>, E>
     where
         T: Serialize + DeserializeOwned,
@@ -91,8 +95,10 @@ impl SessionData {
         self.apply(key::text(&key)?, change)?
     }
 
-    /// Changes a value in place, atomically, as [`update`](Self::update) does; whether there was
-    /// one. An `f` that changes nothing writes nothing.
+    /// Changes an existing value in place, atomically, as [`update`](Self::update) does. Returns
+    /// whether there was a value.
+    ///
+    /// An unchanged value is not written.
     ///
     /// ```
     /// # let session = mocha_session_core::Session::in_memory()?;
@@ -117,7 +123,7 @@ impl SessionData {
         Ok(there)
     }
 
-    /// The value, or, where there is none, what `f` makes, which is then set.
+    /// Returns the value. If there is none, sets it to the result of `f`.
     ///
     /// # Errors
     /// As [`get`](Self::get) and [`insert`](Self::insert).
@@ -133,17 +139,18 @@ impl SessionData {
         let made = values::encode(&f())?;
         let mut state = self.inner().state();
         state.change(Change::Init(name.clone(), made))?;
-        // A clone of this session may have set it while `f` ran; what is there counts.
+        // A clone of this session may have set the value while `f` ran. That value is kept.
         let view = Arc::clone(&state.view);
         drop(state);
         values::decode(name.as_str(), view.values.get(name.as_str()).unwrap_or_default())
     }
 
-    /// Logs an update. It runs outside the lock, so that it may use the session, and again if the
-    /// value changed meanwhile.
+    /// Applies and logs an update. `change` runs without the lock, because it may use the session,
+    /// and runs again if the value changed at the same time.
     ///
-    /// `change` makes of the current value the encoded new one (`None` removes it), and what the
-    /// caller is told. What it refuses logs nothing; refused at the commit it is a conflict.
+    /// `change` receives the current value. It returns the encoded new value (`None` removes it)
+    /// and the result for the caller, or a refusal. A refusal logs nothing; at the commit it is a
+    /// conflict.
     fn apply<T: Serialize + DeserializeOwned, A, E>(
         &self,
         name: Text,
@@ -190,13 +197,13 @@ impl SessionData {
     }
 }
 
-/// What an update makes of a value: the encoded new one and what the caller is told, or a refusal.
+/// The result of an update: the encoded new value and the caller's result, or a refusal.
 type Changed<A, E> = Result<(Option<Encoded>, A), E>;
 
 fn refused(name: &Text) -> Error {
     let why = format!(
-        "another request changed the session value `{}` first, and `try_update` refuses the \
-         value that is there now; nothing of this commit was written",
+        "another request changed the session value `{}` first, and the closure of `try_update` \
+         refuses the new value; nothing of this commit was written",
         name.as_str()
     );
     Error::new(ErrorKind::Conflict, why).during("commit")

@@ -1,4 +1,4 @@
-//! One store call: its deadline, and where its error came from.
+//! A store call: its deadline, and the engine and operation in its errors.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +11,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
 use crate::observe::{Event, Observed};
 
-/// A store call under way.
+/// A running store call.
 ///
-/// An engine that answers at once, as one in this process does, needs no timer. Where one is needed
-/// it has a box of its own, so that the futures around this one, which are moved and kept for each
-/// request, stay small.
+/// An engine that answers at the first poll, as an in-process engine does, needs no timer. The
+/// timer is boxed, so that the futures of every request stay small.
 #[must_use]
 pub(crate) struct Call<'c, T> {
     future: BoxFuture<'c, Result<T>>,
@@ -23,11 +22,11 @@ pub(crate) struct Call<'c, T> {
     timeout: Duration,
     engine: &'static str,
     operation: &'static str,
-    /// In a box, because there is rarely an observer.
+    /// Boxed, because there is rarely an observer.
     watch: Option<Box<Watch>>,
 }
 
-/// Who is told how long the call took.
+/// The observer of the call, and when the call started.
 struct Watch {
     observed: Observed,
     since: Instant,
@@ -74,7 +73,7 @@ impl<T> Future for Call<'_, T> {
     }
 }
 
-/// Waits before another try: a millisecond or so at first, doubling, never twice the same.
+/// Waits before a retry: a random time of at most one millisecond in round 0, doubling per round.
 pub(crate) async fn pause(round: u32) {
     let most = 1_000_u64 << round.min(7);
     tokio::time::sleep(Duration::from_micros(fastrand::u64(most / 4..=most))).await;

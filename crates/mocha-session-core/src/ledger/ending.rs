@@ -1,4 +1,4 @@
-//! Ending sessions: what a tombstone means, and how one comes to lie where a session was.
+//! Ends sessions by writing tombstones over their records.
 
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
@@ -8,39 +8,40 @@ use crate::mutant;
 use crate::record::Kind;
 use crate::store::StorageKey;
 
-/// How many times an end is tried again because the session changed under it.
+/// The maximum number of attempts to end a session that changes at the same time.
 const ROUNDS: u32 = 64;
 
-/// Who ends a session, which decides what its browser gets afterwards.
+/// Who ends a session. It decides which tombstone is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
-    /// A request of its own, which tells the browser. Where the session was rotated meanwhile, its
-    /// successor is ended: logging out in the middle of a rotation logs out.
+    /// A request of the session, whose response removes the cookie. If the session was rotated at
+    /// the same time, its successor is ended, so that a logout during a rotation is effective.
     Itself,
-    /// Somebody else: a revocation, a login that needs room, a rotation that lost. The browser was
-    /// told nothing. Nothing is followed, because whoever revokes knows every key of the session.
+    /// A revocation, a login that needs room, or a rotation that lost. The browser keeps its
+    /// cookie. Tombstones are not followed, because the caller knows every key of the session.
     Others,
 }
 
-/// What was found where a session was to be ended.
+/// The outcome of ending a session.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// It was alive, and is ended.
+    /// The session was live, and this call ended it.
     Ours,
-    /// A request of its own ended it before, or moved it.
+    /// A request of the session had already ended or moved it.
     ByItself,
-    /// Somebody else ended it before.
+    /// It was already revoked.
     ByOthers,
-    /// Nothing: it expired, or its tombstone did.
+    /// There was no record: the session or its tombstone had expired.
     Nothing,
-    /// It could not be read, and was deleted.
+    /// The record could not be read, and was deleted.
     Deleted(Error),
 }
 
-/// Ends the session under a key; `known` is the version that was seen last.
+/// Ends the session under a key. `known` is the version that was seen last.
 ///
 /// # Errors
-/// Those of the engine. `Corrupt` for a record that cannot be read, unless somebody else ends it.
+/// The engine's errors. `Corrupt` if the record cannot be read and the session ends it
+/// [itself](By::Itself).
 pub(crate) async fn end(
     vault: &Vault,
     key: StorageKey,
@@ -75,9 +76,9 @@ pub(crate) async fn end(
                 place.key = successor;
             }
             Kind::Ended | Kind::Moved(_) => return Ok(End::ByItself),
-            // An engine that is full, and still is at a second try, takes no tombstone, but it
-            // deletes. A rotation under way cannot finish there either, so nothing is overlooked
-            // that could go on.
+            // An engine that is still full at the second attempt cannot store a tombstone, but it
+            // can delete. A concurrent rotation cannot finish there either, so no successor is
+            // missed.
             Kind::Live | Kind::Index if full > 1 || mutant("an end leaves no tombstone") => {
                 vault.delete(&place.key).await?;
                 return Ok(End::Ours);
@@ -102,23 +103,22 @@ pub(crate) async fn end(
     Err(if open {
         Error::new(
             ErrorKind::Ambiguous,
-            "the engine does not tell whether the session was ended; try again",
+            "the engine did not confirm whether the session was ended; try again",
         )
     } else {
         Error::new(
             ErrorKind::Conflict,
-            "the session was changed faster than it could be ended; try again",
+            "other requests changed the session at every attempt to end it; try again",
         )
     }
     .during("destroy"))
 }
 
-/// Ends every session under these keys on behalf of somebody else. One that cannot be read is
-/// deleted and keeps no other alive; the error comes after all.
+/// Revokes the sessions under all of these keys. An unreadable record is deleted, and does not stop
+/// the others from being ended.
 ///
 /// # Errors
-/// `Corrupt` where a record was deleted unread; those of the engine, after the first of which it
-/// stops.
+/// `Corrupt` if an unreadable record was deleted. It stops at the first error of the engine.
 pub(crate) async fn end_all(vault: &Vault, keys: &[StorageKey], tombstone: u64) -> Result<()> {
     let mut unread = None;
     for key in keys {

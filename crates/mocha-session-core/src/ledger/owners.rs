@@ -1,16 +1,16 @@
-//! The owner index: which sessions a user has, so that they can be listed and ended, on any engine
-//! that keeps what it acknowledged.
+//! The owner index: the list of a user's sessions, so that they can be listed and ended. It works
+//! on any engine that does not lose acknowledged writes.
 //!
-//! One record per owner, with an epoch and an entry per session. The rules:
+//! There is one record per owner, with an epoch and an entry per session. The rules:
 //!
-//! - An entry covers every key under which its session may be alive. A key is entered before the
+//! - An entry covers every key under which its session may be live. A key is added before the
 //!   session can be reached under it.
-//! - A key is dropped only when it is known dead. A key that became the base of a request proves
-//!   that every key it was rotated from is dead, and so are the other successors of those.
-//! - Only "log out everywhere" draws a new epoch. An index that only logins wrote has epoch 0, and
-//!   so has an index that does not exist. A login enters its session only while the epoch is the
-//!   one it read.
-//! - A revoked entry stays, marked, until its sessions are ended; nothing revives it.
+//! - A key is removed only when it is known to be dead. If a key is the base of a request, every
+//!   key that it was rotated from is dead, and so are the other successors of those keys.
+//! - Only "log out everywhere" sets a new random epoch. An index that only logins wrote has epoch
+//!   0, and so has a missing index. A login adds its session only if the epoch is still the one
+//!   that it read.
+//! - A revoked entry is kept, marked as revoked, until its sessions are ended. It is never revived.
 
 mod entry;
 mod shelf;
@@ -30,41 +30,41 @@ use crate::values::wire::Text;
 
 use shelf::Verdict;
 
-/// What the owners' indexes need to know.
+/// The owner indexes of a manager.
 #[derive(Clone, Debug)]
 pub(crate) struct Owners {
-    /// What owners' names are hashed under: the first is written, all are read.
+    /// The keys under which owners' names are hashed. New entries use the first; all are read.
     keys: Vec<Key>,
     scope: Scope,
-    /// How many sessions an owner may have; the least recently used is revoked to make room.
+    /// The maximum number of sessions per owner. The least recently used is revoked to make room.
     most: usize,
     tombstone: u64,
 }
 
-/// A session that logs in, to be entered into its owner's index.
+/// A session that is about to be added to its owner's index, because its user logs in.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) handle: u64,
     pub(crate) key: StorageKey,
     pub(crate) until: u64,
-    /// When it logged in.
+    /// The time of the login.
     pub(crate) at: u64,
     pub(crate) label: Option<Text>,
-    /// The key that the same handle is moving from, where its owner logs in again.
+    /// The session's previous key, if the same owner logs in again.
     pub(crate) from: Option<StorageKey>,
 }
 
-/// What became of it.
+/// The outcome of adding a session to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entered {
     Listed,
-    /// The owner's sessions were revoked while the login was under way.
+    /// The owner's sessions were revoked during the login.
     Refused,
-    /// The session that it was to go on from is dead.
+    /// The session's previous key is dead.
     Lost,
 }
 
-/// What stands in the way of an arrival.
+/// The next step of adding a session.
 enum Step {
     Done(Entered),
     /// The least recently used session must end first.
@@ -72,8 +72,8 @@ enum Step {
 }
 
 impl Owners {
-    /// Sessions of before a secret was introduced are listed under no secret, and are found as long
-    /// as unsigned ids are accepted.
+    /// Sessions from before a secret was configured are listed under an all-zero key. They are
+    /// found as long as unsigned ids are accepted.
     pub(crate) fn new(
         secrets: Option<&Secrets>,
         accept_unsigned: bool,
@@ -95,20 +95,19 @@ impl Owners {
             .map(|key| Place::of_owner(&crypto::sign(key, owner.as_bytes()), &self.scope))
     }
 
-    /// The owner's index under every secret, to be changed later if it is still the same.
+    /// Reads the owner's index under every secret, as the base of a later compare-and-set.
     pub(crate) async fn find(&self, vault: &Vault, owner: &Text) -> Result<IndexView> {
         IndexView::read(vault, self.places(owner)).await
     }
 
-    /// The owner's sessions, each once, those among them that a revocation has marked and not ended
-    /// yet.
+    /// Returns the owner's sessions, each once. They include those that are marked as revoked but
+    /// not ended yet.
     pub(crate) async fn list(&self, vault: &Vault, owner: &Text) -> Result<Vec<Entry>> {
         Ok(self.find(vault, owner).await?.entries())
     }
 
-    /// Enters a session that was just stored, unless the owner's sessions were revoked since the
-    /// index was `seen`. Where there is no room, the least recently used session is ended and makes
-    /// way.
+    /// Adds a session that was just stored, unless the owner's sessions were revoked since the
+    /// index was `seen`. If there is no room, ends the least recently used session.
     pub(crate) async fn enter(
         &self,
         vault: &Vault,
@@ -154,7 +153,7 @@ impl Owners {
                         if !error.is_corrupt() {
                             return Err(error);
                         }
-                        tracing::warn!(%error, "a session that was revoked to make room was deleted unread");
+                        tracing::warn!(%error, "an unreadable session was deleted to make room");
                     }
                     let session = Subject::new(None, Some(owner.as_str()));
                     vault.observed.tell(|| Event::Ended { session, how: Ending::MadeRoom });
@@ -164,8 +163,8 @@ impl Owners {
         }
     }
 
-    /// Notes, before it happens, that the session under `from` will be alive under `to` until then;
-    /// `false` when it was revoked, or `from` is known dead.
+    /// Records that the session under `from` will also be live under `to`, before it is. Returns
+    /// `false` if the session was revoked or `from` is known to be dead.
     pub(crate) async fn follow(
         &self,
         vault: &Vault,
@@ -183,9 +182,11 @@ impl Owners {
         self.extend(vault, owner, handle, from, to, used).await
     }
 
-    /// Adds a location to a session's entry wherever the entry is, and at the first secret's place.
-    /// A revocation marks every place: it either finds the key that is added here first, or is
-    /// found here.
+    /// Adds a location to a session's entry in every index that has the entry, and in the first
+    /// secret's index.
+    ///
+    /// A revocation marks the entry in every index. Either it finds the key that is added here, or
+    /// this method finds its mark.
     async fn extend(
         &self,
         vault: &Vault,
@@ -208,7 +209,7 @@ impl Owners {
             let alive = shelf::change(vault, shelf.place.clone(), Some(shelf), |index| {
                 let Some(entry) = index.entries.iter_mut().find(|entry| entry.handle == handle)
                 else {
-                    // Forgotten since it was read: the session was ended.
+                    // The entry was removed since it was read, so the session has ended.
                     if had {
                         return Verdict::Keep(false);
                     }
@@ -234,7 +235,7 @@ impl Owners {
         Ok(true)
     }
 
-    /// Sets what a session is called, after the session itself has the label.
+    /// Sets a session's label in the index, after it was written to the session itself.
     pub(crate) async fn relabel(
         &self,
         vault: &Vault,
@@ -252,8 +253,8 @@ impl Owners {
         .await
     }
 
-    /// Marks the entries that `which` picks, so that nothing under way revives them, and returns
-    /// them. With `everyone`, logins that are under way are refused too.
+    /// Marks the entries that `which` selects as revoked and returns them, so that no concurrent
+    /// request revives them. With `everyone`, concurrent logins are refused too.
     pub(crate) async fn mark(
         &self,
         vault: &Vault,
@@ -265,13 +266,13 @@ impl Owners {
         let epoch = everyone.then(|| fastrand::u64(1..));
         for place in self.places(owner) {
             let here = shelf::change(vault, place, None, |index| {
-                // What an earlier revocation marked and did not finish is finished now.
+                // Entries that an earlier, unfinished revocation marked are included.
                 let fresh = index.mark(&which);
                 let revoked = index.entries.iter().filter(|entry| entry.revoked).cloned().collect();
                 let drawn = epoch.is_some_and(|epoch| index.epoch != epoch);
                 index.epoch = epoch.unwrap_or(index.epoch);
-                // Written even where there was no index: a login that read "none" must find it
-                // changed.
+                // A new epoch is written even if there was no index, so that a login that read "no
+                // index" is refused.
                 if fresh || drawn { Verdict::Write(revoked) } else { Verdict::Keep(revoked) }
             });
             let revoked: Vec<Entry> = here.await?;
@@ -280,7 +281,7 @@ impl Owners {
         Ok(marked)
     }
 
-    /// Forgets entries whose sessions are all known dead.
+    /// Removes the entries with these handles, whose sessions are known to be dead.
     pub(crate) async fn forget(&self, vault: &Vault, owner: &Text, handles: &[u64]) -> Result<()> {
         self.everywhere(vault, owner, |index| {
             index.drop_entries(|entry| handles.contains(&entry.handle))
@@ -288,7 +289,7 @@ impl Owners {
         .await
     }
 
-    /// Forgets entries whose sessions were found dead, unless they have changed since.
+    /// Removes entries whose sessions were found dead, unless the entries have changed since.
     pub(crate) async fn forget_entries(
         &self,
         vault: &Vault,
@@ -299,7 +300,7 @@ impl Owners {
             .await
     }
 
-    /// Drops a key that is known dead, and the entry with it where it has no other.
+    /// Removes a key that is known to be dead, and its entry if the entry has no other key.
     pub(crate) async fn drop_key(
         &self,
         vault: &Vault,
@@ -309,7 +310,7 @@ impl Owners {
         self.everywhere(vault, owner, |index| index.drop_key(key)).await
     }
 
-    /// Changes the index under every secret. `change` says whether there is anything to write.
+    /// Changes the index under every secret. `change` returns whether there is anything to write.
     async fn everywhere(
         &self,
         vault: &Vault,

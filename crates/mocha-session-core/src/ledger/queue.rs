@@ -1,8 +1,8 @@
-//! Commits of one session take turns inside a process, so that only writers of different processes
+//! Commits of one session take turns within a process, so that only writers of different processes
 //! conflict.
 //!
-//! Who waits for a turn finds what the one before wrote, and needs neither a failed write nor a
-//! read to go on from it: N writers of one session cost N writes, not N².
+//! Each turn passes the record that it wrote to the next one, which therefore needs no failed write
+//! and no read. N writers of one session cost N writes, not N².
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -18,15 +18,15 @@ use crate::store::StorageKey;
 
 const SHARDS: usize = 32;
 
-/// Who waits for the turn, in order. Nearly always nobody does, and nothing is allocated.
+/// The writers that wait for a turn, in order. It is nearly always empty and then not allocated.
 type Waiting = VecDeque<oneshot::Sender<Turn>>;
 
-/// Who is writing which session.
+/// The sessions that are being written, and the writers that wait for them.
 pub(crate) struct Queues(Box<[Mutex<HashMap<StorageKey, Waiting>>]>);
 
 /// The right to write one session, until it is dropped.
 pub(crate) struct Turn {
-    /// Whose turn this is; `None` once it was passed on.
+    /// The session that may be written; `None` once the turn was passed on.
     place: Option<(Arc<Queues>, StorageKey)>,
     written: Option<Box<(Version, Bytes)>>,
 }
@@ -36,7 +36,7 @@ impl Queues {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    /// Waits for the turn to write the session under this key; `None` when it did not come in time.
+    /// Waits for the turn to write the session under this key. Returns `None` after the time limit.
     pub(crate) async fn turn(self: &Arc<Self>, key: StorageKey, within: Duration) -> Option<Turn> {
         loop {
             let next = match self.try_turn(key) {
@@ -48,7 +48,8 @@ impl Queues {
                     next
                 }
             };
-            // The turn is passed on when it is dropped, so this fails only where its holder was.
+            // The channel closes only if its sender was dropped without passing the turn on: then
+            // ask again.
             match tokio::time::timeout(within, next).await {
                 Ok(Ok(turn)) => return Some(turn),
                 Ok(Err(_)) => {}
@@ -57,7 +58,7 @@ impl Queues {
         }
     }
 
-    /// The turn, if nobody has it.
+    /// Returns the turn, if no writer has it.
     pub(crate) fn turn_now(self: &Arc<Self>, key: StorageKey) -> Option<Turn> {
         self.try_turn(key).ok()
     }
@@ -88,12 +89,12 @@ impl Queues {
 }
 
 impl Turn {
-    /// What was written in the turn before, if somebody waited for it.
+    /// Returns the record that the previous turn wrote, if this turn waited for it.
     pub(crate) fn latest(&mut self) -> Option<(Version, Bytes)> {
         self.written.take().map(|written| *written)
     }
 
-    /// Ends the turn, and leaves what was written for the next one, if anybody waits.
+    /// Ends the turn, and passes the written record to the next writer, if one waits.
     pub(crate) fn leave(&mut self, version: &Version, record: Sealed) {
         self.pass_on(|| Some(Box::new((version.clone(), record.into()))));
     }
@@ -109,8 +110,8 @@ impl Turn {
         let mut written = written();
         while let Some(pass) = waiting.get_mut().pop_front() {
             let next = Turn { place: Some((Arc::clone(&queues), key)), written };
-            // One that gave up waiting does not take it. One that gives up later drops it, which
-            // passes it on.
+            // Sending fails if the waiter has given up. A waiter that gives up later drops the
+            // turn, which passes it on.
             match pass.send(next) {
                 Ok(()) => return,
                 Err(mut refused) => {
@@ -180,7 +181,7 @@ mod tests {
         }
         let header = Header { kind: Kind::Live, deadline: 1, commits: [1, 0, 0, 0] };
         first.leave(&Version { header, revision: 7.into() }, Sealed::Written(b"record".to_vec()));
-        // The turn is the first's by now, who does not look for it any more.
+        // The first waiter already has the turn, but is dropped before it receives it.
         drop(waiting.remove(0));
         let mut second = waiting.remove(0).await.unwrap();
         let (version, record) = second.latest().unwrap();

@@ -1,5 +1,5 @@
-//! Records in a store: sealed, bounded in time and size, and written so that an unknown outcome
-//! becomes a known one.
+//! Encrypted records in a store, with limits on time and size. A write whose outcome is unknown is
+//! re-checked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::record::{self, CommitId, Header, Kind, Payload};
 use crate::store::{Expiry, Revision, SessionStore, StorageKey};
 use crate::time::{Clock, from_millis, to_millis};
 
-/// How many times an ambiguous write is re-checked while the engine is down.
+/// The maximum number of times that an ambiguous write is re-checked while the engine is down.
 const INQUIRIES: u32 = 4;
 
-/// A store, and how its records are made.
+/// A store, with the settings of its records.
 #[derive(Clone, Debug)]
 pub(crate) struct Vault {
     pub(crate) store: Arc<dyn SessionStore>,
@@ -30,27 +30,27 @@ pub(crate) struct Vault {
     pub(crate) limit: usize,
     pub(crate) plain: bool,
     engine: &'static str,
-    /// Whether the engine's client may repeat a write whose answer it lost.
+    /// Whether the engine's client may repeat a write whose answer was lost.
     repeats: bool,
     queues: Arc<Queues>,
     pub(crate) observed: Observed,
 }
 
-/// A record as it was seen in the store or written to it: its header and its revision.
+/// The header and revision of a record that was read or written.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     pub(crate) header: Header,
     pub(crate) revision: Revision,
 }
 
-/// What is stored under a key.
+/// The result of reading a key.
 #[derive(Debug)]
 pub(crate) enum Found {
     Nothing,
-    /// A record, and its encoded form, not opened yet.
+    /// A record and its encoded form, which is not decrypted yet.
     Record(Version, Bytes),
-    /// Bytes that are not a record of this version, and why. `damaged` where no other version, and
-    /// no other mode of this one, could read them either.
+    /// Bytes that are not a record of this version, and the reason. `damaged` is set if no other
+    /// version or mode of the library could read them either.
     Unreadable {
         revision: Revision,
         damaged: bool,
@@ -59,10 +59,11 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// The live session or index, and its encoded form; `None` for a tombstone or nothing.
+    /// Returns the live session or index and its encoded form, or `None` if there is no record or
+    /// only a tombstone.
     ///
     /// # Errors
-    /// `Corrupt` for what cannot be read.
+    /// `Corrupt` if the record cannot be read.
     pub(crate) fn live(self) -> Result<Option<(Version, Bytes)>> {
         match self {
             Self::Record(version, record) if !version.header.kind.is_tombstone() => {
@@ -74,26 +75,26 @@ impl Found {
     }
 }
 
-/// How an attempt to write ended.
+/// The outcome of an attempt to write.
 #[derive(Debug)]
 pub(crate) enum Attempt {
-    /// It is written. The record is the one to go on from: ours, or a later one that was written
-    /// over ours.
+    /// It was written. The record is the base of the next write: this attempt's, or a later one
+    /// that replaced it.
     Done(Version, Sealed),
-    /// It is not written and never will be: something else is stored now.
+    /// It was not written and will not be, because the stored record has changed.
     Changed(Found),
-    /// It is not written, but its answer was lost and it may still arrive at the engine: the record
-    /// is unchanged. Another attempt under the same commit id is safe, because one of the two can
-    /// land.
+    /// The answer was lost, and the record is unchanged so far, but the write may still arrive at
+    /// the engine. Another attempt under the same commit id is safe, because only one of the two
+    /// can succeed.
     Open,
 }
 
 /// The encoded form of a record that was written.
 #[derive(Debug)]
 pub(crate) enum Sealed {
-    /// As it was made. Whoever does not need it shared does not pay for that.
+    /// The buffer that was written. It is only converted to `Bytes` if it is shared.
     Written(Vec<u8>),
-    /// As it was found.
+    /// The bytes that were read back.
     Found(Bytes),
 }
 
@@ -115,18 +116,19 @@ impl From<Sealed> for Bytes {
     }
 }
 
-/// What is to be written.
+/// A record to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draft<'p, P> {
     pub(crate) kind: Kind,
-    /// The present.
+    /// The current time.
     pub(crate) now: u64,
     pub(crate) deadline: u64,
     pub(crate) payload: &'p P,
 }
 
 impl<P> Draft<'_, P> {
-    /// Made again where it is needed, so that no future keeps it while the engine is waited for.
+    /// Creates the header. It is created again where it is needed, so that no future has to store
+    /// it across an await.
     fn header(&self, commits: [CommitId; 4]) -> Header {
         Header { kind: self.kind, deadline: self.deadline, commits }
     }
@@ -163,24 +165,24 @@ impl Vault {
         to_millis(self.clock.now())
     }
 
-    /// The turn to write a session, in this process.
+    /// Waits for the turn to write a session in this process.
     ///
     /// # Errors
-    /// `Unavailable` when the writers before it have kept it for longer than a store call may take.
+    /// `Unavailable` if it takes longer than the deadline of a store call.
     pub(crate) async fn turn(&self, key: &StorageKey) -> Result<Turn> {
         self.queues.turn(*key, self.timeout).await.ok_or_else(|| {
-            let why = "other commits of the session have waited for the engine for too long; \
-                       nothing of this one was sent";
+            let why = "earlier commits of the session are still waiting for the engine; \
+                       this commit was not sent; try again";
             Error::new(ErrorKind::Unavailable, why).on(self.engine).during("commit")
         })
     }
 
-    /// The turn, if nobody has it.
+    /// Returns the turn, if no writer has it.
     pub(crate) fn turn_now(&self, key: &StorageKey) -> Option<Turn> {
         self.queues.turn_now(*key)
     }
 
-    /// Runs one store call within the deadline, and says where an error came from.
+    /// Runs a store call within the deadline, and adds the engine and the operation to its error.
     pub(crate) fn call<'c, T>(
         &self,
         operation: &'static str,
@@ -189,7 +191,7 @@ impl Vault {
         self.call_for(operation, self.timeout, call)
     }
 
-    /// Runs a store call that may take longer than one answer.
+    /// Runs a store call with another deadline.
     pub(crate) fn call_for<'c, T>(
         &self,
         operation: &'static str,
@@ -199,7 +201,7 @@ impl Vault {
         Call::new(call, timeout, self.engine, operation, &self.observed)
     }
 
-    /// What is stored under a key, expired or not, readable or not.
+    /// Reads a key. Also returns expired and unreadable records.
     pub(crate) async fn probe(&self, key: &StorageKey) -> Result<Found> {
         let stored = self.call("load", self.store.load(key)).await?;
         let Some(stored) = stored else { return Ok(Found::Nothing) };
@@ -214,7 +216,7 @@ impl Vault {
         })
     }
 
-    /// What is stored under a key and has not expired.
+    /// Reads a key. Returns an expired record as `Nothing`.
     pub(crate) async fn look(&self, key: &StorageKey) -> Result<Found> {
         self.probe(key).await.map(|found| self.unexpired(found))
     }
@@ -226,18 +228,18 @@ impl Vault {
         }
     }
 
-    /// Opens a record that [`look`](Self::look) found.
+    /// Decrypts a record that [`look`](Self::look) found.
     pub(crate) fn open(&self, record: &Bytes, seal: &Key) -> Result<Bytes> {
         let (_, plain, length) = Header::read(record)?;
         record::open(record, length, plain, seal, self.plain)
             .map_err(|error| error.on(self.engine).during("load"))
     }
 
-    /// Stores a first record under a key that nothing live uses. `commit` names it through all its
-    /// attempts.
+    /// Stores a first record under a key that no live record uses. All attempts have the same
+    /// `commit` id.
     ///
     /// # Errors
-    /// A definite failure, after which nothing is stored; or an ambiguous one.
+    /// Unless the error is ambiguous, nothing was stored.
     pub(crate) async fn create(
         &self,
         place: &Place,
@@ -256,8 +258,8 @@ impl Vault {
         }
     }
 
-    /// Goes on with a creation that did not simply succeed. One more try is all it gets, so that an
-    /// engine that never answers costs two deadlines.
+    /// Continues a creation that did not succeed at once. It makes only one more attempt, so that
+    /// an engine that never answers costs two deadlines.
     async fn create_in_doubt(
         &self,
         place: &Place,
@@ -281,7 +283,8 @@ impl Vault {
                     .await
                     .map_err(|error| doubtful(lost || self.repeats, error))?
                 {
-                    // Owners' keys come again, and an expired record may be kept until it is swept.
+                    // An expired record may exist until it is swept. The key of an owner index is
+                    // used again.
                     Found::Record(expired, _)
                         if expired.header.deadline <= self.now()
                             && !expired.header.commits.contains(&commit) =>
@@ -300,7 +303,7 @@ impl Vault {
                 Found::Record(version, record) if version.header.commits.contains(&commit) => {
                     return Ok(Attempt::Done(version, Sealed::Found(record)));
                 }
-                // Not done yet, or not at all. The same create again does it at most once.
+                // The write is late or lost. Repeating the same create stores it at most once.
                 Found::Nothing if !last => {}
                 Found::Nothing => break,
                 found => return Ok(Attempt::Changed(found)),
@@ -312,12 +315,10 @@ impl Vault {
         Err(unknown().on(self.engine).during("create"))
     }
 
-    /// Writes over the record that `base` is, if it still is. `commit` names this change through
-    /// all its attempts.
+    /// Replaces the record if it still is `base`. All attempts have the same `commit` id.
     ///
     /// # Errors
-    /// A definite failure, after which nothing was written; or an ambiguous one that could not be
-    /// cleared up.
+    /// Unless the error is ambiguous, nothing was written.
     pub(crate) async fn replace(
         &self,
         place: &Place,
@@ -336,7 +337,7 @@ impl Vault {
         }
     }
 
-    /// Finds out what became of an update that did not simply succeed.
+    /// Determines the outcome of an update that did not succeed at once.
     async fn replace_in_doubt(
         &self,
         place: &Place,
@@ -345,8 +346,8 @@ impl Vault {
         answer: Result<Option<Revision>>,
     ) -> Result<Attempt> {
         let (found, lost) = match answer {
-            // A client that repeats writes may have been refused because an earlier try of its own
-            // was done.
+            // A client library that repeats writes may be refused because its own first attempt was
+            // done.
             Ok(_) => (
                 self.probe(&place.key).await.map_err(|error| doubtful(self.repeats, error))?,
                 false,
@@ -367,22 +368,22 @@ impl Vault {
             Found::Record(version, _) if lost && version.revision == base.revision => {
                 Ok(Attempt::Open)
             }
-            // What replaced the base does not remember it: too many commits have passed to know
-            // whether ours was among them.
+            // The current record does not list the base's commit, so too many commits have followed
+            // to know whether ours was among them.
             Found::Record(version, _)
                 if (lost || self.repeats)
                     && !version.header.commits.contains(&base.header.commits[0]) =>
             {
                 Err(unknown().on(self.engine).during("update"))
             }
-            // It may have been written, ended by somebody else and removed.
+            // It may have been written, then ended by another request and removed.
             Found::Nothing if lost => Err(unknown().on(self.engine).during("update")),
             found => Ok(Attempt::Changed(found)),
         }
     }
 
-    /// Looks again at a record that has expired since it was seen; `open` where a try of this
-    /// commit to write over it may still have been done.
+    /// Reads a record again that has expired since it was read. `open` is set if an attempt of this
+    /// commit to replace it may have been done.
     pub(crate) async fn look_again(
         &self,
         place: &Place,
@@ -397,10 +398,10 @@ impl Vault {
         }
     }
 
-    /// What became of a commit that an earlier call could not tell.
+    /// Determines the outcome of a commit that an earlier call could not determine.
     ///
     /// # Errors
-    /// Ambiguous, when what is stored now does not tell.
+    /// Ambiguous, if the stored record does not show the outcome.
     pub(crate) async fn resolve(
         &self,
         place: &Place,
@@ -411,19 +412,17 @@ impl Vault {
             .await
     }
 
-    /// Removes a record for good, whatever it is.
+    /// Deletes a record of any kind.
     pub(crate) async fn delete(&self, key: &StorageKey) -> Result<bool> {
         self.call("delete", self.store.delete(key)).await
     }
 
-    /// Asks what is stored after a write whose outcome is unknown, giving the engine time to come
-    /// back.
+    /// Reads a key after a write whose outcome is unknown. Retries while the engine is unavailable.
     async fn inquire(&self, key: &StorageKey, because: Error) -> Result<Found> {
         for round in 0..INQUIRIES {
             match self.probe(key).await {
                 Ok(found) => return Ok(found),
-                // An engine that hangs has had its time: the request waits for two deadlines, not
-                // for as many as we ask.
+                // Stops if the engine hangs, so that a request waits for at most two deadlines.
                 Err(error) if error.kind() == ErrorKind::Timeout => return Err(because),
                 Err(error) if error.is_unavailable() => pause(2 * round + 3).await,
                 Err(error) => return Err(doubtful(true, error)),
@@ -432,7 +431,7 @@ impl Vault {
         Err(because)
     }
 
-    /// How many bytes the payload of a record may have.
+    /// Returns the maximum payload size of a record in bytes.
     pub(crate) fn room(&self) -> usize {
         self.limit.saturating_sub(record::OVERHEAD)
     }
@@ -443,18 +442,19 @@ impl Vault {
     }
 }
 
-/// The error of a later call where an earlier try of the same write may have been done.
+/// Makes an error ambiguous if an earlier attempt of the same write may have been done (`lost`).
 pub(crate) fn doubtful(lost: bool, error: Error) -> Error {
     if !lost || error.is_ambiguous() {
         return error;
     }
-    let why = "an earlier try of this write may have been done, and the engine does not tell";
+    let why = "an earlier attempt of this write may have been done; its outcome is unknown";
     Error::new(ErrorKind::Ambiguous, why).with_source(error)
 }
 
 fn unknown() -> Error {
     Error::new(
         ErrorKind::Ambiguous,
-        "the connection broke during the write and what is stored now does not tell whether it was done",
+        "the connection broke during the write, and the stored record does not show whether it was \
+         done",
     )
 }

@@ -1,4 +1,4 @@
-//! A user's sessions: list them, end one, end all.
+//! Lists and revokes the sessions of a user.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -17,12 +17,13 @@ use crate::session::shared::Backend;
 use crate::time::from_millis;
 use crate::values::wire::Text;
 
-/// One of an owner's sessions, as their index knows it.
+/// One of a user's sessions, as listed in the owner index.
 ///
 /// ```no_run
 /// # async fn demo(manager: mocha_session_core::SessionManager) -> mocha_session_core::Result<()> {
 /// for device in manager.sessions_of("alice").await? {
-///     println!("{}: {} since {:?}", device.handle(), device.label().unwrap_or("?"), device.created_at());
+///     let label = device.label().unwrap_or("?");
+///     println!("{}: {label} since {:?}", device.handle(), device.created_at());
 /// }
 /// # Ok(()) }
 /// ```
@@ -36,39 +37,39 @@ pub struct OwnedSession {
 }
 
 impl OwnedSession {
-    /// Whether it is this session: "this device".
+    /// Whether it is the given session, for example to show "this device".
     pub fn is_current(&self, session: &SessionData) -> bool {
         session.handle() == Some(self.handle)
     }
 
-    /// When it was last used. It moves with the refresh of the idle deadline, so it may lag behind
-    /// by the refresh interval.
+    /// Returns when the session was last used. It is updated when the idle deadline is refreshed,
+    /// so it may be late by the refresh interval.
     pub fn last_seen(&self) -> SystemTime {
         self.used
     }
 
-    /// What [`SessionManager::revoke`] takes.
+    /// Returns the handle, which [`SessionManager::revoke`] takes.
     pub fn handle(&self) -> SessionHandle {
         self.handle
     }
 
-    /// When the owner logged in.
+    /// Returns when the owner logged in.
     pub fn created_at(&self) -> SystemTime {
         self.created
     }
 
-    /// When it expires unless it is used.
+    /// Returns when the session expires unless it is used.
     pub fn expires_at(&self) -> SystemTime {
         self.until
     }
 
-    /// What [`set_label`](SessionData::set_label) said of it.
+    /// Returns the label that [`set_label`](SessionData::set_label) set.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 }
 
-/// Without its label, which is the user's.
+/// Omits the label, because it may be personal data.
 impl fmt::Debug for OwnedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedSession")
@@ -81,13 +82,14 @@ impl fmt::Debug for OwnedSession {
 }
 
 impl SessionManager {
-    /// The live sessions of a user, newest login first. Each is looked up, one call per session, so
-    /// that what is listed is alive.
+    /// Returns the live sessions of a user, newest login first.
+    ///
+    /// It makes one store call per session, to list only live sessions.
     ///
     /// # Errors
     /// `Unsupported` for client-side sessions, and on engines that evict unless the manager was
-    /// built with [`check_owner_at_load`](super::SessionManagerBuilder::check_owner_at_load); else
-    /// the engine's.
+    /// built with [`check_owner_at_load`](super::SessionManagerBuilder::check_owner_at_load).
+    /// Otherwise the engine's errors.
     pub async fn sessions_of(&self, owner: &str) -> Result<Vec<OwnedSession>> {
         let vault = self.indexed()?;
         let owner = Text::from(owner);
@@ -108,42 +110,43 @@ impl SessionManager {
         if !dead.is_empty() {
             let forgotten = self.shared.owners.forget_entries(vault, &owner, &dead).await;
             forgotten.unwrap_or_else(|error| {
-                tracing::debug!(%error, "entries of sessions that ended stay in their owner's index");
+                tracing::debug!(%error, "ended sessions stay in their owner index for now");
             });
         }
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created));
         Ok(sessions)
     }
 
-    /// Ends one session of a user; whether there was one.
+    /// Ends one session of a user. Returns whether there was such a session.
     ///
     /// # Errors
-    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it
+    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it continues where it
     /// stopped.
     pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool> {
         let ended = self.revoke_where(owner, false, move |entry| entry.handle == handle.0).await?;
         Ok(ended.contains(&handle.0))
     }
 
-    /// Ends every session of a user, and refuses logins that are under way: "log out everywhere".
+    /// Ends all sessions of a user, and refuses concurrent logins: "log out everywhere". Returns
+    /// the number of sessions ended.
     ///
     /// # Errors
-    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it goes on where it
+    /// As [`sessions_of`](Self::sessions_of). After an error call it again: it continues where it
     /// stopped.
     pub async fn revoke_all(&self, owner: &str) -> Result<usize> {
         Ok(self.revoke_where(owner, true, |_| true).await?.len())
     }
 
-    /// Ends every session of this session's owner but this one, and refuses logins that are under
-    /// way.
+    /// Ends all other sessions of this session's owner, and refuses concurrent logins. Returns the
+    /// number of sessions ended.
     ///
     /// # Errors
-    /// `InvalidInput` when nobody is logged in or the login is not committed yet; else as
+    /// `InvalidInput` if no user is logged in or the login is not committed yet. Otherwise as
     /// [`sessions_of`](Self::sessions_of).
     pub async fn revoke_others(&self, session: &SessionData) -> Result<usize> {
         let owner = {
             let state = session.inner().state();
-            // A login that is not committed may still come to nothing.
+            // An uncommitted login does not count, because its commit may fail.
             let committed = state.base.as_ref().and(state.before().owner.as_ref());
             committed
                 .filter(|owner| owner.handle != 0 && state.view.owner.as_ref() == Some(owner))
@@ -152,7 +155,8 @@ impl SessionManager {
         let Some(owner) = owner else {
             self.indexed()?;
             return Err(Error::invalid_input(
-                "this session has no owner whose other sessions could be ended",
+                "the other sessions of the owner cannot be ended: no user is logged in, or the \
+                 login is not committed yet; call commit() after login()",
             ));
         };
         let own = owner.handle;
@@ -160,7 +164,8 @@ impl SessionManager {
         Ok(self.revoke_where(owner.name.as_str(), true, others).await?.len())
     }
 
-    /// Marks, ends, forgets: once begun it goes on to its end, whatever becomes of the caller.
+    /// Marks the entries, ends their sessions and removes the entries. It runs to completion even
+    /// if the caller is dropped.
     async fn revoke_where(
         &self,
         owner: &str,
@@ -178,8 +183,8 @@ impl SessionManager {
             if mutant("a revocation ends the newest id alone") {
                 keys.drain(..keys.len().saturating_sub(1));
             }
-            // A record that could not be read was deleted. All others are ended before that is
-            // reported.
+            // An unreadable record was deleted. All other sessions are ended before the error is
+            // returned.
             let ended = end_all(vault, &keys, manager.shared.policy.tombstone).await;
             if ended.as_ref().is_err_and(|error| !error.is_corrupt()) {
                 return ended.map(|()| Vec::new());
@@ -203,24 +208,26 @@ impl SessionManager {
         match &self.shared.backend {
             Backend::Client(_) => Err(Error::new(
                 ErrorKind::Unsupported,
-                "client-side sessions cannot be listed or revoked; set SESSION_URL to keep sessions on a server",
+                "client-side sessions cannot be listed or revoked; set SESSION_URL to keep \
+                 sessions on a server",
             )),
             Backend::Store(_) if !self.shared.owners_indexed => Err(Error::new(
                 ErrorKind::Unsupported,
-                "this engine may evict what it acknowledged, so owners' sessions are not indexed; build the manager with \
-                 check_owner_at_load(true), which costs one more trip per load",
+                "this engine may evict live sessions, so owners' sessions are not indexed; build \
+                 the manager with check_owner_at_load(true), which costs one more store call per \
+                 load",
             )),
             Backend::Store(vault) => Ok(vault),
         }
     }
 }
 
-/// Whether a session is alive under one of the keys of its entry.
+/// Whether a session is live under one of the keys of its entry.
 async fn is_alive(vault: &Vault, entry: &Entry) -> Result<bool> {
     for location in entry.locations.iter().rev() {
         match vault.look(&location.key).await? {
             Found::Record(version, _) if version.header.kind == Kind::Live => return Ok(true),
-            // Nobody can tell; revoking it deletes it.
+            // Listed, because it may be live. Revoking it deletes the record.
             Found::Unreadable { .. } => return Ok(true),
             Found::Record(..) | Found::Nothing => {}
         }

@@ -1,4 +1,4 @@
-//! The sessions of one request, as the layers of a framework leave them for its extractors.
+//! The sessions of one request, which a framework's layers pass to its extractors.
 
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -8,19 +8,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::LazySession;
 use crate::http::headers::{CookieHeaders, RequestInfo};
 
-/// The sessions of one request, told apart by a type, their scope. A framework's layers keep them
-/// in the request's extensions.
+/// The sessions of one request. A type, the scope, identifies each of them.
+///
+/// A framework's layers keep it in the request's extensions.
 ///
 /// ```
-/// use mocha_session_core::{RequestInfo, SessionManager, Sessions};
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
+/// use mocha_session::{RequestInfo, SessionManager, core::Sessions};
 ///
 /// struct Admin;
-/// # fn layers(public: SessionManager, admin: SessionManager) -> mocha_session_core::Result<()> {
+/// # fn layers(public: SessionManager, admin: SessionManager) -> mocha_session::Result<()> {
 /// let mut sessions = Sessions::default();
 /// // Each layer enters, and finishes the session that it opened.
 /// let opened = sessions.enter::<()>(&public, RequestInfo::new("session=…"))?;
 /// assert!(opened.is_some());
-/// // A second layer of the same manager has nothing to finish.
+/// // A second layer of the same manager has no session to finish.
 /// assert!(sessions.enter::<()>(&public, RequestInfo::new("session=…"))?.is_none());
 /// sessions.enter::<Admin>(&admin, RequestInfo::new("session=…"))?;
 /// assert!(sessions.get::<Admin>().is_some());
@@ -28,10 +30,10 @@ use crate::http::headers::{CookieHeaders, RequestInfo};
 /// ```
 #[derive(Clone, Default)]
 pub struct Sessions {
-    /// The session of the layer that was passed last. Apart from the others, because most requests
-    /// have one session and then need no list.
+    /// The session of the innermost layer. It is a field of its own, because most requests have one
+    /// session and then need no list.
     last: Option<Entry>,
-    /// Those of the layers around it, from the outside in.
+    /// The sessions of the outer layers, outermost first.
     outer: Vec<Entry>,
 }
 
@@ -43,18 +45,19 @@ struct Entry {
 }
 
 impl Sessions {
-    /// The session of scope `S`, not loaded yet. Of several layers of one scope it is the
-    /// innermost's.
+    /// Returns the session of scope `S`, which may not be loaded yet. If several layers have the
+    /// scope, returns the innermost layer's session.
     pub fn get<S: 'static>(&self) -> Option<&LazySession> {
         let scope = TypeId::of::<S>();
         self.entries().find(|entry| entry.scope == scope).map(|entry| &entry.lazy)
     }
 
-    /// The session of scope `S`, for an extractor. `found` is what the request's extensions hold.
+    /// Returns the session of scope `S`, for an extractor. `found` comes from the request's
+    /// extensions.
     ///
     /// # Errors
-    /// `InvalidConfig` where no layer of this scope is around the route. `advice` ends the sentence
-    /// and says how the framework adds one.
+    /// `InvalidConfig` if the route has no layer of this scope. `advice` ends the error message,
+    /// and explains how to add a layer in the framework.
     pub fn require<'a, S: 'static>(
         found: Option<&'a Self>,
         advice: &str,
@@ -69,12 +72,12 @@ impl Sessions {
     /// Opens the session of this manager under scope `S`, for a layer. Returns the session, which
     /// the layer must [finish](SessionManager::finish).
     ///
-    /// Returns `None` where a layer around this one has opened the manager's session already: it
-    /// is the session of scope `S` too, and the other layer finishes it. So there is one session
-    /// and one cookie line.
+    /// Returns `None` if an outer layer has already opened the manager's session. That session is
+    /// also used for scope `S`, and the outer layer finishes it, so that there is one session and
+    /// one cookie line.
     ///
     /// # Errors
-    /// `InvalidConfig` where the session of another manager has the same cookie name.
+    /// `InvalidConfig` if the session of another manager has the same cookie name.
     pub fn enter<S: 'static>(
         &mut self,
         manager: &SessionManager,
@@ -98,7 +101,7 @@ impl Sessions {
         self.outer.extend(self.last.replace(entry));
     }
 
-    /// From the inside out.
+    /// Returns the entries, innermost first.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.last.iter().chain(self.outer.iter().rev())
     }
@@ -114,7 +117,7 @@ fn same_cookie() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
         "this route has two session layers whose managers have the same cookie name; give one of \
-         them another name (`CookiePolicy::named`), or both layers the same manager",
+         them another name (`CookiePolicy::named`), or use the same manager for both layers",
     )
 }
 

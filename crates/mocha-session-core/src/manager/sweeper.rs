@@ -1,4 +1,4 @@
-//! Sweeping: what expired is removed from engines that do not do so by themselves.
+//! Sweeps: removes expired sessions from engines that do not expire entries by themselves.
 
 use std::time::Duration;
 
@@ -8,17 +8,20 @@ use crate::ledger::call::pause;
 use crate::ledger::vault::Vault;
 use crate::session::shared::Backend;
 
-/// How far our clock may be off without a sweep removing what is still alive elsewhere.
+/// The allowed clock difference between processes. A sweep does not remove sessions that expired
+/// more recently.
 const SKEW: Duration = Duration::from_secs(60);
-/// How many entries a batch looks at.
+/// The number of entries that a batch examines.
 const BATCH: usize = 500;
-/// How often a batch that failed is tried again.
+/// The number of attempts for each batch.
 const TRIES: u32 = 3;
 
-/// What a whole sweep did.
+/// The result of a complete sweep.
 ///
 /// ```
-/// use mocha_session_core::SweepTotal;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::SweepTotal;
+///
 /// let total = SweepTotal::default();
 /// assert_eq!((total.examined(), total.removed(), total.is_native()), (0, 0, false));
 /// ```
@@ -31,39 +34,39 @@ pub struct SweepTotal {
 }
 
 impl SweepTotal {
-    /// How many entries were looked at.
+    /// Returns the number of entries examined.
     pub fn examined(&self) -> u64 {
         self.examined
     }
 
-    /// How many were removed.
+    /// Returns the number of entries removed.
     pub fn removed(&self) -> u64 {
         self.removed
     }
 
-    /// Whether the engine removes what expired by itself, so that there was nothing to do.
+    /// Whether the engine removes expired entries by itself, so that there was nothing to do.
     pub fn is_native(&self) -> bool {
         self.native
     }
 
-    /// How many expired entries could not be removed. The trace has the first reason of each batch,
-    /// and the next sweep tries them again.
+    /// Returns the number of expired entries that could not be removed. The first error of each
+    /// batch is traced, and the next sweep tries again.
     pub fn failed(&self) -> u64 {
         self.failed
     }
 }
 
-/// A sweep in the background, until it is dropped.
+/// A background task that sweeps regularly. Dropping it stops the task.
 ///
 /// ```no_run
 /// # fn demo(manager: mocha_session_core::SessionManager) {
 /// let sweeper = manager.spawn_sweeper(std::time::Duration::from_secs(600));
-/// // … as long as the server runs …
+/// // Run the server.
 /// drop(sweeper);
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "a sweeper that is dropped stops"]
+#[must_use = "dropping the sweeper stops it"]
 pub struct Sweeper(tokio::task::JoinHandle<()>);
 
 impl Drop for Sweeper {
@@ -73,11 +76,12 @@ impl Drop for Sweeper {
 }
 
 impl SessionManager {
-    /// Removes what expired more than a minute ago, in bounded batches. Any number of processes may
-    /// do so at once.
+    /// Removes sessions that expired more than a minute ago, in batches of 500 entries. Several
+    /// processes may sweep at the same time.
     ///
     /// # Errors
-    /// The engine's, when a batch fails three times in a row. What was removed stays removed.
+    /// The engine's error, if a batch fails three times in a row. Sessions that were removed stay
+    /// removed.
     pub async fn sweep(&self) -> Result<SweepTotal> {
         match &self.shared.backend {
             Backend::Client(_) => Ok(SweepTotal { native: true, ..SweepTotal::default() }),
@@ -85,23 +89,24 @@ impl SessionManager {
         }
     }
 
-    /// Sweeps at this interval in the background, and goes on after errors (they are traced).
+    /// Sweeps in the background, and continues after errors, which are traced.
     ///
-    /// Must be called inside a tokio runtime.
+    /// The time between two sweeps is random, between half of `every` and `every`. `every` is at
+    /// least 10 ms. Must be called inside a Tokio runtime.
     pub fn spawn_sweeper(&self, every: Duration) -> Sweeper {
         let manager = self.clone();
         let every = every.max(Duration::from_millis(10));
         Sweeper(tokio::spawn(async move {
             loop {
-                // Not all processes at once: each waits between half the interval and the whole.
+                // Random, so that the processes do not all sweep at the same time.
                 tokio::time::sleep(every.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                 match manager.sweep().await {
                     Ok(total) if total.native => return,
                     Ok(total) => {
-                        tracing::debug!(removed = total.removed, "expired sessions were swept");
+                        tracing::debug!(removed = total.removed, "expired sessions were removed");
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "a sweep of expired sessions failed; the next one goes on");
+                        tracing::warn!(%error, "a sweep of expired sessions failed; it is retried");
                     }
                 }
             }
@@ -115,7 +120,7 @@ async fn sweep(vault: &Vault) -> Result<SweepTotal> {
     let mut failures = 0;
     loop {
         let before = vault.clock.now().checked_sub(SKEW).unwrap_or(std::time::UNIX_EPOCH);
-        // A batch is many small calls for some engines: it gets the time of several.
+        // Some engines need many small calls for a batch, so it gets a longer deadline.
         let batch = vault.store.sweep(before, cursor.clone(), BATCH);
         match vault.call_for("sweep", vault.timeout.saturating_mul(12), batch).await {
             Ok(report) => {

@@ -1,4 +1,4 @@
-//! How the two engines are told apart: marks before cursors and revisions, and guards.
+//! Marks on cursors and revisions that name the engine they belong to, and guards.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,22 +7,22 @@ use crate::record::{self, Header, Kind};
 use crate::store::{Expiry, Revision, ScanCursor, Stored};
 use crate::time::to_millis;
 
-/// How long an end is remembered in the new store: longer than any process that is about to copy
-/// the session there can be held up.
+/// How long a tombstone is kept in the new store: longer than a process that is about to copy the
+/// session can be delayed.
 pub(crate) const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long, where what the old store still has of the session could not be removed.
+/// How long a tombstone is kept if the session could not be removed from the old store.
 pub(crate) const UNTIL_REMOVED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Where a revision is of; told apart in its text.
+/// The prefixes of revisions and cursors, which name the store they belong to.
 pub(crate) const OF_OLD: &str = "old:";
 pub(crate) const OF_NEW: &str = "new:";
-/// Frozen in the old store.
+/// An entry that is frozen in the old store.
 pub(crate) const OF_FROZEN: &str = "mid:";
-/// Copied to the new store, and maybe still frozen in the old one.
+/// An entry that was copied to the new store, and may still be frozen in the old one.
 pub(crate) const OF_COPY: &str = "cpy:";
 
-/// The commit id of the tombstones that this store makes. Those of sessions are random.
+/// The commit id of guards. The commit ids of sessions are random.
 pub(crate) const OURS: u64 = u64::from_be_bytes(*b"migrated");
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,15 +44,15 @@ pub(crate) fn joined(mark: &str, cursor: &ScanCursor) -> ScanCursor {
     ScanCursor::new(format!("{mark}{}", cursor.as_str()))
 }
 
-/// A revision, with a mark of the store it is of. Numbers are marked apart from texts, to come back
-/// as they were.
+/// Marks a revision with the store it belongs to. Numbers and texts are marked differently, so that
+/// [`unmarked`] restores the original.
 pub(crate) fn of(mark: &str, revision: &Revision) -> Revision {
     let kind = if revision.as_u64().is_some() { '#' } else { '"' };
     Revision::from(format!("{mark}{kind}{}", revision.as_str()))
 }
 
-/// What this store returns for what one of the two has: guards stand for nothing, and what is
-/// frozen is what is to be written.
+/// Returns what [`Migrating`](super::Migrating) returns for an entry of one of the two stores:
+/// nothing for a guard, and the new value for a frozen entry.
 pub(crate) fn shown(mark: &str, stored: Stored) -> Option<Stored> {
     if is_ours(&stored) {
         return None;
@@ -67,12 +67,12 @@ pub(crate) fn shown(mark: &str, stored: Stored) -> Option<Stored> {
     })
 }
 
-/// The mark of what the new store has.
+/// Returns the mark of an entry in the new store.
 pub(crate) fn in_new(value: &[u8]) -> &'static str {
     if record::is_copied(value) { OF_COPY } else { OF_NEW }
 }
 
-/// An end that is remembered at least this long.
+/// Returns the expiry of a tombstone that is kept at least this long.
 pub(crate) fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
     let now = expiry.at().checked_sub(expiry.ttl()).unwrap_or(SystemTime::UNIX_EPOCH);
     Expiry::after(expiry.ttl().max(at_least), now)
@@ -98,13 +98,12 @@ pub(crate) fn is_tombstone(stored: &Stored) -> bool {
     kind(stored.value()).is_some_and(Kind::is_tombstone)
 }
 
-/// Whether it is a guard that this store has made. A tombstone of the session above is an entry
-/// like any other.
+/// Whether the entry is a guard. A session's own tombstone is an ordinary entry.
 pub(crate) fn is_ours(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
 }
 
-/// A record that stands for nothing and keeps its key from being taken.
+/// Creates a guard: a record that counts as no entry, and prevents a create under its key.
 pub(crate) fn guard(expiry: Expiry) -> Result<Vec<u8>> {
     let header =
         Header { kind: Kind::Revoked, deadline: to_millis(expiry.at()), commits: [OURS, 0, 0, 0] };

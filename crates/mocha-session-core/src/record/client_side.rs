@@ -1,4 +1,4 @@
-//! Client-side sessions: the record itself is the cookie's value, sealed under a secret.
+//! Client-side sessions: the cookie's value is the session, encrypted under a secret.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
@@ -15,15 +15,15 @@ use crate::values::wire::Reader;
 const VERSION: u8 = 1;
 const SALT: usize = 16;
 
-/// Seals contents into cookie values, and opens them.
+/// Encrypts contents to cookie values, and decrypts them.
 ///
 /// ```text
 /// base64url( version=1 salt(16) nonce(12) ciphertext( deadline(8) sealed(8) content ) tag(16) )
 /// ```
 ///
-/// Every value has a key of its own, derived from the secret, the salt and the scope: no number of
-/// cookies under one secret makes a nonce repeat under a key, and a value of one scope does not
-/// open under another.
+/// Every value has its own key, derived from the secret, the salt and the scope. Therefore a nonce
+/// never repeats under a key, however many cookies one secret encrypts, and a value of one scope
+/// cannot be decrypted under another.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientSide {
     secrets: Secrets,
@@ -31,14 +31,14 @@ pub(crate) struct ClientSide {
     name: String,
 }
 
-/// What a cookie held.
+/// A decrypted cookie.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) content: Content,
     pub(crate) deadline: u64,
-    /// When it was sealed: of two cookies the newer one counts.
+    /// When it was encrypted. If a request has two cookies, the newer one is used.
     pub(crate) sealed: u64,
-    /// Whether another secret than the first opened it: it should be sealed anew.
+    /// Whether it was encrypted under an old secret, so that it should be encrypted again.
     pub(crate) stale: bool,
 }
 
@@ -47,10 +47,10 @@ impl ClientSide {
         Self { secrets, scope, name: cookie_name.to_owned() }
     }
 
-    /// The value of the cookie.
+    /// Returns the value of the cookie.
     ///
     /// # Errors
-    /// `TooLarge` when name and value exceed what browsers keep: nothing is truncated.
+    /// `TooLarge` if name and value exceed the size that browsers accept. Nothing is truncated.
     pub(crate) fn seal(&self, content: &Content, deadline: u64, now: u64) -> Result<String> {
         let salt: [u8; SALT] = crypto::unique()?;
         let Some(secret) = self.secrets.iter().next() else { return Err(no_secret()) };
@@ -69,8 +69,9 @@ impl ClientSide {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "the client-side session makes a cookie of {size} bytes and browsers keep {MAX_COOKIE_BYTES}; \
-                     store less, or set SESSION_URL to keep sessions on a server"
+                    "the client-side session needs a cookie of {size} bytes and browsers accept \
+                     {MAX_COOKIE_BYTES}; store less, or set SESSION_URL to keep sessions on a \
+                     server"
                 ),
             )
             .on("cookie")
@@ -81,10 +82,12 @@ impl ClientSide {
         Ok(text)
     }
 
-    /// What a value holds; `None` for anything we did not seal, or that has expired.
+    /// Decrypts a cookie's value. Returns `None` if it was not encrypted under one of the secrets,
+    /// or has expired.
     ///
     /// # Errors
-    /// `Corrupt` when we did seal it but cannot read it: a later version wrote it.
+    /// `Corrupt` if it was encrypted under one of the secrets but cannot be read, because a later
+    /// version wrote it.
     pub(crate) fn open(&self, value: &[u8], now: u64) -> Result<Option<Opened>> {
         if value.len() > MAX_COOKIE_BYTES {
             return Ok(None);
@@ -103,7 +106,7 @@ impl ClientSide {
         let mut reader = Reader::new(&text);
         let times = reader.fixed().and_then(|deadline| Ok((deadline, reader.fixed()?)));
         let Ok((deadline, sealed)) = times else {
-            return Err(Error::corrupt("the client-side session is shorter than its deadline"));
+            return Err(Error::corrupt("the client-side session is too short to have a deadline"));
         };
         let (deadline, sealed) = (u64::from_be_bytes(deadline), u64::from_be_bytes(sealed));
         if deadline <= now {
@@ -124,8 +127,8 @@ impl ClientSide {
 
 pub(crate) fn no_secret() -> Error {
     Error::invalid_config(
-        "client-side sessions need a secret: set SESSION_SECRET (for example to the output of `openssl rand -base64 48`), \
-         or set SESSION_URL to keep sessions on a server",
+        "client-side sessions need a secret: set SESSION_SECRET (for example to the output of \
+         `openssl rand -base64 48`), or set SESSION_URL to keep sessions on a server",
     )
 }
 

@@ -1,4 +1,4 @@
-//! The content of a session, once opened: its values, flash, owner and policy, and their place in
+//! The decrypted content of a session: values, flash, owner and lifetimes, and their encoding in
 //! the payload.
 
 use bytes::Bytes;
@@ -9,38 +9,39 @@ use crate::record::waiting::Waiting;
 use crate::values::Values;
 use crate::values::wire::{self, Reader, Text};
 
-/// Everything a session holds.
+/// The content of a session. Instants are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Content {
-    /// When it began, in milliseconds since 1970; a login begins it anew.
+    /// When the session started. A login resets it.
     pub(crate) created: u64,
-    /// When its idle deadline was last moved.
+    /// When the idle deadline was last moved.
     pub(crate) touched: u64,
-    /// The deadline that the client was last told; see [`UNTIL_CLOSED`].
+    /// The expiry of the cookie that the client last received; see [`UNTIL_CLOSED`].
     pub(crate) told: u64,
-    /// The idle timeout of this session alone, in milliseconds.
+    /// The session's own idle timeout in milliseconds, if it has one.
     pub(crate) remember: Option<u64>,
     pub(crate) persistence: Persistence,
     pub(crate) owner: Option<Owner>,
     pub(crate) label: Option<Text>,
-    /// When its owner last proved who they are, after the login.
+    /// When the owner last re-authenticated after the login.
     pub(crate) confirmed: Option<u64>,
     pub(crate) values: Values,
     pub(crate) flash: Waiting,
 }
 
-/// What a client was told that keeps the cookie until the browser is closed.
+/// The value of [`Content::told`] for a cookie without an expiry, which lasts until the browser is
+/// closed.
 pub(crate) const UNTIL_CLOSED: u64 = u64::MAX;
 
-/// Whether this session's cookie outlives the browser.
+/// Whether the session's cookie persists after the browser is closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Persistence {
-    /// As the manager's cookie policy says.
+    /// The manager's cookie policy decides.
     #[default]
     Policy,
-    /// It does: the user asked to be remembered.
+    /// The cookie persists, because the user asked to be remembered.
     Kept,
-    /// It does not: the user asked to be forgotten.
+    /// The cookie does not persist, because the user asked not to be remembered.
     Forgotten,
 }
 
@@ -48,12 +49,11 @@ impl Persistence {
     const ALL: [Self; 3] = [Self::Policy, Self::Kept, Self::Forgotten];
 }
 
-/// Whose session it is, and which of theirs.
+/// The owner of a session, and the session's handle.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Owner {
     pub(crate) name: Text,
-    /// Names the session in the owner's index, through all its rotations; zero where there is no
-    /// index.
+    /// Names the session in the owner index. Rotations do not change it. Zero if there is no index.
     pub(crate) handle: u64,
 }
 
@@ -62,13 +62,13 @@ impl Content {
         Self { created: now, touched: now, ..Self::default() }
     }
 
-    /// Whether nothing is left that is worth a record: an owner is (they are logged in), a lifetime
-    /// or a label alone is not.
+    /// Whether the content needs no record. Values, flash or an owner need one; a lifetime or a
+    /// label alone does not.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty() && self.flash.is_empty() && self.owner.is_none()
     }
 
-    /// Whether two contents mean the same. When the deadline was moved or told is not part of it.
+    /// Whether two contents are equal, apart from `touched` and `told`.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let Self {
             created,
@@ -102,7 +102,7 @@ impl Content {
         let kept = Persistence::ALL.into_iter().find(|kept| *kept as u64 == flags >> PERSISTENCE);
         let persistence = kept.ok_or_else(|| {
             Error::corrupt(
-                "the record says of its cookie what this version of the library does not know",
+                "the record has a cookie lifetime that this version of the library does not know",
             )
         })?;
         let owner = if flags & OWNER == 0 {
@@ -132,7 +132,7 @@ impl Content {
     }
 }
 
-/// Flags of what follows in the payload; above them lies the persistence.
+/// The flags of the optional fields that follow. The bits above them are the persistence.
 const REMEMBER: u64 = 1;
 const OWNER: u64 = 2;
 const LABEL: u64 = 4;
@@ -203,8 +203,7 @@ mod tests {
 
     #[test]
     fn the_payload_has_these_bytes() {
-        // Golden: a change here makes every stored session unreadable and needs a new version
-        // number.
+        // A different result makes every stored session unreadable, and needs a new version number.
         assert_eq!(
             written(&full()),
             b"\xe8\x07\xe8\x07\xe9\x07\x2f\x01\x05alice\0\0\0\0\0\0\0\x07\x05phone\xea\x07\x02\x01a\x011\x01b\x05[1,2]\

@@ -1,4 +1,4 @@
-//! A flash message: a level, a text, and what else the next page may want to know.
+//! A flash message: level, text, tags and data.
 
 use std::fmt;
 
@@ -9,34 +9,36 @@ use crate::error::Result;
 use crate::values::wire::{self, Reader, Text};
 use crate::values::{self, Encoded};
 
-/// Names one message among all that ever were, so that consuming it removes it and nothing else.
+/// Identifies one flash item, so that consuming it removes only that item.
 pub(crate) type FlashId = u64;
 
-/// How important a message is, and how a page may colour it.
+/// The severity of a message, for example to choose its colour.
 ///
 /// ```
-/// use mocha_session_core::Level;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::Level;
+///
 /// assert!(Level::Warning > Level::Info);
 /// assert_eq!(Level::Success.as_str(), "success"); // a CSS class, for example
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// For developers.
+    /// Information for developers.
     Debug,
-    /// Something to know.
+    /// Information for the user.
     Info,
-    /// Something went well.
+    /// An action succeeded.
     Success,
-    /// Something to look at.
+    /// The user should check something.
     Warning,
-    /// Something failed.
+    /// An action failed.
     Error,
 }
 
 impl Level {
     const ALL: [Self; 5] = [Self::Debug, Self::Info, Self::Success, Self::Warning, Self::Error];
 
-    /// The level's name in lower case.
+    /// Returns the level's name in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -54,17 +56,18 @@ impl fmt::Display for Level {
     }
 }
 
-/// One message for the next page that shows messages.
+/// A message for the next page that shows messages.
 ///
-/// Its text is the user's and maybe an attacker's: a page must escape it like any other text.
+/// The text may contain user input, so a page must escape it.
 ///
 /// ```
-/// use mocha_session_core::{Level, Message};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{Level, Message};
 ///
 /// let message = Message::new(Level::Success, "Saved").with_tag("account").with_data(&42)?;
 /// assert_eq!(message.text(), "Saved");
 /// assert_eq!(message.data::<u32>()?, Some(42));
-/// # Ok::<(), mocha_session_core::Error>(())
+/// # Ok::<(), mocha_session::Error>(())
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct Message {
@@ -76,7 +79,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message.
+    /// Creates a message.
     pub fn new(level: Level, text: impl Into<String>) -> Self {
         Self {
             id: fastrand::u64(1..),
@@ -87,7 +90,7 @@ impl Message {
         }
     }
 
-    /// Adds a tag: a word of the application's own.
+    /// Adds a tag, which is any text that the application chooses.
     #[must_use]
     pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
@@ -97,7 +100,7 @@ impl Message {
     /// Attaches data.
     ///
     /// # Errors
-    /// `InvalidInput` when the data cannot be encoded.
+    /// `InvalidInput` if the data cannot be encoded.
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Result<Self> {
         self.data = Some(values::encode(data)?);
         Ok(self)
@@ -107,25 +110,25 @@ impl Message {
         self.id
     }
 
-    /// How important it is.
+    /// Returns the level.
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// What it says.
+    /// Returns the text.
     pub fn text(&self) -> &str {
         self.text.as_str()
     }
 
-    /// Its tags.
+    /// Returns the tags.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    /// Its data, if it has any.
+    /// Returns the data, if the message has any.
     ///
     /// # Errors
-    /// `InvalidInput` when the data is not a `T`.
+    /// `InvalidInput` if the data is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         self.data.as_ref().map(|data| values::decode("flash data", data)).transpose()
     }
@@ -136,7 +139,7 @@ impl Message {
         self
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate encoded length in bytes.
     pub(crate) fn encoded_len(&self) -> usize {
         let data = self.data.as_ref().map_or(0, |data| data.len());
         20 + self.text.as_bytes().len()
@@ -155,7 +158,7 @@ impl Message {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let id = u64::from_be_bytes(reader.fixed()?);
-        // A level that a later version knows is shown as important rather than lost.
+        // An unknown level of a later version becomes a warning, so that the message is not lost.
         let level = reader.number()?;
         let level =
             Level::ALL.into_iter().find(|known| *known as u64 == level).unwrap_or(Level::Warning);
@@ -168,7 +171,7 @@ impl Message {
     }
 }
 
-/// Without its text, tags and data: they are the user's, and logs are not the place for them.
+/// Omits text, tags and data, because they may be personal data and must not reach logs.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")

@@ -1,4 +1,4 @@
-//! How long a session lives and how large it may be: expiry, once, for every engine.
+//! The lifetime and the limits of a session, for every engine.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::record::message::Level;
 use crate::record::waiting::Caps;
 use crate::store::Expiry;
 
-/// How long an emptied session's record stays, so that a writer that is under way finds it and goes
-/// on from it.
+/// How long the record of an emptied session is kept, in milliseconds, so that a concurrent writer
+/// still finds a base.
 pub(crate) const EMPTIED: u64 = 60_000;
 
-/// The absolute timeout of client-side sessions where none is configured: without a store nothing
-/// else ends a copy.
+/// The default absolute timeout of client-side sessions. Without a store nothing else ends a copied
+/// cookie.
 pub(crate) const CLIENT_SIDE_ABSOLUTE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Times in milliseconds, limits in bytes.
+/// The configured lifetimes, in milliseconds, and limits, in bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) idle: u64,
@@ -29,32 +29,35 @@ pub(crate) struct Policy {
     pub(crate) commit_on_server_error: bool,
     pub(crate) anonymous_on_failure: bool,
     pub(crate) tombstone: u64,
-    /// Whether cookies outlive the browser, where a session does not say otherwise.
+    /// Whether cookies persist after the browser is closed, unless the session overrides it.
     pub(crate) persistent: bool,
 }
 
 impl Policy {
-    /// When the content expires, if its idle deadline is not moved: under today's configuration.
+    /// Returns when the content expires under the current configuration, if its idle deadline is
+    /// not moved.
     pub(crate) fn deadline(&self, content: &Content) -> u64 {
         self.deadline_from(content, content.touched)
     }
 
-    /// When a record expires: at the deadline it was written with, or sooner if the configuration
-    /// was tightened since.
+    /// Returns when a record expires: at the deadline that it was written with, or earlier if the
+    /// configured timeouts were shortened since.
     pub(crate) fn effective(&self, content: &Content, written: u64) -> u64 {
         written.min(self.deadline(content))
     }
 
-    /// Whether moving the idle deadline to now is worth a write: it would gain a refresh interval.
+    /// Whether moving the idle deadline is worth a write, because it would gain at least a refresh
+    /// interval.
     pub(crate) fn wants_refresh(&self, content: &Content, written: u64, now: u64) -> bool {
         let gain =
             self.deadline_from(content, now).saturating_sub(self.effective(content, written));
         let idle = self.idle_of(content);
-        // A session of its own, shorter timeout is refreshed before it runs out.
+        // At most half the timeout, so that a session with a shorter timeout of its own is
+        // refreshed before it expires.
         gain > 0 && gain >= self.refresh.map_or(idle / 10, |refresh| refresh.min(idle / 2))
     }
 
-    /// What the client is told with a cookie of this content and deadline.
+    /// Returns the expiry of the cookie for this content and deadline.
     pub(crate) fn told(&self, content: &Content, deadline: u64) -> u64 {
         let persistent = match content.persistence {
             Persistence::Policy => self.persistent,
@@ -74,10 +77,10 @@ impl Policy {
     }
 }
 
-/// A lifetime in milliseconds.
+/// Converts a lifetime to milliseconds, at most a century of them.
 ///
 /// # Errors
-/// `InvalidConfig` for less than a second; more than a century counts as a century.
+/// `InvalidConfig` for less than a second.
 pub(crate) fn lifetime(what: &str, duration: Duration) -> Result<u64> {
     if duration < Duration::from_secs(1) {
         return Err(Error::invalid_config(format!("the {what} must be at least a second")));
@@ -85,7 +88,7 @@ pub(crate) fn lifetime(what: &str, duration: Duration) -> Result<u64> {
     Ok(millis(duration))
 }
 
-/// Milliseconds, at most a century of them.
+/// Converts to milliseconds, at most a century of them.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.min(Expiry::MAX_TTL).as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,22 +1,22 @@
-//! What waits in the session for the page that will show it: messages, and data in named slots.
+//! The flash that waits in a session: messages, and data in named slots.
 
 use super::message::{FlashId, Message};
 use crate::error::{Error, Result};
 use crate::values::Encoded;
 use crate::values::wire::{self, Reader, Text};
 
-/// What an item is, in the record.
+/// The type of a flash item in the record.
 const MESSAGE: u64 = 0;
 const DATA: u64 = 1;
 
-/// How much flash may wait, messages and data together.
+/// The limits of the flash, for messages and data together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caps {
     pub(crate) items: usize,
     pub(crate) bytes: usize,
 }
 
-/// The messages and data that are not consumed yet, oldest first.
+/// The messages and data that were not consumed yet, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Waiting {
     items: Vec<Item>,
@@ -36,7 +36,7 @@ impl Item {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate encoded length in bytes.
     fn encoded_len(&self) -> usize {
         match self {
             Self::Message(message) => message.encoded_len(),
@@ -45,7 +45,7 @@ impl Item {
     }
 }
 
-/// About how many bytes these data take.
+/// Returns the approximate encoded length of data in a slot, in bytes.
 pub(crate) fn data_len(slot: &str, value: &[u8]) -> usize {
     20 + slot.len() + value.len()
 }
@@ -55,7 +55,7 @@ impl Waiting {
         self.items.is_empty()
     }
 
-    /// How many messages and data slots wait.
+    /// Returns the number of messages and data slots.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
@@ -67,15 +67,15 @@ impl Waiting {
         })
     }
 
-    /// Adds a message. Drops the oldest items past the caps and returns how many. The newest always
-    /// stays.
+    /// Adds a message. Drops the oldest items beyond the limits, but never the newest, and returns
+    /// how many were dropped.
     pub(crate) fn push(&mut self, message: Message, caps: Caps) -> usize {
         self.items.push(Item::Message(message));
         self.cap(caps)
     }
 
-    /// Puts data into a slot, over what was there. Drops the oldest items past the caps and returns
-    /// how many.
+    /// Sets the data of a slot. Drops the oldest items beyond the limits and returns how many were
+    /// dropped.
     pub(crate) fn set_data(
         &mut self,
         slot: &Text,
@@ -108,17 +108,17 @@ impl Waiting {
         })
     }
 
-    /// Every identity that waits here.
+    /// Returns the ids of all items.
     pub(crate) fn ids(&self) -> impl Iterator<Item = FlashId> {
         self.items.iter().map(Item::id)
     }
 
-    /// Removes these identities, and nothing else.
+    /// Removes the items with these ids.
     pub(crate) fn drop_ids(&mut self, ids: &[FlashId]) {
         self.items.retain(|item| !ids.contains(&item.id()));
     }
 
-    /// Removes all but these identities.
+    /// Removes all items except those with these ids.
     pub(crate) fn keep_ids(&mut self, ids: &[FlashId]) {
         self.items.retain(|item| ids.contains(&item.id()));
     }
@@ -154,7 +154,7 @@ impl Waiting {
                 slot: reader.text()?.into(),
                 value: reader.bytes()?.into(),
             }),
-            _ => Err(Error::corrupt("the record is damaged: its flash holds something unknown")),
+            _ => Err(Error::corrupt("the record is damaged: its flash has an unknown item")),
         });
         Ok(Self { items: items.collect::<Result<_>>()? })
     }

@@ -1,5 +1,4 @@
-//! The log of changes: what a request did to its session, in a form that can be done again on
-//! another base.
+//! The log: a request's changes to its session, in a form that can be replayed on another base.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,32 +11,33 @@ use crate::record::waiting::Caps;
 use crate::values::Encoded;
 use crate::values::wire::Text;
 
-/// A change of one value that depends on the value: from what is there (encoded) to what shall be
-/// there.
+/// Computes a value's new encoded form from its current one.
 pub(crate) type Updater = Arc<dyn Fn(Option<&[u8]>) -> Result<Option<Encoded>> + Send + Sync>;
 
-/// One change. Applied in order over any base they give what the request meant.
+/// A change of a session. The changes of a log can be applied, in order, to any base.
 #[derive(Clone)]
 pub(crate) enum Change {
     Set(Text, Encoded),
-    /// Set if nothing is there.
+    /// Sets the value unless there is one.
     Init(Text, Encoded),
     Remove(Text),
     Update(Text, Updater),
-    /// Remove this very value: it was handed out as taken, and nobody else may have taken it.
+    /// Removes exactly this value. The request has returned it as taken, so it is a conflict if
+    /// another request changed or took it.
     Take(Text, Encoded),
     Clear,
     Label(Option<Text>),
-    /// The owner has proved who they are once more.
+    /// The owner has re-authenticated.
     Confirm(u64),
-    /// An idle timeout of the session's own, counted from now.
+    /// Sets the session's own idle timeout, counted from `now`.
     Remember {
         idle: Option<u64>,
         persistence: Persistence,
         now: u64,
     },
-    /// The session is this owner's from here on, and begins now. A session that is theirs already
-    /// keeps its handle; another one gets `fresh`, zero where owners are not indexed.
+    /// Makes `owner` the session's owner, and restarts the session. If it already is the owner, the
+    /// session keeps its handle. Otherwise it gets the handle `fresh`, which is zero if owners are
+    /// not indexed.
     Login {
         owner: Text,
         fresh: u64,
@@ -46,7 +46,7 @@ pub(crate) enum Change {
     Push(Box<Message>, Caps),
     SetData(Text, FlashId, Encoded, Caps),
     Drop(Vec<FlashId>),
-    /// Remove these, and say which of them were there: they are the caller's alone.
+    /// Removes these messages, and returns those that still existed. No other request gets them.
     Claim(Vec<FlashId>, Arc<Mutex<Vec<FlashId>>>),
 }
 
@@ -122,7 +122,7 @@ impl fmt::Debug for Change {
     }
 }
 
-/// The content that `log` makes of `base`.
+/// Returns `base` with `log` applied.
 pub(crate) fn replay(base: &Content, log: &[Change]) -> Result<Content> {
     let mut content = base.clone();
     apply(&mut content, log)?;
@@ -137,7 +137,7 @@ pub(crate) fn apply(content: &mut Content, log: &[Change]) -> Result<()> {
     Ok(())
 }
 
-/// Applies the last change of a log to the content that the others have made.
+/// Applies the last change of a log, if the others were already applied.
 pub(crate) fn apply_last(content: &mut Content, log: &[Change]) -> Result<()> {
     match log.split_last() {
         Some((last, before)) => last.apply(content, before),
@@ -145,7 +145,7 @@ pub(crate) fn apply_last(content: &mut Content, log: &[Change]) -> Result<()> {
     }
 }
 
-/// The identities of what this log pushed.
+/// Returns the ids of the flash items that this log added.
 pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
     log.iter()
         .filter_map(|change| match change {
@@ -156,7 +156,7 @@ pub(crate) fn pushed_ids(log: &[Change]) -> Vec<FlashId> {
         .collect()
 }
 
-/// The identities of what this log dropped.
+/// Returns the ids of the flash items that this log removed.
 pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
     let dropped = log.iter().filter_map(|change| match change {
         Change::Drop(ids) => Some(ids),
@@ -165,8 +165,8 @@ pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
     dropped.flatten().copied().collect()
 }
 
-/// Whether the log hands something out that must not be lost in silence: a value that was taken,
-/// messages that were claimed, a login that the user was told of.
+/// Whether the loss of the log must be reported as an error, because the handler relies on it: a
+/// value was taken, messages were claimed, or a user logged in.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
     if mutant("what is dropped is dropped in silence") {
         return false;

@@ -1,5 +1,4 @@
-//! A try of a commit that was neither done nor refused: what another try needs to know to apply it
-//! once.
+//! A commit whose outcome is unknown, with everything that a retry needs to apply it only once.
 
 use std::sync::Arc;
 
@@ -8,22 +7,21 @@ use crate::ledger::vault::Version;
 use crate::record::CommitId;
 use crate::record::content::Content;
 
-/// A try whose outcome is unknown.
+/// A commit whose outcome is unknown.
 #[derive(Debug)]
 pub(crate) struct Doubt {
-    /// Names the try in the record that it wrote, if it did.
+    /// The id of the commit. The record has it if the commit was done.
     pub(crate) commit: CommitId,
-    /// How many changes of the log it held: the first ones.
+    /// The number of changes, from the start of the log, that the commit contained.
     pub(crate) changes: usize,
-    /// The record that it was to replace.
+    /// The version of the record that it should replace.
     pub(crate) version: Version,
     pub(crate) base: Arc<Content>,
-    /// Where the session goes on if it was done: the new id of a rotation, or of a session that
-    /// begins.
+    /// The session's new id, if the commit was a rotation or created the session.
     pub(crate) successor: Option<NewSession>,
 }
 
-/// A session under an id that no client knows yet.
+/// A session with an id that no client knows yet.
 #[derive(Clone, Debug)]
 pub(crate) struct NewSession {
     pub(crate) stored: Stored,
@@ -31,14 +29,14 @@ pub(crate) struct NewSession {
 }
 
 impl NewSession {
-    /// This session, to be ended.
+    /// Returns the session as one to be ended.
     pub(crate) fn doomed(&self) -> Doomed {
         Doomed::of(&self.stored, &self.content)
     }
 }
 
 impl Doubt {
-    /// Whether it was to change the session's id.
+    /// Whether the commit changes the session's id.
     pub(crate) fn rotates(&self) -> bool {
         self.successor.is_some()
     }

@@ -1,4 +1,4 @@
-//! What a request has read of the flash, and so will consume.
+//! Tracks the flash that a request has read, and that its response therefore consumes.
 
 use crate::error::Result;
 use crate::record::message::{FlashId, Level, Message};
@@ -7,23 +7,23 @@ use crate::session::change::{self, Change};
 use crate::session::state::State;
 use crate::values::Encoded;
 
-/// One request's reading of the flash.
+/// The flash that a request has read.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// The messages that waited when they were first read; what a second read gets again.
+    /// The messages of the first read. Later reads return them again.
     pub(crate) inbox: Option<Vec<Message>>,
-    /// Messages for this request alone.
+    /// Messages for this request only.
     pub(crate) now: Vec<Message>,
     pub(crate) keep_all: bool,
     pub(crate) keep_levels: Vec<Level>,
     pub(crate) dropped: usize,
-    /// What this request claimed: its own, however often it asks.
+    /// The messages that this request claimed. Later claims return them again.
     pub(crate) claimed: Vec<FlashId>,
-    /// What was shown: consumed if the response is one that a page is seen of.
+    /// The items that were read. They are consumed if the response shows a page.
     read: Vec<FlashId>,
-    /// The data that were taken; what a second read gets again.
+    /// The data that were taken. Later reads return them again.
     pub(crate) taken: Vec<(String, FlashId, Encoded)>,
-    /// What this request pushed and has committed: not for its own eyes.
+    /// The items that this request added and committed. It does not read them itself.
     pushed: Vec<FlashId>,
 }
 
@@ -34,22 +34,22 @@ impl Reading {
         }
     }
 
-    /// Notes what a commit of this request has pushed.
+    /// Records the items that a commit of this request added.
     pub(crate) fn pushed(&mut self, ids: Vec<FlashId>) {
         self.pushed.extend(ids);
     }
 
-    /// Notes how much a commit of this request has dropped.
+    /// Records the number of items that a commit of this request dropped.
     pub(crate) fn dropped(&mut self, count: usize) {
         self.dropped += count;
     }
 
-    /// Whether anything was read that a response may consume.
+    /// Whether the request has read anything that a response may consume.
     pub(crate) fn has_read(&self) -> bool {
         !self.read.is_empty()
     }
 
-    /// What was read and is not kept, of what is there.
+    /// Returns the items of `waiting` that were read and are not kept.
     pub(crate) fn consumed(&self, waiting: &Waiting) -> Vec<FlashId> {
         if self.keep_all || self.read.is_empty() {
             return Vec::new();
@@ -62,7 +62,7 @@ impl Reading {
         waiting.ids().filter(|id| self.read.contains(id) && !kept(*id)).collect()
     }
 
-    /// Forgets what was read: the session it was read from is not this request's any more.
+    /// Forgets what was read, because the request no longer has the session it was read from.
     pub(crate) fn forget(&mut self) {
         self.inbox = None;
         self.read.clear();
@@ -72,7 +72,7 @@ impl Reading {
 }
 
 impl State {
-    /// The messages that earlier requests pushed.
+    /// Returns the messages that earlier requests added.
     pub(crate) fn visible_messages(&mut self) -> &[Message] {
         if self.flash.inbox.is_none() {
             let theirs = self.shown_flash().into_iter().flat_map(Waiting::messages);
@@ -85,7 +85,7 @@ impl State {
         self.flash.inbox.as_deref().unwrap_or_default()
     }
 
-    /// The data that an earlier request left in this slot.
+    /// Returns the data that an earlier request set in this slot.
     pub(crate) fn visible_data(&self, slot: &str) -> Option<(FlashId, Encoded)> {
         let taken = self.flash.taken.iter().find(|(own, ..)| own == slot);
         if let Some((_, id, data)) = taken {
@@ -96,14 +96,14 @@ impl State {
         if hidden { None } else { Some((id, data.clone())) }
     }
 
-    /// Consumes what was handed out, whatever page the response is.
+    /// Consumes these items, whatever the status of the response.
     pub(crate) fn consume(&mut self, mut ids: Vec<FlashId>) -> Result<()> {
         let waiting = &self.view.flash;
         ids.retain(|id| waiting.ids().any(|here| here == *id));
         if ids.is_empty() { Ok(()) } else { self.change(Change::Drop(ids)) }
     }
 
-    /// Consumes these data, and notes them for a second read in this request.
+    /// Consumes these data, and keeps them for later reads in this request.
     pub(crate) fn take_data(&mut self, slot: &str, id: FlashId, data: Encoded) -> Result<()> {
         self.consume(vec![id])?;
         if !self.flash.taken.iter().any(|(own, ..)| own == slot) {
@@ -112,8 +112,8 @@ impl State {
         Ok(())
     }
 
-    /// The flash as it was before this request's changes; nothing if the session is another owner's
-    /// by now.
+    /// Returns the flash as it was before this request's changes, or `None` if the session now has
+    /// another owner.
     fn shown_flash(&self) -> Option<&Waiting> {
         let before = self.before();
         let owner_changed = before

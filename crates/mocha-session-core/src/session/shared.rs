@@ -1,4 +1,4 @@
-//! What every request of a manager shares: where sessions live, and the rules they live by.
+//! The state that all requests of a manager share: the storage and the configuration.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::record::policy::Policy;
 use crate::store::Capabilities;
 use crate::time::{Clock, to_millis};
 
-/// What every request of a manager shares.
+/// The state that all requests of a manager share.
 pub(crate) struct Shared {
     pub(crate) backend: Backend,
     pub(crate) capabilities: Capabilities,
@@ -29,17 +29,17 @@ pub(crate) struct Shared {
     pub(crate) signer: Signer,
     pub(crate) scope: Scope,
     pub(crate) owners: Owners,
-    /// Whether sessions are entered into their owner's index.
+    /// Whether sessions are listed in owner indexes.
     pub(crate) owners_indexed: bool,
     pub(crate) check_owner_at_load: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observed: Observed,
-    /// What a session holds before it is loaded: one for all, so that a session that is never
-    /// loaded costs no allocation.
+    /// The content of a session before it is loaded. It is shared, so that a session that is never
+    /// loaded allocates nothing for it.
     pub(crate) nothing: Arc<Content>,
 }
 
-/// Where sessions live.
+/// The storage, prepared for use.
 pub(crate) enum Backend {
     Client(ClientSide),
     Store(Vault),
@@ -50,7 +50,7 @@ impl Shared {
         to_millis(self.clock.now())
     }
 
-    /// Tells the observer of something that happened to a session.
+    /// Reports an event of a session to the observer.
     pub(crate) fn tell(
         &self,
         id: Option<&SessionId>,
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// The content of a live session's record, opened under the session's own key.
+/// Decrypts and decodes a live session's record.
 pub(crate) fn reopen(vault: &Vault, place: &Place, record: &Bytes) -> Result<Arc<Content>> {
     Content::read(vault.open(record, &place.seal)?).map(Arc::new)
 }

@@ -1,5 +1,4 @@
-//! What a request knows of its session: what was loaded, what it changed, and what the client is to
-//! be told.
+//! The state of a request's session: the base, the log, the view, and the response's cookie line.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,16 +13,17 @@ use crate::session::reading::Reading;
 use crate::session::shared::Shared;
 use crate::store::StorageKey;
 
-/// One session in one request: a single allocation, with the request's cookie headers in its tail.
+/// The session of one request. It is a single allocation, with the request's cookie headers at its
+/// end.
 pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
     pub(crate) shared: Arc<Shared>,
-    /// Loads and commits of this request happen one at a time.
+    /// Serialises the loads and commits of this request.
     pub(crate) gate: tokio::sync::Mutex<()>,
     state: Mutex<State>,
-    /// Told when the request is finished.
+    /// Notified when the request is finished.
     pub(crate) finished: tokio::sync::Notify,
     pub(crate) speculative: bool,
-    /// Whether a response may tell the client what is committed. A detached session has none.
+    /// Whether there is a response that can set a cookie. A detached session has none.
     pub(crate) tells: bool,
     pub(crate) cookies: C,
 }
@@ -43,8 +43,8 @@ impl<C: CookieHeaders> Inner<C> {
 }
 
 impl Inner {
-    /// Nothing is committed any more. The closures of updates may hold the session itself, so they
-    /// are dropped here, without the lock.
+    /// Closes the session: nothing can be committed any more. The closures of updates may own the
+    /// session itself, so they are dropped without the lock.
     pub(crate) fn close(&self) -> Option<Line> {
         let (line, forgotten) = {
             let mut state = self.state();
@@ -60,17 +60,17 @@ impl Inner {
     }
 }
 
-/// Where the session was found.
+/// The base of a session: where it was loaded from.
 #[derive(Clone, Debug)]
 pub(crate) enum Base {
-    /// In the store.
+    /// The store.
     Stored(Stored),
-    /// In the client's cookie, which expires then.
+    /// The client's cookie, with its deadline.
     Client { deadline: u64 },
 }
 
 impl Base {
-    /// This session, to be ended.
+    /// Returns the session as one to be ended.
     pub(crate) fn doomed(&self, content: &Content) -> Doomed {
         match self {
             Self::Stored(stored) => Doomed::of(stored, content),
@@ -79,7 +79,7 @@ impl Base {
     }
 }
 
-/// A session in the store: its secret id, and the version that was seen last.
+/// A session in the store: its secret id, and the version that was read last.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) id: SessionId,
@@ -96,7 +96,7 @@ pub(crate) enum Doomed {
         version: Option<Version>,
         owner: Option<Owner>,
     },
-    /// In the client's cookie: removing that is all there is to do.
+    /// A client-side session, which ends when its cookie is removed.
     Client,
 }
 
@@ -107,71 +107,74 @@ impl Doomed {
     }
 }
 
-/// What the request's cookies were found to be, where they are no single live session.
+/// Special cases of the request's cookies.
 #[derive(Debug, Default)]
 pub(crate) enum Standing {
     #[default]
     Ordinary,
-    /// The browser was told something newer than what it sent: only a login stores anything.
+    /// The browser has already received a newer cookie than it sent. Only a login stores anything.
     Superseded,
-    /// Several live sessions: only a login or a logout stores anything, and ends them all.
+    /// The cookies name several live sessions. Only a login or a logout stores anything, and ends
+    /// all of them.
     Several(Vec<Doomed>),
 }
 
-/// What the response's cookie line will say.
+/// The `Set-Cookie` line of the response.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
-    /// This id, until this deadline (in milliseconds since 1970, or until the browser is closed).
+    /// Sets an id, with the cookie's expiry: milliseconds since 1970, or
+    /// [`UNTIL_CLOSED`](crate::record::content::UNTIL_CLOSED).
     Id(SessionId, u64),
-    /// This sealed session, until this deadline.
+    /// Sets an encrypted session, with the cookie's expiry.
     Sealed(String, u64),
+    /// Removes the cookie.
     Remove,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nobody asked for the session yet.
+    /// The session was not loaded yet.
     #[default]
     Untouched,
     Loaded,
-    /// The engine failed and the policy is to go on without a session: nothing can be changed.
+    /// The engine failed, and the policy is to continue without a session. It cannot be changed.
     ReadOnly,
-    /// The record cannot be read and the policy is to go on without a session: only a login can
-    /// begin one.
+    /// The record cannot be read, and the policy is to continue without a session. Only a login can
+    /// start a new one.
     Unreadable,
-    /// Destroyed, revoked, rotated or expired meanwhile: changes were dropped and the cookie is not
-    /// ours to touch.
+    /// The session was destroyed, revoked, rotated or expired since it was loaded. The changes were
+    /// dropped, and the response must not change the cookie.
     Gone,
-    /// The response has its headers.
+    /// The response headers were written.
     Finished,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
-    /// Whether it was loaded, or given up on.
+    /// Whether loading has finished, with a session or without.
     pub(crate) touched: bool,
-    /// The session in the store or cookie; `None` when there is none yet.
+    /// The session in the store or cookie, if there is one.
     pub(crate) base: Option<Base>,
-    /// Its content; `None` as long as `view` is unchanged.
+    /// The content of the base; `None` while `view` is unchanged.
     pub(crate) original: Option<Arc<Content>>,
-    /// Its content with the changes of this request.
+    /// The content with the changes of this request.
     pub(crate) view: Arc<Content>,
     pub(crate) log: Vec<Change>,
     pub(crate) rotate: bool,
-    /// Destroyed by this request, to be ended at the commit.
+    /// The sessions that this request destroyed. The commit ends them.
     pub(crate) doomed: Vec<Doomed>,
     pub(crate) standing: Standing,
-    /// A try to commit the first changes of the log that was neither done nor refused.
+    /// An earlier commit of the first changes of the log, whose outcome is unknown.
     pub(crate) doubt: Option<Box<Doubt>>,
-    /// Counts the changes of the log, so that who replays it unlocked sees that it has changed.
+    /// Counts the edits of the log, so that a replay without the lock notices them.
     pub(crate) edits: u64,
-    /// Counts the times that everything was forgotten, so that a commit that was under way does not
-    /// bring it back.
+    /// Counts the calls of [`start_over`](Self::start_over), so that a concurrent commit does not
+    /// restore the old session.
     pub(crate) starts: u32,
-    /// What commits so far want the client to be told.
+    /// The cookie line that the commits so far require.
     pub(crate) line: Option<Line>,
-    /// The cookie was signed or sealed with an old secret, or not at all.
+    /// The cookie is not signed, or was signed or encrypted with an old secret.
     pub(crate) stale_cookie: bool,
     pub(crate) flash: Reading,
 }
@@ -197,10 +200,10 @@ impl State {
         }
     }
 
-    /// Whether the session was loaded already.
+    /// Whether the session was loaded.
     ///
     /// # Errors
-    /// `Closed` when it was not and never will be.
+    /// `Closed` if it was not loaded before the response, and so never will be.
     pub(crate) fn is_touched(&self) -> Result<bool> {
         if self.phase == Phase::Finished && !self.touched {
             Err(closed())
@@ -209,24 +212,26 @@ impl State {
         }
     }
 
-    /// Whether the session may be changed.
+    /// Checks that the session may be changed.
     pub(crate) fn writable(&self) -> Result<()> {
         match self.phase {
             Phase::Loaded => Ok(()),
             Phase::Untouched => Err(Error::new(ErrorKind::Internal, "the session was not loaded")),
             Phase::ReadOnly => Err(Error::new(
                 ErrorKind::Unavailable,
-                "the engine failed when the session was loaded; this request goes on without one and cannot change it",
+                "the engine failed when the session was loaded; this request has no session that \
+                 it could change",
             )),
             Phase::Unreadable => Err(Error::corrupt(
-                "the session's record cannot be read; this request goes on without one until somebody logs in",
+                "the session's record cannot be read; this request has no session unless a user \
+                 logs in",
             )),
             Phase::Gone => Err(gone()),
             Phase::Finished => Err(closed()),
         }
     }
 
-    /// Logs a change and applies it to the view.
+    /// Adds a change to the log and applies it to the view.
     pub(crate) fn change(&mut self, change: Change) -> Result<()> {
         self.writable()?;
         if self.original.is_none() {
@@ -241,7 +246,7 @@ impl State {
         applied
     }
 
-    /// Logs a change whose effect on the view is known already.
+    /// Adds a change to the log whose effect on the view is already known.
     pub(crate) fn change_known(
         &mut self,
         change: Change,
@@ -257,12 +262,12 @@ impl State {
         Ok(())
     }
 
-    /// The content as it was before this request's uncommitted changes.
+    /// Returns the content without this request's uncommitted changes.
     pub(crate) fn before(&self) -> &Content {
         self.original.as_deref().unwrap_or(&self.view)
     }
 
-    /// Forgets everything loaded and changed: what comes next begins a new session.
+    /// Discards everything that was loaded and changed. Later changes start a new session.
     pub(crate) fn start_over(&mut self, now: u64) {
         self.starts += 1;
         self.edits += 1;
@@ -275,8 +280,8 @@ impl State {
         self.flash.forget();
     }
 
-    /// What the request's cookies name is to be ended: the session, a session that a commit of this
-    /// request may have begun, and every one of several.
+    /// Marks all sessions of the request to be ended: the base, a session that a commit of this
+    /// request may have created, and all sessions that the cookies name.
     pub(crate) fn doom(&mut self, now: u64) {
         match self.base.take() {
             Some(base) => self.doomed.push(base.doomed(self.before())),
@@ -293,7 +298,7 @@ impl State {
         self.start_over(now);
     }
 
-    /// Of several sessions every one is to be ended.
+    /// If the cookies name several sessions, marks all of them to be ended.
     pub(crate) fn doom_several(&mut self) {
         if let Standing::Several(all) = &mut self.standing {
             self.doomed.append(all);
@@ -301,9 +306,9 @@ impl State {
         }
     }
 
-    /// The response has its headers. Returns what is to be dropped without the lock, because it may
-    /// hold the session itself.
-    #[must_use = "it is to be dropped without the lock"]
+    /// Closes the session when the response headers are written. Returns the log, which must be
+    /// dropped without the lock because its closures may own the session itself.
+    #[must_use = "it must be dropped without the lock"]
     pub(crate) fn close(&mut self) -> Vec<Change> {
         self.phase = Phase::Finished;
         self.edits += 1;
@@ -317,11 +322,11 @@ impl State {
     }
 }
 
-/// Goes on from another base: what is logged is applied over it. No lock is held meanwhile, because
-/// the closures of updates may use the session. `false` when everything was forgotten meanwhile.
+/// Replaces the base and replays the log on it, without the lock because the closures of updates
+/// may use the session. Returns `false` if the session was started over at the same time.
 ///
 /// # Errors
-/// Those of the changes. Base and content are then as they were.
+/// The errors of the changes. Base and content are unchanged then.
 pub(crate) fn rebase(
     inner: &Inner,
     starts: u32,
@@ -377,14 +382,16 @@ pub(crate) fn take_back(inner: &Inner, which: impl Fn(&Change) -> bool) -> Resul
 pub(crate) fn closed() -> Error {
     Error::new(
         ErrorKind::Closed,
-        "the response is on its way, its session cannot change any more; take a detached() handle for later work",
+        "the response headers were written, so the session cannot change any more; use a \
+         detached() handle for later work",
     )
 }
 
 pub(crate) fn gone() -> Error {
     Error::new(
         ErrorKind::Gone,
-        "the session was destroyed, revoked, rotated or expired while this request was under way; its changes were dropped",
+        "the session was destroyed, revoked, rotated or expired during this request; its changes \
+         were dropped",
     )
 }
 

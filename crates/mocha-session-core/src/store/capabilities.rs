@@ -212,13 +212,15 @@ impl fmt::Display for Capabilities {
             let largest = self.max_value.unwrap_or(usize::MAX);
             return write!(
                 f,
-                "{}: kept by the client, compare-and-set no, listing no, native expiry yes, largest value {largest} bytes",
+                "{}: kept by the client, compare-and-set no, listing no, native expiry yes, \
+                 largest value {largest} bytes",
                 self.engine
             );
         }
         write!(
             f,
-            "{}: compare-and-set {}, listing {}, native expiry {}, evicts {}, durability {:?}, largest value {}",
+            "{}: compare-and-set {}, listing {}, native expiry {}, evicts {}, durability {:?}, \
+             largest value {}",
             self.engine,
             yes(self.compare_and_set),
             yes(self.listing),

@@ -125,8 +125,8 @@ impl KeySpace {
         let relative = folders.split('/').any(|folder| matches!(folder, "." | ".."));
         if prefix.len() > Self::MAX_PREFIX || !prefix.bytes().all(allowed) || relative {
             return Err(Error::invalid_config(format!(
-                "the option `prefix` must be at most {} of ASCII letters, digits and : / _ . - {{ }}, \
-                 without the segments . and ..",
+                "the option `prefix` must be at most {} ASCII letters, digits and \
+                 : / _ . - {{ }}, without the segments . and ..",
                 Self::MAX_PREFIX
             )));
         }

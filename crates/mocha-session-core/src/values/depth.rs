@@ -1,14 +1,15 @@
-//! How deep an encoded value is nested, found without decoding it.
+//! Measures how deep an encoded value is nested, without decoding it.
 
 use rmp::Marker;
 
-/// Whether more than `most` levels lie in each other. Damaged bytes are the decoder's to refuse.
+/// Whether the value is nested deeper than `most` levels. Returns `false` for damaged bytes, which
+/// the decoder refuses.
 pub(super) fn exceeds(bytes: &[u8], most: usize) -> bool {
     if bytes.len() <= most {
         return false;
     }
-    // Each level has a marker, so that few values have to be walked through. Counted in bytes,
-    // which the compiler does many at a time.
+    // Each level has a marker byte, so a value with few such bytes need not be walked. The counts
+    // are bytes, so that the compiler can vectorise the loop.
     let opens = |byte: &u8| u8::from(matches!(byte, 0x80..=0x9f | 0xdc..=0xdf));
     let count = |chunk: &[u8]| usize::from(chunk.iter().map(opens).sum::<u8>());
     let markers: usize = bytes.chunks(255).map(count).sum();
@@ -17,7 +18,7 @@ pub(super) fn exceeds(bytes: &[u8], most: usize) -> bool {
 
 enum Token {
     Leaf,
-    /// A sequence or a map with so many items.
+    /// The start of a sequence or map with this many items.
     Open(usize),
 }
 
@@ -26,9 +27,9 @@ struct Walk<'b> {
 }
 
 impl Walk<'_> {
-    /// `None` when the bytes end too early.
+    /// Returns `None` if the bytes end too early.
     fn exceeds(&mut self, most: usize) -> Option<bool> {
-        // How many items each open level still has.
+        // The number of remaining items of each open level.
         let mut open = vec![1_usize];
         while let Some(items) = open.last_mut() {
             if *items == 0 {
@@ -46,7 +47,7 @@ impl Walk<'_> {
         Some(false)
     }
 
-    /// Goes behind the next token.
+    /// Reads the next token.
     fn token(&mut self) -> Option<Token> {
         let (&marker, rest) = self.rest.split_first()?;
         self.rest = rest;

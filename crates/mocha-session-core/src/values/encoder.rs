@@ -1,7 +1,7 @@
-//! Encodes a value as MessagePack in the shape that it has in JSON, and refuses what would not come
-//! back.
+//! Encodes a value as MessagePack, in the shape that it has in JSON. Refuses values that could not
+//! be read back.
 //!
-//! `rmp-serde` reads what this writes. Its own encoder bounds no depth, and writes unit structs and
+//! `rmp-serde` decodes the result. Its own encoder has no depth limit, and writes unit structs and
 //! bytes in shapes that serde's untagged, tagged and flattened types cannot read.
 
 use std::fmt;
@@ -14,15 +14,15 @@ use serde::ser;
 
 use super::MAX_DEPTH;
 
-/// Types that ask their deserializer for a form of its own, which MessagePack does not have:
-/// `serde_json`'s `RawValue`, and the extension types of `rmp-serde`.
+/// Types that need a format-specific deserializer, which is not available here: `serde_json`'s
+/// `RawValue`, and the extension types of `rmp-serde`.
 const UNREADABLE: [&str; 2] = ["$serde_json::private::RawValue", "_ExtStruct"];
 
-/// Writes one value behind what the buffer holds.
+/// Appends one value to a buffer.
 #[derive(Debug)]
 pub(super) struct Encoder<'b> {
     out: &'b mut Vec<u8>,
-    /// How many levels may still be opened.
+    /// The number of levels that may still be opened.
     levels: usize,
 }
 
@@ -42,7 +42,7 @@ impl<'b> Encoder<'b> {
         Ok(())
     }
 
-    /// Begins a sequence or a map. `length` is what the value's `Serialize` expects it to be.
+    /// Starts a sequence or a map. `length` is the length that the value's `Serialize` announces.
     fn items(&mut self, kind: Kind, length: Option<usize>) -> Result<Items<'_, 'b>, Refusal> {
         self.open()?;
         let begin = self.out.len();
@@ -52,7 +52,7 @@ impl<'b> Encoder<'b> {
         Ok(Items { encoder: self, kind, header, declared, count: 0, levels: 1 })
     }
 
-    /// Begins a variant that holds something: a map of one entry.
+    /// Starts an enum variant with content: a map with one entry.
     fn variant(&mut self, variant: &str) -> Result<(), Refusal> {
         self.open()?;
         self.marker(Marker::FixMap(1));
@@ -71,14 +71,14 @@ impl<'b> Encoder<'b> {
     }
 }
 
-/// Why a value is refused.
+/// The reason why a value is refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
     Deep,
-    /// A `Some` of nothing would come back as `None`.
+    /// A `Some` around an empty value would be read as `None`.
     Lost,
     Unreadable,
-    /// Its `Serialize` failed. What it says may quote the value.
+    /// The value's `Serialize` failed. Its message is dropped, because it may quote the value.
     Failed,
 }
 
@@ -89,14 +89,14 @@ impl fmt::Display for Refusal {
                 write!(f, "it is nested deeper than {MAX_DEPTH} levels; store it flatter")
             }
             Self::Lost => f.write_str(
-                "it holds a `Some` of nothing (`Some(None)`, `Some(())`), which would be read as \
-                 `None`; use an enum of your own",
+                "it contains a `Some` of nothing (`Some(None)` or `Some(())`), which would be read \
+                 as `None`; use an enum instead",
             ),
             Self::Unreadable => f.write_str(
-                "it holds a type that only another format can read, such as `RawValue`; \
-                 store `serde_json::Value` or text",
+                "it contains a type that needs another format, such as `RawValue`; \
+                 store a `serde_json::Value` or text",
             ),
-            Self::Failed => f.write_str("its `Serialize` failed"),
+            Self::Failed => f.write_str("its `Serialize` implementation failed"),
         }
     }
 }
@@ -161,8 +161,8 @@ impl Items<'_, '_> {
         if self.count == self.declared { Ok(()) } else { self.correct() }
     }
 
-    /// Writes the header anew. Serde does not know how long a flattened struct is, and a
-    /// `Serialize` may be wrong.
+    /// Rewrites the header. Serde does not know the length of a flattened struct, and a `Serialize`
+    /// may announce a wrong length.
     #[cold]
     fn correct(self) -> Result<(), Refusal> {
         let mut header = Vec::new();
@@ -172,7 +172,7 @@ impl Items<'_, '_> {
     }
 }
 
-/// Implements the methods that write one scalar.
+/// Implements the methods that write scalars.
 macro_rules! scalars {
     ($($method:ident($type:ty) = $put:ident as $wide:ty;)*) => {$(
         #[inline]
@@ -236,7 +236,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         Ok(put::write_str(self.out, value)?)
     }
 
-    /// As a sequence, as JSON does: a type may write bytes and read a sequence.
+    /// Writes a sequence, as JSON does, because a type may write bytes and read a sequence.
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Refusal> {
         Kind::Sequence.put(value.len(), self.out)?;
         value.iter().try_for_each(|byte| self.serialize_u8(*byte))
@@ -344,7 +344,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 }
 
-/// Implements serde's traits for what has items, and for what has named fields.
+/// Implements serde's traits for types with items and for types with named fields.
 macro_rules! compounds {
     ($($trait:ident: $method:ident($($name:ident)?) = $put:ident;)*) => {$(
         impl ser::$trait for Items<'_, '_> {

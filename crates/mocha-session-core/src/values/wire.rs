@@ -1,11 +1,11 @@
-//! Reading and writing the bytes of a record: bounded, never panicking, without copying what is
-//! read.
+//! Reads and writes the bytes of a record: checks every length, never panics, and does not copy
+//! what it reads.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// Appends a number in as few bytes as it needs (LEB128).
+/// Appends a number as LEB128.
 pub(crate) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push((number & 0x7f) as u8 | 0x80);
@@ -14,13 +14,13 @@ pub(crate) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     out.push((number & 0x7f) as u8);
 }
 
-/// Appends a length and the bytes.
+/// Appends the length and the bytes.
 pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     put_number(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-/// Reads what the `put_…` functions wrote: what it returns are slices of it.
+/// Reads the output of the `put_…` functions. It returns slices of the input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'b> {
     rest: &'b [u8],
@@ -31,13 +31,13 @@ impl<'b> Reader<'b> {
         Self { rest: bytes }
     }
 
-    /// What was not read yet.
+    /// Returns the unread bytes.
     pub(crate) fn rest(&self) -> &'b [u8] {
         self.rest
     }
 
     pub(crate) fn number(&mut self) -> Result<u64> {
-        // Nearly all of them are lengths below 128.
+        // The fast path: nearly all numbers are lengths below 128.
         if let [byte @ ..0x80, rest @ ..] = self.rest {
             self.rest = rest;
             return Ok(u64::from(*byte));
@@ -74,8 +74,8 @@ impl<'b> Reader<'b> {
         std::str::from_utf8(self.bytes()?).map_err(|_| broken())
     }
 
-    /// The number of items that follow, each of at least one byte: a count that the rest cannot
-    /// hold is refused before anything is allocated for it.
+    /// Reads the number of items that follow. Refuses a count above the number of unread bytes, so
+    /// that a damaged count does not cause a large allocation.
     pub(crate) fn count(&mut self) -> Result<usize> {
         let count = usize::try_from(self.number()?).map_err(|_| broken())?;
         if count > self.rest.len() { Err(broken()) } else { Ok(count) }
@@ -87,13 +87,13 @@ impl<'b> Reader<'b> {
 }
 
 fn broken() -> Error {
-    Error::corrupt("the record is damaged: its content does not end where it says")
+    Error::corrupt("the record is damaged: a length in it does not match its content")
 }
 
 /// Text that is cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Text {
-    /// A name that the program was written with: most are.
+    /// A name from the program's source, as most are.
     Static(&'static str),
     Shared(Arc<str>),
 }

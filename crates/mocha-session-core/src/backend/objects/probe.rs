@@ -61,8 +61,9 @@ impl ObjectStore {
             Condition::Is(_) => "that the object is unchanged (If-Match)",
         };
         let why = format!(
-            "the service does not honour the condition of a put {what}: simultaneous requests would \
-             overwrite each other's sessions; enable conditional writes there, or choose another engine"
+            "the service does not honour the condition of a put {what}: simultaneous requests \
+             would overwrite each other's sessions; enable conditional writes there, or choose \
+             another engine"
         );
         Err(Error::new(ErrorKind::Unsupported, why))
     }

@@ -1,4 +1,4 @@
-//! What an owner's index holds: an entry per session, and the keys that each may be alive under.
+//! The entries of an owner index: one per session, with the keys under which it may be live.
 
 use crate::error::Result;
 use crate::mutant;
@@ -6,13 +6,14 @@ use crate::record::Payload;
 use crate::store::StorageKey;
 use crate::values::wire::{self, Reader, Text};
 
-/// How long an entry is kept after its session must have expired: processes' clocks need not agree.
+/// How long an entry is kept after its session has expired, in milliseconds, because the clocks of
+/// processes may differ.
 const SKEW: u64 = 60 * 60 * 1_000;
 
-/// An owner's sessions.
+/// An owner index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Index {
-    /// Drawn by "log out everywhere"; zero until then.
+    /// Set to a random number by "log out everywhere"; zero until then.
     pub(crate) epoch: u64,
     pub(crate) entries: Vec<Entry>,
 }
@@ -21,17 +22,18 @@ pub(crate) struct Index {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) handle: u64,
-    /// Where it may be alive; what a rotation comes from stands before what it goes to.
+    /// The keys under which it may be live. The key that a rotation starts from precedes its
+    /// successor.
     pub(crate) locations: Vec<Location>,
     pub(crate) created: u64,
-    /// When it was last used, as far as the throttled refresh tells.
+    /// When it was last used, to the precision of the refresh interval.
     pub(crate) used: u64,
     pub(crate) label: Option<Text>,
-    /// Being ended: no rotation, refresh or check may revive it.
+    /// It is being ended: no rotation, refresh or check may revive it.
     pub(crate) revoked: bool,
 }
 
-/// A key under which a session may be alive.
+/// A key under which a session may be live.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Location {
     pub(crate) key: StorageKey,
@@ -45,12 +47,12 @@ impl Index {
         self.entries.iter().filter(|entry| !entry.revoked)
     }
 
-    /// The entry of a session that nobody revoked.
+    /// Returns the entry of a session, unless it is revoked.
     pub(crate) fn live_mut(&mut self, handle: u64) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.handle == handle && !entry.revoked)
     }
 
-    /// Enters a session; `false` where it goes on from one that is dead.
+    /// Adds a session. Returns `false` if its previous key is dead.
     pub(super) fn arrive(&mut self, arrival: &super::Arrival) -> bool {
         let location = Location { key: arrival.key, from: arrival.from, until: arrival.until };
         if let Some(from) = arrival.from {
@@ -61,7 +63,7 @@ impl Index {
             (entry.created, entry.used) = (arrival.at, arrival.at);
             return true;
         }
-        // A login that lost what it went on from has left its key under the other handle.
+        // A login whose previous session was lost may have left this key under the old handle.
         self.drop_key(arrival.key);
         self.entries.push(Entry {
             handle: arrival.handle,
@@ -74,7 +76,7 @@ impl Index {
         true
     }
 
-    /// Marks the entries that are picked; whether one was not marked before.
+    /// Marks the selected entries as revoked. Returns whether any of them was not marked before.
     pub(super) fn mark(&mut self, which: impl Fn(&Entry) -> bool) -> bool {
         let mut fresh = false;
         for entry in self.entries.iter_mut().filter(|entry| !entry.revoked) {
@@ -103,12 +105,12 @@ impl Index {
         there
     }
 
-    /// Drops entries whose sessions expired long ago.
+    /// Removes entries whose sessions expired long ago.
     pub(super) fn purge(&mut self, now: u64) {
         self.entries.retain(|entry| entry.until().saturating_add(SKEW) > now);
     }
 
-    /// The session that was not used for the longest time, other than this one.
+    /// Returns the position of the least recently used session, other than this one.
     pub(super) fn least_used(&self, but: u64) -> Option<usize> {
         let others = self
             .entries
@@ -118,13 +120,13 @@ impl Index {
         others.min_by_key(|(_, entry)| entry.used).map(|(at, _)| at)
     }
 
-    /// Until when the index is needed.
+    /// Returns how long the index must be kept.
     pub(super) fn until(&self, now: u64) -> u64 {
         let last = self.entries.iter().map(Entry::until).max().unwrap_or(now).max(now);
         last.saturating_add(SKEW)
     }
 
-    /// How many bytes it takes.
+    /// Returns the encoded size in bytes.
     pub(super) fn bytes(&self) -> usize {
         let mut out = Vec::with_capacity(self.size_hint());
         self.write(&mut out);
@@ -142,16 +144,16 @@ impl Index {
 }
 
 impl Entry {
-    /// When its session must have expired.
+    /// Returns when the session will have expired under all its keys.
     pub(crate) fn until(&self) -> u64 {
         self.locations.iter().map(|location| location.until).max().unwrap_or(0)
     }
 
-    /// Notes that the session under `from`, which a client presents, will be alive at a location
-    /// too; `false` where `from` is known dead.
+    /// Records that the session under `from`, which a client sent, will also be live at `location`.
+    /// Returns `false` if `from` is known to be dead.
     ///
-    /// What is not `from` and not rotated from it is dead: `from` would not be known to a client if
-    /// any other successor of its predecessors had won.
+    /// Keys other than `from` and its successors are dead: a client would not know `from` if
+    /// another successor of its predecessors had won.
     pub(super) fn extend(&mut self, from: StorageKey, location: Location) -> bool {
         if !self.locations.iter().any(|known| known.key == from) {
             return false;
@@ -171,7 +173,7 @@ impl Entry {
         true
     }
 
-    /// Takes over what another place knows of the same session.
+    /// Merges the same session's entry from another index.
     pub(super) fn take_over(&mut self, other: &Self) {
         other.locations.iter().for_each(|location| self.cover(location.clone()));
         self.used = self.used.max(other.used);

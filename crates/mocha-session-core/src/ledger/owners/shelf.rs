@@ -1,4 +1,4 @@
-//! One place of an owner's index: reading it, and changing it under compare-and-set.
+//! Reads an owner index under one secret, and changes it with compare-and-set.
 
 use super::entry::{Entry, Index};
 use crate::crypto::id::Place;
@@ -7,10 +7,10 @@ use crate::ledger::call::pause;
 use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
 use crate::record::{Header, Kind};
 
-/// How many times a change of an index is tried again because others changed it.
+/// The maximum number of attempts to change an index that other requests change at the same time.
 const ROUNDS: u32 = 64;
 
-/// What one place held when it was read.
+/// An owner index under one secret, as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
     pub(super) place: Place,
@@ -18,18 +18,18 @@ pub(crate) struct Shelf {
     pub(super) index: Index,
 }
 
-/// What all places of an owner held: one per secret, the one that is written first.
+/// An owner's indexes under all secrets. The one under the first secret is used for new entries.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexView {
     first: Shelf,
     others: Vec<Shelf>,
 }
 
-/// What a change of an index comes to.
+/// Whether a change of an index must be written.
 pub(super) enum Verdict<T> {
-    /// Write it.
+    /// Write the changed index.
     Write(T),
-    /// Nothing to write.
+    /// Write nothing.
     Keep(T),
 }
 
@@ -45,7 +45,7 @@ impl Shelf {
             }
             Found::Record(..) => {
                 return Err(Error::corrupt(
-                    "the record under an owner's key is not an index of sessions",
+                    "the record under an owner's key is not an owner index",
                 ));
             }
             Found::Unreadable { revision, damaged: true, error } => {
@@ -64,11 +64,13 @@ impl Shelf {
     }
 }
 
-/// What stands for an index that cannot be read. Its user can log in. The sessions that it listed
-/// can be used until they would be extended, rotated or listed, and end then: nothing tells whether
-/// they were revoked. The epoch is a number that no login has read before the damage.
+/// Replaces an index that cannot be read with an empty one, so that its user can log in.
+///
+/// The sessions that it listed stay usable until they would be extended, rotated or listed, and end
+/// then, because they may have been revoked. The epoch is a number that no login has read before
+/// the damage.
 fn lost(version: &Version, error: &Error) -> Index {
-    tracing::error!(%error, "an owner's index is damaged and is begun anew; sessions it listed will end");
+    tracing::error!(%error, "an owner index is damaged and was replaced; its sessions will end");
     Index { epoch: version.header.commits[0] | 1, entries: Vec::new() }
 }
 
@@ -78,7 +80,7 @@ impl IndexView {
         mut places: impl Iterator<Item = Place>,
     ) -> Result<Self> {
         let Some(first) = places.next() else {
-            return Err(Error::new(ErrorKind::Internal, "there is no key to hash owners under"));
+            return Err(Error::new(ErrorKind::Internal, "there is no key to hash owners with"));
         };
         let mut others = Vec::new();
         for place in places {
@@ -95,12 +97,12 @@ impl IndexView {
         self.first.index.epoch
     }
 
-    /// A session's entry, as all places together know it.
+    /// Returns a session's entry, merged from all indexes.
     pub(super) fn entry(&self, handle: u64) -> Option<Entry> {
         self.entries().into_iter().find(|entry| entry.handle == handle)
     }
 
-    /// The places that have the entry, and the first one at the end.
+    /// Returns the indexes that have the entry, and at the end the one under the first secret.
     pub(super) fn take_with_first_last(&mut self, handle: u64) -> Vec<Shelf> {
         let mut there: Vec<_> = std::mem::take(&mut self.others)
             .into_iter()
@@ -110,7 +112,8 @@ impl IndexView {
         there
     }
 
-    /// All entries, each once. Revoked counts wherever it is said, and so does every key.
+    /// Returns all entries, each once. An entry is revoked if any index marks it, and has the keys
+    /// of all indexes.
     pub(super) fn entries(&self) -> Vec<Entry> {
         let mut all: Vec<Entry> = Vec::new();
         for shelf in std::iter::once(&self.first).chain(&self.others) {
@@ -125,8 +128,8 @@ impl IndexView {
     }
 }
 
-/// Changes the index at a place: `change` gets the present one and may run several times. `seen`
-/// saves the first look.
+/// Changes an index. `change` receives the current index and may run several times. `seen` saves
+/// the first read.
 pub(super) async fn change<T>(
     vault: &Vault,
     place: Place,
@@ -160,11 +163,11 @@ pub(super) async fn change<T>(
         };
         match attempt {
             Attempt::Done(..) => return Ok(written),
-            // What may still arrive is this very change, and is recognised by its commit id.
+            // The write that may still arrive is this change, and is recognised by its commit id.
             Attempt::Open if open => {
                 return Err(Error::new(
                     ErrorKind::Ambiguous,
-                    "the engine does not tell whether an owner's index was changed",
+                    "the engine did not confirm whether an owner index was changed; try again",
                 )
                 .during("owner index"));
             }
@@ -177,7 +180,7 @@ pub(super) async fn change<T>(
     }
     Err(Error::new(
         ErrorKind::Conflict,
-        "too many requests change this owner's sessions at once; try again",
+        "other requests changed this owner's sessions at every attempt; try again",
     )
     .during("owner index"))
 }
