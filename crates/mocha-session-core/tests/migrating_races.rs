@@ -131,7 +131,7 @@ async fn a_logout_beside_a_write_and_a_rotation_is_final_in_whichever_engine_the
                 begun(&two, stages[0], &browser, |session| session.insert("b", 2).unwrap()).await,
                 begun(&two, stages[1], &browser, |session| session.rotate().unwrap()).await,
                 begun(&two, stages[fastrand::usize(0..2)], &browser, |session| {
-                    session.destroy().unwrap()
+                    session.destroy().unwrap();
                 })
                 .await,
             ];
@@ -218,7 +218,7 @@ async fn a_flash_message_that_was_acknowledged_beside_a_mover_is_kept() {
             for n in 0..2 {
                 requests.push(
                     begun(&two, stages[1], &browser, move |session| {
-                        session.insert("b", n).unwrap()
+                        session.insert("b", n).unwrap();
                     })
                     .await,
                 );
