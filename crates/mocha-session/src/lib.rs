@@ -4,12 +4,12 @@
 mod registry;
 
 pub use mocha_session_core::{
-    Capabilities, Clock, CookieHeaders, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
+    Capabilities, Clock, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
     DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges,
-    HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message,
-    Migrating, OwnedSession, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
-    SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl, SweepTotal, Sweeper,
-    SystemClock, store,
+    HeaderLines, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock,
+    Message, Migrating, OwnedSession, RequestHeaders, RequestInfo, Requirement, Result, SameSite,
+    Secrets, SessionData, SessionHandle, SessionManager, SessionManagerBuilder, SessionToken,
+    Storage, StoreUrl, SweepTotal, Sweeper, SystemClock, Transport, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 

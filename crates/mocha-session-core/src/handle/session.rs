@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::handle::{Detached, SessionData};
-use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::http::{RequestHeaders, RequestInfo, SessionToken};
 use crate::record::content::Content;
 use crate::request::load::{self, Loaded};
-use crate::session::change::Change;
+use crate::session::change::{self, Change};
 use crate::session::shared::Shared;
-use crate::session::state::{self, Inner, Line, Phase, Standing, State};
+use crate::session::state::{self, Base, Inner, Line, Phase, Standing, State};
 use crate::values::wire::Text;
 
 /// The longest name of an owner and the longest label, in bytes.
@@ -19,7 +19,7 @@ pub(crate) const MAX_NAME_BYTES: usize = 256;
 
 /// A request's session before anybody looked at it.
 ///
-/// It costs nothing until [`load`](Self::load) is called: no cookie is parsed, no store is asked,
+/// It costs nothing until [`load`](Self::load) is called: no header is parsed, no store is asked,
 /// no header is sent. The session is loaded once per request, whoever asks.
 ///
 /// ```
@@ -38,7 +38,7 @@ pub struct LazySession {
 }
 
 impl LazySession {
-    pub(crate) fn new<C: CookieHeaders>(shared: Arc<Shared>, request: RequestInfo<C>) -> Self {
+    pub(crate) fn new<H: RequestHeaders>(shared: Arc<Shared>, request: RequestInfo<H>) -> Self {
         Self { inner: Arc::new(Inner::new(shared, request, true)) }
     }
 
@@ -64,9 +64,13 @@ impl LazySession {
         if self.inner.state().is_touched()? {
             return Ok(session);
         }
-        let loaded = load::from_cookies(&self.inner.shared, &self.inner.cookies).await;
+        let loaded = load::from_request(&self.inner.shared, &self.inner.headers).await;
         let mut state = self.inner.state();
         state.is_touched()?; // the response went out meanwhile
+        state.via = match &loaded {
+            Ok(Loaded::Live(live)) => live.via,
+            _ => self.inner.shared.carriers.presented(&self.inner.headers),
+        };
         state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;
         match loaded {
             Ok(Loaded::Live(live)) => {
@@ -118,8 +122,9 @@ impl LazySession {
         if self.inner.state().phase == Phase::Loaded {
             return session.destroy().map(|()| session); // another handle has abandoned it meanwhile
         }
-        load::abandon(&self.inner.shared, &self.inner.cookies).await?;
+        load::abandon(&self.inner.shared, &self.inner.headers).await?;
         let mut state = self.inner.state();
+        state.via = self.inner.shared.carriers.presented(&self.inner.headers);
         if state.phase == Phase::Finished {
             return Err(state::closed()); // the response went out meanwhile
         }
@@ -260,6 +265,31 @@ impl Session {
         state.writable()?;
         state.doom(inner.shared.now());
         Ok(())
+    }
+
+    /// The token under which the client presents the session, for an API that returns it in a body.
+    ///
+    /// `None` where the transport has no header, while nothing is stored, and while changes are
+    /// pending that would change the token: [`commit`](SessionData::commit) first. A client-side
+    /// session has a new token after every commit, and none before.
+    ///
+    /// The response carries the same token in its header, unless the session came by a cookie.
+    pub fn token(&self) -> Option<SessionToken> {
+        let inner = self.data.inner();
+        inner.shared.carriers.token.as_ref()?;
+        let state = inner.state();
+        if state.rotate || !state.doomed.is_empty() || change::logs_in(&state.log) {
+            return None;
+        }
+        match (&state.base, &state.line) {
+            (Some(Base::Stored(stored)), _) => {
+                Some(SessionToken(inner.shared.signer.text(&stored.id)))
+            }
+            (Some(Base::Client { .. }), Some(Line::Sealed(value, _))) if state.log.is_empty() => {
+                Some(SessionToken(value.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// A handle for work that outlives the request: WebSockets, server-sent events, jobs.

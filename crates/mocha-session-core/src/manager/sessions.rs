@@ -6,7 +6,7 @@ use std::fmt;
 use super::SessionManager;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::LazySession;
-use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::http::{RequestHeaders, RequestInfo};
 
 /// The sessions of one request, told apart by a type, their scope. A framework's layers keep them
 /// in the request's extensions.
@@ -74,11 +74,12 @@ impl Sessions {
     /// and one cookie line.
     ///
     /// # Errors
-    /// `InvalidConfig` where the session of another manager has the same cookie name.
+    /// `InvalidConfig` where the session of another manager has the same cookie name, or the same
+    /// header.
     pub fn enter<S: 'static>(
         &mut self,
         manager: &SessionManager,
-        request: RequestInfo<impl CookieHeaders>,
+        request: RequestInfo<impl RequestHeaders>,
     ) -> Result<Option<LazySession>> {
         let scope = TypeId::of::<S>();
         let opened = self.entries().find(|entry| manager.opened(&entry.lazy));
@@ -86,8 +87,9 @@ impl Sessions {
             self.add(Entry { scope, lazy });
             return Ok(None);
         }
-        if self.entries().any(|entry| entry.cookie_name() == manager.cookie_name()) {
-            return Err(same_cookie());
+        let carriers = &manager.shared.carriers;
+        if self.entries().any(|entry| entry.lazy.inner().shared.carriers.collides(carriers)) {
+            return Err(same_transport());
         }
         let lazy = manager.open(request);
         self.add(Entry { scope, lazy: lazy.clone() });
@@ -104,17 +106,12 @@ impl Sessions {
     }
 }
 
-impl Entry {
-    fn cookie_name(&self) -> &str {
-        self.lazy.inner().shared.cookie.name()
-    }
-}
-
-fn same_cookie() -> Error {
+fn same_transport() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
-        "this route has two session layers whose managers have the same cookie name; give one of \
-         them another name (`CookiePolicy::named`), or both layers the same manager",
+        "this route has two session layers whose managers have the same cookie name or header; give \
+         one of them another (`CookiePolicy::named`, `Transport::header` and `response_header`), or \
+         both layers the same manager",
     )
 }
 
@@ -177,7 +174,9 @@ mod tests {
         let mut sessions = Sessions::default();
         enter::<()>(&mut sessions, &manager("a"));
         let refused = sessions.enter::<Admin>(&manager("a"), RequestInfo::new(())).unwrap_err();
-        assert!(refused.to_string().contains("same cookie name; give one of them another"));
+        assert!(
+            refused.to_string().contains("same cookie name or header; give one of them another")
+        );
         assert!(sessions.get::<Admin>().is_none());
     }
 

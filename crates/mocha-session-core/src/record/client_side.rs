@@ -69,8 +69,8 @@ impl ClientSide {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "the client-side session makes a cookie of {size} bytes and browsers keep {MAX_COOKIE_BYTES}; \
-                     store less, or set SESSION_URL to keep sessions on a server"
+                    "the client-side session makes a cookie or token of {size} bytes and clients keep \
+                     {MAX_COOKIE_BYTES}; store less, or set SESSION_URL to keep sessions on a server"
                 ),
             )
             .on("cookie")

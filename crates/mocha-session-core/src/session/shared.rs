@@ -8,7 +8,7 @@ use crate::crypto::Scope;
 use crate::crypto::id::Place;
 use crate::crypto::signing::Signer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::cookie::CookieWriter;
+use crate::http::transport::Carriers;
 use crate::ledger::owners::Owners;
 use crate::ledger::queue::{Queues, Turn};
 use crate::ledger::vault::Vault;
@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) capabilities: Capabilities,
     pub(crate) storage: Storage,
     pub(crate) policy: Policy,
-    pub(crate) cookie: CookieWriter,
+    pub(crate) carriers: Carriers,
     pub(crate) signer: Signer,
     pub(crate) scope: Scope,
     pub(crate) owners: Owners,

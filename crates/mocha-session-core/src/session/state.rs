@@ -7,15 +7,17 @@ use super::change::{self, Change};
 use super::doubt::Doubt;
 use crate::crypto::id::{Place, SessionId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::http::request::{RequestHeaders, RequestInfo};
+use crate::http::transport::Via;
 use crate::ledger::vault::Version;
 use crate::record::content::{Content, Owner};
 use crate::session::reading::Reading;
 use crate::session::shared::Shared;
 use crate::store::StorageKey;
 
-/// One session in one request: a single allocation, with the request's cookie headers in its tail.
-pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
+/// One session in one request: a single allocation, with the request's header lines in its
+/// tail.
+pub(crate) struct Inner<H: ?Sized = dyn RequestHeaders> {
     pub(crate) shared: Arc<Shared>,
     /// Loads and commits of this request happen one at a time.
     pub(crate) gate: tokio::sync::Mutex<()>,
@@ -25,19 +27,19 @@ pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
     pub(crate) speculative: bool,
     /// Whether a response may tell the client what is committed. A detached session has none.
     pub(crate) tells: bool,
-    pub(crate) cookies: C,
+    pub(crate) headers: H,
 }
 
-impl<C: CookieHeaders> Inner<C> {
-    pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<C>, tells: bool) -> Self {
+impl<H: RequestHeaders> Inner<H> {
+    pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<H>, tells: bool) -> Self {
         Self {
-            state: Mutex::new(State::untouched(Arc::clone(&shared.nothing))),
+            state: Mutex::new(State::untouched(&shared)),
             shared,
             gate: tokio::sync::Mutex::new(()),
             finished: tokio::sync::Notify::new(),
             speculative: request.is_speculative(),
             tells,
-            cookies: request.cookies,
+            headers: request.headers,
         }
     }
 }
@@ -45,14 +47,14 @@ impl<C: CookieHeaders> Inner<C> {
 impl Inner {
     /// Nothing is committed any more. The closures of updates may hold the session itself, so they
     /// are dropped here, without the lock.
-    pub(crate) fn close(&self) -> Option<Line> {
-        let (line, forgotten) = {
+    pub(crate) fn close(&self) -> (Via, Option<Line>) {
+        let (told, forgotten) = {
             let mut state = self.state();
-            (state.line.take(), state.close())
+            ((state.via, state.line.take()), state.close())
         };
         drop(forgotten);
         self.finished.notify_waiters();
-        line
+        told
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -117,7 +119,7 @@ pub(crate) enum Standing {
     Several(Vec<Doomed>),
 }
 
-/// What the response's cookie line will say.
+/// What the response's cookie line, or its token's, will say.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
     /// This id, until this deadline (in milliseconds since 1970, or until the browser is closed).
@@ -173,16 +175,18 @@ pub(crate) struct State {
     /// The cookie was signed or sealed with an old secret, or not at all.
     pub(crate) stale_cookie: bool,
     pub(crate) flash: Reading,
+    /// How the session came, or a client without one is answered.
+    pub(crate) via: Via,
 }
 
 impl State {
-    fn untouched(view: Arc<Content>) -> Self {
+    fn untouched(shared: &Shared) -> Self {
         Self {
             phase: Phase::Untouched,
             touched: false,
             base: None,
             original: None,
-            view,
+            view: Arc::clone(&shared.nothing),
             log: Vec::new(),
             rotate: false,
             doomed: Vec::new(),
@@ -193,6 +197,7 @@ impl State {
             line: None,
             stale_cookie: false,
             flash: Reading::default(),
+            via: shared.carriers.first(),
         }
     }
 
@@ -259,6 +264,13 @@ impl State {
     /// The content as it was before this request's uncommitted changes.
     pub(crate) fn before(&self) -> &Content {
         self.original.as_deref().unwrap_or(&self.view)
+    }
+
+    /// Whether a commit tells the client of a deadline that it has moved. A token has none; but its
+    /// client is told that its session is empty, and that it is not any more.
+    pub(crate) fn tells_deadline(&self) -> bool {
+        let emptied = || self.view.is_empty() || self.before().told == 0;
+        self.via.cookie() || (self.base.is_some() && emptied())
     }
 
     /// Forgets everything loaded and changed: what comes next begins a new session.
