@@ -196,7 +196,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let shared = &self.middleware.shared;
         let head = shared.on_error.as_ref().map(|_| Box::new(request.head().clone()));
-        let info = request_info(&request);
+        let info = request_info(&request, &shared.manager);
         let entered = request
             .extensions_mut()
             .get_or_insert_with(Sessions::default)

@@ -29,8 +29,8 @@ pub use handle::{
     SessionData, SessionHandle,
 };
 pub use http::{
-    CookieHeaders, CookieLines, CookiePolicy, CrossOrigin, CrossOriginProtection, HeaderChanges,
-    HeaderSink, MAX_COOKIE_BYTES, RequestInfo, SameSite,
+    CookiePolicy, CrossOrigin, CrossOriginProtection, HeaderChanges, HeaderLines, HeaderSink,
+    MAX_COOKIE_BYTES, RequestHeaders, RequestInfo, SameSite, SessionToken, Transport,
 };
 pub use manager::{
     FailurePolicy, OwnedSession, Requirement, SessionManager, SessionManagerBuilder, Sessions,

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::{LazySession, Session};
-use crate::http::{CookieHeaders, CookiePolicy, RequestInfo};
+use crate::http::cookie::CookieWriter;
+use crate::http::{CookiePolicy, RequestHeaders, RequestInfo};
 use crate::open::Storage;
 use crate::request::{self, Finish};
 use crate::session::shared::{Backend, Shared};
@@ -89,7 +90,7 @@ impl SessionManager {
     }
 
     /// The session of a request, not looked at yet: no I/O, no parsing, one allocation.
-    pub fn open<C: CookieHeaders>(&self, request: RequestInfo<C>) -> LazySession {
+    pub fn open<H: RequestHeaders>(&self, request: RequestInfo<H>) -> LazySession {
         LazySession::new(Arc::clone(&self.shared), request)
     }
 
@@ -125,9 +126,15 @@ impl SessionManager {
         &self.shared.storage
     }
 
-    /// The name of the cookie.
-    pub fn cookie_name(&self) -> &str {
-        self.shared.cookie.name()
+    /// The name of the cookie, if the transport has one.
+    pub fn cookie_name(&self) -> Option<&str> {
+        self.shared.carriers.cookie.as_ref().map(CookieWriter::name)
+    }
+
+    /// The name of the request header that carries a token, in lower case, if the transport has
+    /// one. A framework adds its values to the request's [lines](crate::HeaderLines::tokens).
+    pub fn token_header(&self) -> Option<&str> {
+        self.shared.carriers.token.as_ref().map(|token| &*token.names.request)
     }
 
     /// The absolute timeout, if there is one.
@@ -147,7 +154,7 @@ impl SessionManager {
     }
 
     /// Stores a session made by `fill` and returns its cookie as `name=value`: for tests of
-    /// applications.
+    /// applications. Where the transport has no cookie, it returns the value of the request header.
     ///
     /// ```
     /// # use mocha_session_core::{RequestInfo, Secrets, SessionManager, Storage};
@@ -168,7 +175,9 @@ impl SessionManager {
         fill(&session)?;
         let headers = self.finish(&lazy, 200).await.into_result()?;
         let pair = headers.set_cookie().and_then(|line| line.split(';').next());
-        pair.map(ToOwned::to_owned).ok_or_else(|| {
+        let token = self.shared.carriers.token.as_ref().zip(headers.session_token());
+        let header = token.map(|(header, token)| header.request_value(token));
+        pair.map(ToOwned::to_owned).or(header).ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
                 "the seeded session is empty, and empty sessions are not stored",
@@ -197,7 +206,8 @@ impl fmt::Debug for SessionManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionManager")
             .field("storage", &self.shared.storage)
-            .field("cookie", &self.shared.cookie.name())
+            .field("cookie", &self.cookie_name())
+            .field("token", &self.token_header())
             .finish_non_exhaustive()
     }
 }

@@ -33,7 +33,7 @@ const APART: [(&str, Rules, Rules); 3] = [
 fn renamed(browser: &Browser, to: &SessionManager) -> Browser {
     let header = browser.header();
     let (_, value) = header.split_once('=').unwrap();
-    Browser { cookie: Some(format!("{}={value}", to.cookie_name())) }
+    Browser { cookie: Some(format!("{}={value}", to.cookie_name().unwrap())) }
 }
 
 fn two(

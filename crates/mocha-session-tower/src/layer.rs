@@ -190,7 +190,7 @@ where
             seen = Some(Box::new(parts.clone()));
             request = Request::from_parts(parts, body);
         }
-        let info = request_info(&request);
+        let info = request_info(&request, &shared.manager);
         let sessions = request.extensions_mut().get_or_insert_default::<Sessions>();
         match sessions.enter::<S>(&shared.manager, info) {
             Ok(Some(lazy)) => {

@@ -6,12 +6,13 @@ pub mod metrics;
 mod registry;
 
 pub use mocha_session_core::{
-    Capabilities, Clock, CookieHeaders, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
+    Capabilities, Clock, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
     DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges,
-    HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock, Message,
-    Migrating, OwnedSession, RecordInfo, RecordKind, RequestInfo, Requirement, Result, SameSite,
-    Secrets, SessionData, SessionHandle, SessionManager, SessionManagerBuilder, Storage, StoreUrl,
-    SweepTotal, Sweeper, SystemClock, backend, observe, store,
+    HeaderLines, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock,
+    Message, Migrating, OwnedSession, RecordInfo, RecordKind, RequestHeaders, RequestInfo,
+    Requirement, Result, SameSite, Secrets, SessionData, SessionHandle, SessionManager,
+    SessionManagerBuilder, SessionToken, Storage, StoreUrl, SweepTotal, Sweeper, SystemClock,
+    Transport, backend, observe, store,
 };
 pub use registry::{Registry, open, open_from_env, open_with};
 

@@ -25,5 +25,6 @@ guides! {
     several_sessions: "several-sessions.md",
     stores: "stores.md",
     testing: "testing.md",
+    tokens: "tokens.md",
     websockets_and_jobs: "websockets-and-jobs.md",
 }

@@ -93,7 +93,7 @@ impl App {
 
     /// The first three ids: whether each was signed, and which live session it names.
     fn ids(&self, headers: &[Vec<u8>]) -> Vec<(bool, Option<usize>)> {
-        let name = self.manager.cookie_name().as_bytes();
+        let name = self.manager.cookie_name().unwrap_or_default().as_bytes();
         let mut ids: Vec<(Vec<u8>, bool)> = Vec::new();
         for pair in headers.iter().flat_map(|header| header.split(|byte| *byte == b';')) {
             let pair = trimmed(pair);

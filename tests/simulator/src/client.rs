@@ -199,7 +199,7 @@ impl Client {
 
     /// A `Cookie` header of these cookies.
     pub fn header(&self, cookies: &[&str]) -> String {
-        let name = self.manager.cookie_name();
+        let name = self.manager.cookie_name().unwrap_or_default();
         let pairs: Vec<_> = cookies.iter().map(|value| format!("{name}={value}")).collect();
         pairs.join("; ")
     }

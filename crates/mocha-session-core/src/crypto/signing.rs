@@ -1,4 +1,4 @@
-//! The cookie's value in a store-backed manager: the id, signed where there is a secret.
+//! The value of the cookie, or the token, in a store-backed manager: the id, signed where there is a secret.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
@@ -42,6 +42,13 @@ impl Signer {
             out.push('.');
             id::push_base64(&signature[..SIGNATURE], out);
         }
+    }
+
+    /// A cookie's value, or a token.
+    pub(crate) fn text(&self, id: &SessionId) -> String {
+        let mut text = String::with_capacity(self.length());
+        self.write(id, &mut text);
+        text
     }
 
     /// The id of a value, and whether the value should be written anew (signed at all, or with the

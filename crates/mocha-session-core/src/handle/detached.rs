@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::commit::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::SessionData;
-use crate::http::headers::RequestInfo;
+use crate::http::RequestInfo;
 use crate::request;
 use crate::request::load::{self, Known};
 use crate::session::shared::Backend;

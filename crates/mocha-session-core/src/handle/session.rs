@@ -4,15 +4,16 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::commit::Plan;
 use crate::error::{Error, Result};
 use crate::handle::{Detached, SessionData};
-use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::http::{RequestHeaders, RequestInfo, SessionToken};
 use crate::observe::Event;
 use crate::record::content::Content;
 use crate::request::load::{self, Loaded};
 use crate::session::change::Change;
 use crate::session::shared::Shared;
-use crate::session::state::{self, Inner, Line, Phase, Standing, State};
+use crate::session::state::{self, Base, Inner, Line, Phase, Standing, State};
 use crate::values::wire::Text;
 
 /// The maximum length of an owner's name and of a label, in bytes.
@@ -20,7 +21,7 @@ pub(crate) const MAX_NAME_BYTES: usize = 256;
 
 /// A request's session that may not be loaded yet.
 ///
-/// Until [`load`](Self::load) is called, it parses no cookie, calls no store and sends no header.
+/// Until [`load`](Self::load) is called, it parses no header, calls no store and sends no header.
 /// The session is loaded once per request, however many handles call `load`.
 ///
 /// ```
@@ -41,7 +42,7 @@ pub struct LazySession {
 }
 
 impl LazySession {
-    pub(crate) fn new<C: CookieHeaders>(shared: Arc<Shared>, request: RequestInfo<C>) -> Self {
+    pub(crate) fn new<H: RequestHeaders>(shared: Arc<Shared>, request: RequestInfo<H>) -> Self {
         Self { inner: Arc::new(Inner::new(shared, request, true)) }
     }
 
@@ -68,12 +69,16 @@ impl LazySession {
         if self.inner.state().is_touched()? {
             return Ok(session);
         }
-        let loaded = load::from_cookies(&self.inner.shared, &self.inner.cookies).await;
+        let loaded = load::from_request(&self.inner.shared, &self.inner.headers).await;
         if let Err(error) = &loaded {
             self.inner.shared.observed.tell(|| Event::Failed { during: "load", error });
         }
         let mut state = self.inner.state();
         state.is_touched()?; // the response may have been sent since
+        state.via = match &loaded {
+            Ok(Loaded::Live(live)) => live.via,
+            _ => self.inner.shared.carriers.presented(&self.inner.headers),
+        };
         state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;
         match loaded {
             Ok(Loaded::Live(live)) => {
@@ -125,8 +130,9 @@ impl LazySession {
         if self.inner.state().phase == Phase::Loaded {
             return session.destroy().map(|()| session); // another handle has abandoned it
         }
-        load::abandon(&self.inner.shared, &self.inner.cookies).await?;
+        load::abandon(&self.inner.shared, &self.inner.headers).await?;
         let mut state = self.inner.state();
+        state.via = self.inner.shared.carriers.presented(&self.inner.headers);
         if state.phase == Phase::Finished {
             return Err(state::closed()); // the response was sent since
         }
@@ -313,6 +319,33 @@ impl Session {
         state.writable()?;
         state.doom(inner.shared.now());
         Ok(())
+    }
+
+    /// Returns the token under which the client presents the session, for an API that returns it
+    /// in a body.
+    ///
+    /// `None` where the transport has no header, while nothing is stored, and while changes are
+    /// pending that would change the token: [`commit`](SessionData::commit) first. A client-side
+    /// session has a new token after every commit, and none before.
+    ///
+    /// The response carries the same token in its header, unless the session came by a cookie.
+    pub fn token(&self) -> Option<SessionToken> {
+        let inner = self.data.inner();
+        inner.shared.carriers.token.as_ref()?;
+        let state = inner.state();
+        let plan = Plan::of(state.base.is_some(), state.rotate, &state.log);
+        if state.rotate || !state.doomed.is_empty() || plan.logs_in() {
+            return None;
+        }
+        match (&state.base, &state.line) {
+            (Some(Base::Stored(stored)), _) => {
+                Some(SessionToken(inner.shared.signer.text(&stored.id)))
+            }
+            (Some(Base::Client { .. }), Some(Line::Sealed(value, _))) if state.log.is_empty() => {
+                Some(SessionToken(value.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// Returns a handle for work that continues after the request, such as WebSockets, server-sent

@@ -273,7 +273,8 @@ impl CookieWriter {
     }
 }
 
-fn trim(mut text: &[u8]) -> &[u8] {
+/// Without spaces and tabs around it.
+pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }

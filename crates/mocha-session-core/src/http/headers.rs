@@ -1,146 +1,22 @@
-//! What a framework hands to the core and gets back: the request's cookie text, and changes to the
-//! response's headers.
+//! What a framework gets back from the core: changes to the response's headers.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-/// The request's `Cookie` header values, shared and not copied: a framework implements it for what
-/// it has.
-///
-/// ```
-/// use mocha_session_core::CookieHeaders;
-///
-/// let mut seen = Vec::new();
-/// "a=1; b=2".each(&mut |header| seen.push(header.to_vec()));
-/// assert_eq!(seen, [b"a=1; b=2"]);
-/// ```
-pub trait CookieHeaders: Send + Sync + 'static {
-    /// Calls `f` with the value of every `Cookie` header, in order.
-    fn each(&self, f: &mut dyn FnMut(&[u8]));
-}
-
-impl CookieHeaders for () {
-    fn each(&self, _f: &mut dyn FnMut(&[u8])) {}
-}
-
-impl CookieHeaders for &'static str {
-    fn each(&self, f: &mut dyn FnMut(&[u8])) {
-        f(self.as_bytes());
-    }
-}
-
-impl CookieHeaders for String {
-    fn each(&self, f: &mut dyn FnMut(&[u8])) {
-        f(self.as_bytes());
-    }
-}
-
-impl<T: AsRef<[u8]> + Send + Sync + 'static> CookieHeaders for Vec<T> {
-    fn each(&self, f: &mut dyn FnMut(&[u8])) {
-        self.iter().for_each(|header| f(header.as_ref()));
-    }
-}
-
-/// The `Cookie` headers of a request, in whatever type a framework shares them: HTTP/1 has one,
-/// HTTP/2 may have several. A single line needs no allocation.
-///
-/// ```
-/// use mocha_session_core::{CookieLines, RequestInfo};
-///
-/// let lines: CookieLines<&str> = ["a=1", "b=2"].into_iter().collect();
-/// let info = RequestInfo::new(lines);
-/// # let _ = info;
-/// ```
-pub struct CookieLines<T> {
-    first: Option<T>,
-    more: Vec<T>,
-}
-
-impl<T> FromIterator<T> for CookieLines<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(lines: I) -> Self {
-        let mut lines = lines.into_iter();
-        Self { first: lines.next(), more: lines.collect() }
-    }
-}
-
-impl<T: AsRef<[u8]> + Send + Sync + 'static> CookieHeaders for CookieLines<T> {
-    fn each(&self, f: &mut dyn FnMut(&[u8])) {
-        self.first.iter().chain(&self.more).for_each(|line| f(line.as_ref()));
-    }
-}
-
-impl<T> fmt::Debug for CookieLines<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CookieLines").finish_non_exhaustive()
-    }
-}
-
-/// What a session needs to know of its request.
-///
-/// ```
-/// use mocha_session_core::RequestInfo;
-///
-/// let info = RequestInfo::new("__Host-session=…").head(true).purpose(b"prefetch;prerender");
-/// assert!(info.is_speculative());
-/// ```
-#[derive(Clone, Copy)]
-pub struct RequestInfo<C = ()> {
-    pub(crate) cookies: C,
-    pub(crate) head: bool,
-    pub(crate) prefetch: bool,
-}
-
-impl RequestInfo {
-    /// The headers in which browsers say that they only prefetch: the standard's, and what older
-    /// browsers send. [`purpose`](RequestInfo::purpose) takes their values.
-    pub const PURPOSE_HEADERS: [&'static str; 3] = ["sec-purpose", "purpose", "x-moz"];
-}
-
-impl<C: CookieHeaders> RequestInfo<C> {
-    /// A request with these cookie headers.
-    pub fn new(cookies: C) -> Self {
-        Self { cookies, head: false, prefetch: false }
-    }
-
-    /// Whether its method is HEAD: nobody sees what its response says.
-    #[must_use]
-    pub fn head(mut self, yes: bool) -> Self {
-        self.head = yes;
-        self
-    }
-
-    /// The value of one of its [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS): a prefetch may
-    /// never be seen.
-    #[must_use]
-    pub fn purpose(mut self, header: &[u8]) -> Self {
-        self.prefetch |=
-            header.split(|c| b";, ".contains(c)).any(|word| word.eq_ignore_ascii_case(b"prefetch"));
-        self
-    }
-
-    /// Whether nobody may see the response's body, so that flash messages stay.
-    pub fn is_speculative(&self) -> bool {
-        self.head || self.prefetch
-    }
-}
-
-impl<C> fmt::Debug for RequestInfo<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestInfo")
-            .field("head", &self.head)
-            .field("prefetch", &self.prefetch)
-            .finish_non_exhaustive()
-    }
-}
+use super::transport::TokenNames;
 
 /// The header map of a response, whatever its type: a framework implements it for its own.
+///
+/// Names are given in lower case. A value that is owned holds a session's id, unless it is for
+/// `vary`: where a header map can mark values as sensitive, mark it.
 pub trait HeaderSink {
-    /// Calls `f` with every value of the header `name` (given in lower case).
-    fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8]));
+    /// Calls `f` with every value of the header `name`.
+    fn get_all(&self, name: &str, f: &mut dyn FnMut(&[u8]));
     /// Adds a line and keeps those that are there.
-    fn append(&mut self, name: &'static str, value: Cow<'static, str>);
+    fn append(&mut self, name: &str, value: Cow<'static, str>);
     /// Replaces all lines of this name by one.
-    fn set(&mut self, name: &'static str, value: Cow<'static, str>);
+    fn set(&mut self, name: &str, value: Cow<'static, str>);
 }
 
 /// Implements what every framework's `headers.rs` needs over its own version of the `http` crate:
@@ -166,50 +42,58 @@ macro_rules! __http_headers {
         pub(crate) struct Sink<'h>(pub(crate) &'h mut HeaderMap);
 
         impl $crate::HeaderSink for Sink<'_> {
-            fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8])) {
-                self.0.get_all(header_name(name)).into_iter().for_each(|value| f(value.as_bytes()));
-            }
-
-            fn append(&mut self, name: &'static str, value: ::std::borrow::Cow<'static, str>) {
-                if let Some(value) = header_value(value) {
-                    self.0.append(header_name(name), value);
+            fn get_all(&self, name: &str, f: &mut dyn FnMut(&[u8])) {
+                if let Some(name) = header_name(name) {
+                    self.0.get_all(name).into_iter().for_each(|value| f(value.as_bytes()));
                 }
             }
 
-            fn set(&mut self, name: &'static str, value: ::std::borrow::Cow<'static, str>) {
-                if let Some(value) = header_value(value) {
-                    self.0.insert(header_name(name), value);
+            fn append(&mut self, name: &str, value: ::std::borrow::Cow<'static, str>) {
+                if let Some((name, value)) = header_line(name, value) {
+                    self.0.append(name, value);
+                }
+            }
+
+            fn set(&mut self, name: &str, value: ::std::borrow::Cow<'static, str>) {
+                if let Some((name, value)) = header_line(name, value) {
+                    self.0.insert(name, value);
                 }
             }
         }
 
         /// The name of a header that the core reads or writes.
-        fn header_name(name: &'static str) -> HeaderName {
+        fn header_name(name: &str) -> Option<HeaderName> {
             match name {
-                "vary" => names::VARY,
-                "cache-control" => names::CACHE_CONTROL,
-                "set-cookie" => names::SET_COOKIE,
-                other => HeaderName::from_static(other),
+                "vary" => Some(names::VARY),
+                "cache-control" => Some(names::CACHE_CONTROL),
+                "set-cookie" => Some(names::SET_COOKIE),
+                other => HeaderName::try_from(other).ok(),
             }
         }
 
-        /// The core writes visible ASCII only, which is always a header value.
-        fn header_value(value: ::std::borrow::Cow<'static, str>) -> Option<HeaderValue> {
-            match value {
-                ::std::borrow::Cow::Borrowed(text) => Some(HeaderValue::from_static(text)),
+        /// The core writes names that it has checked, and values of visible ASCII only: both are
+        /// always valid.
+        fn header_line(
+            name: &str,
+            value: ::std::borrow::Cow<'static, str>,
+        ) -> Option<(HeaderName, HeaderValue)> {
+            let name = header_name(name)?;
+            let value = match value {
+                ::std::borrow::Cow::Borrowed(text) => HeaderValue::from_static(text),
                 ::std::borrow::Cow::Owned(line) => {
                     let mut value = HeaderValue::try_from(line).ok()?;
-                    // A cookie. HTTP/2 and HTTP/3 keep a sensitive value out of their compression
-                    // tables (RFC 7541 §7.1.3).
-                    value.set_sensitive(true);
-                    Some(value)
+                    // A cookie or a token. HTTP/2 and HTTP/3 keep a sensitive value out of their
+                    // compression tables (RFC 7541 §7.1.3).
+                    value.set_sensitive(name != names::VARY);
+                    value
                 }
-            }
+            };
+            Some((name, value))
         }
     };
 }
 
-/// What a finished session changes in the response's headers: the cookie line, `Vary`,
+/// What a finished session changes in the response's headers: the cookie line or the token, `Vary`,
 /// `Cache-Control`.
 ///
 /// ```
@@ -219,18 +103,29 @@ macro_rules! __http_headers {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HeaderChanges {
     pub(crate) cookie: Option<String>,
-    pub(crate) consulted: bool,
+    /// Whether the response depends on the request's cookie.
+    pub(crate) varies_by_cookie: bool,
+    /// In a box, because most applications have no header transport.
+    pub(crate) token: Option<Box<TokenChanges>>,
+}
+
+/// What a finished session changes where the transport has a header.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct TokenChanges {
+    pub(crate) names: Arc<TokenNames>,
+    /// The new token; empty where the session has ended.
+    pub(crate) value: Option<String>,
 }
 
 impl HeaderChanges {
     /// No change.
     pub const fn none() -> Self {
-        Self { cookie: None, consulted: false }
+        Self { cookie: None, varies_by_cookie: false, token: None }
     }
 
     /// Whether there is nothing to change.
     pub fn is_none(&self) -> bool {
-        self.cookie.is_none() && !self.consulted
+        self.cookie.is_none() && !self.varies_by_cookie && self.token.is_none()
     }
 
     /// The value of the `Set-Cookie` line, if there is one. It holds the session id: not for logs.
@@ -238,27 +133,48 @@ impl HeaderChanges {
         self.cookie.as_deref()
     }
 
+    /// The value of the header that carries a new token, if there is one: empty where the session
+    /// has ended. Not for logs.
+    pub fn session_token(&self) -> Option<&str> {
+        self.token.as_ref()?.value.as_deref()
+    }
+
     /// Writes the changes into a response.
     ///
-    /// A response made from the session varies with its cookie (RFC 9110 §12.5.5), and is `private`
-    /// where the application says nothing about caching. One that sets the cookie is `no-store`,
-    /// whatever the application said, lest a cache hand one user's session to another (ASVS
-    /// 14.3.2).
+    /// A response made from the session varies with its cookie, or the header of its token (RFC
+    /// 9110 §12.5.5), and is `private` where the application says nothing about caching. One that
+    /// carries a cookie or a token is `no-store`, whatever the application said, lest a cache hand
+    /// one user's session to another (ASVS 14.3.2).
     pub fn apply(self, headers: &mut impl HeaderSink) {
-        if self.consulted && !has_token(headers, "vary", &[b"cookie", b"*"]) {
+        if self.is_none() {
+            return;
+        }
+        let mut carries = self.cookie.is_some();
+        if self.varies_by_cookie && !has_token(headers, "vary", &[b"cookie", b"*"]) {
             headers.append("vary", Cow::Borrowed("Cookie"));
+        }
+        if let Some(TokenChanges { names, value }) = self.token.map(|token| *token) {
+            if !has_token(headers, "vary", &[names.request.as_bytes(), b"*"]) {
+                headers.append("vary", Cow::Owned(names.vary.clone()));
+            }
+            carries |= value.is_some();
+            match value {
+                Some(ended) if ended.is_empty() => headers.set(&names.response, Cow::Borrowed("")),
+                Some(token) => headers.set(&names.response, Cow::Owned(token)),
+                None => {}
+            }
         }
         if let Some(line) = self.cookie {
             headers.append("set-cookie", Cow::Owned(line));
-            if !has_token(headers, "cache-control", &[b"no-store"]) {
-                headers.set("cache-control", Cow::Borrowed("no-store"));
-            }
-        } else if self.consulted {
+        }
+        if !carries {
             let mut said = false;
             headers.get_all("cache-control", &mut |_| said = true);
             if !said {
                 headers.set("cache-control", Cow::Borrowed("private"));
             }
+        } else if !has_token(headers, "cache-control", &[b"no-store"]) {
+            headers.set("cache-control", Cow::Borrowed("no-store"));
         }
     }
 }
@@ -267,12 +183,13 @@ impl fmt::Debug for HeaderChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeaderChanges")
             .field("cookie", &self.cookie.as_ref().map(|_| "…"))
-            .field("consulted", &self.consulted)
+            .field("token", &self.session_token().map(|_| "…"))
+            .field("consulted", &(self.varies_by_cookie || self.token.is_some()))
             .finish()
     }
 }
 
-fn has_token(headers: &impl HeaderSink, name: &'static str, tokens: &[&[u8]]) -> bool {
+fn has_token(headers: &impl HeaderSink, name: &str, tokens: &[&[u8]]) -> bool {
     let mut found = false;
     headers.get_all(name, &mut |value| {
         found |= value
@@ -287,37 +204,37 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Headers(Vec<(&'static str, String)>);
+    struct Headers(Vec<(String, String)>);
 
     impl HeaderSink for Headers {
-        fn get_all(&self, name: &'static str, f: &mut dyn FnMut(&[u8])) {
+        fn get_all(&self, name: &str, f: &mut dyn FnMut(&[u8])) {
             self.0
                 .iter()
                 .filter(|(own, _)| *own == name)
                 .for_each(|(_, value)| f(value.as_bytes()));
         }
-        fn append(&mut self, name: &'static str, value: Cow<'static, str>) {
-            self.0.push((name, value.into_owned()));
+        fn append(&mut self, name: &str, value: Cow<'static, str>) {
+            self.0.push((name.to_owned(), value.into_owned()));
         }
-        fn set(&mut self, name: &'static str, value: Cow<'static, str>) {
+        fn set(&mut self, name: &str, value: Cow<'static, str>) {
             self.0.retain(|(own, _)| *own != name);
             self.append(name, value);
         }
     }
 
-    fn applied(
-        cookie: Option<&str>,
-        before: &[(&'static str, &str)],
-    ) -> Vec<(&'static str, String)> {
-        let mut headers =
-            Headers(before.iter().map(|(name, value)| (*name, (*value).to_owned())).collect());
-        HeaderChanges { cookie: cookie.map(ToOwned::to_owned), consulted: true }
-            .apply(&mut headers);
+    fn changed(changes: HeaderChanges, before: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut headers = Headers(lines(before));
+        changes.apply(&mut headers);
         headers.0
     }
 
-    fn lines(expected: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        expected.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    fn applied(cookie: Option<&str>, before: &[(&str, &str)]) -> Vec<(String, String)> {
+        let cookie = cookie.map(ToOwned::to_owned);
+        changed(HeaderChanges { cookie, varies_by_cookie: true, token: None }, before)
+    }
+
+    fn lines(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -349,25 +266,25 @@ mod tests {
     }
 
     #[test]
-    fn cookie_lines_keep_their_order() {
-        for lines in [vec![], vec!["a=1"], vec!["a=1", "b=2", "c=3"]] {
-            let mut seen = Vec::new();
-            let cookies: CookieLines<&str> = lines.iter().copied().collect();
-            cookies.each(&mut |line| seen.push(line.to_vec()));
-            assert_eq!(seen, lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn prefetches_are_recognised() {
-        for (header, is) in
-            [("prefetch", true), ("Prefetch;prerender", true), ("navigate", false), ("", false)]
-        {
-            assert_eq!(
-                RequestInfo::new(()).purpose(header.as_bytes()).is_speculative(),
-                is,
-                "{header}"
-            );
-        }
+    fn a_token_replaces_what_the_app_said_and_is_never_a_cookie() {
+        let names = Arc::new(TokenNames {
+            request: "x-token".into(),
+            vary: "X-Token".into(),
+            response: "session-token".into(),
+        });
+        let token = |value: Option<&str>| {
+            let value = value.map(ToOwned::to_owned);
+            let token = Some(Box::new(TokenChanges { names: Arc::clone(&names), value }));
+            HeaderChanges { token, ..HeaderChanges::none() }
+        };
+        let before = [("cache-control", "public"), ("session-token", "forged")];
+        let after = [("vary", "X-Token"), ("session-token", "new"), ("cache-control", "no-store")];
+        assert_eq!(changed(token(Some("new")), &before), lines(&after));
+        let ended = [("vary", "X-Token"), ("session-token", ""), ("cache-control", "no-store")];
+        assert_eq!(changed(token(Some("")), &[]), lines(&ended));
+        let read = [("vary", "x-token"), ("cache-control", "private")];
+        assert_eq!(changed(token(None), &[("vary", "x-token")]), lines(&read));
+        assert!(!token(None).is_none() && token(Some("new")).set_cookie().is_none());
+        assert!(!format!("{:?}", token(Some("hunter2"))).contains("hunter2"));
     }
 }

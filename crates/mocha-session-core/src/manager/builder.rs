@@ -9,7 +9,8 @@ use crate::crypto::Scope;
 use crate::crypto::secret::Secrets;
 use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
-use crate::http::cookie::{CookiePolicy, CookieWriter};
+use crate::http::CookiePolicy;
+use crate::http::transport::{Carriers, Transport};
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
 use crate::observe::{Observed, Observer};
@@ -73,14 +74,14 @@ pub enum Requirement {
 ///     .absolute_timeout(Duration::from_secs(12 * 60 * 60))
 ///     .cookie(CookiePolicy::named("__Host-admin").same_site(SameSite::Strict))
 ///     .build()?;
-/// assert_eq!(manager.cookie_name(), "__Host-admin");
+/// assert_eq!(manager.cookie_name(), Some("__Host-admin"));
 /// # Ok::<(), mocha_session_core::Error>(())
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct SessionManagerBuilder {
     storage: Storage,
     secrets: Option<Secrets>,
-    cookie: CookiePolicy,
+    transport: Transport,
     scope: Option<String>,
     clock: Arc<dyn Clock>,
     timeout: Option<Duration>,
@@ -107,7 +108,7 @@ impl SessionManagerBuilder {
         Self {
             storage,
             secrets: None,
-            cookie: CookiePolicy::new(),
+            transport: Transport::default(),
             scope: None,
             clock: Arc::new(SystemClock),
             timeout: None,
@@ -136,14 +137,21 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// The cookie's name and attributes.
-    pub fn cookie(mut self, cookie: CookiePolicy) -> Self {
-        self.cookie = cookie;
+    /// The cookie's name and attributes: short for [`transport`](Self::transport) with
+    /// [`Transport::cookie`].
+    pub fn cookie(self, cookie: CookiePolicy) -> Self {
+        self.transport(Transport::cookie(cookie))
+    }
+
+    /// How a session's id travels: in a cookie, which is the default, in a header, or in either. It
+    /// replaces what an earlier call of it or of [`cookie`](Self::cookie) set.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
         self
     }
 
     /// Names the application's sessions apart from other sessions in the same store. The default is
-    /// the cookie's name.
+    /// the cookie's name, or that of a transport's header.
     ///
     /// Everything is derived under it: where a record is kept, what seals it, signatures, owners'
     /// indexes. So two managers on one store accept nothing from each other, and a customer's id is
@@ -270,10 +278,11 @@ impl SessionManagerBuilder {
     /// The manager.
     ///
     /// # Errors
-    /// `InvalidConfig` for cookie attributes that browsers drop, lifetimes under a second,
-    /// client-side sessions without a secret, and requirements that the engine does not meet.
+    /// `InvalidConfig` for cookie attributes that browsers drop, header names with another meaning,
+    /// lifetimes under a second, client-side sessions without a secret or with two transports, and
+    /// requirements that the engine does not meet.
     pub fn build(self) -> Result<SessionManager> {
-        let cookie = CookieWriter::new(&self.cookie)?;
+        let carriers = Carriers::new(&self.transport)?;
         let capabilities = self.storage.capabilities();
         let owners_indexed =
             capabilities.compare_and_set() && (!capabilities.evicts() || self.check_owner_at_load);
@@ -301,7 +310,13 @@ impl SessionManagerBuilder {
         }
         self.check_limits()?;
         let client_side = self.storage.store.is_none();
-        let scope = Scope::named(self.scope.as_deref().unwrap_or(cookie.name()));
+        if client_side && carriers.cookie.is_some() && carriers.token.is_some() {
+            return Err(Error::invalid_config(
+                "client-side sessions travel by one transport: a cookie and a token would be two \
+                 copies that drift apart; set SESSION_URL, or leave one of them out",
+            ));
+        }
+        let scope = Scope::named(self.scope.as_deref().unwrap_or_else(|| carriers.scope()));
         let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
         let policy = Policy {
             idle: policy::lifetime("idle timeout", self.idle)?,
@@ -317,13 +332,13 @@ impl SessionManagerBuilder {
             anonymous_on_failure: self.failure == FailurePolicy::Anonymous,
             // Longer than a minute, and than any call that may still carry what was read before it.
             tombstone: policy::millis(Duration::from_secs(60).max(timeout.saturating_mul(4))),
-            persistent: cookie.persistent,
+            persistent: carriers.cookie.as_ref().is_none_or(|cookie| cookie.persistent),
         };
         let secrets = self.secrets.or_else(|| self.storage.secrets.clone());
         let backend = match &self.storage.store {
             None => {
                 let secrets = secrets.clone().ok_or_else(client_side::no_secret)?;
-                Backend::Client(ClientSide::new(secrets, scope, cookie.name()))
+                Backend::Client(ClientSide::new(secrets, scope, carriers.scope()))
             }
             Some(store) => Backend::Store(Vault::new(
                 Arc::clone(store),
@@ -351,26 +366,11 @@ impl SessionManagerBuilder {
             capabilities,
             storage: self.storage,
             policy,
-            cookie,
+            carriers,
             clock: self.clock,
             nothing: Arc::default(),
         };
-        let (engine, cookie) = (shared.capabilities.engine(), shared.cookie.name());
-        if self.cookie.is_secure() {
-            tracing::info!(
-                engine,
-                cookie,
-                secure = true,
-                "sessions are ready; browsers keep their cookie over HTTPS and on localhost only"
-            );
-        } else {
-            tracing::info!(
-                engine,
-                cookie,
-                secure = false,
-                "sessions are ready; their cookie also travels over plain HTTP, where anyone can read it"
-            );
-        }
+        note_start(&shared, self.transport.cookie_policy());
         Ok(SessionManager { shared: Arc::new(shared) })
     }
 }
@@ -400,6 +400,24 @@ impl SessionManagerBuilder {
             return refuse("max_sessions_per_owner must be above zero, or nobody can log in");
         }
         Ok(())
+    }
+}
+
+/// Notes once how the sessions travel: a cookie that a browser drops is hard to find otherwise.
+fn note_start(shared: &Shared, cookie: Option<&CookiePolicy>) {
+    let engine = shared.capabilities.engine();
+    if let Some(cookie) = cookie {
+        let (name, secure) = (cookie.name(), cookie.is_secure());
+        let note = if secure {
+            "browsers keep their cookie over HTTPS and on localhost only"
+        } else {
+            "their cookie also travels over plain HTTP, where anyone can read it"
+        };
+        tracing::info!(engine, cookie = name, secure, "sessions are ready; {note}");
+    }
+    if let Some(token) = &shared.carriers.token {
+        let header = &*token.names.request;
+        tracing::info!(engine, header, "sessions are ready; their tokens travel in a header");
     }
 }
 

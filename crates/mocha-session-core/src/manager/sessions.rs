@@ -6,7 +6,7 @@ use std::fmt;
 use super::SessionManager;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::LazySession;
-use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::http::{RequestHeaders, RequestInfo};
 
 /// The sessions of one request. A type, the scope, identifies each of them.
 ///
@@ -77,11 +77,12 @@ impl Sessions {
     /// one cookie line.
     ///
     /// # Errors
-    /// `InvalidConfig` if the session of another manager has the same cookie name.
+    /// `InvalidConfig` if the session of another manager has the same cookie name or the same
+    /// header.
     pub fn enter<S: 'static>(
         &mut self,
         manager: &SessionManager,
-        request: RequestInfo<impl CookieHeaders>,
+        request: RequestInfo<impl RequestHeaders>,
     ) -> Result<Option<LazySession>> {
         let scope = TypeId::of::<S>();
         let opened = self.entries().find(|entry| manager.opened(&entry.lazy));
@@ -89,8 +90,9 @@ impl Sessions {
             self.add(Entry { scope, lazy });
             return Ok(None);
         }
-        if self.entries().any(|entry| entry.cookie_name() == manager.cookie_name()) {
-            return Err(same_cookie());
+        let carriers = &manager.shared.carriers;
+        if self.entries().any(|entry| entry.lazy.inner().shared.carriers.collides(carriers)) {
+            return Err(same_transport());
         }
         let lazy = manager.open(request);
         self.add(Entry { scope, lazy: lazy.clone() });
@@ -107,17 +109,12 @@ impl Sessions {
     }
 }
 
-impl Entry {
-    fn cookie_name(&self) -> &str {
-        self.lazy.inner().shared.cookie.name()
-    }
-}
-
-fn same_cookie() -> Error {
+fn same_transport() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
-        "this route has two session layers whose managers have the same cookie name; give one of \
-         them another name (`CookiePolicy::named`), or use the same manager for both layers",
+        "this route has two session layers whose managers have the same cookie name or header; \
+         give one of them another (`CookiePolicy::named`, `Transport::header` and \
+         `response_header`), or use the same manager for both layers",
     )
 }
 
@@ -180,7 +177,9 @@ mod tests {
         let mut sessions = Sessions::default();
         enter::<()>(&mut sessions, &manager("a"));
         let refused = sessions.enter::<Admin>(&manager("a"), RequestInfo::new(())).unwrap_err();
-        assert!(refused.to_string().contains("same cookie name; give one of them another"));
+        assert!(
+            refused.to_string().contains("same cookie name or header; give one of them another")
+        );
         assert!(sessions.get::<Admin>().is_none());
     }
 

@@ -69,9 +69,9 @@ impl ClientSide {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "the client-side session needs a cookie of {size} bytes and browsers accept \
-                     {MAX_COOKIE_BYTES}; store less, or set SESSION_URL to keep sessions on a \
-                     server"
+                    "the client-side session needs a cookie or token of {size} bytes and clients \
+                     accept {MAX_COOKIE_BYTES}; store less, or set SESSION_URL to keep sessions on \
+                     a server"
                 ),
             )
             .on("cookie")

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use super::answer::{headers, token_line};
 use crate::commit::{self, Committed, Edit, Outcome, Pending, Plan};
 use crate::error::{Error, Result};
 use crate::future;
@@ -14,10 +14,9 @@ use crate::future::BoxFuture;
 use crate::http::headers::{HeaderChanges, HeaderSink};
 use crate::mutant;
 use crate::observe::Event;
-use crate::record::content::{Content, UNTIL_CLOSED};
 use crate::session::change;
 use crate::session::shared::{Backend, Shared};
-use crate::session::state::{Base, Inner, Line, Phase, Standing, State, gone, rebase, stored};
+use crate::session::state::{Base, Inner, Phase, Standing, State, gone, rebase, stored};
 
 /// The end of a request's session: a future that commits what the response confirms.
 ///
@@ -96,6 +95,12 @@ impl Finished {
         self.headers.set_cookie()
     }
 
+    /// The value of the header that carries a new token, if there is one: empty where the session
+    /// has ended. Not for logs.
+    pub fn session_token(&self) -> Option<&str> {
+        self.headers.session_token()
+    }
+
     /// Writes the header lines into the response, or into the one that replaces it.
     pub fn apply(self, headers: &mut impl HeaderSink) {
         self.headers.apply(headers);
@@ -124,8 +129,8 @@ pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     let inner = Arc::clone(inner);
     Finish(Progress::Running(Box::pin(async move {
         let error = commit_for(&inner, status).await.err();
-        let line = inner.close();
-        Finished { headers: headers(&inner.shared, line), error }
+        let (via, line) = inner.close();
+        Finished { headers: headers(&inner.shared, via, line), error }
     })))
 }
 
@@ -139,8 +144,7 @@ fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
         return Some(HeaderChanges::none());
     }
     if state.phase == Phase::Loaded && commits(shared, status) {
-        let due =
-            || state.base.as_ref().is_some_and(|base| is_due(shared, base, &state.view, status));
+        let due = || is_due(shared, &state, status);
         if state.is_dirty() || state.stale_cookie || state.flash.has_read() || due() {
             return None;
         }
@@ -148,7 +152,8 @@ fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
     // A reload or a commit that is under way at this moment is to be waited for.
     drop(inner.gate.try_lock().ok()?);
     drop(state);
-    Some(headers(shared, inner.close()))
+    let (via, line) = inner.close();
+    Some(headers(shared, via, line))
 }
 
 async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
@@ -235,6 +240,7 @@ fn take_pending(inner: &Inner) -> Box<Pending> {
         let (view, now) = (Arc::make_mut(&mut state.view), inner.shared.now());
         commit::begun(&inner.shared, view, login, now);
     }
+    let tells = inner.tells && state.tells_deadline();
     let view = Arc::clone(&state.view);
     let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
     // Boxed, because it would be moved with every future that it is in.
@@ -247,7 +253,7 @@ fn take_pending(inner: &Inner) -> Box<Pending> {
         view: Some(view).filter(|_| state.doubt.is_none()),
         rotate: std::mem::take(&mut state.rotate),
         superseded: !matches!(state.standing, Standing::Ordinary),
-        tells: inner.tells,
+        tells,
         renews: state.stale_cookie && inner.tells,
         doubt: state.doubt.take(),
         line: None,
@@ -305,6 +311,9 @@ fn note_steps(state: &mut State, pending: &mut Pending) {
 /// Runs a pending and takes its outcome over; whether the session is still there. What could not be
 /// committed is as it was.
 async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
+    let silent = inner.tells && !pending.tells;
+    let before = stored(pending.base.as_ref().filter(|_| silent));
+    let before = before.map(|stored| stored.version.revision.clone());
     let mut unsettled = Unsettled { inner, pending, settled: false };
     let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
         inner.shared.observed.tell(|| Event::Failed { during: "commit", error });
@@ -315,6 +324,10 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
         Outcome::Committed(Committed { base, content, line, superseded }) => {
             {
                 let mut state = inner.state();
+                let line = line.or_else(|| {
+                    let base = base.as_ref().filter(|_| silent);
+                    token_line(base, before.as_ref(), &content, state.stale_cookie)
+                });
                 if line.is_some() {
                     state.line = line;
                 }
@@ -386,22 +399,25 @@ async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
 /// commit that is under way.
 async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let shared = &inner.shared;
-    let (base, content, stale) = {
+    let (base, content, stale, dated) = {
         let state = inner.state();
         let Some(base) = state.base.clone() else { return Ok(()) };
-        if !is_due(shared, &base, &state.view, status) && !state.stale_cookie {
+        if !is_due(shared, &state, status) && !state.stale_cookie {
             return Ok(());
         }
-        (base, Arc::clone(&state.view), state.stale_cookie)
+        (base, Arc::clone(&state.view), state.stale_cookie, state.tells_deadline())
     };
     // A cached response is not the place for a mere refresh: its client is told by another one.
-    let tells = inner.tells && (status != 304 || mutant("a 304 tells"));
+    let answers = inner.tells && (status != 304 || mutant("a 304 tells"));
+    let tells = answers && dated;
+    let before = stored(Some(&base)).filter(|_| !dated);
+    let before = before.map(|stored| stored.version.revision.clone());
     let outcome = match (&shared.backend, &base) {
         (Backend::Store(vault), Base::Stored(stored)) => {
             let Some(mut turn) = vault.turn_now(&stored.place.key) else { return Ok(()) };
             // A cookie is written anew only with a write, which tells that the session is still
             // under its id.
-            let renews = stale && tells;
+            let renews = stale && answers;
             let (loaded, log) = (&content, &[][..]);
             let mut edit = Edit {
                 shared,
@@ -423,9 +439,12 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
         }
     };
     match outcome {
-        Ok(Outcome::Committed(Committed { base, line, .. })) => {
+        Ok(Outcome::Committed(Committed { base, content, line, .. })) => {
             let mut state = inner.state();
-            if let Some(line) = line.filter(|_| tells) {
+            let line = line.or_else(|| {
+                token_line(base.as_ref().filter(|_| !dated), before.as_ref(), &content, stale)
+            });
+            if let Some(line) = line.filter(|_| answers) {
                 state.line = Some(line);
             }
             if let Some(base) = base.filter(|_| state.base.is_some()) {
@@ -442,31 +461,14 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
 }
 
 /// Whether the idle deadline is to be moved, or the client is to be told of one that was.
-fn is_due(shared: &Shared, base: &Base, content: &Content, status: u16) -> bool {
+fn is_due(shared: &Shared, state: &State, status: u16) -> bool {
+    let (Some(base), content) = (&state.base, &*state.view) else { return false };
     let (written, told) = match base {
         Base::Stored(stored) => (stored.version.header.deadline, content.told),
         // What the client has is what it was told.
         Base::Client { deadline } => (*deadline, shared.policy.told(content, *deadline)),
     };
-    let untold = status != 304 && told != shared.policy.told(content, written);
+    let untold =
+        status != 304 && state.via.cookie() && told != shared.policy.told(content, written);
     !content.is_empty() && (untold || shared.policy.wants_refresh(content, written, shared.now()))
-}
-
-fn headers(shared: &Shared, line: Option<Line>) -> HeaderChanges {
-    let left = |told: u64| {
-        let left =
-            |told: u64| Duration::from_secs(told.saturating_sub(shared.now()).div_ceil(1_000));
-        (told != UNTIL_CLOSED).then(|| left(told))
-    };
-    let cookie = line.map(|line| match line {
-        Line::Id(id, told) => {
-            let signer = &shared.signer;
-            shared.cookie.set(signer.length(), |line| signer.write(&id, line), left(told))
-        }
-        Line::Sealed(value, told) => {
-            shared.cookie.set(value.len(), |line| line.push_str(&value), left(told))
-        }
-        Line::Remove => shared.cookie.remove(),
-    });
-    HeaderChanges { cookie, consulted: true }
 }

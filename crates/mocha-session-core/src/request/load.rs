@@ -1,10 +1,11 @@
-//! From cookie text to a live session.
+//! From a request's cookies and tokens to a live session.
 
 use std::sync::Arc;
 
 use crate::crypto::id::SessionId;
 use crate::error::Result;
-use crate::http::headers::CookieHeaders;
+use crate::http::request::RequestHeaders;
+use crate::http::transport::Via;
 use crate::ledger::ending::{By, end};
 use crate::ledger::vault::{Found, Vault};
 use crate::mutant;
@@ -15,11 +16,11 @@ use crate::record::content::Content;
 use crate::session::shared::{Backend, Shared, reopen};
 use crate::session::state::{Base, Doomed, Stored};
 
-/// Of several cookies of our name at most this many are tried: an attacker who can plant cookies
-/// cannot buy store calls.
+/// Of several values at most this many are tried: an attacker who can plant cookies cannot buy store
+/// calls.
 const CANDIDATES: usize = 3;
 
-/// What the request's cookies name.
+/// What the request's cookies and tokens name.
 pub(crate) enum Loaded {
     /// Nothing that is known: the browser is a stranger.
     Stranger,
@@ -32,10 +33,11 @@ pub(crate) enum Loaded {
     Several(Vec<Doomed>),
 }
 
-/// A live session, and whether its cookie should be written anew.
+/// A live session, how it came, and whether its cookie should be written anew.
 pub(crate) struct Live {
     pub(crate) base: Base,
     pub(crate) content: Arc<Content>,
+    pub(crate) via: Via,
     pub(crate) stale_cookie: bool,
 }
 
@@ -47,16 +49,15 @@ pub(crate) enum Known {
     Superseded,
 }
 
-/// The session that the request's cookies name. Of several cookies of our name one that is live
-/// wins.
-pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<Loaded> {
+/// The session that the request names. Of several values one that is live wins.
+pub(crate) async fn from_request(shared: &Shared, headers: &dyn RequestHeaders) -> Result<Loaded> {
     match &shared.backend {
         Backend::Client(client) => {
             let now = shared.now();
             let mut newest: Option<(u64, Live)> = None;
             let mut outcome = Loading::Absent;
-            let values = values(shared, cookies);
-            for value in &values {
+            let values = values(shared, headers);
+            for (via, value) in &values {
                 let Some(Opened { content, deadline, sealed, stale }) = client.open(value, now)?
                 else {
                     continue;
@@ -67,7 +68,7 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
                 outcome = if over { Loading::Expired } else { outcome };
                 if newer && !over {
                     let (base, content) = (Base::Client { deadline }, Arc::new(content));
-                    newest = Some((sealed, Live { base, content, stale_cookie: stale }));
+                    newest = Some((sealed, Live { base, content, via: *via, stale_cookie: stale }));
                 }
             }
             if newest.is_some() || !values.is_empty() {
@@ -79,15 +80,16 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
             Ok(newest.map_or(Loaded::Stranger, |(_, live)| Loaded::Live(live)))
         }
         Backend::Store(vault) => {
-            let mut ids = ids(shared, cookies);
+            let mut ids = ids(shared, headers);
             match (ids.first.take(), ids.more.is_empty()) {
                 (None, _) => Ok(Loaded::Stranger),
-                (Some((id, stale_cookie)), true) => {
+                (Some(Presented { id, via, stale_cookie }), true) => {
                     Ok(match from_store(shared, vault, &id).await? {
                         Known::Nothing => Loaded::Stranger,
                         Known::Superseded => Loaded::Superseded,
                         Known::Live(stored, content) => {
-                            Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
+                            let base = Base::Stored(stored);
+                            Loaded::Live(Live { base, content, via, stale_cookie })
                         }
                     })
                 }
@@ -101,31 +103,34 @@ pub(crate) async fn from_cookies(shared: &Shared, cookies: &dyn CookieHeaders) -
 async fn one_of(
     shared: &Shared,
     vault: &Vault,
-    first: (SessionId, bool),
-    more: Vec<(SessionId, bool)>,
+    first: Presented,
+    more: Vec<Presented>,
 ) -> Result<Loaded> {
-    let mut live: Vec<(Stored, Arc<Content>, bool)> = Vec::new();
+    let mut live: Vec<(Stored, Arc<Content>, Via, bool)> = Vec::new();
     let mut superseded = false;
-    for (id, stale_cookie) in std::iter::once(first).chain(more) {
+    for Presented { id, via, stale_cookie } in std::iter::once(first).chain(more) {
         match from_store(shared, vault, &id).await? {
             Known::Nothing => {}
             Known::Superseded => superseded = true,
-            Known::Live(stored, content) => live.push((stored, content, stale_cookie)),
+            Known::Live(stored, content) => live.push((stored, content, via, stale_cookie)),
         }
     }
     if live.len() > 1 {
+        let tokens = live.iter().filter(|(_, _, via, _)| via.header()).count();
         tracing::warn!(
-            cookies = live.len(),
-            "a request has several live session cookies of one name, set with another path or domain; \
-             it is nobody until a login or a logout ends them all"
+            cookies = live.len() - tokens,
+            tokens,
+            "a request has several live session cookies of one name, set with another path or \
+             domain, or tokens of other sessions; it is nobody until a login or a logout ends them \
+             all"
         );
         return Ok(Loaded::Several(
-            live.iter().map(|(stored, content, _)| Doomed::of(stored, content)).collect(),
+            live.iter().map(|(stored, content, ..)| Doomed::of(stored, content)).collect(),
         ));
     }
     Ok(match live.pop() {
-        Some((stored, content, stale_cookie)) => {
-            Loaded::Live(Live { base: Base::Stored(stored), content, stale_cookie })
+        Some((stored, content, via, stale_cookie)) => {
+            Loaded::Live(Live { base: Base::Stored(stored), content, via, stale_cookie })
         }
         None if superseded => Loaded::Superseded,
         None => Loaded::Stranger,
@@ -177,11 +182,11 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     Ok(Known::Live(Stored { id: id.clone(), place, version }, content))
 }
 
-/// Ends whatever the request's cookies name, where something of it cannot be read.
-pub(crate) async fn abandon(shared: &Shared, cookies: &dyn CookieHeaders) -> Result<()> {
+/// Ends whatever the request names, where something of it cannot be read.
+pub(crate) async fn abandon(shared: &Shared, headers: &dyn RequestHeaders) -> Result<()> {
     let Backend::Store(vault) = &shared.backend else { return Ok(()) };
-    let ids = ids(shared, cookies);
-    for (id, _) in ids.first.into_iter().chain(ids.more) {
+    let ids = ids(shared, headers);
+    for Presented { id, .. } in ids.first.into_iter().chain(ids.more) {
         let key = id.place(&shared.scope).key;
         match vault.probe(&key).await? {
             Found::Unreadable { .. } => drop(vault.delete(&key).await?),
@@ -194,40 +199,43 @@ pub(crate) async fn abandon(shared: &Shared, cookies: &dyn CookieHeaders) -> Res
     Ok(())
 }
 
-/// The ids that the cookies of our name hold, each once, and whether it should be written anew.
-/// Nearly always there is one at most, and nothing is allocated.
+/// The ids that the request presents, each once. Nearly always there is one at most, and nothing is
+/// allocated.
 struct Ids {
-    first: Option<(SessionId, bool)>,
-    more: Vec<(SessionId, bool)>,
+    first: Option<Presented>,
+    more: Vec<Presented>,
 }
 
-fn ids(shared: &Shared, cookies: &dyn CookieHeaders) -> Ids {
+/// An id, how it came, and whether its value should be written anew.
+struct Presented {
+    id: SessionId,
+    via: Via,
+    stale_cookie: bool,
+}
+
+fn ids(shared: &Shared, headers: &dyn RequestHeaders) -> Ids {
     let mut ids = Ids { first: None, more: Vec::new() };
-    each_value(shared, cookies, |value| {
-        let Some(read) = shared.signer.read(value) else { return };
-        let seen = |known: &(SessionId, bool)| known.0 == read.0;
-        if ids.first.as_ref().is_some_and(seen) || ids.more.iter().any(seen) {
-            return;
-        }
-        if ids.first.is_none() {
-            ids.first = Some(read);
+    shared.carriers.each_value(headers, |via, value| {
+        let Some((id, stale_cookie)) = shared.signer.read(value) else { return };
+        if let Some(known) = ids.first.iter_mut().chain(&mut ids.more).find(|known| known.id == id)
+        {
+            known.via = known.via.and(via);
+            known.stale_cookie |= stale_cookie;
+        } else if ids.first.is_none() {
+            ids.first = Some(Presented { id, via, stale_cookie });
         } else if ids.more.len() + 1 < CANDIDATES {
-            ids.more.push(read);
+            ids.more.push(Presented { id, via, stale_cookie });
         }
     });
     ids
 }
 
-fn values(shared: &Shared, cookies: &dyn CookieHeaders) -> Vec<Vec<u8>> {
-    let mut values: Vec<Vec<u8>> = Vec::new();
-    each_value(shared, cookies, |value| {
-        if values.len() < CANDIDATES && !values.iter().any(|known| known == value) {
-            values.push(value.to_vec());
+fn values(shared: &Shared, headers: &dyn RequestHeaders) -> Vec<(Via, Vec<u8>)> {
+    let mut values: Vec<(Via, Vec<u8>)> = Vec::new();
+    shared.carriers.each_value(headers, |via, value| {
+        if values.len() < CANDIDATES && !values.iter().any(|(_, known)| known == value) {
+            values.push((via, value.to_vec()));
         }
     });
     values
-}
-
-fn each_value(shared: &Shared, cookies: &dyn CookieHeaders, mut f: impl FnMut(&[u8])) {
-    cookies.each(&mut |header| shared.cookie.find(header, &mut f));
 }

@@ -8,7 +8,7 @@ use crate::crypto::Scope;
 use crate::crypto::id::{Place, SessionId};
 use crate::crypto::signing::Signer;
 use crate::error::Result;
-use crate::http::cookie::CookieWriter;
+use crate::http::transport::Carriers;
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
 use crate::observe::{Event, Observed, Subject};
@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) capabilities: Capabilities,
     pub(crate) storage: Storage,
     pub(crate) policy: Policy,
-    pub(crate) cookie: CookieWriter,
+    pub(crate) carriers: Carriers,
     pub(crate) signer: Signer,
     pub(crate) scope: Scope,
     pub(crate) owners: Owners,

@@ -6,16 +6,17 @@ use super::change::{self, Change};
 use super::doubt::{Doubt, NewSession};
 use crate::crypto::id::{Place, SessionId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::headers::{CookieHeaders, RequestInfo};
+use crate::http::request::{RequestHeaders, RequestInfo};
+use crate::http::transport::Via;
 use crate::ledger::vault::Version;
 use crate::record::content::{Content, Owner};
 use crate::session::reading::Reading;
 use crate::session::shared::Shared;
 use crate::store::StorageKey;
 
-/// The session of one request. It is a single allocation, with the request's cookie headers at its
+/// The session of one request. It is a single allocation, with the request's header lines at its
 /// end.
-pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
+pub(crate) struct Inner<H: ?Sized = dyn RequestHeaders> {
     pub(crate) shared: Arc<Shared>,
     /// Serialises the loads and commits of this request.
     pub(crate) gate: tokio::sync::Mutex<()>,
@@ -25,19 +26,19 @@ pub(crate) struct Inner<C: ?Sized = dyn CookieHeaders> {
     pub(crate) speculative: bool,
     /// Whether there is a response that can set a cookie. A detached session has none.
     pub(crate) tells: bool,
-    pub(crate) cookies: C,
+    pub(crate) headers: H,
 }
 
-impl<C: CookieHeaders> Inner<C> {
-    pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<C>, tells: bool) -> Self {
+impl<H: RequestHeaders> Inner<H> {
+    pub(crate) fn new(shared: Arc<Shared>, request: RequestInfo<H>, tells: bool) -> Self {
         Self {
-            state: Mutex::new(State::untouched(Arc::clone(&shared.nothing))),
+            state: Mutex::new(State::untouched(&shared)),
             shared,
             gate: tokio::sync::Mutex::new(()),
             finished: tokio::sync::Notify::new(),
             speculative: request.is_speculative(),
             tells,
-            cookies: request.cookies,
+            headers: request.headers,
         }
     }
 }
@@ -45,14 +46,14 @@ impl<C: CookieHeaders> Inner<C> {
 impl Inner {
     /// Closes the session: nothing can be committed any more. The closures of updates may own the
     /// session itself, so they are dropped without the lock.
-    pub(crate) fn close(&self) -> Option<Line> {
-        let (line, forgotten) = {
+    pub(crate) fn close(&self) -> (Via, Option<Line>) {
+        let (told, forgotten) = {
             let mut state = self.state();
-            (state.line.take(), state.close())
+            ((state.via, state.line.take()), state.close())
         };
         drop(forgotten);
         self.finished.notify_waiters();
-        line
+        told
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -119,7 +120,7 @@ pub(crate) enum Standing {
     Several(Vec<Doomed>),
 }
 
-/// The `Set-Cookie` line of the response.
+/// The `Set-Cookie` line of the response, or its token.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
     /// Sets an id, with the cookie's expiry: milliseconds since 1970, or
@@ -177,16 +178,18 @@ pub(crate) struct State {
     /// The cookie is not signed, or was signed or encrypted with an old secret.
     pub(crate) stale_cookie: bool,
     pub(crate) flash: Reading,
+    /// How the session came, or a client without one is answered.
+    pub(crate) via: Via,
 }
 
 impl State {
-    fn untouched(view: Arc<Content>) -> Self {
+    fn untouched(shared: &Shared) -> Self {
         Self {
             phase: Phase::Untouched,
             touched: false,
             base: None,
             original: None,
-            view,
+            view: Arc::clone(&shared.nothing),
             log: Vec::new(),
             rotate: false,
             doomed: Vec::new(),
@@ -197,6 +200,7 @@ impl State {
             line: None,
             stale_cookie: false,
             flash: Reading::default(),
+            via: shared.carriers.first(),
         }
     }
 
@@ -265,6 +269,13 @@ impl State {
     /// Returns the content without this request's uncommitted changes.
     pub(crate) fn before(&self) -> &Content {
         self.original.as_deref().unwrap_or(&self.view)
+    }
+
+    /// Whether a commit tells the client of a deadline that it has moved. A token has none; but its
+    /// client is told that its session is empty, and that it is not any more.
+    pub(crate) fn tells_deadline(&self) -> bool {
+        let emptied = || self.view.is_empty() || self.before().told == 0;
+        self.via.cookie() || (self.base.is_some() && emptied())
     }
 
     /// Discards everything that was loaded and changed. Later changes start a new session.

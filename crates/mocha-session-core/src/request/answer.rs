@@ -1,0 +1,59 @@
+//! What a response tells its client: the line of the cookie, and that of the token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::headers::{HeaderChanges, TokenChanges};
+use crate::http::transport::Via;
+use crate::record::content::{Content, UNTIL_CLOSED};
+use crate::session::shared::Shared;
+use crate::session::state::{Base, Line, stored};
+use crate::store::Revision;
+
+/// The header lines that say `line` to a client whose session came this way.
+pub(super) fn headers(shared: &Shared, via: Via, line: Option<Line>) -> HeaderChanges {
+    let token = shared.carriers.token.as_ref().map(|token| {
+        let value = line.as_ref().filter(|_| via.header()).map(|line| match line {
+            Line::Id(id, _) => shared.signer.text(id),
+            Line::Sealed(value, _) => value.clone(),
+            Line::Remove => String::new(),
+        });
+        Box::new(TokenChanges { names: Arc::clone(&token.names), value })
+    });
+    let Some(cookie) = &shared.carriers.cookie else {
+        return HeaderChanges { token, ..HeaderChanges::none() };
+    };
+    let left = |told: u64| {
+        let left =
+            |told: u64| Duration::from_secs(told.saturating_sub(shared.now()).div_ceil(1_000));
+        (told != UNTIL_CLOSED).then(|| left(told))
+    };
+    let cookie = line.filter(|_| via.cookie()).map(|line| match line {
+        Line::Id(id, told) => {
+            let signer = &shared.signer;
+            cookie.set(signer.length(), |line| signer.write(&id, line), left(told))
+        }
+        Line::Sealed(value, told) => {
+            cookie.set(value.len(), |line| line.push_str(&value), left(told))
+        }
+        Line::Remove => cookie.remove(),
+    });
+    HeaderChanges { cookie, varies_by_cookie: true, token }
+}
+
+/// What a client that has a token is to be told of a commit that left its session under its id:
+/// nothing, unless the session is empty now, or was when the client was told last, or the token is
+/// to be signed anew. A signature is renewed only with a write, which tells that the session is
+/// still under its id.
+pub(super) fn token_line(
+    base: Option<&Base>,
+    before: Option<&Revision>,
+    content: &Content,
+    stale: bool,
+) -> Option<Line> {
+    let stored = stored(base).filter(|stored| Some(&stored.version.revision) != before)?;
+    if content.is_empty() {
+        return Some(Line::Remove);
+    }
+    (stale || content.told == 0).then(|| Line::Id(stored.id.clone(), content.told))
+}
