@@ -41,8 +41,8 @@ pub use flash::{Flash, Level, Message};
 pub use headers::{CookieHeaders, CookieLines, HeaderChanges, HeaderSink, RequestInfo};
 pub use key::{Key, KeyFor, KeyName, MAX_KEY_BYTES};
 pub use manager::{
-    FailurePolicy, OwnedSession, Requirement, SessionHandle, SessionManager, SessionManagerBuilder,
-    SweepTotal, Sweeper,
+    FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionHandle, SessionManager,
+    SessionManagerBuilder, SweepTotal, Sweeper,
 };
 pub use migrating::Migrating;
 pub use registry::{BoxFuture, Driver, Opening, Registry};

@@ -2,10 +2,12 @@
 
 mod builder;
 mod owned;
+mod records;
 mod sweeper;
 
 pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
 pub use owned::{OwnedSession, SessionHandle};
+pub use records::{Kept, Records};
 pub use sweeper::{SweepTotal, Sweeper};
 
 use std::fmt;

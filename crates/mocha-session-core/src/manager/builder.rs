@@ -263,6 +263,34 @@ impl SessionManagerBuilder {
     /// `InvalidConfig` for cookie attributes that browsers drop, lifetimes under a second,
     /// client-side sessions without a secret, and requirements that the engine does not meet.
     pub fn build(self) -> Result<SessionManager> {
+        let secure = self.cookie.is_secure();
+        let shared = self.assemble()?;
+        let (engine, cookie) = (shared.capabilities.engine(), shared.cookie.name());
+        if secure {
+            tracing::info!(
+                engine,
+                cookie,
+                secure,
+                "sessions are ready; browsers keep their cookie over HTTPS and on localhost only"
+            );
+        } else {
+            tracing::info!(
+                engine,
+                cookie,
+                secure,
+                "sessions are ready; their cookie also travels over plain HTTP, where anyone can read it"
+            );
+        }
+        Ok(SessionManager { shared: Arc::new(shared) })
+    }
+
+    /// Whether the sessions would be in the client's cookie.
+    pub(super) fn is_client_side(&self) -> bool {
+        self.storage.store.is_none()
+    }
+
+    /// Checks the settings and makes what requests share.
+    pub(super) fn assemble(self) -> Result<Shared> {
         let cookie = CookieWriter::new(&self.cookie)?;
         let capabilities = self.storage.capabilities();
         let owners_indexed =
@@ -326,7 +354,7 @@ impl SessionManagerBuilder {
                 queues: Arc::new(Queues::new()),
             },
         };
-        let shared = Shared {
+        Ok(Shared {
             backend,
             signer: Signer::new(secrets.as_ref(), self.accept_unsigned, &scope),
             owners: Owners::new(
@@ -345,24 +373,7 @@ impl SessionManagerBuilder {
             cookie,
             clock: self.clock,
             nothing: Arc::default(),
-        };
-        let (engine, cookie) = (shared.capabilities.engine(), shared.cookie.name());
-        if self.cookie.is_secure() {
-            tracing::info!(
-                engine,
-                cookie,
-                secure = true,
-                "sessions are ready; browsers keep their cookie over HTTPS and on localhost only"
-            );
-        } else {
-            tracing::info!(
-                engine,
-                cookie,
-                secure = false,
-                "sessions are ready; their cookie also travels over plain HTTP, where anyone can read it"
-            );
-        }
-        Ok(SessionManager { shared: Arc::new(shared) })
+        })
     }
 }
 
