@@ -77,7 +77,9 @@ fn crates_stand_alone(workspace: &Workspace, wrong: &mut Vec<String>) -> Result 
                 part.feature,
             ])?;
             let what = format!("{} with `{}` alone", package.name, part.feature);
-            compare(&what, &names, &[part], &[part], wrong);
+            let its: Vec<_> =
+                own.iter().filter(|other| other.feature == part.feature).copied().collect();
+            compare(&what, &names, &its, &its, wrong);
         }
     }
     Ok(())
