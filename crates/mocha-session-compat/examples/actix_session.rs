@@ -32,7 +32,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The application.
-fn routes(app: &mut web::ServiceConfig) {
+pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.route("/", web::get().to(count));
 }
 

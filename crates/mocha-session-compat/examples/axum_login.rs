@@ -47,7 +47,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The application.
-fn app(storage: impl Into<Storage>, users: Users) -> Result<Router> {
+pub(crate) fn app(storage: impl Into<Storage>, users: Users) -> Result<Router> {
     // Was: let store = MemoryStore::default();
     let store = MochaStore::new(storage)?;
     let sessions = SessionManagerLayer::new(store).with_secure(false);
@@ -102,17 +102,17 @@ async fn change_password(mut auth: AuthSession, Form(new): Form<NewPassword>) ->
 
 /// The application's users. A real one hashes passwords.
 #[derive(Clone, Debug)]
-struct Users(Arc<Mutex<HashMap<String, User>>>);
+pub(crate) struct Users(Arc<Mutex<HashMap<String, User>>>);
 
 #[derive(Clone, Debug)]
-struct User {
+pub(crate) struct User {
     name: String,
     password: String,
     admin: bool,
 }
 
 #[derive(Clone, Deserialize)]
-struct Credentials {
+pub(crate) struct Credentials {
     name: String,
     password: String,
 }

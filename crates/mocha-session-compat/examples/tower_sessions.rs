@@ -28,7 +28,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The application.
-fn app(storage: impl Into<Storage>) -> Result<Router> {
+pub(crate) fn app(storage: impl Into<Storage>) -> Result<Router> {
     // Was: let store = RedisStore::new(pool);
     let store = MochaStore::new(storage)?;
     let layer = SessionManagerLayer::new(store).with_secure(false);

@@ -92,6 +92,7 @@ mod cases {
     }
 
     /// How the middleware is set up.
+    #[derive(Clone)]
     struct Rules {
         ttl: Duration,
         policy: TtlExtensionPolicy,
@@ -115,12 +116,12 @@ mod cases {
 
     impl<B, S: Service<Request, Response = ServiceResponse<B>, Error = Error>> Web<B> for S {}
 
-    async fn app(storage: impl Into<Storage>, rules: &Rules) -> impl Web<BoxBody> {
+    async fn app(storage: impl Into<Storage>, rules: Rules) -> impl Web<BoxBody> {
         let lifecycle = PersistentSession::default()
             .session_ttl(rules.ttl)
-            .session_ttl_extension_policy(rules.policy.clone());
+            .session_ttl_extension_policy(rules.policy);
         let store = MochaStore::new(storage).unwrap();
-        let sessions = SessionMiddleware::builder(store, rules.key.clone())
+        let sessions = SessionMiddleware::builder(store, rules.key)
             .cookie_content_security(rules.security)
             .session_lifecycle(lifecycle)
             .build();
@@ -170,8 +171,8 @@ mod cases {
     pub(super) async fn values_are_kept_and_changed(engine: Engine) {
         for security in [CookieContentSecurity::Signed, CookieContentSecurity::Private] {
             let rules = Rules { security, ..Rules::default() };
-            let here = app(engine.storage.clone(), &rules).await;
-            let there = app(engine.other_process().await, &rules).await;
+            let here = app(engine.storage.clone(), rules.clone()).await;
+            let there = app(engine.other_process().await, rules).await;
             let mut browser = Browser::default();
             browser.get(&here, "/write/n/42").await;
             assert_eq!(browser.0.as_ref().unwrap().max_age(), Some(HOUR));
@@ -183,7 +184,7 @@ mod cases {
 
     pub(super) async fn a_visitor_costs_nothing_and_a_cookie_costs_one_call(engine: Engine) {
         let store = Counting::new(&engine.storage);
-        let app = app(store.clone(), &Rules::default()).await;
+        let app = app(store.clone(), Rules::default()).await;
         let mut browser = Browser::default();
         assert_eq!(browser.get(&app, "/").await, (StatusCode::OK, false, "hello".to_owned()));
         assert_eq!(browser.text(&app, "/read/n").await, "none");
@@ -196,7 +197,7 @@ mod cases {
     }
 
     pub(super) async fn a_login_gives_a_new_key_and_a_logout_ends_it(engine: Engine) {
-        let app = app(engine.storage.clone(), &Rules::default()).await;
+        let app = app(engine.storage.clone(), Rules::default()).await;
         let mut browser = Browser::default();
         assert_eq!(browser.get(&app, "/members").await.0, StatusCode::NOT_FOUND);
         browser.get(&app, "/write/n/1").await;
@@ -217,7 +218,7 @@ mod cases {
     }
 
     pub(super) async fn two_devices_log_out_apart(engine: Engine) {
-        let app = app(engine.storage.clone(), &Rules::default()).await;
+        let app = app(engine.storage.clone(), Rules::default()).await;
         let (mut phone, mut laptop) = (Browser::default(), Browser::default());
         for device in [&mut phone, &mut laptop] {
             device.get(&app, "/renew").await;
@@ -228,7 +229,7 @@ mod cases {
     }
 
     pub(super) async fn keys_that_a_client_made_up_are_not_adopted(engine: Engine) {
-        let app = app(engine.storage.clone(), &Rules::default()).await;
+        let app = app(engine.storage.clone(), Rules::default()).await;
         let mut browser = Browser(Some(Cookie::new("id", "x".repeat(64))));
         browser.get(&app, "/write/n/1").await;
         assert_ne!(browser.0.as_ref().unwrap().value(), "x".repeat(64));
@@ -242,7 +243,7 @@ mod cases {
             (TtlExtensionPolicy::OnEveryRequest, true),
         ] {
             let rules = Rules { ttl, policy, ..Rules::default() };
-            let app = app(engine.storage.clone(), &rules).await;
+            let app = app(engine.storage.clone(), rules).await;
             let mut browser = Browser::default();
             browser.get(&app, "/write/n/1").await;
             tokio::time::sleep(step).await;
@@ -257,7 +258,7 @@ mod cases {
     pub(super) async fn a_change_extends_a_session_under_each_policy(engine: Engine) {
         let (step, ttl) = (StdDuration::from_millis(1_200), Duration::milliseconds(2_000));
         let rules = Rules { ttl, ..Rules::default() };
-        let app = app(engine.storage.clone(), &rules).await;
+        let app = app(engine.storage.clone(), rules).await;
         let mut browser = Browser::default();
         browser.get(&app, "/write/n/1").await;
         tokio::time::sleep(step).await;
@@ -267,7 +268,7 @@ mod cases {
     }
 
     pub(super) async fn a_request_in_flight_brings_back_no_session_that_ended(engine: Engine) {
-        let app = app(engine.storage.clone(), &Rules::default()).await;
+        let app = app(engine.storage.clone(), Rules::default()).await;
         let gate = gate_of(&app).await;
         // A logout, and a login that gives a new key.
         for path in ["/purge", "/renew"] {
@@ -289,7 +290,7 @@ mod cases {
 
     /// Not a promise: their middleware writes the whole session.
     pub(super) async fn of_two_requests_at_once_the_last_write_wins(engine: Engine) {
-        let app = app(engine.storage.clone(), &Rules::default()).await;
+        let app = app(engine.storage.clone(), Rules::default()).await;
         let gate = gate_of(&app).await;
         let mut browser = Browser::default();
         browser.get(&app, "/write/n/1").await;

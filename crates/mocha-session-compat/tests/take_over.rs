@@ -172,7 +172,8 @@ async fn actix_goes_on<S: actix_session::storage::SessionStore>(old: S, ends: bo
         .await;
         assert_eq!(taken.unwrap(), expected);
         if expected {
-            let ours = request(&manager, &cookie(&headers), async |session| {
+            let cookie = cookie(&headers);
+            let ours = request(&manager, &cookie, async |session| {
                 (session.owner(), session.get::<u64>("n").unwrap())
             });
             assert_eq!(ours.await.0, (Some("alice".to_owned()), Some(42)));
