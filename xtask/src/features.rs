@@ -70,7 +70,8 @@ fn claims(workspace: &Metadata) -> Result<Claims> {
         }
         let own: Vec<&Part> = parts().filter(|part| package.name == part.package).collect();
         for part in own.iter().filter(|part| package.features.contains_key(part.feature)) {
-            claims.push((alone(&package.name, part.feature), vec![part]));
+            let its = own.iter().filter(|other| other.feature == part.feature).copied().collect();
+            claims.push((alone(&package.name, part.feature), its));
         }
         claims.push((format!("--package {} --all-features", package.name), own));
     }

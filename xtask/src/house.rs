@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 /// The crate that users of everything depend on.
 pub(crate) const FACADE: &str = "mocha-session";
 pub(crate) const CORE: &str = "mocha-session-core";
+const COMPAT: &str = "mocha-session-compat";
 
 /// What a package of the workspace is. A package depends on lower ones only; see [`may_depend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("mocha-session-sql", Layer::Backend),
     ("mocha-session-tower", Layer::Framework),
     ("mocha-session-actix", Layer::Framework),
+    (COMPAT, Layer::Framework),
     (FACADE, Layer::Facade),
     ("mocha-session-servers", Layer::Tool),
     ("mocha-session-bench", Layer::Top),
@@ -81,13 +83,22 @@ pub(crate) const FRAMEWORKS: &[Part] = &[
     part("actix", "mocha-session-actix", Some("actix-web")),
 ];
 
+/// Other session layers, which `mocha-session-compat` has stores for. Both versions of
+/// tower-sessions have one name; actix-session brings its framework.
+pub(crate) const ADAPTERS: &[Part] = &[
+    part("tower-sessions-0_14", COMPAT, Some("tower-sessions-core")),
+    part("tower-sessions-0_15", COMPAT, Some("tower-sessions-core")),
+    part("actix-session-0_11", COMPAT, Some("actix-session")),
+    part("actix-session-0_11", COMPAT, Some("actix-web")),
+];
+
 const fn part(feature: &'static str, package: &'static str, client: Option<&'static str>) -> Part {
     Part { feature, package, client }
 }
 
-/// Every engine and every framework.
+/// Every engine, every framework, and every session layer that there is an adapter for.
 pub(crate) fn parts() -> impl Iterator<Item = &'static Part> {
-    ENGINES.iter().chain(FRAMEWORKS)
+    ENGINES.iter().chain(FRAMEWORKS).chain(ADAPTERS)
 }
 
 /// The layer of a package; an error for one that has no place in the table yet.
@@ -205,7 +216,7 @@ mod tests {
         for engine in ENGINES {
             assert_eq!(layer(engine.package).unwrap(), Layer::Backend, "{engine:?}");
         }
-        for framework in FRAMEWORKS {
+        for framework in FRAMEWORKS.iter().chain(ADAPTERS) {
             assert_eq!(layer(framework.package).unwrap(), Layer::Framework, "{framework:?}");
         }
         assert!(layer("stranger").unwrap_err().to_string().contains("house.rs"));

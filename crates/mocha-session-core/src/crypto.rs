@@ -53,6 +53,8 @@ pub(crate) enum Purpose {
     Secret,
     /// The name of a session that may be shown in a log, from its id.
     Fingerprint,
+    /// The id of another session layer, condensed.
+    LayerId,
 }
 
 impl Purpose {
@@ -69,6 +71,7 @@ impl Purpose {
             Self::Owner => b'O',
             Self::Secret => b'X',
             Self::Fingerprint => b'F',
+            Self::LayerId => b'L',
         };
         [b'm', b'1', code]
     }
@@ -111,6 +114,11 @@ impl std::fmt::Debug for Scope {
 /// A configured secret of any length, condensed to a key.
 pub(crate) fn condense(secret: &[u8]) -> Key {
     Scope::NONE.derive(secret, Purpose::Secret)
+}
+
+/// The id of another session layer, of any length, condensed to a key.
+pub(crate) fn condense_layer_id(id: &[u8]) -> Key {
+    Scope::NONE.derive(id, Purpose::LayerId)
 }
 
 /// Random bytes from the operating system.

@@ -5,11 +5,13 @@
 
 mod builder;
 mod owned;
+mod records;
 mod sessions;
 mod sweeper;
 
 pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
 pub use owned::OwnedSession;
+pub use records::{Kept, Records};
 pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
 

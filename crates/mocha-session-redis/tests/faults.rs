@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::{Server, eventually, hour, key, open, round_trip, server};
 use mocha_session_conformance::Proxy;
-use mocha_session_core::ErrorKind;
-use mocha_session_core::store::{Revision, SessionStore};
+use mocha_session_core::{Durability, ErrorKind};
+use mocha_session_core::store::SessionStore;
 
 #[tokio::test]
 async fn a_server_that_lost_the_script_is_given_it_again() {

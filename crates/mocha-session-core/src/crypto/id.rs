@@ -35,6 +35,11 @@ impl SessionId {
         Some(Self(bytes))
     }
 
+    /// What stands for the id of another session layer. It has no text form that a client knows.
+    pub(crate) fn of_layer(id: &[u8]) -> Self {
+        Self(crypto::condense_layer_id(id))
+    }
+
     /// Appends the text form.
     pub(crate) fn push_to(&self, out: &mut String) {
         push_base64(&self.0, out);
@@ -159,6 +164,8 @@ mod tests {
         let place = id.place(&scope);
         assert_eq!(place.key.to_string(), "0561b774d9619cdc9273436d9abc8972ef5e71a4");
         assert_eq!(id.fingerprint(&scope), "61d519a4b2442b57");
+        let layer = SessionId::of_layer(b"an id of another layer").place(&scope);
+        assert_eq!(layer.key.to_string(), "96a233493572c2b9ca3e43650c5eb7dbfbb1bef5");
         let other = id.place(&Scope::named("__Host-admin"));
         assert!(other.key != place.key && other.seal != place.seal);
         assert_ne!(place.seal[..20], place.key.as_bytes()[..]);

@@ -282,6 +282,19 @@ impl SessionManagerBuilder {
     /// lifetimes under a second, client-side sessions without a secret or with two transports, and
     /// requirements that the engine does not meet.
     pub fn build(self) -> Result<SessionManager> {
+        let cookie = self.transport.cookie_policy().cloned();
+        let shared = self.assemble()?;
+        note_start(&shared, cookie.as_ref());
+        Ok(SessionManager { shared: Arc::new(shared) })
+    }
+
+    /// Whether the sessions would be in the client's cookie.
+    pub(super) fn is_client_side(&self) -> bool {
+        self.storage.store.is_none()
+    }
+
+    /// Checks the settings and makes the state that requests share.
+    pub(super) fn assemble(self) -> Result<Shared> {
         let carriers = Carriers::new(&self.transport)?;
         let capabilities = self.storage.capabilities();
         let owners_indexed =
@@ -349,7 +362,7 @@ impl SessionManagerBuilder {
                 self.observed.clone(),
             )),
         };
-        let shared = Shared {
+        Ok(Shared {
             backend,
             observed: self.observed,
             signer: Signer::new(secrets.as_ref(), self.accept_unsigned, &scope),
@@ -369,9 +382,7 @@ impl SessionManagerBuilder {
             carriers,
             clock: self.clock,
             nothing: Arc::default(),
-        };
-        note_start(&shared, self.transport.cookie_policy());
-        Ok(SessionManager { shared: Arc::new(shared) })
+        })
     }
 }
 

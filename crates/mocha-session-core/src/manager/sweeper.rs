@@ -114,7 +114,7 @@ impl SessionManager {
     }
 }
 
-async fn sweep(vault: &Vault) -> Result<SweepTotal> {
+pub(super) async fn sweep(vault: &Vault) -> Result<SweepTotal> {
     let mut total = SweepTotal::default();
     let mut cursor = None;
     let mut failures = 0;

@@ -1,0 +1,279 @@
+//! Records of other session layers: sealed, bounded and ended as our own sessions are, under ids
+//! that the other layer makes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::SessionManagerBuilder;
+use super::sweeper::{self, SweepTotal};
+use crate::crypto::id::{Place, SessionId};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::call::pause;
+use crate::ledger::ending::{By, end};
+use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
+use crate::record::{Header, Kind, Payload};
+use crate::session::shared::{Backend, Shared};
+use crate::store::Capabilities;
+use crate::time::to_millis;
+
+/// How many times a write is tried again because another writer was faster.
+const ROUNDS: u32 = 64;
+
+/// A store's records under ids that another session layer makes: for adapters that let this
+/// library's engines serve that layer.
+///
+/// The record of an id is kept and sealed as a session is: the store sees a hash of the id, and a
+/// payload encrypted under a key that follows from the id. So ids must be unguessable. Writes are
+/// compare-and-set, calls have the manager's deadline, and an ended record leaves a tombstone.
+///
+/// Each write replaces the whole payload. Of two writers the last one wins, because the other
+/// layer does not say what it changed.
+///
+/// ```
+/// # use std::time::{Duration, SystemTime};
+/// # use mocha_session_core::{Kept, Records, Result, SessionManagerBuilder};
+/// # async fn demo(builder: SessionManagerBuilder) -> Result<()> {
+/// let records: Records = builder.scope("their-layer").records()?;
+/// let until = SystemTime::now() + Duration::from_secs(3600);
+///
+/// assert!(records.create(b"an unguessable id", b"payload", until).await?);
+/// assert!(matches!(records.load(b"an unguessable id").await?, Kept::Live(_)));
+/// records.end(b"an unguessable id").await?;
+/// // A request that loaded the record before it ended cannot write it back.
+/// let late = records.replace(b"an unguessable id", b"payload", until).await?;
+/// assert!(matches!(late, Kept::Ended));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Records {
+    shared: Arc<Shared>,
+}
+
+/// What is kept under an id of another session layer.
+#[derive(Debug)]
+pub enum Kept<T> {
+    /// A live record.
+    Live(T),
+    /// A record that was ended about a minute ago at most.
+    Ended,
+    /// Nothing: there was no record, it expired, or it was ended longer ago.
+    Nothing,
+    /// A record that no version of this library can read, and why. [`Records::end`] removes it.
+    Damaged(Error),
+}
+
+/// A payload of another layer.
+struct Opaque<'p>(&'p [u8]);
+
+impl Payload for Opaque<'_> {
+    fn size_hint(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+}
+
+/// What a write changes in a record.
+#[derive(Clone, Copy)]
+enum Edit<'e> {
+    Payload(&'e [u8]),
+    /// Its deadline alone.
+    Deadline,
+}
+
+impl SessionManagerBuilder {
+    /// The records of another session layer on this storage, instead of a manager.
+    ///
+    /// The scope, the store's deadline, the limit of a record's size, the clock and the
+    /// requirements apply. What concerns cookies, lifetimes and owners is the other layer's.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and `InvalidConfig` for client-side sessions.
+    pub fn records(self) -> Result<Records> {
+        if self.is_client_side() {
+            return Err(Error::invalid_config(
+                "another session layer's records need a store, and client-side sessions have none; \
+                 set SESSION_URL",
+            ));
+        }
+        Ok(Records { shared: Arc::new(self.assemble()?) })
+    }
+}
+
+impl Records {
+    /// Reads the record under an id.
+    ///
+    /// # Errors
+    /// Those of the engine. `Corrupt` for a record that another version of this library wrote, or
+    /// that is on its way to another engine.
+    pub async fn load(&self, id: &[u8]) -> Result<Kept<Bytes>> {
+        let (vault, place) = self.find(id)?;
+        let found = vault.look(&place.key).await?;
+        self.open(vault, &place, found).map(|kept| match kept {
+            Kept::Live((_, payload)) => Kept::Live(payload),
+            Kept::Ended => Kept::Ended,
+            Kept::Nothing => Kept::Nothing,
+            Kept::Damaged(error) => Kept::Damaged(error),
+        })
+    }
+
+    /// Stores the first record under an id, until `until`; `false` when the id is taken.
+    ///
+    /// # Errors
+    /// Those of the engine; ambiguous when the record may have been stored. `TooLarge` past the
+    /// engine's limit or the builder's.
+    pub async fn create(&self, id: &[u8], payload: &[u8], until: SystemTime) -> Result<bool> {
+        let (vault, place) = self.find(id)?;
+        let (now, deadline) = (vault.now(), to_millis(until));
+        let draft = Draft { kind: Kind::Live, now, deadline, payload: &Opaque(payload) };
+        match vault.create(&place, fastrand::u64(1..), &draft).await? {
+            Attempt::Done(..) => Ok(true),
+            Attempt::Changed(_) => Ok(false),
+            Attempt::Open => Err(undecided("create")),
+        }
+    }
+
+    /// Replaces the payload of a live record and its deadline. Never creates one.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); `Conflict` when other processes write the record all the time.
+    pub async fn replace(&self, id: &[u8], payload: &[u8], until: SystemTime) -> Result<Kept<()>> {
+        self.write(id, Edit::Payload(payload), until).await
+    }
+
+    /// Moves the deadline of a live record and leaves its payload.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace).
+    pub async fn extend(&self, id: &[u8], until: SystemTime) -> Result<Kept<()>> {
+        self.write(id, Edit::Deadline, until).await
+    }
+
+    /// Ends the record under an id, if there is one. A tombstone stays for a minute, or for four of
+    /// the store's deadlines if that is longer. A damaged record is removed.
+    ///
+    /// # Errors
+    /// Those of the engine, after which the record may still be live. `Corrupt` as for
+    /// [`load`](Self::load).
+    pub async fn end(&self, id: &[u8]) -> Result<()> {
+        let (vault, place) = self.find(id)?;
+        let tombstone = self.shared.policy.tombstone;
+        match end(vault, place.key, None, By::Itself, tombstone).await {
+            Err(error) if error.is_corrupt() => match vault.probe(&place.key).await? {
+                Found::Unreadable { damaged: true, .. } => vault.delete(&place.key).await.map(drop),
+                _ => Err(error),
+            },
+            ended => ended.map(drop),
+        }
+    }
+
+    /// Removes what expired from the whole store, as
+    /// [`SessionManager::sweep`](crate::SessionManager::sweep) does.
+    ///
+    /// # Errors
+    /// The engine's, when a batch fails three times in a row. What was removed stays removed.
+    pub async fn sweep(&self) -> Result<SweepTotal> {
+        sweeper::sweep(self.vault()?).await
+    }
+
+    /// What the engine can do, as it is configured.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    async fn write(&self, id: &[u8], edit: Edit<'_>, until: SystemTime) -> Result<Kept<()>> {
+        let (vault, place) = self.find(id)?;
+        // Writers of one process take turns, so that only other processes are raced.
+        let _turn = vault.turn(&place.key).await?;
+        let (commit, deadline) = (fastrand::u64(1..), to_millis(until));
+        let mut open = false;
+        for round in 0..ROUNDS {
+            let (version, payload) = match vault.look(&place.key).await? {
+                Found::Record(version, _) if version.header.commits.contains(&commit) => {
+                    return Ok(Kept::Live(()));
+                }
+                found => match self.open(vault, &place, found)? {
+                    Kept::Live(live) => live,
+                    Kept::Ended => {
+                        let session = self.fingerprint(id);
+                        tracing::debug!(session, "a write came after the end of its session");
+                        return Ok(Kept::Ended);
+                    }
+                    Kept::Nothing => return Ok(Kept::Nothing),
+                    Kept::Damaged(error) => return Ok(Kept::Damaged(error)),
+                },
+            };
+            let payload = match edit {
+                Edit::Payload(payload) => Opaque(payload),
+                Edit::Deadline => Opaque(&payload),
+            };
+            let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &payload };
+            match vault.replace(&place, &version, commit, &draft).await? {
+                Attempt::Done(..) => return Ok(Kept::Live(())),
+                // The same commit again: one of the two can land.
+                Attempt::Open => open = true,
+                Attempt::Changed(_) => {
+                    open = false;
+                    pause(round).await;
+                }
+            }
+        }
+        Err(if open {
+            undecided("save")
+        } else {
+            let why = "other processes changed the record at the same time; try again";
+            Error::new(ErrorKind::Conflict, why).during("save")
+        })
+    }
+
+    /// Opens what was found under a key.
+    fn open(&self, vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, Bytes)>> {
+        let (version, record) = match found {
+            Found::Record(version, record) => (version, record),
+            Found::Nothing => return Ok(Kept::Nothing),
+            Found::Unreadable { damaged: true, error, .. } => return Ok(Kept::Damaged(error)),
+            Found::Unreadable { error, .. } => return Err(error),
+        };
+        if version.header.kind != Kind::Live {
+            return Ok(Kept::Ended);
+        }
+        match vault.open(&record, &place.seal) {
+            Ok(payload) => Ok(Kept::Live((version, payload))),
+            // Written by a process that seals nothing, and not damaged.
+            Err(error) if Header::read(&record).is_ok_and(|(_, plain, _)| plain) => Err(error),
+            Err(error) => Ok(Kept::Damaged(error)),
+        }
+    }
+
+    fn find(&self, id: &[u8]) -> Result<(&Vault, Place)> {
+        Ok((self.vault()?, SessionId::of_layer(id).place(&self.shared.scope)))
+    }
+
+    fn fingerprint(&self, id: &[u8]) -> String {
+        SessionId::of_layer(id).fingerprint(&self.shared.scope)
+    }
+
+    fn vault(&self) -> Result<&Vault> {
+        match &self.shared.backend {
+            Backend::Store(vault) => Ok(vault),
+            // `records` makes none of these.
+            Backend::Client(_) => Err(Error::new(ErrorKind::Unsupported, "")),
+        }
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("storage", &self.shared.storage).finish_non_exhaustive()
+    }
+}
+
+fn undecided(operation: &'static str) -> Error {
+    let why = "the engine does not tell whether the write was done; try again";
+    Error::new(ErrorKind::Ambiguous, why).during(operation)
+}
