@@ -341,7 +341,7 @@ async fn the_example_counts() {
             request = request.cookie(cookie);
         }
         let response = call_service(&app, request.to_request()).await;
-        cookie = response.response().cookies().next().map(|cookie| cookie.into_owned());
+        cookie = response.response().cookies().next().map(actix_web::cookie::Cookie::into_owned);
         assert_eq!(read_body(response).await, count);
     }
 }

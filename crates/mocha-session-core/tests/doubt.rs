@@ -195,7 +195,7 @@ async fn a_lost_answer_in_the_instant_in_which_its_base_expires_is_applied_once(
             let app = App::with(|builder| builder.idle_timeout(hour));
             let mut browser = Browser::new();
             browser.request(&app.manager, count).await;
-            app.clock.advance(hour - Duration::from_secs(60));
+            app.clock.advance(hour.checked_sub(Duration::from_secs(60)).unwrap());
             let clock = Jumping { clock: app.clock.clone(), left: reading.into() };
             let manager = app.process_with(|builder| builder.idle_timeout(hour).clock(clock));
             let Some((lazy, session)) = started(&browser, &manager).await else { continue };

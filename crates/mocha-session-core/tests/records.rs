@@ -176,7 +176,7 @@ async fn an_engine_that_hangs_or_is_down_is_an_error_within_the_deadline() {
 #[tokio::test]
 async fn a_damaged_record_is_told_apart_and_can_be_ended() {
     for damage in [(|value: &mut Vec<u8>| value.truncate(10)) as fn(&mut Vec<u8>), |value| {
-        *value.last_mut().unwrap() ^= 1
+        *value.last_mut().unwrap() ^= 1;
     }] {
         let app = App::new();
         let records = one(&app).await;

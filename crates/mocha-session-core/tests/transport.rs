@@ -126,7 +126,7 @@ async fn begin_rotate_login_and_logout_carry_the_token_and_a_read_or_write_does_
         assert_eq!(client.request(&app, quiet).await, None);
     }
     for renews in [(|session| session.rotate().unwrap()) as fn(&Session), |session| {
-        session.login("alice").unwrap()
+        session.login("alice").unwrap();
     }] {
         let before = client.clone();
         let token = client.request(&app, renews).await.unwrap();

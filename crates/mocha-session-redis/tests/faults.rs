@@ -5,10 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Server, eventually, hour, key, open, round_trip, server};
+use common::{eventually, hour, key, open, round_trip, server};
 use mocha_session_conformance::Proxy;
-use mocha_session_core::{Durability, ErrorKind};
 use mocha_session_core::store::SessionStore;
+use mocha_session_core::{Durability, ErrorKind};
 
 #[tokio::test]
 async fn a_server_that_lost_the_script_is_given_it_again() {

@@ -3,10 +3,8 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
-use common::{Server, eventually, hour, key, open, round_trip, scanned, server};
-use mocha_session_conformance::{Proxy, engine_url};
+use common::{hour, key, open, round_trip, scanned, server};
+use mocha_session_conformance::engine_url;
 use mocha_session_core::store::{Durability, Revision, ScanCursor, SessionStore};
 use mocha_session_core::{ErrorKind, Registry};
 use mocha_session_redis::DRIVER;

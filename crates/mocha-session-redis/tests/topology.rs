@@ -262,6 +262,7 @@ async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one failover, told in order")]
 async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
     let Some(primary) = Server::start(&[
         "--requirepass",

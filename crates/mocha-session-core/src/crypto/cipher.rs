@@ -125,7 +125,7 @@ mod tests {
         sealed
     }
 
-    /// Test case 16 of McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B.
+    /// Test case 16 of `McGrew` and Viega, "The Galois/Counter Mode of Operation", appendix B.
     #[test]
     fn each_cipher_is_aes_256_gcm_as_it_was_published() {
         let key = *b"\xfe\xff\xe9\x92\x86\x65\x73\x1c\x6d\x6a\x8f\x94\x67\x30\x83\x08\

@@ -114,7 +114,7 @@ impl Records {
     pub async fn load(&self, id: &[u8]) -> Result<Kept<Bytes>> {
         let (vault, place) = self.find(id)?;
         let found = vault.look(&place.key).await?;
-        self.open(vault, &place, found).map(|kept| match kept {
+        Self::open(vault, &place, found).map(|kept| match kept {
             Kept::Live((_, payload)) => Kept::Live(payload),
             Kept::Ended => Kept::Ended,
             Kept::Nothing => Kept::Nothing,
@@ -197,7 +197,7 @@ impl Records {
                 Found::Record(version, _) if version.header.commits.contains(&commit) => {
                     return Ok(Kept::Live(()));
                 }
-                found => match self.open(vault, &place, found)? {
+                found => match Self::open(vault, &place, found)? {
                     Kept::Live(live) => live,
                     Kept::Ended => {
                         let session = self.fingerprint(id);
@@ -232,7 +232,7 @@ impl Records {
     }
 
     /// Opens what was found under a key.
-    fn open(&self, vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, Bytes)>> {
+    fn open(vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, Bytes)>> {
         let (version, record) = match found {
             Found::Record(version, record) => (version, record),
             Found::Nothing => return Ok(Kept::Nothing),

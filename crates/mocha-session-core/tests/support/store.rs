@@ -297,7 +297,10 @@ impl ScriptedStore {
     fn land(&self) {
         let now = self.0.clock.now();
         let mut entries = self.0.entries.lock().unwrap();
-        for late in self.0.late.lock().unwrap().extract_if(.., |late| late.lost < now) {
+        let all = std::mem::take(&mut *self.0.late.lock().unwrap());
+        let (due, early): (Vec<_>, Vec<_>) = all.into_iter().partition(|late| late.lost < now);
+        *self.0.late.lock().unwrap() = early;
+        for late in due {
             let entry = entries.get_mut(&late.key);
             if let Some(entry) = entry.filter(|entry| late.expected == Some(entry.revision)) {
                 *entry = late.entry;

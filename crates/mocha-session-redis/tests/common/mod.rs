@@ -1,6 +1,6 @@
 //! Private servers that a test may break.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 
 use std::net::TcpListener as StdListener;
 use std::path::PathBuf;
