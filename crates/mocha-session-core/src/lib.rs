@@ -32,8 +32,8 @@ pub use http::{
     MAX_COOKIE_BYTES, RequestHeaders, RequestInfo, SameSite, SessionToken, Transport,
 };
 pub use manager::{
-    FailurePolicy, OwnedSession, Requirement, SessionManager, SessionManagerBuilder, Sessions,
-    SweepTotal, Sweeper,
+    Environment, FailurePolicy, OwnedSession, Requirement, SessionManager, SessionManagerBuilder,
+    Sessions, SweepTotal, Sweeper,
 };
 pub use migrating::Migrating;
 pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};

@@ -4,6 +4,7 @@
 
 pub(crate) mod credentials;
 pub(crate) mod registry;
+pub(crate) mod settings;
 pub(crate) mod storage;
 pub(crate) mod url;
 
