@@ -5,13 +5,13 @@ mod registry;
 
 pub use mocha_session_core::{
     Capabilities, Clock, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
-    DetachedSession, Driver, Durability, Error, ErrorKind, FailurePolicy, HeaderChanges,
-    HeaderLines, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES, ManualClock,
-    Message, Migrating, OwnedSession, RequestHeaders, RequestInfo, Requirement, Result, SameSite,
-    Secrets, SessionData, SessionHandle, SessionManager, SessionManagerBuilder, SessionToken,
-    Storage, StoreUrl, SweepTotal, Sweeper, SystemClock, Transport, store,
+    DetachedSession, Driver, Durability, Environment, Error, ErrorKind, FailurePolicy,
+    HeaderChanges, HeaderLines, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES,
+    ManualClock, Message, Migrating, OwnedSession, RequestHeaders, RequestInfo, Requirement,
+    Result, SameSite, Secrets, SessionData, SessionHandle, SessionManager, SessionManagerBuilder,
+    SessionToken, Storage, StoreUrl, SweepTotal, Sweeper, SystemClock, Transport, store,
 };
-pub use registry::{Registry, open, open_from_env, open_with};
+pub use registry::{Registry, builder_from_env, open, open_from_env, open_with};
 
 // Each crate as a module, with its README and its documentation.
 
