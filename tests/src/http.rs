@@ -1,5 +1,7 @@
 //! What every framework must do on every engine, as a browser sees it. One function, one situation.
 
+use mocha_session::Transport;
+
 use crate::browser::Browser;
 use crate::engines::Engine;
 use crate::frameworks::{Client, Framework, Gate, Send};
@@ -268,12 +270,80 @@ pub async fn foreign_cookies<F: Framework>(engine: Engine) {
     assert_eq!(client.send(split).await.body, "1", "HTTP/2 may split the header");
 }
 
+/// A client of an API: begins, logs in, rotates and logs out by header, and never sees a cookie.
+pub async fn bearer_tokens<F: Framework>(engine: Engine) {
+    let manager = engine.manager_with(|rules| rules.transport(Transport::bearer())).await;
+    let client = F::serve(manager, Gate::new());
+    let server = on_server(&engine).await;
+    let send = async |method, path, token: &str| {
+        let request = Send::new(method, path).header("Authorization", format!("bearer {token}"));
+        let answer = client.send(request).await;
+        assert_eq!(
+            (answer.header("vary"), answer.header("set-cookie")),
+            ("Authorization".into(), "".into())
+        );
+        let told = answer.all("session-token").next().map(ToOwned::to_owned);
+        let caching = if told.is_some() { "no-store" } else { "private" };
+        assert_eq!(answer.header("cache-control"), caching, "{path}");
+        (answer.body, told)
+    };
+    let (_, first) = send("POST", "/count", "").await;
+    let first = first.unwrap();
+    assert_eq!(send("GET", "/read", &first).await, ("1".into(), None));
+    let (_, second) = send("POST", "/login/alice", &first).await;
+    let second = second.unwrap();
+    let (_, third) = send("POST", "/rotate", &second).await;
+    let third = third.unwrap();
+    assert!(first != second && second != third);
+    assert_eq!(send("GET", "/owner", &third).await, ("alice".into(), None));
+    assert_eq!(send("POST", "/logout", &third).await.1.as_deref(), Some(""));
+    if server {
+        for dead in [&first, &second, &third] {
+            assert_eq!(send("GET", "/optional", dead).await, ("none".into(), None));
+        }
+    }
+    let basic = Send::new("GET", "/optional").header("authorization", "Basic YTpi");
+    assert_eq!(client.send(basic).await.body, "none");
+    let untouched =
+        Send::new("GET", "/untouched").header("authorization", format!("Bearer {third}"));
+    assert_eq!(client.send(untouched).await.header("vary"), "");
+}
+
+/// Browsers and clients of an API in one application: each is answered its own way, and a cookie
+/// and a token of two sessions are nobody.
+pub async fn cookie_or_token<F: Framework>(engine: Engine) {
+    if !on_server(&engine).await {
+        return; // a client-side session travels one way
+    }
+    let both = || Transport::default().or_header("X-Session-Token");
+    let manager = engine.manager_with(|rules| rules.transport(both())).await;
+    let client = F::serve(manager, Gate::new());
+    let mut browser = Browser::new();
+    let answer = browser.post(&*client, "/login/alice").await;
+    assert!(answer.session_line().is_some() && answer.header("session-token").is_empty());
+    assert_eq!(answer.header("vary"), "Cookie, X-Session-Token");
+    let token = |token: &str| Send::new("POST", "/rotate").header("x-session-token", token);
+    let begin = Send::new("POST", "/login/bob").header("x-session-token", "");
+    let begun = client.send(begin).await;
+    let rotated = client.send(token(&begun.header("session-token"))).await;
+    for answer in [&begun, &rotated] {
+        assert!(answer.header("session-token").len() >= 43 && answer.session_line().is_none());
+    }
+    let token = rotated.header("session-token");
+    let own = |path| Send::new("GET", path).header("x-session-token", token.clone());
+    assert_eq!(client.send(own("/owner")).await.body, "bob");
+    assert_eq!(browser.get(&*client, "/owner").await.body, "alice");
+    let mixed = own("/optional").cookie(browser.cookie().map(ToOwned::to_owned));
+    assert_eq!(client.send(mixed).await.body, "none");
+}
+
 /// Every situation, under one framework.
 #[macro_export]
 macro_rules! http_cases {
     ($framework:ty, $open:path) => {
         $crate::http_cases!(@ $framework, $open, untouched read_only counter cookie_lines unknown_id flash
-            login_rotate_logout logout_race disjoint_changes failed_responses emptied foreign_cookies);
+            login_rotate_logout logout_race disjoint_changes failed_responses emptied foreign_cookies
+            bearer_tokens cookie_or_token);
     };
     (@ $framework:ty, $open:path, $($case:ident)*) => {
         $(

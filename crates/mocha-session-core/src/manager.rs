@@ -1,15 +1,17 @@
 //! The session manager: storage and policy. Frameworks drive it; so may programs without one.
 //!
-//! In the folder: its builder, owners' calls, sweeping, and the sessions of one request by scope.
+//! In the folder: its builder, settings from the environment, owners' calls, sweeping, and the sessions of one request by scope.
 //! What a commit or a load does is below.
 
 mod builder;
+mod environment;
 mod owned;
 mod records;
 mod sessions;
 mod sweeper;
 
 pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
+pub use environment::Environment;
 pub use owned::OwnedSession;
 pub use records::{Kept, Records};
 pub use sessions::Sessions;

@@ -5,6 +5,7 @@
 pub(crate) mod credentials;
 mod host;
 pub(crate) mod registry;
+pub(crate) mod settings;
 pub(crate) mod storage;
 pub(crate) mod url;
 

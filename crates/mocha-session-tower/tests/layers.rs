@@ -85,7 +85,7 @@ async fn two_managers_with_one_cookie_name_are_refused_by_a_sentence() {
     assert_eq!(Client::new(app).post("/").await.1, "shaped");
     let (kind, text, path) = said.recv().unwrap();
     assert_eq!((kind, path.as_str()), (ErrorKind::InvalidConfig, "/"));
-    assert!(text.contains("same cookie name; give one of them another"), "{text}");
+    assert!(text.contains("same cookie name or header; give one of them another"), "{text}");
     let app = Router::new()
         .route("/", post(|| async { "never" }))
         .layer(SessionLayer::<Admin>::scoped(manager("s")))

@@ -1,7 +1,7 @@
 //! From `SESSION_URL` to a storage: the drivers of the enabled features.
 
 use mocha_session_core as core;
-use mocha_session_core::{Driver, Result, Secrets, Storage};
+use mocha_session_core::{Driver, Environment, Result, SessionManagerBuilder, Storage};
 
 /// The drivers of the enabled cargo features.
 const DRIVERS: &[Driver] = &[
@@ -116,13 +116,26 @@ impl Registry {
     /// secrets, separated by commas. Without `SESSION_URL` the sessions are in the client's cookie.
     ///
     /// # Errors
-    /// As [`open`](Self::open); `InvalidConfig` for a weak secret or a variable that is not UTF-8.
+    /// As [`open`](Self::open); `InvalidConfig` for a weak secret, a variable that is not UTF-8, or
+    /// one that begins with `SESSION_` and is not known.
     pub async fn open_from_env(&self) -> Result<Storage> {
-        let storage = self.open(variable("SESSION_URL")?.as_deref().unwrap_or_default()).await?;
-        Ok(match variable("SESSION_SECRET")?.filter(|secret| !secret.trim().is_empty()) {
-            Some(secret) => storage.with_secrets(Secrets::parse(&secret)?),
-            None => storage,
-        })
+        Environment::of_process()?.open(&self.0).await
+    }
+
+    /// A builder with the settings of the process's environment, on the engine that it names.
+    ///
+    /// # Errors
+    /// As [`builder`](Self::builder) and [`Environment::of_process`].
+    pub async fn builder_from_env(&self) -> Result<SessionManagerBuilder> {
+        self.builder(&Environment::of_process()?).await
+    }
+
+    /// A builder with these settings, on the engine that they name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `InvalidConfig` naming a variable whose value cannot be read.
+    pub async fn builder(&self, settings: &Environment) -> Result<SessionManagerBuilder> {
+        settings.builder(&self.0).await
     }
 }
 
@@ -156,7 +169,8 @@ pub async fn open_with(registry: &Registry, url: &str) -> Result<Storage> {
     registry.open(url).await
 }
 
-/// Opens what `SESSION_URL` and `SESSION_SECRET` say.
+/// Opens what `SESSION_URL` and `SESSION_SECRET` say, for an application that sets all rules in its
+/// code. [`builder_from_env`] reads the others too.
 ///
 /// # Errors
 /// As [`Registry::open_from_env`].
@@ -164,15 +178,20 @@ pub async fn open_from_env() -> Result<Storage> {
     Registry::builtin().open_from_env().await
 }
 
-fn variable(name: &str) -> Result<Option<String>> {
-    match std::env::var(name) {
-        Ok(value) => Ok(Some(value)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(core::Error::new(
-            core::ErrorKind::InvalidConfig,
-            format!("the environment variable {name} is not UTF-8"),
-        )),
-    }
+/// A builder with the settings of the environment: `SESSION_URL`, `SESSION_SECRET`,
+/// `SESSION_IDLE_TIMEOUT` and so on ([`Environment::table`] has them all). What the code sets on it
+/// wins.
+///
+/// ```no_run
+/// # async fn manager() -> mocha_session::Result<mocha_session::SessionManager> {
+/// let manager = mocha_session::builder_from_env().await?.build()?;
+/// # Ok(manager) }
+/// ```
+///
+/// # Errors
+/// As [`Registry::builder_from_env`].
+pub async fn builder_from_env() -> Result<SessionManagerBuilder> {
+    Registry::builtin().builder_from_env().await
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ guides! {
     operating: "operating.md",
     security: "security.md",
     several_sessions: "several-sessions.md",
+    settings: "settings.md",
     stores: "stores.md",
     testing: "testing.md",
     tokens: "tokens.md",

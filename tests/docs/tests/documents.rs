@@ -129,3 +129,10 @@ fn every_test_that_a_claim_names_exists() {
     }
     assert!(named > 20, "the tables were not found");
 }
+
+#[test]
+fn the_table_of_settings_is_the_codes() {
+    let text = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    let table = mocha_session::Environment::table();
+    assert!(text.contains(&table), "docs/settings.md must have this table:\n{table}");
+}

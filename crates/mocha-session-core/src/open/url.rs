@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use self::parts::{decode, parse_credentials, parse_host, parse_options};
+use super::settings;
 use crate::error::{Error, Result};
 use crate::open::{CredentialSource, Credentials};
 use crate::store::KeySpace;
@@ -284,32 +285,23 @@ impl StoreUrl {
     /// # Errors
     /// `InvalidConfig`, naming the option, for any other value.
     pub fn take_bool(&mut self, name: &'static str) -> Result<Option<bool>> {
-        match self.take(name).map(|text| text.to_ascii_lowercase()).as_deref() {
-            None => Ok(None),
-            Some("true" | "1" | "yes" | "on") => Ok(Some(true)),
-            Some("false" | "0" | "no" | "off") => Ok(Some(false)),
-            Some(_) => Err(self.refuse_option(name, "must be true or false")),
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match settings::switch(&text) {
+            Some(yes) => Ok(Some(yes)),
+            None => Err(self.refuse_option(name, "must be true or false")),
         }
     }
 
-    /// Takes an option that is a duration: `500ms`, `5s`, `2m` or `1h`. A number without a unit is
-    /// in seconds.
+    /// Takes an option that is a duration: `500ms`, `5s`, `2m`, `1h` or `14d`. A number without a
+    /// unit is in seconds.
     ///
     /// # Errors
     /// `InvalidConfig`, naming the option, if it is not a duration above zero.
     pub fn take_duration(&mut self, name: &'static str) -> Result<Option<Duration>> {
         let Some(text) = self.take(name) else { return Ok(None) };
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let millis = match (text[..digits].parse::<u32>().map(u64::from), &text[digits..]) {
-            (Ok(number), "ms") => Some(number),
-            (Ok(number), "s" | "") => Some(number * 1_000),
-            (Ok(number), "m") => Some(number * 60_000),
-            (Ok(number), "h") => Some(number * 3_600_000),
-            _ => None,
-        };
-        match millis {
-            Some(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
-            _ => {
+        match settings::duration(&text) {
+            Some(duration) => Ok(Some(duration)),
+            None => {
                 Err(self
                     .refuse_option(name, "must be a duration above zero, like 500ms, 5s, 2m or 1h"))
             }
