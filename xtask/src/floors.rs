@@ -6,7 +6,7 @@
 
 use crate::Result;
 use crate::tidy::text_files;
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -123,24 +123,16 @@ impl Paths {
         let mut supers = 0;
         while let Some(token) = tokens.next() {
             match &token {
-                TokenTree::Punct(_) if is_sign(&token, '#') => {
-                    let test = matches!(tokens.peek(), Some(TokenTree::Group(it)) if is_cfg_test(it.stream()));
-                    if test {
-                        // The rest of the item.
-                        let end = |token: &TokenTree| {
-                            is_sign(token, ';')
-                                || matches!(token, TokenTree::Group(it) if it.delimiter() == Delimiter::Brace)
-                        };
-                        let mut item = Vec::new();
-                        for token in tokens.by_ref() {
-                            let done = end(&token);
-                            item.push(token);
-                            if done {
-                                break;
-                            }
-                        }
-                        self.tests.extend(file_of_module(&item));
+                TokenTree::Punct(_)
+                    if is_sign(&token, '#') && tokens.peek().is_some_and(is_cfg_test) =>
+                {
+                    // The rest of the item.
+                    let mut item = Vec::new();
+                    while let Some(token) = tokens.next_if(|token| !is_end(token)) {
+                        item.push(token);
                     }
+                    item.extend(tokens.next());
+                    self.tests.extend(file_of_module(&item));
                 }
                 TokenTree::Group(group) => self.walk(group.stream()),
                 TokenTree::Ident(word) => {
@@ -190,9 +182,16 @@ fn file_of_module(item: &[TokenTree]) -> Option<String> {
     is_sign(end, ';').then(|| name.to_string())
 }
 
+/// Whether an item ends here: in braces, or with a semicolon.
+fn is_end(token: &TokenTree) -> bool {
+    let braces = |it: &Group| it.delimiter() == Delimiter::Brace;
+    is_sign(token, ';') || matches!(token, TokenTree::Group(it) if braces(it))
+}
+
 /// `[cfg(test)]`, or `test` among other conditions, but not denied.
-fn is_cfg_test(attribute: TokenStream) -> bool {
-    let words = words(attribute);
+fn is_cfg_test(attribute: &TokenTree) -> bool {
+    let TokenTree::Group(attribute) = attribute else { return false };
+    let words = words(attribute.stream());
     words.first().is_some_and(|it| it == "cfg")
         && words.iter().any(|it| it == "test")
         && words.iter().all(|it| it != "not")

@@ -23,32 +23,39 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [-- ARGS]         install what is missing, start every server, run all tests and doctests, stop the servers;
-                         ARGS go to the test runner (`-- -p mocha-session-redis rotate`) and leave the doctests out
+  test [-- ARGS]   install what is missing, start every server, run all tests and doctests, stop
+                   the servers; ARGS go to the test runner (`-- -p mocha-session-redis rotate`) and
+                   leave the doctests out
   services up|down|env|status
-                         the servers alone, while you work: eval \"$(cargo xtask services env)\"
-  ci                     everything that guards main: fmt, tidy, clippy, docs, package, deny, features,
-                         bench --check, test
-  features               prove what each crate and each feature pulls in
-  package                what would be published is whole; the light crates are compiled from their packages
-  tidy                   the rules of the house that no compiler checks (also a test)
+                   the servers alone, while you work: eval \"$(cargo xtask services env)\"
+  ci               everything that guards main: fmt, tidy, clippy, docs, package, deny, features,
+                   bench --check, test
+  features         prove what each crate and each feature pulls in
+  package          what would be published is whole; the light crates are compiled from their
+                   packages
+  tidy             the rules of the house that no compiler checks (also a test)
   bench [--quick] [--ours] [--only SUBSTRING] [--unbound]
-                         what a session costs, here and in other libraries: tables for people, and JSON and Markdown
-                         under target/bench; `--ours` leaves the others out, `--only` the subjects named otherwise;
-                         `--unbound` leaves it to the scheduler where one task and its server run
+                   what a session costs, here and in other libraries: tables for people, and JSON
+                   and Markdown under target/bench; `--ours` leaves the others out, `--only` the
+                   subjects named otherwise; `--unbound` leaves it to the scheduler where one task
+                   and its server run
   bench --check [--write]
-                         instructions and allocations against tests/bench/baseline.json; `--write` writes them down
+                   instructions and allocations against tests/bench/baseline.json; `--write` writes
+                   them down
   prove [--minutes N] [--seed S]
-                         the core under every schedule: all pairs of operations without faults and with one fault at
-                         every point, then chance for N minutes (1); prints the shortest schedule of what breaks
+                   the core under every schedule: all pairs of operations without faults and with
+                   one fault at every point, then chance for N minutes (1); prints the shortest
+                   schedule of what breaks
   fuzz [TARGET] [--minutes N]
-                         what comes from outside (cookies, records, values, URLs, XML) and sequences of operations
-                         under libFuzzer, N minutes (1) per target; installs cargo-fuzz where it is missing
-  deny                   licences and sources of the dependencies, advisories where they can be fetched
-  docs                   the documentation as docs.rs builds it, warnings being errors
+                   what comes from outside (cookies, records, values, URLs, XML) and sequences of
+                   operations under libFuzzer, N minutes (1) per target; installs cargo-fuzz where
+                   it is missing
+  deny             licences, sources and bans of the dependencies, advisories where they can be
+                   fetched
+  docs             the documentation as docs.rs builds it, warnings being errors
 
-Installing needs Debian and root; elsewhere you are told what to install and which tests could not run.
-Servers and the benchmark need Linux; everything else runs wherever Rust does.";
+Installing needs Debian and root; elsewhere you are told what to install and which tests could not
+run. Servers and the benchmark need Linux.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -2,9 +2,9 @@
 
 use crate::Result;
 
-const SAYS: &str = "servers for tests are started on Linux only, where /proc names their processes. \
-    Run this in a Debian container, or set the variables of tests/servers/src/linux/table.rs to \
-    servers of your own";
+const SAYS: &str = "servers for tests are started on Linux only, where /proc names their \
+    processes. Run this in a Debian container, or set the variables of \
+    tests/servers/src/linux/table.rs to servers of your own";
 
 /// No servers.
 #[derive(Debug)]

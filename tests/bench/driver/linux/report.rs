@@ -60,9 +60,9 @@ pub(crate) fn title(metric: &'static str) -> &'static str {
 
 impl Findings {
     pub(crate) fn json(&self) -> Value {
-        let commands = self.commands.iter().map(
-            |((subject, workload), commands)| json!({"subject": subject, "workload": workload, "per_round": commands}),
-        );
+        let commands = self.commands.iter().map(|((subject, workload), ran)| {
+            json!({"subject": subject, "workload": workload, "per_round": ran})
+        });
         json!({
             "facts": self.facts.iter().cloned().collect::<BTreeMap<_, _>>(),
             "figures": self.figures.json(),
