@@ -114,7 +114,7 @@ impl Records {
     pub async fn load(&self, id: &[u8]) -> Result<Kept<Bytes>> {
         let (vault, place) = self.find(id)?;
         let found = vault.look(&place.key).await?;
-        Self::open(vault, &place, found).map(|kept| match kept {
+        opened(vault, &place, found).map(|kept| match kept {
             Kept::Live((_, payload)) => Kept::Live(payload),
             Kept::Ended => Kept::Ended,
             Kept::Nothing => Kept::Nothing,
@@ -197,7 +197,7 @@ impl Records {
                 Found::Record(version, _) if version.header.commits.contains(&commit) => {
                     return Ok(Kept::Live(()));
                 }
-                found => match Self::open(vault, &place, found)? {
+                found => match opened(vault, &place, found)? {
                     Kept::Live(live) => live,
                     Kept::Ended => {
                         let session = self.fingerprint(id);
@@ -231,25 +231,6 @@ impl Records {
         })
     }
 
-    /// Opens what was found under a key.
-    fn open(vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, Bytes)>> {
-        let (version, record) = match found {
-            Found::Record(version, record) => (version, record),
-            Found::Nothing => return Ok(Kept::Nothing),
-            Found::Unreadable { damaged: true, error, .. } => return Ok(Kept::Damaged(error)),
-            Found::Unreadable { error, .. } => return Err(error),
-        };
-        if version.header.kind != Kind::Live {
-            return Ok(Kept::Ended);
-        }
-        match vault.open(&record, &place.seal) {
-            Ok(payload) => Ok(Kept::Live((version, payload))),
-            // Written by a process that seals nothing, and not damaged.
-            Err(error) if Header::read(&record).is_ok_and(|(_, plain, _)| plain) => Err(error),
-            Err(error) => Ok(Kept::Damaged(error)),
-        }
-    }
-
     fn find(&self, id: &[u8]) -> Result<(&Vault, Place)> {
         Ok((self.vault()?, SessionId::of_layer(id).place(&self.shared.scope)))
     }
@@ -270,6 +251,25 @@ impl Records {
 impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Records").field("storage", &self.shared.storage).finish_non_exhaustive()
+    }
+}
+
+/// Opens what was found under a key.
+fn opened(vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, Bytes)>> {
+    let (version, record) = match found {
+        Found::Record(version, record) => (version, record),
+        Found::Nothing => return Ok(Kept::Nothing),
+        Found::Unreadable { damaged: true, error, .. } => return Ok(Kept::Damaged(error)),
+        Found::Unreadable { error, .. } => return Err(error),
+    };
+    if version.header.kind != Kind::Live {
+        return Ok(Kept::Ended);
+    }
+    match vault.open(&record, &place.seal) {
+        Ok(payload) => Ok(Kept::Live((version, payload))),
+        // Written by a process that seals nothing, and not damaged.
+        Err(error) if Header::read(&record).is_ok_and(|(_, plain, _)| plain) => Err(error),
+        Err(error) => Ok(Kept::Damaged(error)),
     }
 }
 
