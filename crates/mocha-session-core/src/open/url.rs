@@ -196,7 +196,7 @@ impl StoreUrl {
     /// for passwords that rotate. Open it with [`Registry::open_url`](crate::Registry::open_url).
     ///
     /// ```
-    /// use mocha_session_core::{StoreUrl, store::Credentials};
+    /// use mocha_session_core::{StoreUrl, backend::Credentials};
     ///
     /// let url = StoreUrl::parse("postgresql://db.example/shop?sslmode=verify-full")?
     ///     .with_credentials(|| async { Ok(Credentials::new("app", "the token of this hour")) });
