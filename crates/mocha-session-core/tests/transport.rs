@@ -1,4 +1,5 @@
 //! Sessions whose id travels in a header: what a response carries, and which requests are whose.
+// tidy: long because the rules of one transport are read together
 
 #![allow(
     clippy::unwrap_used,

@@ -5,13 +5,15 @@
 //! $ cargo run --example api
 //! ```
 
+#![allow(clippy::print_stdout, reason = "the example prints what its requests came to")]
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use mocha_session::axum::{Error, Session, SessionLayer};
-use mocha_session::{SessionManager, Transport};
+use mocha_session::{SessionManager, SessionToken, Transport};
 use tower::ServiceExt as _;
 
 #[derive(serde::Deserialize)]
@@ -27,7 +29,7 @@ struct Token {
 /// The token of the session as it is stored now. The response has it in a header as well.
 async fn token(session: &Session) -> Result<Json<Token>, Error> {
     session.commit().await?;
-    let token = session.token().map(|token| token.into_string()).unwrap_or_default();
+    let token = session.token().map(SessionToken::into_string).unwrap_or_default();
     Ok(Json(Token { token }))
 }
 

@@ -2,7 +2,6 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stdout,
     dead_code,
     missing_docs,
     unreachable_pub,

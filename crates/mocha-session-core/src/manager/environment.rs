@@ -207,7 +207,7 @@ impl Value<'_> {
 /// # use mocha_session_core::{Environment, Registry};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let environment = Environment::of([
-///     ("SESSION_SECRET", "the output of `openssl rand -base64 48`, for example"),
+///     ("SESSION_SECRET", "a secret of more than 32 bytes: kdU2hs8dm2M"),
 ///     ("SESSION_ABSOLUTE_TIMEOUT", "12h"),
 ///     ("SESSION_COOKIE_SAMESITE", "Strict"),
 ///     ("PATH", "/usr/bin"),

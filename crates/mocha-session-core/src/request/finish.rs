@@ -64,9 +64,9 @@ impl fmt::Debug for Finish {
 ///
 /// # struct Response { status: u16 }
 /// # impl HeaderSink for Response {
-/// #     fn get_all(&self, _: &'static str, _: &mut dyn FnMut(&[u8])) {}
-/// #     fn append(&mut self, _: &'static str, _: Cow<'static, str>) {}
-/// #     fn set(&mut self, _: &'static str, _: Cow<'static, str>) {}
+/// #     fn get_all(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+/// #     fn append(&mut self, _: &str, _: Cow<'static, str>) {}
+/// #     fn set(&mut self, _: &str, _: Cow<'static, str>) {}
 /// # }
 /// fn end(mut response: Response, finished: Finished) -> Response {
 ///     if let Some(error) = finished.error() {
