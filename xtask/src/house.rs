@@ -193,18 +193,13 @@ mod tests {
             (Top, Tool),
             (Xtask, Tool),
         ] {
-            assert!(
-                may_depend(from, on, false) && !may_depend(on, from, false),
-                "{from:?} → {on:?}"
-            );
+            assert!(may_depend(from, on, false), "{from:?} → {on:?}");
+            assert!(!may_depend(on, from, false), "{on:?} → {from:?}");
         }
         for (from, on) in
             [(Backend, Backend), (Backend, Framework), (Core, Backend), (Xtask, Core), (Top, Xtask)]
         {
-            assert!(
-                !may_depend(from, on, true) && !may_depend(from, on, false),
-                "{from:?} → {on:?}"
-            );
+            assert!(!may_depend(from, on, true), "{from:?} → {on:?}");
         }
         assert!(!may_depend(Backend, Testing, false) && may_depend(Backend, Testing, true));
         assert!(may_depend(Framework, Backend, true) && !may_depend(Framework, Backend, false));

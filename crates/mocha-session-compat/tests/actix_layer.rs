@@ -328,20 +328,21 @@ on_engines!(actix_web::test, cases:
 #[actix_web::test]
 async fn the_example_counts() {
     use actix_session::SessionMiddleware;
+    use actix_web::cookie::Cookie;
     use actix_web::test::{TestRequest, call_service, init_service, read_body};
 
     let storage = support::memory().await.unwrap().storage;
     let store = mocha_session_compat::actix_session_0_11::MochaStore::new(storage).unwrap();
     let sessions = SessionMiddleware::new(store, actix_web::cookie::Key::generate());
     let app = init_service(actix_web::App::new().wrap(sessions).configure(example::routes)).await;
-    let mut cookie: Option<actix_web::cookie::Cookie<'static>> = None;
+    let mut cookie: Option<Cookie<'static>> = None;
     for count in ["1", "2", "3"] {
         let mut request = TestRequest::get();
         if let Some(cookie) = cookie.take() {
             request = request.cookie(cookie);
         }
         let response = call_service(&app, request.to_request()).await;
-        cookie = response.response().cookies().next().map(actix_web::cookie::Cookie::into_owned);
+        cookie = response.response().cookies().next().map(Cookie::into_owned);
         assert_eq!(read_body(response).await, count);
     }
 }
