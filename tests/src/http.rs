@@ -280,7 +280,7 @@ pub async fn bearer_tokens<F: Framework>(engine: Engine) {
         let answer = client.send(request).await;
         assert_eq!(
             (answer.header("vary"), answer.header("set-cookie")),
-            ("Authorization".into(), "".into())
+            ("Authorization".into(), String::new())
         );
         let told = answer.all("session-token").next().map(ToOwned::to_owned);
         let caching = if told.is_some() { "no-store" } else { "private" };

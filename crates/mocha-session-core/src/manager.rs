@@ -1,7 +1,7 @@
 //! The session manager: storage and policy. Frameworks drive it; so may programs without one.
 //!
-//! In the folder: its builder, settings from the environment, owners' calls, sweeping, and the sessions of one request by scope.
-//! What a commit or a load does is below.
+//! In the folder: its builder, settings from the environment, owners' calls, sweeping, and the
+//! sessions of one request by scope. What a commit or a load does is below.
 
 mod builder;
 mod environment;

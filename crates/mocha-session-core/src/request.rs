@@ -1,5 +1,5 @@
-//! A request's way in and out: from its cookies to a session, and when its response commits and what
-//! it tells the client.
+//! A request's way in and out: from its cookies to a session, and when its response commits and
+//! what it tells the client.
 
 mod answer;
 mod finish;

@@ -1,4 +1,5 @@
-//! The value of the cookie, or the token, in a store-backed manager: the id, signed where there is a secret.
+//! The value of the cookie, or the token, in a store-backed manager: the id, signed where there is
+//! a secret.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 

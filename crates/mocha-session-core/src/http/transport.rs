@@ -21,17 +21,18 @@ const RESPONSE_HEADER: &str = "session-token";
 ///
 /// In a header transport a response that begins a session or gives it a new id carries the token in
 /// the header `session-token`; an empty value says that the session has ended. Such a response is
-/// `no-store`, and every response made from a session has the request header's name in `Vary`. There
-/// is no `Set-Cookie`, and no response for a deadline that was moved: a token has no `Max-Age`.
+/// `no-store`, and every response made from a session has the request header's name in `Vary`.
+/// There is no `Set-Cookie`, and no response for a deadline that was moved: a token has no
+/// `Max-Age`.
 ///
 /// Browsers do not send a header by themselves, so a header transport alone needs no protection
 /// against cross-site requests.
 ///
 /// With a cookie and a header the answer goes where the session came from. A client without a
 /// session gets a cookie, unless it sends the header (an empty one will do) and no cookie of ours.
-/// A request whose cookie and header name two different live sessions is nobody, as with two cookies:
-/// another site may have planted the cookie, and an old tab may have kept the token. A login or a
-/// logout ends both.
+/// A request whose cookie and header name two different live sessions is nobody, as with two
+/// cookies: another site may have planted the cookie, and an old tab may have kept the token. A
+/// login or a logout ends both.
 ///
 /// ```
 /// use mocha_session_core::{CookiePolicy, Transport};

@@ -16,8 +16,8 @@ use crate::record::content::Content;
 use crate::session::shared::{Backend, Shared, reopen};
 use crate::session::state::{Base, Doomed, Stored};
 
-/// Of several values at most this many are tried: an attacker who can plant cookies cannot buy store
-/// calls.
+/// Of several values at most this many are tried: an attacker who can plant cookies cannot buy
+/// store calls.
 const CANDIDATES: usize = 3;
 
 /// What the request's cookies and tokens name.
