@@ -193,7 +193,7 @@ impl SessionManager {
 impl Session {
     /// A new session in a store of its own, in this process: for tests of handlers. It can do
     /// whatever a session in a request can, except that no response is sent: call
-    /// [`commit`](SessionData::commit) where a test needs it stored.
+    /// [`commit`](crate::SessionData::commit) where a test needs it stored.
     ///
     /// For tests that list owners, or send requests one after the other, build on
     /// [`SessionManager::in_memory`].

@@ -23,6 +23,13 @@ async fn in_file() -> Option<SqlStore> {
     Some(SqlStore::from_url(&mut StoreUrl::parse(&url).unwrap()).unwrap().await.unwrap())
 }
 
+/// Opened by many tests at once, which wait for each other's table locks: on a busy machine, longer
+/// than a call may take.
+async fn patient(url: &str) -> Option<Arc<dyn SessionStore>> {
+    let mark = if url.contains('?') { '&' } else { '?' };
+    open(&format!("{url}{mark}timeout=30s")).await
+}
+
 async fn open(url: &str) -> Option<Arc<dyn SessionStore>> {
     Registry::new().register(mocha_session_sql::DRIVER).open(url).await.unwrap().store().cloned()
 }
@@ -33,7 +40,7 @@ suite!(sqlite_file, in_file);
 /// Both suites on the server whose URL this variable holds.
 macro_rules! server {
     ($suite:ident, $faults:ident, $variable:literal) => {
-        suite!($suite, async || open(&engine_url($variable)?).await);
+        suite!($suite, async || patient(&engine_url($variable)?).await);
         faults!($faults, async || authority(&engine_url($variable)?), async |address: String| {
             let url = engine_url($variable).unwrap();
             open(&url.replace(&authority(&url).unwrap(), &address)).await.unwrap()

@@ -9,41 +9,35 @@ use tokio::time::{Instant, Sleep};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
-use crate::observe::{Event, Observed};
+use crate::ledger::vault::Vault;
+use crate::observe::Event;
 
 /// A running store call.
 ///
 /// An engine that answers at the first poll, as an in-process engine does, needs no timer. The
-/// timer is boxed, so that the futures of every request stay small.
+/// timer is boxed, and so is what an observer needs, so that the futures of every request stay
+/// small.
 #[must_use]
 pub(crate) struct Call<'c, T> {
     future: BoxFuture<'c, Result<T>>,
     timer: Option<Pin<Box<Sleep>>>,
-    timeout: Duration,
-    engine: &'static str,
+    vault: &'c Vault,
     operation: &'static str,
-    /// Boxed, because there is rarely an observer.
-    watch: Option<Box<Watch>>,
-}
-
-/// The observer of the call, and when the call started.
-struct Watch {
-    observed: Observed,
-    since: Instant,
+    /// How many deadlines of a call it may take.
+    deadlines: u32,
+    /// When the call started, for an observer.
+    since: Option<Box<Instant>>,
 }
 
 impl<'c, T> Call<'c, T> {
     pub(crate) fn new(
         future: BoxFuture<'c, Result<T>>,
-        timeout: Duration,
-        engine: &'static str,
+        vault: &'c Vault,
         operation: &'static str,
-        observed: &Observed,
+        deadlines: u32,
     ) -> Self {
-        let watch = observed
-            .is_some()
-            .then(|| Box::new(Watch { observed: observed.clone(), since: Instant::now() }));
-        Self { future, timer: None, timeout, engine, operation, watch }
+        let since = vault.observed.is_some().then(|| Box::new(Instant::now()));
+        Self { future, timer: None, vault, operation, deadlines, since }
     }
 }
 
@@ -54,7 +48,7 @@ impl<T> Future for Call<'_, T> {
         let result = match self.future.as_mut().poll(cx) {
             Poll::Ready(result) => result,
             Poll::Pending => {
-                let timeout = self.timeout;
+                let timeout = self.vault.timeout.saturating_mul(self.deadlines);
                 let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(timer.as_mut().poll(cx));
                 let why = format!(
@@ -63,11 +57,11 @@ impl<T> Future for Call<'_, T> {
                 Err(Error::new(ErrorKind::Timeout, why))
             }
         };
-        let result = result.map_err(|error| error.on(self.engine).during(self.operation));
-        if let Some(watch) = self.watch.take() {
-            let (engine, operation) = (self.engine, self.operation);
-            let (error, took) = (result.as_ref().err(), watch.since.elapsed());
-            watch.observed.tell(|| Event::StoreCall { engine, operation, error, took });
+        let (engine, operation) = (self.vault.engine, self.operation);
+        let result = result.map_err(|error| error.on(engine).during(operation));
+        if let Some(since) = self.since.take() {
+            let (error, took) = (result.as_ref().err(), since.elapsed());
+            self.vault.observed.tell(|| Event::StoreCall { engine, operation, error, took });
         }
         Poll::Ready(result)
     }

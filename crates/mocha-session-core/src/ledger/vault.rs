@@ -29,7 +29,7 @@ pub(crate) struct Vault {
     pub(crate) timeout: Duration,
     pub(crate) limit: usize,
     pub(crate) plain: bool,
-    engine: &'static str,
+    pub(crate) engine: &'static str,
     /// Whether the engine's client may repeat a write whose answer was lost.
     repeats: bool,
     queues: Arc<Queues>,
@@ -184,21 +184,21 @@ impl Vault {
 
     /// Runs a store call within the deadline, and adds the engine and the operation to its error.
     pub(crate) fn call<'c, T>(
-        &self,
+        &'c self,
         operation: &'static str,
         call: BoxFuture<'c, Result<T>>,
     ) -> Call<'c, T> {
-        self.call_for(operation, self.timeout, call)
+        Call::new(call, self, operation, 1)
     }
 
-    /// Runs a store call with another deadline.
+    /// Runs a store call that may take several deadlines.
     pub(crate) fn call_for<'c, T>(
-        &self,
+        &'c self,
         operation: &'static str,
-        timeout: Duration,
+        deadlines: u32,
         call: BoxFuture<'c, Result<T>>,
     ) -> Call<'c, T> {
-        Call::new(call, timeout, self.engine, operation, &self.observed)
+        Call::new(call, self, operation, deadlines)
     }
 
     /// Reads a key. Also returns expired and unreadable records.

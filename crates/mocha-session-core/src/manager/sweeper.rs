@@ -122,7 +122,7 @@ pub(super) async fn sweep(vault: &Vault) -> Result<SweepTotal> {
         let before = vault.clock.now().checked_sub(SKEW).unwrap_or(std::time::UNIX_EPOCH);
         // Some engines need many small calls for a batch, so it gets a longer deadline.
         let batch = vault.store.sweep(before, cursor.clone(), BATCH);
-        match vault.call_for("sweep", vault.timeout.saturating_mul(12), batch).await {
+        match vault.call_for("sweep", 12, batch).await {
             Ok(report) => {
                 failures = 0;
                 total.examined += report.examined();

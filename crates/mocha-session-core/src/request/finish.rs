@@ -126,12 +126,18 @@ pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     if let Some(headers) = at_once(inner, status) {
         return Finish(Progress::Ready(Some(Finished { headers, error: None })));
     }
-    let inner = Arc::clone(inner);
-    Finish(Progress::Running(Box::pin(async move {
+    Finish(Progress::Running(Box::pin(commit_and_close(Arc::clone(inner), status))))
+}
+
+/// The future of a response that has something to write. It must stay below 1,032 bytes, the
+/// largest block that glibc's allocator hands out from its per-thread cache.
+#[allow(clippy::manual_async_fn, reason = "the future of a function keeps its arguments twice")]
+fn commit_and_close(inner: Arc<Inner>, status: u16) -> impl Future<Output = Finished> + Send {
+    async move {
         let error = commit_for(&inner, status).await.err();
         let (via, line) = inner.close();
         Finished { headers: headers(&inner.shared, via, line), error }
-    })))
+    }
 }
 
 /// What [`finish`] says, where nothing is to be written and nobody is to be waited for: most
@@ -471,4 +477,19 @@ fn is_due(shared: &Shared, state: &State, status: u16) -> bool {
     let untold =
         status != 304 && state.via.cookie() && told != shared.policy.told(content, written);
     !content.is_empty() && (untold || shared.policy.wants_refresh(content, written, shared.now()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::http::RequestInfo;
+
+    #[test]
+    fn the_future_of_a_response_fits_into_the_allocators_cache() {
+        let shared = crate::SessionManager::in_memory().unwrap().shared;
+        let inner: Arc<Inner> = Arc::new(Inner::new(shared, RequestInfo::new(()), true));
+        let size = std::mem::size_of_val(&commit_and_close(inner, 200));
+        assert!(size <= 1_032, "{size}");
+    }
 }
