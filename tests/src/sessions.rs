@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use std::time::Duration;
-
 use mocha_session::core::Session;
 use mocha_session::{Level, RequestInfo, SessionManager};
 

@@ -15,8 +15,11 @@ use mocha_session_core::backend::objects::ObjectStore;
 use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{BoxFuture, Driver, Error, ErrorKind, Result, StoreUrl};
 
+#[cfg(feature = "default-credentials")]
 use crate::error::NO_CREDENTIALS;
-use crate::store::{ENGINE, S3Store};
+#[cfg(feature = "default-credentials")]
+use crate::store::ENGINE;
+use crate::store::S3Store;
 
 /// Opens `s3://`. [Forms and options](crate#urls).
 ///
