@@ -32,12 +32,11 @@ pub mod __private {
 /// A case that the store's capabilities rule out is skipped, with the reason on standard error.
 ///
 /// ```
+/// # mod tests {
 /// # mod my_store {
 /// #     pub const DRIVER: mocha_session_core::Driver =
 /// #         mocha_session_core::Driver::new(&["mine"], |url| Err(url.refuse("an example")));
 /// # }
-/// # mod tests {
-/// # use super::my_store;
 /// use std::sync::Arc;
 /// use mocha_session_conformance::engine_url;
 /// use mocha_session_core::{Registry, store::SessionStore};
@@ -95,12 +94,11 @@ macro_rules! __tests {
 /// - pauses before it dials again.
 ///
 /// ```
+/// # mod tests {
 /// # mod my_store {
 /// #     pub const DRIVER: mocha_session_core::Driver =
 /// #         mocha_session_core::Driver::new(&["mine"], |url| Err(url.refuse("an example")));
 /// # }
-/// # mod tests {
-/// # use super::my_store;
 /// use std::sync::Arc;
 /// use mocha_session_conformance::engine_url;
 /// use mocha_session_core::{Registry, store::SessionStore};
