@@ -219,8 +219,10 @@ fn ids(shared: &Shared, headers: &dyn RequestHeaders) -> Ids {
         let Some((id, stale_cookie)) = shared.signer.read(value) else { return };
         if let Some(known) = ids.first.iter_mut().chain(&mut ids.more).find(|known| known.id == id)
         {
+            // Of two cookies with one id the first counts: the other may have been set with another
+            // path, where no line replaces it, and would be written anew forever.
+            known.stale_cookie |= stale_cookie && known.via.and(via) != known.via;
             known.via = known.via.and(via);
-            known.stale_cookie |= stale_cookie;
         } else if ids.first.is_none() {
             ids.first = Some(Presented { id, via, stale_cookie });
         } else if ids.more.len() + 1 < CANDIDATES {
