@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::{StatusCode, header};
@@ -31,8 +32,15 @@ impl Framework for Actix {
             move || App::new().app_data(gate.clone()).configure(routes).wrap(sessions.clone());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server =
-            HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
+        // A worker that panics prints a back-trace first. On a busy machine that takes longer than
+        // actix lets a connection wait for its first request, which it would answer with 408.
+        let server = HttpServer::new(app)
+            .workers(2)
+            .client_request_timeout(Duration::from_secs(60))
+            .disable_signals()
+            .listen(listener)
+            .unwrap()
+            .run();
         let stop = Arc::new(Stop(server.handle()));
         tokio::spawn(server);
         Box::new(ActixClient { address, stop })
