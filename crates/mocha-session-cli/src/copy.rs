@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mocha_session::store::SessionStore;
-use mocha_session::{Migrating, RecordInfo, RecordKind};
+use mocha_session::{Migrating, RecordKind};
 
 use crate::args::{Copy, open};
 use crate::count::{Census, server_side};
@@ -53,58 +52,29 @@ pub(crate) async fn run(copy: &Copy) -> Result<Report, Failure> {
     if stopped {
         return Ok(report.interrupted());
     }
-    let left = Left::look(&**old).await?;
-    report.fact("left_in_the_old_engine", left.sessions);
-    report.fact("tombstones_left", left.tombstones);
+    let left = Census::take(&**old).await?;
+    if left.interrupted {
+        return Ok(report.interrupted());
+    }
+    let sessions = left.sessions() + left.of(&[RecordKind::OwnerIndex]);
+    report.fact("left_in_the_old_engine", sessions);
+    report.fact(
+        "tombstones_left",
+        left.of(&[RecordKind::Moved, RecordKind::Ended, RecordKind::Revoked]),
+    );
     if left.unreadable > 0 {
         report.warning(format!(
             "{} records of the old engine cannot be read by this version, and were left there",
             left.unreadable
         ));
     }
-    if left.sessions > 0 {
+    if sessions > 0 {
         report.warning(format!(
-            "{} sessions are in the old engine still: does every process of the application use \
-             `Migrating` by now? Run the command again",
-            left.sessions
+            "{sessions} sessions are in the old engine still: does every process of the \
+             application use `Migrating` by now? Run the command again"
         ));
     }
     Ok(report)
-}
-
-/// What a copy has left in the old engine.
-#[derive(Default)]
-struct Left {
-    sessions: u64,
-    tombstones: u64,
-    unreadable: u64,
-}
-
-impl Left {
-    async fn look(store: &dyn SessionStore) -> Result<Self, Failure> {
-        let (mut left, mut cursor) = (Self::default(), None);
-        let now = std::time::SystemTime::now();
-        loop {
-            let page = store.scan(cursor, 500).await?;
-            let next = page.next().cloned();
-            for (_, stored) in page.into_entries() {
-                match RecordInfo::read(&stored) {
-                    Ok(info) if info.expires_at() <= now => {}
-                    Ok(info) => match info.kind() {
-                        RecordKind::Session | RecordKind::OwnerIndex | RecordKind::Moving => {
-                            left.sessions += 1;
-                        }
-                        _ => left.tombstones += 1,
-                    },
-                    Err(_) => left.unreadable += 1,
-                }
-            }
-            match next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(left),
-            }
-        }
-    }
 }
 
 /// Ctrl-C, noticed between two entries.

@@ -13,14 +13,16 @@ use crate::copy::{Interrupt, progress};
 use crate::output::{Failure, Report};
 
 const PAGE: usize = 500;
-/// What expired less than this ago is left: a clock may be wrong.
+/// A sweep leaves records that expired less than this ago, because a clock may be wrong.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// What a scan has counted.
+/// The records of a store, counted. Only those that have not expired are counted by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     kinds: BTreeMap<RecordKind, u64>,
-    pub(crate) expired: u64,
+    expired: u64,
+    /// The expired records that a sweep would remove.
+    due: u64,
     pub(crate) unreadable: u64,
     bytes: u64,
     pub(crate) interrupted: bool,
@@ -38,7 +40,10 @@ impl Census {
             for (_, stored) in page.into_entries() {
                 census.bytes += stored.value().len() as u64;
                 match RecordInfo::read(&stored) {
-                    Ok(info) if info.expires_at() + SKEW <= now => census.expired += 1,
+                    Ok(info) if info.expires_at() <= now => {
+                        census.expired += 1;
+                        census.due += u64::from(info.expires_at() + SKEW <= now);
+                    }
                     Ok(info) => *census.kinds.entry(info.kind()).or_default() += 1,
                     Err(_) => census.unreadable += 1,
                 }
@@ -57,10 +62,14 @@ impl Census {
         Ok(census)
     }
 
-    /// How many sessions are alive, those on their way to another engine among them.
+    /// Returns the number of live sessions, including those on their way to another engine.
     pub(crate) fn sessions(&self) -> u64 {
-        let of = |kind| self.kinds.get(&kind).copied().unwrap_or(0);
-        of(RecordKind::Session) + of(RecordKind::Moving)
+        self.of(&[RecordKind::Session, RecordKind::Moving])
+    }
+
+    /// Returns the number of live records of these kinds.
+    pub(crate) fn of(&self, kinds: &[RecordKind]) -> u64 {
+        kinds.iter().filter_map(|kind| self.kinds.get(kind)).sum()
     }
 
     fn report(&self) -> Report {
@@ -89,7 +98,7 @@ pub(crate) async fn sweep(sweep: &Sweep) -> Result<Report, Failure> {
     if sweep.dry_run {
         let census = Census::take(&**store).await?;
         let mut report = Report::new();
-        report.fact("would_remove", census.expired);
+        report.fact("would_remove", census.due);
         return Ok(if census.interrupted { report.interrupted() } else { report });
     }
     let (mut removed, mut examined, mut failed, mut cursor) = (0, 0, 0, None);
