@@ -36,6 +36,9 @@ pub(crate) struct OpenConnection {
     pub(crate) wire: Wire,
     lost: Arc<AtomicBool>,
     tells_role: bool,
+    /// Whether the server may have `SET … IFEQ`. It is tried instead of asking for the version,
+    /// because ACLs and proxies hide that, and the nodes of a cluster can differ.
+    compares: AtomicBool,
     pulse: Pulse,
     /// Its dialer and its era; `None` for a connection that the application owns.
     home: Option<(Arc<Dialer>, Era)>,
@@ -49,7 +52,18 @@ impl OpenConnection {
             // Dialling asked for the role.
             pulse.role_is_known();
         }
-        Self { wire, lost, tells_role, pulse, home }
+        let compares = AtomicBool::new(true);
+        Self { wire, lost, tells_role, compares, pulse, home }
+    }
+
+    /// Whether to compare and set without a script.
+    pub(crate) fn compares(&self) -> bool {
+        self.compares.load(Ordering::Relaxed)
+    }
+
+    /// The server has refused it.
+    pub(crate) fn compares_not(&self) {
+        self.compares.store(false, Ordering::Relaxed);
     }
 
     /// A connection that the application owns.

@@ -44,11 +44,16 @@ pub(crate) fn joined(mark: &str, cursor: &ScanCursor) -> ScanCursor {
     ScanCursor::new(format!("{mark}{}", cursor.as_str()))
 }
 
-/// Marks a revision with the store it belongs to. Numbers and texts are marked differently, so that
+/// Marks a revision with the store it belongs to. Numbers and bytes are marked differently, so that
 /// [`unmarked`] restores the original.
 pub(crate) fn of(mark: &str, revision: &Revision) -> Revision {
-    let kind = if revision.as_u64().is_some() { '#' } else { '"' };
-    Revision::from(format!("{mark}{kind}{}", revision.as_str()))
+    let marked = match (revision.as_bytes(), revision.as_u64()) {
+        (Some(bytes), _) => [mark.as_bytes(), b"\"", bytes].concat(),
+        (None, number) => {
+            [mark.as_bytes(), b"#", &number.unwrap_or_default().to_be_bytes()].concat()
+        }
+    };
+    Revision::from(marked)
 }
 
 /// Returns what [`Migrating`](super::Migrating) returns for an entry of one of the two stores:
@@ -79,13 +84,14 @@ pub(crate) fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
 }
 
 pub(crate) fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
-    let text = revision.as_str();
+    let bytes = revision.as_bytes()?;
     let (mark, rest) = [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY]
         .iter()
-        .find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
-    let revision = match rest.split_at_checked(1)? {
-        ("#", number) => Revision::from(number.parse::<u64>().ok()?),
-        (_, text) => Revision::from(text.to_owned()),
+        .find_map(|mark| Some((*mark, bytes.strip_prefix(mark.as_bytes())?)))?;
+    let (kind, rest) = rest.split_first()?;
+    let revision = match kind {
+        b'#' => Revision::from(u64::from_be_bytes(rest.try_into().ok()?)),
+        _ => Revision::from(rest.to_vec()),
     };
     Some((mark, revision))
 }
