@@ -16,13 +16,15 @@ pub(crate) use in_place::in_place;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::vault::{Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::Version;
 use crate::observe::{Ending, Event, Subject};
 use crate::record::content::Content;
+use crate::session::base::{Base, Doomed, Stored};
 use crate::session::change::{self, Change};
 use crate::session::doubt::Doubt;
 use crate::session::shared::{Backend, Shared, reopen};
-use crate::session::state::{Base, Doomed, Line, Stored, stored};
+use crate::session::state::{Line, stored};
 
 /// The maximum number of attempts to commit against other writers.
 pub(crate) const ROUNDS: u32 = 64;

@@ -6,10 +6,12 @@ pub(crate) mod cookie;
 mod cross_origin;
 pub(crate) mod headers;
 pub(crate) mod request;
+pub(crate) mod token;
 pub(crate) mod transport;
 
 pub use cookie::{CookiePolicy, MAX_COOKIE_BYTES, SameSite};
 pub use cross_origin::{CrossOrigin, CrossOriginProtection};
 pub use headers::{HeaderChanges, HeaderSink};
 pub use request::{HeaderLines, RequestHeaders, RequestInfo};
-pub use transport::{SessionToken, Transport};
+pub use token::SessionToken;
+pub use transport::Transport;

@@ -7,13 +7,16 @@ mod builder;
 mod environment;
 mod owned;
 mod records;
+mod requirement;
 mod sessions;
 mod sweeper;
+mod variables;
 
-pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
+pub use builder::SessionManagerBuilder;
 pub use environment::Environment;
 pub use owned::OwnedSession;
 pub use records::{Kept, Records};
+pub use requirement::{FailurePolicy, Requirement};
 pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
 

@@ -4,6 +4,8 @@
 mod answer;
 mod finish;
 pub(crate) mod load;
+mod refresh;
+mod settle;
 
 pub use finish::{Finish, Finished};
 pub(crate) use finish::{commit_now, finish, touch};

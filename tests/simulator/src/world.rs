@@ -1,4 +1,5 @@
 //! One run: the processes, the browsers, and the loop that lets one thing happen at a time.
+// tidy: long because one type drives a schedule from its first step to its last
 
 use std::future::poll_fn;
 use std::pin::pin;

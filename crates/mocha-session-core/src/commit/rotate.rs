@@ -9,14 +9,16 @@ use crate::error::Result;
 use crate::ledger::call::pause;
 use crate::ledger::owners::Entered;
 use crate::ledger::queue::Turn;
-use crate::ledger::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful};
+use crate::ledger::vault::{Vault, doubtful};
+use crate::ledger::written::{Attempt, Draft, Found, Sealed, Version};
 use crate::mutant;
 use crate::record::content::Content;
 use crate::record::{CommitId, Kind};
+use crate::session::base::Stored;
 use crate::session::change;
 use crate::session::doubt::{Doubt, NewSession};
 use crate::session::shared::{Shared, reopen};
-use crate::session::state::{Line, Stored};
+use crate::session::state::Line;
 
 /// The maximum number of attempts to replace a successor that a migration moves at the same time.
 const MOVES: u32 = 8;

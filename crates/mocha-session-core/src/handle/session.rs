@@ -11,9 +11,10 @@ use crate::http::{RequestHeaders, RequestInfo, SessionToken};
 use crate::observe::Event;
 use crate::record::content::Content;
 use crate::request::load::{self, Loaded};
+use crate::session::base::Base;
 use crate::session::change::Change;
 use crate::session::shared::Shared;
-use crate::session::state::{self, Base, Inner, Line, Phase, Standing, State};
+use crate::session::state::{self, Inner, Line, Phase, Standing, State};
 use crate::values::wire::Text;
 
 /// The maximum length of an owner's name and of a label, in bytes.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::transport::TokenNames;
+use super::token::TokenNames;
 
 /// The header map of a response, whatever its type: a framework implements it for its own.
 ///

@@ -3,7 +3,8 @@
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::call::pause;
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::mutant;
 use crate::record::Kind;
 use crate::store::StorageKey;

@@ -1,12 +1,13 @@
 //! A manager's settings from environment variables, and the table of them for the documentation.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
 
+use super::variables::Apply::{Builder, Cookie};
+use super::variables::{SETTINGS, Setting, Value};
 use super::{SessionManager, SessionManagerBuilder};
 use crate::crypto::Secrets;
 use crate::error::{Error, Result};
-use crate::http::{CookiePolicy, SameSite};
+use crate::http::CookiePolicy;
 use crate::open::settings;
 use crate::open::{Registry, Storage};
 
@@ -15,191 +16,6 @@ const PREFIX: &str = "SESSION_";
 
 /// Variables of other programs that begin like ours: the X11 session manager's.
 const FOREIGN: [&str; 1] = ["SESSION_MANAGER"];
-
-/// One variable.
-struct Setting {
-    name: &'static str,
-    takes: &'static str,
-    default: &'static str,
-    means: &'static str,
-    apply: Apply,
-}
-
-/// What a variable sets.
-enum Apply {
-    /// Where the sessions are: read before there is a builder.
-    Storage,
-    /// The cookie's name, which is chosen with the other attributes.
-    CookieName,
-    Cookie(fn(CookiePolicy, &Value<'_>) -> Result<CookiePolicy>),
-    Builder(fn(SessionManagerBuilder, &Value<'_>) -> Result<SessionManagerBuilder>),
-}
-
-use Apply::{Builder, Cookie};
-
-/// The variables, in the order of the documentation.
-const SETTINGS: [Setting; 18] = [
-    Setting {
-        name: "SESSION_URL",
-        takes: "a URL",
-        default: "none: the client's cookie",
-        means: "the engine that keeps the sessions",
-        apply: Apply::Storage,
-    },
-    Setting {
-        name: "SESSION_SECRET",
-        takes: "secrets, separated by commas",
-        default: "none",
-        means: "signs ids and encrypts client-side sessions: the first is used, all are accepted",
-        apply: Apply::Storage,
-    },
-    Setting {
-        name: "SESSION_IDLE_TIMEOUT",
-        takes: "a duration",
-        default: "`14d`",
-        means: "how long a session lives without being used",
-        apply: Builder(|builder, value| Ok(builder.idle_timeout(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_ABSOLUTE_TIMEOUT",
-        takes: "a duration",
-        default: "none; `30d` for client-side sessions",
-        means: "how long a session lives however much it is used",
-        apply: Builder(|builder, value| Ok(builder.absolute_timeout(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_REFRESH_INTERVAL",
-        takes: "a duration",
-        default: "a tenth of the idle timeout",
-        means: "the smallest extension of the idle deadline that is worth a write",
-        apply: Builder(|builder, value| Ok(builder.refresh_interval(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_REMEMBER_AT_MOST",
-        takes: "a duration",
-        default: "`365d`",
-        means: "the longest lifetime that `remember_for` may give",
-        apply: Builder(|builder, value| Ok(builder.remember_at_most(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_STORE_TIMEOUT",
-        takes: "a duration",
-        default: "the URL's `timeout`, or `5s`",
-        means: "the deadline of every call of the store",
-        apply: Builder(|builder, value| Ok(builder.store_timeout(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_MAX_RECORD_BYTES",
-        takes: "a number",
-        default: "`1048576`",
-        means: "the largest record, where the engine does not set a smaller one",
-        apply: Builder(|builder, value| Ok(builder.max_record_bytes(value.number()?))),
-    },
-    Setting {
-        name: "SESSION_MAX_PER_OWNER",
-        takes: "a number",
-        default: "`100`",
-        means: "how many sessions a user may have",
-        apply: Builder(|builder, value| Ok(builder.max_sessions_per_owner(value.number()?))),
-    },
-    Setting {
-        name: "SESSION_ACCEPT_UNSIGNED",
-        takes: "a switch",
-        default: "`false`",
-        means: "takes ids without a signature, for the time after a secret was introduced",
-        apply: Builder(|builder, value| Ok(builder.accept_unsigned(value.switch()?))),
-    },
-    Setting {
-        name: "SESSION_SCOPE",
-        takes: "a name",
-        default: "the cookie's name",
-        means: "keeps the sessions apart from others in the same store",
-        apply: Builder(|builder, value| Ok(builder.scope(value.text))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_NAME",
-        takes: "a name",
-        default: "`__Host-session`; with a domain or path `__Secure-session`; not secure `session`",
-        means: "the cookie's name",
-        apply: Apply::CookieName,
-    },
-    Setting {
-        name: "SESSION_COOKIE_DOMAIN",
-        takes: "a host name",
-        default: "none: this host alone",
-        means: "shares the cookie with the subdomains of this domain",
-        apply: Cookie(|cookie, value| Ok(cookie.domain(value.text))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_PATH",
-        takes: "a path",
-        default: "`/`",
-        means: "limits the cookie to paths below this one",
-        apply: Cookie(|cookie, value| Ok(cookie.path(value.text))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_SAMESITE",
-        takes: "`Strict`, `Lax` or `None`",
-        default: "`Lax`",
-        means: "whether requests that other sites cause carry the cookie",
-        apply: Cookie(|cookie, value| Ok(cookie.same_site(value.same_site()?))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_SECURE",
-        takes: "a switch",
-        default: "`true`",
-        means: "whether browsers send the cookie over TLS alone",
-        apply: Cookie(|cookie, value| Ok(cookie.secure(value.switch()?))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_PARTITIONED",
-        takes: "a switch",
-        default: "`false`",
-        means: "keeps one cookie per embedding site",
-        apply: Cookie(|cookie, value| Ok(cookie.partitioned(value.switch()?))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_PERSISTENT",
-        takes: "a switch",
-        default: "`true`",
-        means: "whether the cookie outlives the browser, where a session does not say otherwise",
-        apply: Cookie(|cookie, value| Ok(cookie.persistent(value.switch()?))),
-    },
-];
-
-/// The value of a variable. No error shows it: it may be a secret in the wrong place.
-struct Value<'e> {
-    name: &'static str,
-    text: &'e str,
-}
-
-impl Value<'_> {
-    fn duration(&self) -> Result<Duration> {
-        settings::duration(self.text)
-            .ok_or_else(|| self.refuse("a duration above zero, like 30m, 12h or 14d"))
-    }
-
-    fn switch(&self) -> Result<bool> {
-        settings::switch(self.text).ok_or_else(|| self.refuse("true or false"))
-    }
-
-    fn number(&self) -> Result<usize> {
-        self.text.parse().map_err(|_| self.refuse("a number without a unit"))
-    }
-
-    fn same_site(&self) -> Result<SameSite> {
-        match &*self.text.to_ascii_lowercase() {
-            "strict" => Ok(SameSite::Strict),
-            "lax" => Ok(SameSite::Lax),
-            "none" => Ok(SameSite::None),
-            _ => Err(self.refuse("Strict, Lax or None")),
-        }
-    }
-
-    fn refuse(&self, must_be: &str) -> Error {
-        Error::invalid_config(format!("the environment variable `{}` must be {must_be}", self.name))
-    }
-}
 
 /// The settings that environment variables give: those that begin with `SESSION_`.
 ///

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::parts::Host;
 use self::parts::{decode, parse_credentials, parse_host, parse_options};
 use super::settings;
 use crate::error::{Error, Result};
@@ -15,45 +16,6 @@ use crate::store::KeySpace;
 
 /// The default deadline of a store call.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// A host of a [`StoreUrl`], with its port if the URL has one.
-///
-/// ```
-/// # use mocha_session_core as mocha_session;
-/// use mocha_session::StoreUrl;
-///
-/// let url = StoreUrl::parse("redis://[::1]:6380").unwrap();
-/// assert_eq!((url.hosts()[0].name(), url.hosts()[0].port()), ("::1", Some(6380)));
-/// assert_eq!(url.hosts()[0].authority(6379), "[::1]:6380");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    name: String,
-    port: Option<u16>,
-}
-
-impl Host {
-    /// Returns the name or address. An IPv6 address has no brackets.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the port, if the URL has one.
-    pub fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    /// Returns `name:port`, with brackets around an IPv6 address. If the URL has no port, uses
-    /// `default_port`.
-    pub fn authority(&self, default_port: u16) -> String {
-        let port = self.port.unwrap_or(default_port);
-        if self.name.contains(':') {
-            format!("[{}]:{port}", self.name)
-        } else {
-            format!("{}:{port}", self.name)
-        }
-    }
-}
 
 /// A parsed store URL: `scheme://username:password@host:port,host:port/path?option=value`.
 ///

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::http::headers::{HeaderChanges, TokenChanges};
 use crate::http::transport::Via;
 use crate::record::content::{Content, UNTIL_CLOSED};
+use crate::session::base::Base;
 use crate::session::shared::Shared;
-use crate::session::state::{Base, Line, stored};
+use crate::session::state::{Line, stored};
 use crate::store::Revision;
 
 /// The header lines that say `line` to a client whose session came this way.

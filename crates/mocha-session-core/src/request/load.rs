@@ -7,14 +7,15 @@ use crate::error::Result;
 use crate::http::request::RequestHeaders;
 use crate::http::transport::Via;
 use crate::ledger::ending::{By, end};
-use crate::ledger::vault::{Found, Vault};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::Found;
 use crate::mutant;
 use crate::observe::{Event, Loading};
 use crate::record::Kind;
 use crate::record::client_side::Opened;
 use crate::record::content::Content;
+use crate::session::base::{Base, Doomed, Stored};
 use crate::session::shared::{Backend, Shared, reopen};
-use crate::session::state::{Base, Doomed, Stored};
 
 /// Of several values at most this many are tried: an attacker who can plant cookies cannot buy
 /// store calls.

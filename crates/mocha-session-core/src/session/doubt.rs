@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::state::{Doomed, Stored};
-use crate::ledger::vault::Version;
+use super::base::{Doomed, Stored};
+use crate::ledger::written::Version;
 use crate::record::CommitId;
 use crate::record::content::Content;
 

@@ -4,7 +4,8 @@ use super::entry::{Entry, Index};
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::call::pause;
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::record::{Header, Kind};
 
 /// The maximum number of attempts to change an index that other requests change at the same time.
