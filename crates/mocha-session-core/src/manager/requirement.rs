@@ -28,8 +28,8 @@ pub enum FailurePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
-    /// A destroyed session cannot come back and no update is lost: any store, not the client's
-    /// cookie.
+    /// A destroyed session cannot come back and no update is lost: any store, but not the client's
+    /// cookie, and not with [`Storage::near`](crate::Storage::near).
     FinalLogout,
     /// An acknowledged write survives this much.
     Durability(Durability),
