@@ -31,6 +31,8 @@ pub const PAIRS: &[(Setup, [Mode; 2])] = &[
     (Setup::User, [Mode::New, Mode::New]),
     (Setup::User, [Mode::Prepare, Mode::New]),
     (Setup::User, [Mode::New, Mode::Prepare]),
+    (Setup::User, [Mode::Near, Mode::Near]),
+    (Setup::Devices, [Mode::Near, Mode::Plain]),
 ];
 
 /// Every schedule of every pair with so many faults, but for at most `limit` schedules of each.

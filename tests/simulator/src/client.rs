@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::{
-    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, Secrets, SessionManager,
-    Storage,
+    Error, ErrorKind, Level, ManualClock, Migrating, NearPolicy, RequestInfo, Result, Secrets,
+    SessionManager, Storage,
 };
 
 use crate::gate::{Call, GatedStore, Shared};
@@ -25,6 +25,8 @@ pub const IDLE: u64 = 12 * 60 * 60;
 pub const REFRESH: u64 = 10 * 60;
 /// How long a call of the store may take.
 pub const DEADLINE: u64 = 5;
+/// For how many seconds a process reads from its memory.
+pub const NEAR: u64 = 2;
 
 /// How many entries are moved at a time.
 const PAGE: usize = 2;
@@ -97,11 +99,14 @@ impl Client {
         let store = |engine| GatedStore::new(gates, process, engine);
         let (old, new) = (store(0), store(1));
         let moving = match mode {
-            Mode::Plain => None,
+            Mode::Plain | Mode::Near => None,
             Mode::Prepare => Some(Arc::new(Migrating::prepare(old.clone(), new))),
             Mode::New => Some(Arc::new(Migrating::new(old.clone(), new))),
         };
-        let storage = moving.clone().map_or_else(|| Storage::from(old), Storage::from);
+        let mut storage = moving.clone().map_or_else(|| Storage::from(old), Storage::from);
+        if mode == Mode::Near {
+            storage = storage.near(NearPolicy::within(Duration::from_secs(NEAR)));
+        }
         let mut builder = SessionManager::builder(storage)
             .clock(clock.clone())
             .idle_timeout(Duration::from_secs(IDLE))

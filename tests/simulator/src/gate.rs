@@ -86,6 +86,8 @@ pub struct Gates {
     pub repeats: bool,
     /// Which process wrote what, in order: the writes that were done.
     pub writes: Vec<(u8, StorageKey)>,
+    /// Whether no call waits: while the setup is made.
+    pub open: bool,
     /// Counts whatever happens.
     pub activity: u64,
     watch: Option<Waker>,
@@ -110,6 +112,7 @@ impl Shared {
             parked: Vec::new(),
             writes: Vec::new(),
             repeats,
+            open: true,
             activity: 0,
             watch: None,
             next: 0,
@@ -268,7 +271,7 @@ impl Future for Waiting {
         let this = &mut *self;
         let mut gates = this.gates.lock();
         if let Some(call) = this.call.take() {
-            let Some(process) = this.process else {
+            let Some(process) = this.process.filter(|_| !gates.open) else {
                 return Poll::Ready(Ok(gates.perform(this.engine, &call)));
             };
             gates.next += 1;

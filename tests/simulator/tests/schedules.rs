@@ -47,6 +47,8 @@ pairs! {
     pairs_in_a_migration 4,
     pairs_while_a_migration_begins 5,
     pairs_while_a_migration_is_rolled_back 6,
+    pairs_over_old_reads 7,
+    pairs_of_two_devices_over_old_reads 8,
 }
 
 fn by_chance(seed: u64) {

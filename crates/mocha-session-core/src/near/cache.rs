@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::mutant;
 use crate::open::NearPolicy;
 use crate::store::{StorageKey, Stored};
 
@@ -16,6 +17,9 @@ const SHARDS: usize = 16;
 
 /// The memory of an entry beside its value and revision, in bytes.
 const OVERHEAD: usize = 160;
+
+/// A bug for the simulator to plant.
+const BUG: &str = "a refused write leaves the old read";
 
 pub(super) struct Cache {
     shards: Box<[Mutex<Shard>]>,
@@ -105,7 +109,9 @@ impl Cache {
     /// Begins a write. Its key is forgotten until it ends.
     pub(super) fn write(&self, key: &StorageKey) -> Write<'_> {
         let mut shard = self.shard(key);
-        let mark = self.mark_anew(&mut shard, key, None);
+        let old = || shard.get(key).and_then(|entry| entry.known.clone());
+        let known = if mutant(BUG) { old() } else { None };
+        let mark = self.mark_anew(&mut shard, key, known);
         let begun = Begun { at: Instant::now(), mark, changes: shard.changes };
         Write { cache: self, key: *key, begun, stored: None }
     }
@@ -178,7 +184,9 @@ impl Drop for Write<'_> {
         let mut shard = self.cache.shard(&self.key);
         let untouched = shard.is_untouched(&self.key, self.begun);
         let known = self.stored.take().filter(|_| untouched).map(|stored| (stored, self.begun.at));
-        self.cache.mark_anew(&mut shard, &self.key, known);
+        if known.is_some() || !mutant(BUG) {
+            self.cache.mark_anew(&mut shard, &self.key, known);
+        }
     }
 }
 
