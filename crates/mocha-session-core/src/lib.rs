@@ -12,6 +12,7 @@ mod manager;
 mod migrating;
 #[cfg(mocha_mutants)]
 pub mod mutants;
+mod near;
 pub mod observe;
 mod open;
 mod record;
@@ -37,7 +38,7 @@ pub use manager::{
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
 pub use migrating::Migrating;
-pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};
+pub use open::{Driver, Host, NearPolicy, Opening, Registry, Storage, StoreUrl};
 pub use record::{Level, Message, RecordInfo, RecordKind};
 pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};

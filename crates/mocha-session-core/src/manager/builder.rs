@@ -15,6 +15,7 @@ use crate::http::CookiePolicy;
 use crate::http::transport::{Carriers, Transport};
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
+use crate::near::Near;
 use crate::observe::{Observed, Observer};
 use crate::open::storage::Storage;
 use crate::open::url::DEFAULT_DEADLINE;
@@ -268,7 +269,9 @@ impl SessionManagerBuilder {
             capabilities.compare_and_set() && (!capabilities.evicts() || self.check_owner_at_load);
         for requirement in &self.required {
             let met = match requirement {
-                Requirement::FinalLogout => capabilities.compare_and_set(),
+                Requirement::FinalLogout => {
+                    capabilities.compare_and_set() && capabilities.reads_within().is_none()
+                }
                 Requirement::Durability(least) => {
                     capabilities.compare_and_set() && capabilities.durability() >= *least
                 }
@@ -296,6 +299,12 @@ impl SessionManagerBuilder {
                  copies that drift apart; set SESSION_URL, or leave one of them out",
             ));
         }
+        if client_side && self.storage.near.is_some() {
+            return Err(Error::invalid_config(
+                "client-side sessions come with each request, so that `near` has nothing to keep; \
+                 set SESSION_URL, or leave `near` out",
+            ));
+        }
         let scope = Scope::named(self.scope.as_deref().unwrap_or_else(|| carriers.scope()));
         let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
         let policy = Policy {
@@ -321,7 +330,10 @@ impl SessionManagerBuilder {
                 Backend::Client(ClientSide::new(secrets, scope, carriers.scope()))
             }
             Some(store) => Backend::Store(Vault::new(
-                Arc::clone(store),
+                match self.storage.near {
+                    Some(policy) => Arc::new(Near::new(Arc::clone(store), policy)),
+                    None => Arc::clone(store),
+                },
                 Arc::clone(&self.clock),
                 timeout,
                 policy.limit,

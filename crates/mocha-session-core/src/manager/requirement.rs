@@ -29,8 +29,8 @@ pub enum FailurePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
-    /// A destroyed session cannot come back, and no update is lost. Every store meets this, the
-    /// client's cookie does not.
+    /// A destroyed session cannot come back, and no update is lost. Every store meets this, unless
+    /// it is read through [`Storage::near`](crate::Storage::near). The client's cookie does not.
     FinalLogout,
     /// An acknowledged write survives the failures of this level.
     Durability(Durability),

@@ -5,14 +5,15 @@ mod parts;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::parts::Host;
 use self::parts::{decode, parse_credentials, parse_host, parse_options};
 use super::settings;
 use crate::error::{Error, Result};
-use crate::open::{CredentialSource, Credentials};
-use crate::store::KeySpace;
+use crate::open::{CredentialSource, Credentials, NearPolicy, Storage};
+use crate::store::{KeySpace, SessionStore};
 
 /// The default deadline of a store call.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -46,6 +47,7 @@ pub struct StoreUrl {
     options: Vec<(String, String)>,
     known: Vec<&'static str>,
     timeout: Option<Duration>,
+    near: Option<Duration>,
     credentials: Option<CredentialSource>,
 }
 
@@ -119,9 +121,11 @@ impl StoreUrl {
             options: parse_options(query)?,
             known: Vec::new(),
             timeout: None,
+            near: None,
             credentials: None,
         };
         url.timeout = url.take_duration("timeout")?;
+        url.near = url.take_duration("near")?;
         Ok(url)
     }
 
@@ -137,9 +141,12 @@ impl StoreUrl {
         self.timeout.unwrap_or(DEFAULT_DEADLINE)
     }
 
-    /// Returns the `timeout` of the URL, if it has one.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    /// Returns the storage of an opened store, with the URL's `timeout` and `near`.
+    pub(super) fn storage(&self, store: Arc<dyn SessionStore>) -> Storage {
+        let mut storage = Storage::from_arc(store);
+        storage.timeout = self.timeout.or(storage.timeout);
+        storage.near = self.near.map(NearPolicy::within);
+        storage
     }
 
     /// Returns the scheme in lower case.

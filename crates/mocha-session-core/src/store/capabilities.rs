@@ -55,6 +55,7 @@ pub struct Capabilities {
     max_value: Option<usize>,
     repeats_writes: bool,
     deadline: Option<Duration>,
+    reads_within: Option<Duration>,
 }
 
 impl Capabilities {
@@ -71,6 +72,7 @@ impl Capabilities {
             max_value: None,
             repeats_writes: false,
             deadline: None,
+            reads_within: None,
         }
     }
 
@@ -137,6 +139,13 @@ impl Capabilities {
         self
     }
 
+    /// Sets how old a read may be. The default is that a read sees every acknowledged write.
+    #[must_use]
+    pub(crate) const fn with_reads_within(mut self, age: Duration) -> Self {
+        self.reads_within = Some(age);
+        self
+    }
+
     /// Returns the engine's name.
     pub const fn engine(&self) -> &'static str {
         self.engine
@@ -186,6 +195,12 @@ impl Capabilities {
         self.deadline
     }
 
+    /// Returns how old a read may be, or `None` if it sees every acknowledged write. Only
+    /// [`Storage::near`](crate::Storage::near) allows old reads.
+    pub const fn reads_within(&self) -> Option<Duration> {
+        self.reads_within
+    }
+
     /// Refuses a value that is larger than [`max_value`](Self::max_value).
     ///
     /// A store calls it before a write, so that nothing is sent.
@@ -228,6 +243,10 @@ impl fmt::Display for Capabilities {
             yes(self.evicts),
             self.durability,
             self.max_value.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes} bytes")),
-        )
+        )?;
+        match self.reads_within {
+            Some(age) => write!(f, ", reads at most {age:?} old"),
+            None => Ok(()),
+        }
     }
 }
