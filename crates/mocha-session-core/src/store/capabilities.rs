@@ -139,7 +139,7 @@ impl Capabilities {
         self
     }
 
-    /// Sets how old a read may be. The default is that a read sees every acknowledged write.
+    /// Sets the maximum age of a read. The default is that a read sees every acknowledged write.
     #[must_use]
     pub(crate) const fn with_reads_within(mut self, age: Duration) -> Self {
         self.reads_within = Some(age);
@@ -195,7 +195,7 @@ impl Capabilities {
         self.deadline
     }
 
-    /// Returns how old a read may be, or `None` if it sees every acknowledged write. Only
+    /// Returns the maximum age of a read, or `None` if it sees every acknowledged write. Only
     /// [`Storage::near`](crate::Storage::near) allows old reads.
     pub const fn reads_within(&self) -> Option<Duration> {
         self.reads_within
