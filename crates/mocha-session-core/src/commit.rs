@@ -77,7 +77,7 @@ pub(crate) struct Pending {
     pub(crate) doubt: Option<Box<Doubt>>,
     /// The cookie line that the steps so far require.
     pub(crate) line: Option<Line>,
-    /// How often the request had started over when the commit began.
+    /// The number of times the request had started over when the commit began.
     pub(crate) starts: u32,
 }
 
@@ -168,7 +168,7 @@ impl Pending {
         }
     }
 
-    /// Whether the commit needs more than one write, so that it must run to completion.
+    /// Returns whether the commit needs more than one write, so that it must run to completion.
     pub(crate) fn has_steps(&self) -> bool {
         let in_one = match self.plan {
             Plan::InPlace => true,

@@ -159,7 +159,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the engine could not be reached, did not answer in time, or has no space left.
+    /// Returns whether the engine could not be reached, did not answer in time, or has no space
+    /// left.
     ///
     /// The HTTP status is 503, and retrying later may help. Such an error does not say whether the
     /// session exists.
@@ -170,43 +171,43 @@ impl Error {
         )
     }
 
-    /// Whether the write may have been done in spite of the error.
+    /// Returns whether the write may have been done in spite of the error.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Ambiguous | ErrorKind::Timeout)
     }
 
-    /// Whether other requests changed the session at the same time.
+    /// Returns whether other requests changed the session at the same time.
     pub fn is_conflict(&self) -> bool {
         self.0.kind == ErrorKind::Conflict
     }
 
-    /// Whether the session was destroyed, revoked, rotated or expired since it was loaded.
+    /// Returns whether the session was destroyed, revoked, rotated or expired since it was loaded.
     pub fn is_gone(&self) -> bool {
         self.0.kind == ErrorKind::Gone
     }
 
-    /// Whether the stored record could not be read.
+    /// Returns whether the stored record could not be read.
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == ErrorKind::Corrupt
     }
 
-    /// Whether the session exceeds a size limit.
+    /// Returns whether the session exceeds a size limit.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == ErrorKind::TooLarge
     }
 
-    /// Whether the engine, or the client-side mode, does not support the operation.
+    /// Returns whether the engine, or the client-side mode, does not support the operation.
     pub fn is_unsupported(&self) -> bool {
         self.0.kind == ErrorKind::Unsupported
     }
 
-    /// Whether a setting, URL, option or secret is wrong.
+    /// Returns whether a setting, URL, option or secret is wrong.
     pub fn is_invalid_config(&self) -> bool {
         self.0.kind == ErrorKind::InvalidConfig
     }
 
-    /// Whether a value cannot be encoded or does not have the requested type, or a name is not
-    /// allowed.
+    /// Returns whether a value cannot be encoded or does not have the requested type, or a name is
+    /// not allowed.
     pub fn is_invalid_input(&self) -> bool {
         self.0.kind == ErrorKind::InvalidInput
     }

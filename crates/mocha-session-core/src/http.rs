@@ -1,6 +1,6 @@
-//! What a session is in HTTP: transports, cookies, header lines and the request, as text.
+//! The HTTP side of a session: transports, cookies, header lines and the request, as text.
 //!
-//! Nothing here knows what a session holds, or where it is kept.
+//! This module does not depend on a session's content, or on its storage.
 
 pub(crate) mod cookie;
 mod cross_origin;

@@ -47,7 +47,7 @@ pub use time::{Clock, ManualClock, SystemClock};
 #[cfg(mocha_mutants)]
 use mutants::mutant;
 
-/// Whether a bug is planted here: never, except in the simulator's own build of this crate.
+/// Returns whether a bug is planted here: never, except in the simulator's own build of this crate.
 #[cfg(not(mocha_mutants))]
 pub(crate) const fn mutant(_name: &str) -> bool {
     false

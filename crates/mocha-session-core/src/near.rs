@@ -1,8 +1,8 @@
-//! Reads without a trip: a store that keeps in this process' memory, for a moment, what it read
-//! from another store.
+//! Reads without a call: a store that caches, in this process's memory and for a short time, the
+//! entries that it read from another store.
 //!
-//! Every write goes to the engine, with the revision that was read. So an old read can be shown,
-//! but it cannot undo a change or bring an ended session back.
+//! Every write goes to the engine, with the revision that was read. So an old read may be returned,
+//! but it cannot undo a change or restore an ended session.
 
 mod cache;
 
@@ -20,9 +20,9 @@ use crate::store::{
     SweepReport,
 };
 
-/// A store whose reads may come from this process' memory.
+/// A store whose reads may come from this process's memory.
 ///
-/// Only live sessions are kept. Tombstones and owner indexes are read from the engine each time,
+/// Only live sessions are cached. Tombstones and owner indexes are read from the engine each time,
 /// because decisions depend on them.
 #[derive(Debug)]
 pub(crate) struct Near {
@@ -105,7 +105,7 @@ impl SessionStore for Near {
     }
 }
 
-/// Keeps a live session that was written.
+/// Caches a live session that was written.
 fn note(write: &mut Write<'_>, value: &[u8], revision: Option<&Revision>) {
     if let Some(revision) = revision.filter(|_| is_live(value)) {
         write.done(Stored::new(Bytes::copy_from_slice(value), revision.clone()));

@@ -1,5 +1,5 @@
-//! A request's way in and out: from its cookies to a session, and when its response commits and
-//! what it tells the client.
+//! A request's session from start to end: from its cookies to a session, and from its changes to
+//! the commit and the response's headers.
 
 mod answer;
 mod finish;

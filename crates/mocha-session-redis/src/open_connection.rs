@@ -27,7 +27,7 @@ pub(crate) struct Dialled {
     pub(crate) wire: Wire,
     /// Set by the client when the connection is lost.
     pub(crate) lost: Arc<AtomicBool>,
-    /// Whether the server tells its role. A cluster's nodes redirect instead.
+    /// Whether the server reports its role. A cluster's nodes redirect instead.
     pub(crate) tells_role: bool,
 }
 
@@ -56,7 +56,7 @@ impl OpenConnection {
         Self { wire, lost, tells_role, compares, pulse, home }
     }
 
-    /// Whether to compare and set without a script.
+    /// Returns whether to compare and set without a script.
     pub(crate) fn compares(&self) -> bool {
         self.compares.load(Ordering::Relaxed)
     }
@@ -72,7 +72,7 @@ impl OpenConnection {
         Self::new(Dialled { wire, lost: Arc::default(), tells_role }, None)
     }
 
-    /// Whether another command may use it.
+    /// Returns whether another command may use it.
     pub(crate) fn is_good(&self) -> bool {
         !self.lost.load(Ordering::Relaxed)
             && self.home.as_ref().is_none_or(|(dialer, era)| dialer.is_current(*era))
@@ -132,8 +132,8 @@ impl OpenConnection {
         Ok(answers.pop().unwrap_or(Value::Nil).extract_error()?)
     }
 
-    /// Whether the connection cannot be used after this error. A timeout counts: a new connection
-    /// fails fast if the server is gone.
+    /// Returns whether the connection cannot be used after this error. A timeout counts: a new
+    /// connection fails fast if the server is gone.
     fn is_lost_with(&self, cause: &RedisError) -> bool {
         if matches!(self.wire, Wire::Cluster(_)) {
             // The cluster's client reconnects to its nodes by itself, but with its old login. So it

@@ -195,7 +195,8 @@ async fn default_chain(_find_region: bool) -> Result<Builder> {
     ))
 }
 
-/// Whether the host is Amazon's own S3. `s3.aws.amazon.com` is that of Mocha's documentation.
+/// Returns whether the host is Amazon's own S3. `s3.aws.amazon.com` is that of Mocha's
+/// documentation.
 fn is_amazon(host: &str) -> bool {
     matches!(host, "s3.aws.amazon.com" | "s3.amazonaws.com") || amazon_region(host).is_some()
 }
@@ -209,7 +210,8 @@ fn amazon_region(host: &str) -> Option<&str> {
     is_region(region).then_some(region)
 }
 
-/// Whether the name is that of a region. It becomes part of a host name, so nothing else may pass.
+/// Returns whether the name is that of a region. It becomes part of a host name, so nothing else
+/// may pass.
 pub(crate) fn is_region(name: &str) -> bool {
     (2..=32).contains(&name.len())
         && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')

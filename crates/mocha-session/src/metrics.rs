@@ -26,7 +26,7 @@ const ROUNDS: &str = "mocha_session_commit_rounds";
 const BYTES: &str = "mocha_session_record_bytes";
 const STORE_CALL: &str = "mocha_session_store_call_seconds";
 
-/// An observer that counts what happens, with the recorder that the application has installed.
+/// An observer that reports to the recorder that the application has installed.
 ///
 /// ```
 /// use mocha_session::metrics::Metrics;

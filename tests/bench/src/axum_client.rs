@@ -1,4 +1,4 @@
-//! Requests into an axum application, and the routes that every axum subject has.
+//! Sends requests to an axum application, with the routes that every axum subject has.
 
 use std::convert::Infallible;
 
@@ -10,8 +10,8 @@ use tower_service::Service as _;
 
 use crate::visitor::{Client, Reply};
 
-/// An application without its state: a router that still has one to be given applies its layers
-/// anew for every request.
+/// An application with its state. A router that still lacks its state would build its layers again
+/// for every request.
 #[derive(Clone)]
 pub struct AxumClient(Router);
 
@@ -50,7 +50,7 @@ impl Reply for Response<Body> {
     }
 }
 
-/// A redirect after a form.
+/// Returns a redirect after a form.
 pub fn see_other() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = http::StatusCode::SEE_OTHER;

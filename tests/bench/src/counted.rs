@@ -1,7 +1,7 @@
-//! What the allocator counts: allocations per request, and heap per session in memory.
+//! Counts of the allocator: allocations per request, and heap per session in memory.
 //!
-//! The counting allocator is linked into binaries of its own, which give its `measure` here: the
-//! others' times and instructions are those of the allocator that everybody has.
+//! The counting allocator is linked only into separate binaries, which pass their `measure` here.
+//! The times and instructions of the other binaries are those of the ordinary allocator.
 //!
 //! ```text
 //! allocations SUBJECT WORKLOAD REQUESTS [URL]
@@ -11,15 +11,15 @@
 use crate::visitor::{Visitor, Workload};
 use crate::worker::{Subject, runtime};
 
-/// What was counted while something ran.
+/// The counts of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     pub allocations: u64,
-    /// Bytes that were allocated and not freed.
+    /// The number of bytes that were allocated and not freed.
     pub kept: i64,
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 pub fn main<S: Subject>(
     open: impl AsyncFn(&str, Option<&str>) -> Option<S>,
     measure: impl Fn(&mut dyn FnMut()) -> Counted,

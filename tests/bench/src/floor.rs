@@ -1,4 +1,4 @@
-//! The bare handler, without sessions: what every other figure is to be compared with.
+//! The bare handler without sessions, which is the baseline of every other figure.
 
 use std::task::{Context, Poll};
 
@@ -14,7 +14,7 @@ pub fn bare() -> AxumSubject {
     subject(router())
 }
 
-/// With a layer around it that does nothing: what any middleware costs.
+/// Returns it with a layer that does nothing, which shows the cost of any middleware.
 pub fn with_empty_layer() -> AxumSubject {
     subject(router().layer(layer_fn(Empty)))
 }

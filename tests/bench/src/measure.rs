@@ -15,16 +15,17 @@ use tokio::task::LocalSet;
 
 use crate::visitor::{Client, Visitor, Workload};
 
-/// What one round in one task cost.
+/// The cost of one round in one task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Single {
     pub requests: u64,
-    /// Processor time of the whole process, helper threads included, per round of the workload.
+    /// The processor time of the whole process, including helper threads, per round of the
+    /// workload.
     pub cpu_ns: f64,
     pub wall_ns: f64,
 }
 
-/// What many tasks did.
+/// The results of many tasks.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Many {
     pub requests: u64,
@@ -35,21 +36,21 @@ pub struct Many {
     pub worst_ns: u64,
 }
 
-/// Processor time that this process has used.
+/// Returns the processor time that this process has used.
 pub fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The stretch that callgrind collects; see `--toggle-collect` in the driver. Not generic, so that its
-/// name is one name.
+/// The section that callgrind collects; see `--toggle-collect` in the driver. It is not generic, so
+/// that it has only one name.
 #[inline(never)]
 pub fn callgrind_collects_this(run: &mut dyn FnMut()) {
     run();
     black_box(());
 }
 
-/// Runs a workload so often, once to warm up and once for callgrind.
+/// Runs a workload this many times, once to warm up and once for callgrind.
 pub fn collect<C: Client>(
     runtime: &Runtime,
     visitor: &mut Visitor<C>,
@@ -61,7 +62,7 @@ pub fn collect<C: Client>(
     callgrind_collects_this(&mut || rounds(runtime, visitor, workload, requests));
 }
 
-/// Runs a workload for about so long in one task.
+/// Runs a workload in one task for about this duration.
 pub fn single<C: Client>(
     runtime: &Runtime,
     visitor: &mut Visitor<C>,
@@ -74,7 +75,7 @@ pub fn single<C: Client>(
         let (cpu_before, start) = (cpu(), Instant::now());
         rounds(runtime, visitor, workload, requests);
         let (wall, cpu) = (start.elapsed(), cpu().saturating_sub(cpu_before));
-        // What came before was to warm up and to find out how many rounds fit.
+        // The earlier rounds warm up and determine the number of rounds that fit.
         if wall >= duration * 3 / 4 {
             let per = |time: Duration| time.as_secs_f64() * 1e9 / requests as f64;
             return Single { requests, cpu_ns: per(cpu), wall_ns: per(wall) };
@@ -97,11 +98,11 @@ fn rounds<C: Client>(
     });
 }
 
-/// Has so many tasks on two threads send requests for so long.
+/// Runs this many tasks on two threads, which send requests for this duration.
 ///
-/// Each thread has a runtime and clients of its own, for applications of actix cannot leave their
-/// thread, and what is compared must run alike; connections to an engine are driven by the runtime
-/// that opened them, which is the caller's.
+/// Each thread has its own runtime and clients, because an actix application cannot leave its
+/// thread, and all subjects must run in the same way. Connections to an engine are driven by the
+/// runtime that opened them, which is the caller's.
 pub fn on_two_threads<C, O>(
     runtime: &Runtime,
     open: &O,
@@ -115,7 +116,7 @@ where
 {
     let stop = Arc::new(AtomicBool::new(false));
     let start = Arc::new(Barrier::new(THREADS + 1));
-    // Everything here waits without holding this thread: it is the one that drives the connections.
+    // All calls here wait without blocking this thread, because it drives the connections.
     runtime.block_on(async {
         let (mut prepared, mut finished) = (Vec::new(), Vec::new());
         for (thread, jobs) in threads().iter().enumerate() {
@@ -165,11 +166,11 @@ where
 
 const THREADS: usize = 2;
 
-/// What a thread does, in futures that need not be able to leave it.
+/// The work of a thread, in futures that need not be `Send`.
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
-/// The threads, for as long as this process lives: a connection that a pool opens on one of them
-/// must not end with it.
+/// Returns the threads. They live as long as the process, because a connection that a pool opens on
+/// one of them must not end with it.
 fn threads() -> &'static [mpsc::UnboundedSender<Job>] {
     static STARTED: OnceLock<Vec<mpsc::UnboundedSender<Job>>> = OnceLock::new();
     let start = |_| {
@@ -188,7 +189,8 @@ fn threads() -> &'static [mpsc::UnboundedSender<Job>] {
     STARTED.get_or_init(|| (0..THREADS).map(start).collect())
 }
 
-/// One of many tasks: rounds until it is told to stop, and the time each took in nanoseconds.
+/// Runs one of many tasks: repeats rounds until it is stopped, and records the duration of each in
+/// nanoseconds.
 async fn until_stopped<C: Client>(
     mut visitor: Visitor<C>,
     workload: Workload,
@@ -199,13 +201,13 @@ async fn until_stopped<C: Client>(
         let start = Instant::now();
         visitor.step(workload).await;
         times.push(u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX));
-        // Engines in process never wait: without this, one task would keep its thread for itself.
+        // In-process engines never wait, so one task would otherwise occupy its thread.
         tokio::task::yield_now().await;
     }
     times
 }
 
-/// What all tasks' times come to.
+/// Summarises the times of all tasks.
 pub fn summary(times: Vec<Vec<u32>>, wall: Duration, cpu: Duration) -> Many {
     let mut times = times.concat();
     times.sort_unstable();

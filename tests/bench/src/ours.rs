@@ -1,4 +1,4 @@
-//! This library over axum, on each engine that a peer has too.
+//! This library over axum, on each engine that another library also supports.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const USER: Key<u64> = Key::new(data::USER);
 const COUNTER: Key<u64> = Key::new(data::COUNTER);
 const CART: Key<Vec<Item>> = Key::new(data::CART);
 
-/// Every subject of this crate: ours, the bare handler, the ideal.
+/// Returns a subject of this crate by its name: this library, the bare handler, or the ideal.
 pub async fn open(name: &str, url: Option<&str>) -> Option<AxumSubject> {
     Some(match name {
         "floor" => floor::bare(),
@@ -28,7 +28,7 @@ pub async fn open(name: &str, url: Option<&str>) -> Option<AxumSubject> {
     })
 }
 
-/// The manager of a subject: `ours-memory`, `ours-cookie`, or any other over a URL.
+/// Returns the manager of a subject: `ours-memory`, `ours-cookie`, or any other over a URL.
 pub async fn manager(subject: &str, url: Option<&str>) -> Option<SessionManager> {
     let storage = match (subject, url) {
         ("ours-memory", None) => memory(),
@@ -41,7 +41,7 @@ pub async fn manager(subject: &str, url: Option<&str>) -> Option<SessionManager>
     Some(managed(storage))
 }
 
-/// A memory store with room for millions.
+/// Returns a memory store with room for millions of sessions.
 pub fn memory() -> Storage {
     let store = MemoryStore::builder().max_bytes(usize::MAX).build();
     Storage::from_arc(Arc::new(store))
@@ -88,8 +88,8 @@ async fn fill(session: Session) -> Result<&'static str, Error> {
 }
 
 async fn login(session: Session) -> Result<&'static str, Error> {
-    // A user for each login: an owner has a hundred sessions at most, and a full list is another
-    // workload.
+    // Each login is of a new user, because an owner has at most a hundred sessions, and a full list
+    // is another workload.
     session.login(format!("user-{:016x}", fastrand::u64(..)))?;
     put_data(&session)?;
     Ok("logged in")

@@ -19,7 +19,7 @@ pub trait Client {
     ) -> impl Future<Output = Self::Reply>;
 }
 
-/// What it answered.
+/// The response of an application.
 pub trait Reply {
     fn status(&self) -> u16;
     /// Calls `f` with each `Set-Cookie` line.
@@ -27,7 +27,7 @@ pub trait Reply {
     fn text(self) -> impl Future<Output = String>;
 }
 
-/// What is measured, in the order of the tables' columns.
+/// The workloads, in the order of the tables' columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Workload {
     /// No cookie, the session untouched.
@@ -93,7 +93,7 @@ impl<C: Client> Visitor<C> {
         }
     }
 
-    /// One round of a workload.
+    /// Runs one round of a workload.
     pub async fn step(&mut self, workload: Workload) {
         match workload {
             Workload::W1 => self.send_as_stranger("/untouched").await,
@@ -132,9 +132,9 @@ impl<C: Client> Visitor<C> {
         reply.set_cookies(&mut |line| {
             let pair = line.split(|&c| c == b';').next().unwrap_or_default();
             let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
-            // One without a value is a removal.
+            // A cookie without a value is a removal.
             let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
-            // Some libraries set more than one; the others stay as they are.
+            // Some libraries set more than one cookie. The others are kept.
             for known in
                 cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';')
             {
@@ -151,7 +151,7 @@ impl<C: Client> Visitor<C> {
         });
     }
 
-    /// Proves that the subject does what is about to be measured.
+    /// Checks that the subject performs the workloads.
     pub async fn verify(&mut self, with_login: bool) {
         self.cookie = None;
         assert_eq!(self.read("/untouched").await, "ok");

@@ -1,5 +1,5 @@
-//! A process that holds one subject and measures what it is told to, a line of JSON for a line of
-//! JSON.
+//! A process with one subject, which reads measurement orders as lines of JSON and answers each
+//! with a line of JSON.
 //!
 //! ```text
 //! worker SUBJECT THREADS [URL]         then lines: {"single": "W3", "ms": 100} …
@@ -22,22 +22,22 @@ pub trait Subject {
 
     fn client(&self) -> Self::Client;
 
-    /// Whether it can list and end the sessions of a user, so that W5L means something.
+    /// Returns whether it can list and end the sessions of a user, which W5L needs.
     fn has_login(&self) -> bool {
         false
     }
 
-    /// Whether it has sessions at all.
+    /// Returns whether it has sessions.
     fn has_sessions(&self) -> bool {
         true
     }
 
-    /// Has so many tasks send requests for so long.
+    /// Runs many tasks that send requests for this duration.
     fn many(&self, runtime: &Runtime, workload: Workload, tasks: usize, duration: Duration)
     -> Many;
 }
 
-/// A subject of axum: its router, and what it can do.
+/// A subject on axum: its router and its abilities.
 pub struct AxumSubject {
     pub client: AxumClient,
     pub login: bool,
@@ -76,21 +76,21 @@ impl Subject for AxumSubject {
     }
 }
 
-/// What a worker can be told.
+/// An order for a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
-    /// Prove that the subject does what is measured; it answers with its [`Abilities`].
+    /// Checks that the subject performs the workloads. The answer is its [`Abilities`].
     Verify,
-    /// One task for about so many milliseconds: [`measure::Single`].
+    /// Runs one task for about this many milliseconds: [`measure::Single`].
     Single { workload: Workload, ms: u64 },
-    /// Many tasks: [`Many`].
+    /// Runs many tasks: [`Many`].
     Many { workload: Workload, tasks: usize, ms: u64 },
-    /// So many rounds in one task, for figures that are read elsewhere.
+    /// Runs this many rounds in one task, for figures that another tool collects.
     Run { workload: Workload, requests: u64 },
 }
 
-/// What a subject can do: a bare handler has no sessions, most libraries no owners.
+/// The abilities of a subject: a bare handler has no sessions, and most libraries have no owners.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Abilities {
     pub login: bool,
@@ -98,7 +98,7 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// The workloads that can be measured.
+    /// Returns the workloads that can be measured.
     pub fn workloads(self) -> Vec<Workload> {
         let possible = |workload: &Workload| match workload {
             Workload::W1 => true,
@@ -109,10 +109,10 @@ impl Abilities {
     }
 }
 
-/// Does what the command line says, with the subjects that `open` knows.
+/// Runs the command line, with the subjects that `open` knows.
 ///
-/// `enter` wraps everything in what the subject's framework needs around it; it is called on the
-/// runtime's thread.
+/// `enter` wraps the whole run in the context that the subject's framework needs. It is called on
+/// the runtime's thread.
 pub fn main<S: Subject>(open: impl AsyncFn(&str, Option<&str>) -> Option<S>) {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();

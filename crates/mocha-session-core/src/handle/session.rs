@@ -175,7 +175,7 @@ impl LazySession {
         Ok(if session.is_new() { None } else { Some(session) })
     }
 
-    /// Whether the session was loaded.
+    /// Returns whether the session was loaded.
     pub fn is_touched(&self) -> bool {
         self.inner.state().touched
     }

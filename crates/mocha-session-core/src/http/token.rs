@@ -1,18 +1,19 @@
-//! Tokens: the text of a session's id outside cookies, and the header in which it travels.
+//! Tokens: the text of a session's id outside cookies, and the header that carries it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::cookie::trim;
 
-/// The header in which a token travels.
+/// The header that carries a token.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenHeader {
     pub(crate) names: Arc<TokenNames>,
     pub(super) bearer: bool,
 }
 
-/// The names of its headers: in lower case, and as `Vary` spells the request's.
+/// The names of the token's headers, in lower case, and the request header's name as `Vary` spells
+/// it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TokenNames {
     pub(crate) request: String,
@@ -21,28 +22,28 @@ pub(crate) struct TokenNames {
 }
 
 impl TokenHeader {
-    /// The token of a header line, empty where the client has none yet. `None` for a line of
-    /// another scheme.
+    /// Returns the token of a header line, empty if the client has none yet. Returns `None` if the
+    /// line has another scheme.
     pub(super) fn find<'h>(&self, line: &'h [u8]) -> Option<&'h [u8]> {
         let line = trim(line);
         if !self.bearer {
             return Some(line);
         }
-        // `Bearer` 1*SP token (RFC 6750 §2.1); the scheme has no case (RFC 9110 §11.1).
+        // `Bearer` 1*SP token (RFC 6750 §2.1). The scheme is case-insensitive (RFC 9110 §11.1).
         let (scheme, rest) = line.split_at_checked("bearer".len())?;
         let ours = scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [] | [b' ', ..]);
         ours.then(|| trim(rest))
     }
 
-    /// The value of the request header for this token.
+    /// Returns the value of the request header for this token.
     pub(crate) fn request_value(&self, token: &str) -> String {
         if self.bearer { format!("Bearer {token}") } else { token.to_owned() }
     }
 }
 
-/// The text that a client presents to be recognised: for an API that returns it in a body.
+/// The text under which a client presents its session, for an API that returns it in a body.
 ///
-/// Whoever has it has the session, so its `Debug` hides it.
+/// Anyone who has the token can use the session, so `Debug` does not show it.
 ///
 /// ```
 /// # use mocha_session_core::{RequestInfo, SessionManager, Storage, Transport, Secrets};
@@ -62,12 +63,12 @@ impl TokenHeader {
 pub struct SessionToken(pub(crate) String);
 
 impl SessionToken {
-    /// The token as text. Not for logs.
+    /// Returns the token as text. Do not log it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The token as text. Not for logs.
+    /// Returns the token as text. Do not log it.
     pub fn into_string(self) -> String {
         self.0
     }

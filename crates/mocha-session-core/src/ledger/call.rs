@@ -23,9 +23,9 @@ pub(crate) struct Call<'c, T> {
     timer: Option<Pin<Box<Sleep>>>,
     vault: &'c Vault,
     operation: &'static str,
-    /// How many deadlines of a call it may take.
+    /// The maximum duration, in deadlines of a call.
     deadlines: u32,
-    /// When the call started, for an observer.
+    /// The start of the call, for an observer.
     since: Option<Box<Instant>>,
 }
 

@@ -1,5 +1,5 @@
-//! The values that go between a commit and the vault: what was read, what is to be written, and what
-//! became of it.
+//! The values that a commit and the vault exchange: the record that was read, the record to write,
+//! and the outcome.
 
 use bytes::Bytes;
 

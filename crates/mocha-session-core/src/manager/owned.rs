@@ -38,13 +38,13 @@ pub struct OwnedSession {
 }
 
 impl OwnedSession {
-    /// Whether it is the given session, for example to show "this device".
+    /// Returns whether it is the given session, for example to show "this device".
     pub fn is_current(&self, session: &SessionData) -> bool {
         session.handle() == Some(self.handle)
     }
 
-    /// Returns when the session was last used. It is updated when the idle deadline is refreshed,
-    /// so it may be late by the refresh interval.
+    /// Returns the time at which the session was last used. It is updated when the idle deadline is
+    /// refreshed, so it may be late by the refresh interval.
     pub fn last_seen(&self) -> SystemTime {
         self.used
     }
@@ -54,12 +54,12 @@ impl OwnedSession {
         self.handle
     }
 
-    /// Returns when the owner logged in.
+    /// Returns the time at which the owner logged in.
     pub fn created_at(&self) -> SystemTime {
         self.created
     }
 
-    /// Returns when the session expires unless it is used.
+    /// Returns the time at which the session expires if it is not used.
     pub fn expires_at(&self) -> SystemTime {
         self.until
     }
@@ -223,7 +223,7 @@ impl SessionManager {
     }
 }
 
-/// Whether a session is live under one of the keys of its entry.
+/// Returns whether a session is live under one of the keys of its entry.
 async fn is_alive(vault: &Vault, entry: &Entry) -> Result<bool> {
     for location in entry.locations.iter().rev() {
         match vault.look(&location.key).await? {

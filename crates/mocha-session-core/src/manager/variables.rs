@@ -1,4 +1,4 @@
-//! The environment variables of a manager: one table, from which the documentation is made.
+//! The environment variables of a manager, in one table from which the documentation is generated.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub(super) struct Setting {
     pub(super) apply: Apply,
 }
 
-/// What a variable sets.
+/// The setting that a variable changes.
 pub(super) enum Apply {
-    /// Where the sessions are: read before there is a builder.
+    /// The place of the sessions. It is read before there is a builder.
     Storage,
-    /// The cookie's name, which is chosen with the other attributes.
+    /// The cookie's name. It is chosen with the other attributes.
     CookieName,
     Cookie(fn(CookiePolicy, &Value<'_>) -> Result<CookiePolicy>),
     Builder(fn(SessionManagerBuilder, &Value<'_>) -> Result<SessionManagerBuilder>),
@@ -48,14 +48,14 @@ pub(super) const SETTINGS: [Setting; 18] = [
         name: "SESSION_IDLE_TIMEOUT",
         takes: "a duration",
         default: "`14d`",
-        means: "how long a session lives without being used",
+        means: "the time after which an unused session ends",
         apply: Builder(|builder, value| Ok(builder.idle_timeout(value.duration()?))),
     },
     Setting {
         name: "SESSION_ABSOLUTE_TIMEOUT",
         takes: "a duration",
         default: "none; `30d` for client-side sessions",
-        means: "how long a session lives however much it is used",
+        means: "the time after which a session ends even if it is used",
         apply: Builder(|builder, value| Ok(builder.absolute_timeout(value.duration()?))),
     },
     Setting {
@@ -69,42 +69,42 @@ pub(super) const SETTINGS: [Setting; 18] = [
         name: "SESSION_REMEMBER_AT_MOST",
         takes: "a duration",
         default: "`365d`",
-        means: "the longest lifetime that `remember_for` may give",
+        means: "the longest lifetime that `remember_for` can set",
         apply: Builder(|builder, value| Ok(builder.remember_at_most(value.duration()?))),
     },
     Setting {
         name: "SESSION_STORE_TIMEOUT",
         takes: "a duration",
         default: "the URL's `timeout`, or `5s`",
-        means: "the deadline of every call of the store",
+        means: "the deadline of every store call",
         apply: Builder(|builder, value| Ok(builder.store_timeout(value.duration()?))),
     },
     Setting {
         name: "SESSION_MAX_RECORD_BYTES",
         takes: "a number",
         default: "`1048576`",
-        means: "the largest record, where the engine does not set a smaller one",
+        means: "the maximum size of a record in bytes, unless the engine's limit is smaller",
         apply: Builder(|builder, value| Ok(builder.max_record_bytes(value.number()?))),
     },
     Setting {
         name: "SESSION_MAX_PER_OWNER",
         takes: "a number",
         default: "`100`",
-        means: "how many sessions a user may have",
+        means: "the maximum number of sessions per user",
         apply: Builder(|builder, value| Ok(builder.max_sessions_per_owner(value.number()?))),
     },
     Setting {
         name: "SESSION_ACCEPT_UNSIGNED",
         takes: "a switch",
         default: "`false`",
-        means: "takes ids without a signature, for the time after a secret was introduced",
+        means: "accepts unsigned ids, for the time after a secret is introduced",
         apply: Builder(|builder, value| Ok(builder.accept_unsigned(value.switch()?))),
     },
     Setting {
         name: "SESSION_SCOPE",
         takes: "a name",
         default: "the cookie's name",
-        means: "keeps the sessions apart from others in the same store",
+        means: "separates the sessions from others in the same store",
         apply: Builder(|builder, value| Ok(builder.scope(value.text))),
     },
     Setting {
@@ -117,7 +117,7 @@ pub(super) const SETTINGS: [Setting; 18] = [
     Setting {
         name: "SESSION_COOKIE_DOMAIN",
         takes: "a host name",
-        default: "none: this host alone",
+        default: "none: only this host",
         means: "shares the cookie with the subdomains of this domain",
         apply: Cookie(|cookie, value| Ok(cookie.domain(value.text))),
     },
@@ -132,14 +132,14 @@ pub(super) const SETTINGS: [Setting; 18] = [
         name: "SESSION_COOKIE_SAMESITE",
         takes: "`Strict`, `Lax` or `None`",
         default: "`Lax`",
-        means: "whether requests that other sites cause carry the cookie",
+        means: "the cross-site requests with which browsers send the cookie",
         apply: Cookie(|cookie, value| Ok(cookie.same_site(value.same_site()?))),
     },
     Setting {
         name: "SESSION_COOKIE_SECURE",
         takes: "a switch",
         default: "`true`",
-        means: "whether browsers send the cookie over TLS alone",
+        means: "whether browsers send the cookie only over TLS",
         apply: Cookie(|cookie, value| Ok(cookie.secure(value.switch()?))),
     },
     Setting {
@@ -153,12 +153,12 @@ pub(super) const SETTINGS: [Setting; 18] = [
         name: "SESSION_COOKIE_PERSISTENT",
         takes: "a switch",
         default: "`true`",
-        means: "whether the cookie outlives the browser, where a session does not say otherwise",
+        means: "whether the cookie outlives the browser, unless a session decides otherwise",
         apply: Cookie(|cookie, value| Ok(cookie.persistent(value.switch()?))),
     },
 ];
 
-/// The value of a variable. No error shows it: it may be a secret in the wrong place.
+/// The value of a variable. Error messages never show it, because it may be a misplaced secret.
 pub(super) struct Value<'e> {
     pub(super) name: &'static str,
     pub(super) text: &'e str,

@@ -7,11 +7,11 @@ use crate::record::{self, Header, Kind};
 use crate::store::{Expiry, Revision, ScanCursor, Stored};
 use crate::time::to_millis;
 
-/// How long a tombstone is kept in the new store: longer than a process that is about to copy the
-/// session can be delayed.
+/// The time for which a tombstone is kept in the new store. It exceeds the possible delay of a
+/// process that is about to copy the session.
 pub(crate) const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a tombstone is kept if the session could not be removed from the old store.
+/// The time for which a tombstone is kept if the session could not be removed from the old store.
 pub(crate) const UNTIL_REMOVED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// The prefixes of revisions and cursors, which name the store they belong to.
@@ -104,7 +104,7 @@ pub(crate) fn is_tombstone(stored: &Stored) -> bool {
     kind(stored.value()).is_some_and(Kind::is_tombstone)
 }
 
-/// Whether the entry is a guard. A session's own tombstone is an ordinary entry.
+/// Returns whether the entry is a guard. A session's own tombstone is an ordinary entry.
 pub(crate) fn is_ours(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
 }

@@ -1,4 +1,4 @@
-//! What was read, by key, for as long as it may be shown.
+//! The cached entries, by key, for as long as they may be returned.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use crate::mutant;
 use crate::open::NearPolicy;
 use crate::store::{StorageKey, Stored};
 
-/// The number of parts with a lock of their own.
+/// The number of parts, each with its own lock.
 const SHARDS: usize = 16;
 
-/// The memory of an entry beside its value and revision, in bytes.
+/// The memory of an entry in addition to its value and revision, in bytes.
 const OVERHEAD: usize = 160;
 
 /// A bug for the simulator to plant.
@@ -24,20 +24,20 @@ const BUG: &str = "a refused write leaves the old read";
 pub(super) struct Cache {
     shards: Box<[Mutex<Shard>]>,
     max_age: Duration,
-    /// The most bytes of one generation of one shard.
+    /// The maximum number of bytes of one generation of one shard.
     most: usize,
 }
 
-/// Two generations. When the young one is full or old, it becomes the old one, and the former old
-/// one is dropped. So entries leave without a list of ages or uses, and each stays for at least one
-/// change of generation.
+/// Two generations. If the young one is full or old, it becomes the old one, and the former old one
+/// is dropped. So entries are removed without a list of ages or uses, and each is kept for at least
+/// one change of generation.
 #[derive(Default)]
 struct Shard {
     young: Generation,
     old: Generation,
     /// The number of changes of generation.
     changes: u64,
-    /// The mark that was given last.
+    /// The last mark that was assigned.
     last_mark: u64,
 }
 
@@ -49,16 +49,16 @@ struct Generation {
 }
 
 struct Entry {
-    /// `None` during a write, and after one whose result is not known.
+    /// `None` during a write, and after a write whose result is unknown.
     known: Option<Known>,
-    /// Changes with the beginning and the end of each write.
+    /// Changes at the start and the end of each write.
     mark: u64,
 }
 
-/// A value, and a time at which, or after which, the engine had it.
+/// A value, and a time at or after which the engine had it.
 type Known = (Stored, Instant);
 
-/// The beginning of a read or of a write: tells later whether a write overlapped it.
+/// The start of a read or of a write. It shows later whether a write overlapped it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     at: Instant,
@@ -66,7 +66,7 @@ pub(super) struct Begun {
     changes: u64,
 }
 
-/// A write of this process that is under way.
+/// A write of this process that is running.
 pub(super) struct Write<'c> {
     cache: &'c Cache,
     key: StorageKey,
@@ -84,7 +84,7 @@ impl Cache {
         }
     }
 
-    /// Returns the value if it is young enough, or else the beginning of a read.
+    /// Returns the value if it is young enough, or otherwise the start of a read.
     pub(super) fn read(&self, key: &StorageKey) -> Result<Stored, Begun> {
         let at = Instant::now();
         let shard = self.shard(key);
@@ -97,7 +97,7 @@ impl Cache {
         }
     }
 
-    /// Keeps what a read returned, unless a write overlapped it.
+    /// Caches the result of a read, unless a write overlapped it.
     pub(super) fn keep(&self, key: &StorageKey, stored: &Stored, begun: Begun) {
         let mut shard = self.shard(key);
         if shard.is_untouched(key, begun) {
@@ -106,7 +106,7 @@ impl Cache {
         }
     }
 
-    /// Begins a write. Its key is forgotten until it ends.
+    /// Starts a write. Its key is not cached until it ends.
     pub(super) fn write(&self, key: &StorageKey) -> Write<'_> {
         let mut shard = self.shard(key);
         let old = || shard.get(key).and_then(|entry| entry.known.clone());
@@ -116,7 +116,7 @@ impl Cache {
         Write { cache: self, key: *key, begun, stored: None }
     }
 
-    /// Sets the value of a key, or forgets it, so that no read that is under way is kept.
+    /// Sets or removes the value of a key, so that the result of a running read is not cached.
     fn mark_anew(&self, shard: &mut Shard, key: &StorageKey, known: Option<Known>) -> u64 {
         shard.last_mark += 1;
         let mark = shard.last_mark;
@@ -155,8 +155,8 @@ impl Shard {
         self.young.entries.get(key).or_else(|| self.old.entries.get(key))
     }
 
-    /// Whether no write began or ended since. An entry of such a write is still there, because it
-    /// stays for one change of generation.
+    /// Returns whether no write started or ended since. An entry of such a write still exists,
+    /// because it is kept for one change of generation.
     fn is_untouched(&self, key: &StorageKey, begun: Begun) -> bool {
         self.changes - begun.changes <= 1 && mark(self.get(key)) == begun.mark
     }
@@ -172,14 +172,15 @@ impl Entry {
 }
 
 impl Write<'_> {
-    /// The engine acknowledged the write. Without a call of it the result is taken as unknown.
+    /// Records that the engine acknowledged the write. Without this call, the result counts as
+    /// unknown.
     pub(super) fn done(&mut self, stored: Stored) {
         self.stored = Some(stored);
     }
 }
 
 impl Drop for Write<'_> {
-    /// Keeps what was written, unless another write overlapped this one.
+    /// Caches the written value, unless another write overlapped this one.
     fn drop(&mut self) {
         let mut shard = self.cache.shard(&self.key);
         let untouched = shard.is_untouched(&self.key, self.begun);

@@ -1,8 +1,8 @@
-//! The policy of reads from this process' memory: how old they may be, and how much is kept.
+//! The policy of reads from this process's memory: their maximum age and memory.
 
 use std::time::Duration;
 
-/// How old a read from this process' memory may be, and how much memory it may use.
+/// The maximum age of a read from this process's memory, and the maximum memory.
 ///
 /// ```
 /// # use mocha_session_core as mocha_session;
@@ -21,20 +21,20 @@ pub struct NearPolicy {
 impl NearPolicy {
     /// Creates a policy of reads that are at most `max_age` old, from at most 32 MiB of memory.
     ///
-    /// `max_age` is how long this process may go on showing a session that another process has
+    /// For at most `max_age`, this process may still return a session that another process has
     /// changed or ended.
     pub fn within(max_age: Duration) -> Self {
         Self { max_age, max_bytes: 32 * 1024 * 1024 }
     }
 
-    /// Sets the most memory that a manager's sessions may use, in bytes.
+    /// Sets the maximum memory for a manager's sessions, in bytes.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Returns the greatest age of a read.
+    /// Returns the maximum age of a read.
     pub fn max_age(&self) -> Duration {
         self.max_age
     }

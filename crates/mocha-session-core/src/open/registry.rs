@@ -56,7 +56,7 @@ impl Driver {
         self.schemes
     }
 
-    /// Whether the driver handles this scheme.
+    /// Returns whether the driver handles this scheme.
     pub fn answers(&self, scheme: &str) -> bool {
         self.schemes.iter().any(|own| matches(own, scheme))
     }
@@ -185,7 +185,7 @@ impl Registry {
     }
 }
 
-/// Whether the value of the environment variable means that there is no URL.
+/// Returns whether the value of the environment variable means that there is no URL.
 fn names_none(text: &str) -> bool {
     matches!(text.trim(), "" | "None")
 }

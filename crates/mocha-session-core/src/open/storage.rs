@@ -59,16 +59,17 @@ impl Storage {
         self
     }
 
-    /// Lets managers read sessions from this process' memory if the engine was asked a moment ago:
-    /// for engines that are far away. In a URL it is the option `near`, for example `?near=2s`.
+    /// Lets managers read sessions from this process's memory if they were read from the engine a
+    /// short time ago. Use it for distant engines. In a URL it is the option `near`, for example
+    /// `?near=2s`.
     ///
-    /// Writes go to the engine as ever, so no change is lost and no ended session comes back. A
-    /// request sees what earlier requests to this process wrote. But a session that another process
-    /// has changed or ended may be shown as it was for at most the policy's
-    /// [`max_age`](NearPolicy::max_age), a flash message may be shown twice in that time, and
+    /// Writes still go to the engine, so no change is lost and no ended session comes back. A
+    /// request sees the writes of earlier requests to this process. But for at most the policy's
+    /// [`max_age`](NearPolicy::max_age), a load may return the old state of a session that another
+    /// process has changed or ended, and a flash message may be shown twice.
     /// [`Requirement::FinalLogout`](crate::Requirement::FinalLogout) is refused.
     ///
-    /// Each manager has a memory of its own. It holds encrypted records, as the engine does.
+    /// Each manager has its own memory. It contains encrypted records, as the engine does.
     #[must_use]
     pub fn near(mut self, policy: NearPolicy) -> Self {
         self.near = Some(policy);

@@ -1,4 +1,4 @@
-//! When and how a request's changes are committed, and what its response says.
+//! The end of a request: decides whether to commit, commits, and returns the response's headers.
 
 use std::fmt;
 use std::future::Future;
@@ -18,9 +18,9 @@ use crate::session::change;
 use crate::session::shared::Shared;
 use crate::session::state::{Inner, Phase, gone};
 
-/// The end of a request's session: a future that commits what the response confirms.
+/// The end of a request's session: a future that commits the changes that the response confirms.
 ///
-/// Most responses have nothing to write. Their `Finish` is ready at once and holds no allocation.
+/// Most responses have nothing to write. Their `Finish` is ready at once and does not allocate.
 #[must_use = "a session that is not finished is not committed"]
 pub struct Finish(Progress);
 
@@ -30,8 +30,8 @@ enum Progress {
 }
 
 impl Finish {
-    /// Whether it will be ready when it is polled first: there is nothing to write and nobody to
-    /// wait for.
+    /// Returns whether the future is ready at its first poll, because there is nothing to write and
+    /// nothing to wait for.
     pub fn is_ready(&self) -> bool {
         matches!(self.0, Progress::Ready(_))
     }
@@ -42,7 +42,7 @@ impl Future for Finish {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
         match &mut self.0 {
-            // Polled again after it was ready: there is nothing more to say.
+            // Polled again after it was ready: there are no more changes.
             Progress::Ready(finished) => Poll::Ready(finished.take().unwrap_or_default()),
             Progress::Running(running) => running.as_mut().poll(cx),
         }
@@ -55,12 +55,13 @@ impl fmt::Debug for Finish {
     }
 }
 
-/// What a finished session means for the response: header lines, and an error where the response
+/// The effect of a finished session on the response: header lines, and an error if the response
 /// must be replaced because its changes could not be committed.
 ///
 /// ```
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
 /// # use std::borrow::Cow;
-/// use mocha_session_core::{Finished, HeaderSink};
+/// use mocha_session::{HeaderSink, core::Finished};
 ///
 /// # struct Response { status: u16 }
 /// # impl HeaderSink for Response {
@@ -85,43 +86,44 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Why the response must be replaced, if it must: its status is [`Error::http_status`].
+    /// Returns the error because of which the response must be replaced, if any. The new response's
+    /// status is [`Error::http_status`].
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
     }
 
-    /// The `Set-Cookie` line, if there is one. It holds the session id: not for logs.
+    /// Returns the `Set-Cookie` line, if there is one. It contains the session id: do not log it.
     pub fn set_cookie(&self) -> Option<&str> {
         self.headers.set_cookie()
     }
 
-    /// The value of the header that carries a new token, if there is one: empty where the session
-    /// has ended. Not for logs.
+    /// Returns the value of the header that carries a new token, if there is one. It is empty if
+    /// the session has ended. Do not log it.
     pub fn session_token(&self) -> Option<&str> {
         self.headers.session_token()
     }
 
-    /// Writes the header lines into the response, or into the one that replaces it.
+    /// Writes the header lines into the response, or into the response that replaces it.
     pub fn apply(self, headers: &mut impl HeaderSink) {
         self.headers.apply(headers);
     }
 
-    /// The header lines and the error, for frameworks that build their responses elsewhere.
+    /// Returns the header lines and the error, for frameworks that build their responses elsewhere.
     pub fn into_parts(self) -> (HeaderChanges, Option<Error>) {
         (self.headers, self.error)
     }
 
-    /// The header lines, for programs and tests without a response to replace.
+    /// Returns the header lines, for programs and tests that have no response to replace.
     ///
     /// # Errors
-    /// Why the changes could not be committed. The lines that go with the error are lost.
+    /// The reason for which the changes could not be committed. The header lines are lost then.
     pub fn into_result(self) -> Result<HeaderChanges> {
         self.error.map_or(Ok(self.headers), Err)
     }
 }
 
-/// Commits for a response of this status, closes the session, and says what the response must tell
-/// the client.
+/// Commits for a response of this status, closes the session, and returns the changes to the
+/// response.
 pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     if let Some(headers) = at_once(inner, status) {
         return Finish(Progress::Ready(Some(Finished { headers, error: None })));
@@ -129,8 +131,8 @@ pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     Finish(Progress::Running(Box::pin(commit_and_close(Arc::clone(inner), status))))
 }
 
-/// The future of a response that has something to write. It must stay below 1,032 bytes, the
-/// largest block that glibc's allocator hands out from its per-thread cache.
+/// Returns the future of a response that has something to write. It must stay below 1,032 bytes,
+/// the largest block that glibc's allocator serves from its per-thread cache.
 #[allow(clippy::manual_async_fn, reason = "the future of a function keeps its arguments twice")]
 fn commit_and_close(inner: Arc<Inner>, status: u16) -> impl Future<Output = Finished> + Send {
     async move {
@@ -140,8 +142,8 @@ fn commit_and_close(inner: Arc<Inner>, status: u16) -> impl Future<Output = Fini
     }
 }
 
-/// What [`finish`] says, where nothing is to be written and nobody is to be waited for: most
-/// responses.
+/// Returns the result of [`finish`] if there is nothing to write and nothing to wait for. That is
+/// the case for most responses.
 fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
     let shared = &inner.shared;
     let mut state = inner.state();
@@ -155,7 +157,7 @@ fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
             return None;
         }
     }
-    // A reload or a commit that is under way at this moment is to be waited for.
+    // A reload or a commit that is running must be waited for.
     drop(inner.gate.try_lock().ok()?);
     drop(state);
     let (via, line) = inner.close();
@@ -182,14 +184,14 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     }
     let mut pending = take_pending(inner);
     let settled = if pending.has_steps() {
-        // Steps that must not be left half-way outlive a client that goes away.
+        // These steps must complete even if the client disconnects.
         let inner = Arc::clone(inner);
         future::to_its_end(Box::pin(async move { settle(&inner, &mut pending).await })).await
     } else {
         settle(inner, &mut pending).await
     };
     match settled {
-        // Messages that could not be consumed are shown once more: the page is no worse for it.
+        // Messages that could not be consumed are shown again. The response is still correct.
         Err(error) if only_shown => {
             tracing::debug!(%error, "shown flash messages were not consumed; they will be shown again");
             Ok(())
@@ -198,14 +200,14 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     }
 }
 
-/// Whether a response of this status says that its handler did its work. 408 is what a layer
-/// answers that has cut the handler off.
+/// Returns whether a response of this status means that its handler succeeded. A layer responds
+/// with 408 after it has cancelled the handler.
 fn commits(shared: &Shared, status: u16) -> bool {
     (status < 500 && (status != 408 || mutant("a response that timed out commits")))
         || shared.policy.commit_on_server_error
 }
 
-/// Whether the user who gets a response of this status sees what it says.
+/// Returns whether the user sees the body of a response of this status.
 fn shows_messages(status: u16) -> bool {
     !(matches!(status, 204 | 205 | 408) || status < 200 || is_redirect(status) || status >= 500)
 }
@@ -214,7 +216,7 @@ fn is_redirect(status: u16) -> bool {
     (300..400).contains(&status) && !mutant("a redirect shows")
 }
 
-/// Commits now. Runs to its end even when the caller goes away.
+/// Commits now. Runs to its end even if the caller is cancelled.
 pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
     let inner = Arc::clone(inner);
     future::to_its_end(Box::pin(async move {

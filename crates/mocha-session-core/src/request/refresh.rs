@@ -1,4 +1,4 @@
-//! The refresh of a session that was only read: moves its idle deadline when that is due.
+//! The refresh of a session that was only read: moves its idle deadline if that is due.
 
 use std::sync::Arc;
 
@@ -10,9 +10,8 @@ use crate::session::base::Base;
 use crate::session::shared::{Backend, Shared};
 use crate::session::state::{Inner, State, stored};
 
-/// Moves the idle deadline of a session that was only read, if that is due, and leaves what the
-/// client is to be told of it. It never turns a good response into an error, and never waits for a
-/// commit that is under way.
+/// Moves the idle deadline of a session that was only read, if that is due, and stores the line for
+/// the client. It never turns a good response into an error, and never waits for a running commit.
 pub(super) async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let shared = &inner.shared;
     let (base, content, stale, dated) = {
@@ -23,7 +22,7 @@ pub(super) async fn refresh(inner: &Inner, status: u16) -> Result<()> {
         }
         (base, Arc::clone(&state.view), state.stale_cookie, state.tells_deadline())
     };
-    // A cached response is not the place for a mere refresh: its client is told by another one.
+    // A refresh does not change the headers of a cached response. Another response will carry them.
     let answers = inner.tells && (status != 304 || mutant("a 304 tells"));
     let tells = answers && dated;
     let before = stored(Some(&base)).filter(|_| !dated);
@@ -31,8 +30,8 @@ pub(super) async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     let outcome = match (&shared.backend, &base) {
         (Backend::Store(vault), Base::Stored(stored)) => {
             let Some(mut turn) = vault.turn_now(&stored.place.key) else { return Ok(()) };
-            // A cookie is written anew only with a write, which tells that the session is still
-            // under its id.
+            // A cookie is written again only with a write, because a write shows that the session
+            // still has this id.
             let renews = stale && answers;
             let (loaded, log) = (&content, &[][..]);
             let mut edit = Edit {
@@ -76,12 +75,12 @@ pub(super) async fn refresh(inner: &Inner, status: u16) -> Result<()> {
     }
 }
 
-/// Whether the idle deadline is to be moved, or the client is to be told of one that was.
+/// Returns whether the idle deadline must be moved, or the client must receive one that was moved.
 pub(super) fn is_due(shared: &Shared, state: &State, status: u16) -> bool {
     let (Some(base), content) = (&state.base, &*state.view) else { return false };
     let (written, told) = match base {
         Base::Stored(stored) => (stored.version.header.deadline, content.told),
-        // What the client has is what it was told.
+        // The client knows only the deadline that it was sent.
         Base::Client { deadline } => (*deadline, shared.policy.told(content, *deadline)),
     };
     let untold =

@@ -1,4 +1,4 @@
-//! A commit of a request: takes the changes, runs them, and takes over the outcome. Changes that could
+//! A request's commit: takes the changes, runs them, and applies the outcome. Changes that could
 //! not be committed are put back.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) fn take_pending(inner: &Inner) -> Box<Pending> {
     let tells = inner.tells && state.tells_deadline();
     let view = Arc::clone(&state.view);
     let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
-    // Boxed, because it would be moved with every future that it is in.
+    // Boxed, because otherwise it would be moved with every future that contains it.
     let pending = Box::new(Pending {
         plan,
         doomed: std::mem::take(&mut state.doomed),
@@ -42,7 +42,7 @@ pub(super) fn take_pending(inner: &Inner) -> Box<Pending> {
     pending
 }
 
-/// What is to be put back unless it was committed, also when a closure of an update panics.
+/// The changes that are put back unless they were committed, even if an update's closure panics.
 struct Unsettled<'j> {
     inner: &'j Inner,
     pending: &'j mut Pending,
@@ -59,13 +59,15 @@ impl Drop for Unsettled<'_> {
         note_steps(state, pending);
         state.doomed.splice(0..0, pending.doomed.drain(..));
         if state.starts != pending.starts {
-            // Destroyed meanwhile by another handle: what may have been begun is to be ended.
+            // Another handle destroyed the session in the meantime, so a successor that may exist
+            // must be ended.
             if let Some(begun) = pending.doubt.take().and_then(|doubt| doubt.successor) {
                 state.doomed.push(begun.doomed());
             }
             return;
         }
-        // In front of what was changed meanwhile, so that another commit may try again.
+        // Put before the changes that were made in the meantime, so that another commit can try
+        // again.
         let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut pending.log));
         state.log.extend(meanwhile);
         state.edits += 1;
@@ -76,7 +78,7 @@ impl Drop for Unsettled<'_> {
     }
 }
 
-/// Takes over what the steps of a pending that are done have made known.
+/// Applies the results of the completed steps of a pending commit.
 fn note_steps(state: &mut State, pending: &mut Pending) {
     if pending.superseded && matches!(state.standing, Standing::Ordinary) {
         state.standing = Standing::Superseded;
@@ -86,8 +88,8 @@ fn note_steps(state: &mut State, pending: &mut Pending) {
     }
 }
 
-/// Runs a pending and takes its outcome over; whether the session is still there. What could not be
-/// committed is as it was.
+/// Runs a pending commit and applies its outcome. Returns whether the session still exists. Changes
+/// that could not be committed are put back.
 pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
     let silent = inner.tells && !pending.tells;
     let before = stored(pending.base.as_ref().filter(|_| silent));
@@ -118,7 +120,8 @@ pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool>
                 }
             }
             if !rebase(inner, pending.starts, base.as_ref(), &content)? {
-                // Destroyed meanwhile by another handle: what was committed is ended too.
+                // Another handle destroyed the session in the meantime, so the committed session is
+                // ended too.
                 inner.state().doomed.extend(base.map(|base| base.doomed(&content)));
             }
             Ok(true)
@@ -148,8 +151,8 @@ pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool>
     }
 }
 
-/// Runs a pending. Where its session would be too large, the oldest flash is left out until it fits: a
-/// visitor who never sees a page that shows it must not be locked out by it.
+/// Runs a pending commit. If the session would be too large, drops the oldest flash until it fits,
+/// because otherwise a visitor who never opens a page that shows it would be locked out.
 async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
     let changes = pending.log.len();
     let done = loop {
@@ -166,7 +169,7 @@ async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
             "a session has no room for all flash that waits; the oldest was dropped"
         );
     } else if pending.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
-        // Nothing was written, so that nothing is to be dropped either.
+        // Nothing was written, so nothing must be dropped either.
         pending.log.truncate(changes);
     }
     done

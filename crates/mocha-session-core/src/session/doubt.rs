@@ -36,7 +36,7 @@ impl NewSession {
 }
 
 impl Doubt {
-    /// Whether the commit changes the session's id.
+    /// Returns whether the commit changes the session's id.
     pub(crate) fn rotates(&self) -> bool {
         self.successor.is_some()
     }

@@ -130,7 +130,7 @@ pub(crate) struct State {
     /// The cookie is not signed, or was signed or encrypted with an old secret.
     pub(crate) stale_cookie: bool,
     pub(crate) flash: Reading,
-    /// How the session came, or a client without one is answered.
+    /// The transport of the session, or of the response to a client without one.
     pub(crate) via: Via,
 }
 
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// Whether the session was loaded.
+    /// Returns whether the session was loaded.
     ///
     /// # Errors
     /// `Closed` if it was not loaded before the response, and so never will be.
@@ -223,8 +223,8 @@ impl State {
         self.original.as_deref().unwrap_or(&self.view)
     }
 
-    /// Whether a commit tells the client of a deadline that it has moved. A token has none; but its
-    /// client is told that its session is empty, and that it is not any more.
+    /// Returns whether a commit that moves a deadline changes the response's headers. A token has no
+    /// deadline, but its client must learn that its session has become empty, or is no longer so.
     pub(crate) fn tells_deadline(&self) -> bool {
         let emptied = || self.view.is_empty() || self.before().told == 0;
         self.via.cookie() || (self.base.is_some() && emptied())
@@ -279,7 +279,7 @@ impl State {
         std::mem::take(&mut self.log)
     }
 
-    /// Whether a commit would have anything to do.
+    /// Returns whether a commit would have anything to do.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.log.is_empty() || self.rotate || !self.doomed.is_empty()
     }

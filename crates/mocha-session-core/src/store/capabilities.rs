@@ -139,7 +139,7 @@ impl Capabilities {
         self
     }
 
-    /// Sets how old a read may be. The default is that a read sees every acknowledged write.
+    /// Sets the maximum age of a read. The default is that a read sees every acknowledged write.
     #[must_use]
     pub(crate) const fn with_reads_within(mut self, age: Duration) -> Self {
         self.reads_within = Some(age);
@@ -151,7 +151,7 @@ impl Capabilities {
         self.engine
     }
 
-    /// Whether writes are conditional on the revision that was read.
+    /// Returns whether writes are conditional on the revision that was read.
     ///
     /// False only for client-side sessions. With them, a logout is not final, and one of several
     /// simultaneous writes can be lost.
@@ -159,17 +159,17 @@ impl Capabilities {
         self.compare_and_set
     }
 
-    /// Whether entries can be listed.
+    /// Returns whether entries can be listed.
     pub const fn listing(&self) -> bool {
         self.listing
     }
 
-    /// Whether the engine removes expired entries without a sweep.
+    /// Returns whether the engine removes expired entries without a sweep.
     pub const fn native_expiry(&self) -> bool {
         self.native_expiry
     }
 
-    /// Whether the engine may drop live entries to make room.
+    /// Returns whether the engine may drop live entries to make room.
     pub const fn evicts(&self) -> bool {
         self.evicts
     }
@@ -184,8 +184,8 @@ impl Capabilities {
         self.max_value
     }
 
-    /// Whether the client library may repeat writes. If so, and the core cannot tell whether a
-    /// commit was done, it reports the commit as ambiguous instead of repeating it.
+    /// Returns whether the client library may repeat writes. If so, and the core cannot tell
+    /// whether a commit was done, it reports the commit as ambiguous instead of repeating it.
     pub const fn repeats_writes(&self) -> bool {
         self.repeats_writes
     }
@@ -195,7 +195,7 @@ impl Capabilities {
         self.deadline
     }
 
-    /// Returns how old a read may be, or `None` if it sees every acknowledged write. Only
+    /// Returns the maximum age of a read, or `None` if it sees every acknowledged write. Only
     /// [`Storage::near`](crate::Storage::near) allows old reads.
     pub const fn reads_within(&self) -> Option<Duration> {
         self.reads_within

@@ -346,7 +346,7 @@ impl SweepReport {
         self.next.as_ref()
     }
 
-    /// Whether the engine removes expired entries by itself.
+    /// Returns whether the engine removes expired entries by itself.
     pub fn is_native(&self) -> bool {
         self.native
     }

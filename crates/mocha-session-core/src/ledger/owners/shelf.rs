@@ -26,7 +26,7 @@ pub(crate) struct IndexView {
     others: Vec<Shelf>,
 }
 
-/// Whether a change of an index must be written.
+/// The decision whether a change of an index must be written.
 pub(super) enum Verdict<T> {
     /// Write the changed index.
     Write(T),

@@ -6,7 +6,7 @@ use super::{invalid, raw_character};
 use crate::error::Result;
 use crate::open::host::host_name;
 
-/// A host of a [`StoreUrl`], with its port if the URL has one.
+/// A host of a [`StoreUrl`](crate::StoreUrl), with its port if the URL has one.
 ///
 /// ```
 /// # use mocha_session_core as mocha_session;
