@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::mutant;
 use crate::open::NearPolicy;
 use crate::store::{StorageKey, Stored};
 
@@ -17,9 +16,6 @@ const SHARDS: usize = 16;
 
 /// The memory of an entry in addition to its value and revision, in bytes.
 const OVERHEAD: usize = 160;
-
-/// A bug for the simulator to plant.
-const BUG: &str = "a refused write leaves the old read";
 
 pub(super) struct Cache {
     shards: Box<[Mutex<Shard>]>,
@@ -109,9 +105,7 @@ impl Cache {
     /// Starts a write. Its key is not cached until it ends.
     pub(super) fn write(&self, key: &StorageKey) -> Write<'_> {
         let mut shard = self.shard(key);
-        let old = || shard.get(key).and_then(|entry| entry.known.clone());
-        let known = if mutant(BUG) { old() } else { None };
-        let mark = self.mark_anew(&mut shard, key, known);
+        let mark = self.mark_anew(&mut shard, key, None);
         let begun = Begun { at: Instant::now(), mark, changes: shard.changes };
         Write { cache: self, key: *key, begun, stored: None }
     }
@@ -185,9 +179,7 @@ impl Drop for Write<'_> {
         let mut shard = self.cache.shard(&self.key);
         let untouched = shard.is_untouched(&self.key, self.begun);
         let known = self.stored.take().filter(|_| untouched).map(|stored| (stored, self.begun.at));
-        if known.is_some() || !mutant(BUG) {
-            self.cache.mark_anew(&mut shard, &self.key, known);
-        }
+        self.cache.mark_anew(&mut shard, &self.key, known);
     }
 }
 
