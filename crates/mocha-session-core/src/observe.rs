@@ -179,6 +179,12 @@ pub enum Event<'e> {
         /// The session, with its owner.
         session: Subject<'e>,
     },
+    /// A login was refused, because its user has too many sessions.
+    #[non_exhaustive]
+    LoginRefused {
+        /// The session that the client has, with the user who was to be its owner.
+        session: Subject<'e>,
+    },
     /// A session ended.
     #[non_exhaustive]
     Ended {

@@ -7,7 +7,7 @@ use super::listing::{Login, Origin, discard, enter, moved_on};
 use super::{Committed, Edit, Outcome, ROUNDS, Snapshot, contended};
 use crate::error::Result;
 use crate::ledger::call::pause;
-use crate::ledger::owners::Entered;
+use crate::ledger::owners::{Entered, too_many};
 use crate::ledger::queue::Turn;
 use crate::ledger::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful};
 use crate::mutant;
@@ -200,6 +200,7 @@ async fn rotate_to(
                     disowned = true;
                     continue;
                 }
+                Entered::Full => return Err(too_many()),
                 Entered::Refused | Entered::Lost => return Ok(Rotated::Lost),
             }
             Draft::tombstone(Kind::Moved(written.stored.place.key), now, tombstone)

@@ -283,7 +283,7 @@ impl SessionData {
     /// # Errors
     /// `Gone` when the session was destroyed, revoked, rotated or expired meanwhile: the changes
     /// were dropped. `Conflict` when others changed it too often at the same time, or took what
-    /// this took. `Ambiguous` when nobody can tell whether it was written. `TooLarge` over a limit.
+    /// this took. `TooManySessions` when its login was refused. `Ambiguous` when nobody can tell whether it was written. `TooLarge` over a limit.
     /// Else the engine's.
     pub async fn commit(&self) -> Result<()> {
         request::commit_now(&self.inner).await

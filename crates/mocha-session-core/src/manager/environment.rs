@@ -7,6 +7,7 @@ use super::{SessionManager, SessionManagerBuilder};
 use crate::crypto::Secrets;
 use crate::error::{Error, Result};
 use crate::http::{CookiePolicy, SameSite};
+use crate::ledger::owners::WhenFull;
 use crate::open::settings;
 use crate::open::{Registry, Storage};
 
@@ -38,7 +39,7 @@ enum Apply {
 use Apply::{Builder, Cookie};
 
 /// The variables, in the order of the documentation.
-const SETTINGS: [Setting; 18] = [
+const SETTINGS: [Setting; 19] = [
     Setting {
         name: "SESSION_URL",
         takes: "a URL",
@@ -100,7 +101,14 @@ const SETTINGS: [Setting; 18] = [
         takes: "a number",
         default: "`100`",
         means: "how many sessions a user may have",
-        apply: Builder(|builder, value| Ok(builder.max_sessions_per_owner(value.number()?))),
+        apply: Builder(|builder, value| Ok(builder.owners_most(value.number()?))),
+    },
+    Setting {
+        name: "SESSION_WHEN_FULL",
+        takes: "`revoke-oldest` or `refuse-login`",
+        default: "`revoke-oldest`",
+        means: "what a login does whose user has that many sessions",
+        apply: Builder(|builder, value| Ok(builder.when_full(value.when_full()?))),
     },
     Setting {
         name: "SESSION_ACCEPT_UNSIGNED",
@@ -193,6 +201,14 @@ impl Value<'_> {
             "lax" => Ok(SameSite::Lax),
             "none" => Ok(SameSite::None),
             _ => Err(self.refuse("Strict, Lax or None")),
+        }
+    }
+
+    fn when_full(&self) -> Result<WhenFull> {
+        match &*self.text.to_ascii_lowercase() {
+            "revoke-oldest" => Ok(WhenFull::RevokeOldest),
+            "refuse-login" => Ok(WhenFull::RefuseLogin),
+            _ => Err(self.refuse("revoke-oldest or refuse-login")),
         }
     }
 

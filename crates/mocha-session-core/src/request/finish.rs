@@ -275,6 +275,8 @@ struct Unsettled<'j> {
     inner: &'j Inner,
     pending: &'j mut Pending,
     settled: bool,
+    /// A login was refused, so the session is to be as it was loaded.
+    refused: bool,
 }
 
 impl Drop for Unsettled<'_> {
@@ -282,8 +284,8 @@ impl Drop for Unsettled<'_> {
         if self.settled {
             return;
         }
-        let (mut state, pending) = (self.inner.state(), &mut *self.pending);
-        let state = &mut *state;
+        let (mut guard, pending) = (self.inner.state(), &mut *self.pending);
+        let state = &mut *guard;
         note_steps(state, pending);
         state.doomed.splice(0..0, pending.doomed.drain(..));
         if state.starts != pending.starts {
@@ -291,6 +293,13 @@ impl Drop for Unsettled<'_> {
             if let Some(begun) = pending.doubt.take().and_then(|doubt| doubt.successor) {
                 state.doomed.push(begun.doomed());
             }
+            return;
+        }
+        if self.refused {
+            state.base.clone_from(&pending.base);
+            let undone = state.undo(Arc::clone(&pending.loaded), self.inner.shared.now());
+            drop(guard);
+            drop(undone);
             return;
         }
         // In front of what was changed meanwhile, so that another commit may try again.
@@ -320,10 +329,15 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
     let silent = inner.tells && !pending.tells;
     let before = stored(pending.base.as_ref().filter(|_| silent));
     let before = before.map(|stored| stored.version.revision.clone());
-    let mut unsettled = Unsettled { inner, pending, settled: false };
-    let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
-        inner.shared.observed.tell(|| Event::Failed { during: "commit", error });
-    })?;
+    let mut unsettled = Unsettled { inner, pending, settled: false, refused: false };
+    let outcome = match run_fitting(inner, unsettled.pending).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            unsettled.refused = error.is_too_many_sessions();
+            commit::tell_failure(&inner.shared, unsettled.pending, &error);
+            return Err(error);
+        }
+    };
     unsettled.settled = true;
     let pending = &mut *unsettled.pending;
     match outcome {
