@@ -2,6 +2,8 @@
 //!
 //! Without an observer no event is built. An event never contains an id, a secret or a payload.
 
+pub(crate) mod spans;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use crate::ledger::call::pause;
 use crate::ledger::queue::Turn;
 use crate::ledger::vault::{Attempt, Draft, Sealed, Version, doubtful};
 use crate::mutant;
-use crate::observe::Event;
+use crate::observe::{Event, spans};
 use crate::record::policy::EMPTIED;
 use crate::record::{CommitId, Kind};
 use crate::session::change;
@@ -153,6 +153,7 @@ async fn write(
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
                 let (bytes, rounds) = (record.len(), round + 1);
+                spans::note("rounds", rounds);
                 edit.tell(&next, |session| {
                     if edit.log.is_empty() {
                         Event::Refreshed { session }

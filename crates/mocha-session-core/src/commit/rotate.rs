@@ -11,6 +11,7 @@ use crate::ledger::owners::{Entered, too_many};
 use crate::ledger::queue::Turn;
 use crate::ledger::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful};
 use crate::mutant;
+use crate::observe::spans;
 use crate::record::content::Content;
 use crate::record::{CommitId, Kind};
 use crate::session::change;
@@ -217,6 +218,7 @@ async fn rotate_to(
                 if next.is_empty() {
                     return Ok(Rotated::Retired(next));
                 }
+                spans::note("rounds", round + 1);
                 moved_on(shared, vault, base, &next).await;
                 return Ok(Rotated::Won);
             }

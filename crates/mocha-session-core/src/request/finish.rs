@@ -13,7 +13,7 @@ use crate::future;
 use crate::future::BoxFuture;
 use crate::http::headers::{HeaderChanges, HeaderSink};
 use crate::mutant;
-use crate::observe::Event;
+use crate::observe::{Event, spans};
 use crate::session::change;
 use crate::session::shared::{Backend, Shared};
 use crate::session::state::{Base, Inner, Phase, Standing, State, gone, rebase, stored};
@@ -330,7 +330,12 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
     let before = stored(pending.base.as_ref().filter(|_| silent));
     let before = before.map(|stored| stored.version.revision.clone());
     let mut unsettled = Unsettled { inner, pending, settled: false, refused: false };
-    let outcome = match run_fitting(inner, unsettled.pending).await {
+    let outcome = if spans::wanted() {
+        Box::pin(run_in_span(inner, unsettled.pending)).await
+    } else {
+        run_fitting(inner, unsettled.pending).await
+    };
+    let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
             unsettled.refused = error.is_too_many_sessions();
@@ -388,6 +393,26 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
             if must_happen { Err(gone()) } else { Ok(false) }
         }
     }
+}
+
+/// Runs a pending within a span.
+async fn run_in_span(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
+    let (shared, engine) = (&inner.shared, inner.shared.capabilities.engine());
+    let name = |base: Option<&Base>| stored(base).map(|known| known.id.fingerprint(&shared.scope));
+    let from = name(pending.base.as_ref());
+    let span = spans::commit(engine, from.as_deref());
+    let done = spans::within(span.clone(), Box::pin(run_fitting(inner, pending))).await?;
+    match &done {
+        Outcome::Gone => span.record("outcome", "gone"),
+        Outcome::Committed(Committed { base, .. }) => {
+            let to = name(base.as_ref()).filter(|to| Some(to) != from.as_ref());
+            if let Some(to) = to {
+                span.record("session.id", to).record("session.previous_id", from);
+            }
+            span.record("outcome", "committed")
+        }
+    };
+    Ok(done)
 }
 
 /// Runs a pending. Where its session would be too large, the oldest flash is left out until it fits: a
@@ -451,7 +476,20 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
                 renews,
                 rounds: 1,
             };
-            commit::in_place(&mut edit, &mut turn, &mut None).await
+            let span = spans::wanted()
+                .then(|| spans::commit(vault.engine, Some(&stored.id.fingerprint(&shared.scope))));
+            let mut doubt = None;
+            let moved = commit::in_place(&mut edit, &mut turn, &mut doubt);
+            match span {
+                Some(span) => {
+                    let moved = spans::within(span.clone(), Box::pin(moved)).await;
+                    if moved.is_ok() {
+                        span.record("outcome", "refreshed");
+                    }
+                    moved
+                }
+                None => moved.await,
+            }
         }
         _ => {
             let mut pending = Pending::refresh(base, content, stale);
