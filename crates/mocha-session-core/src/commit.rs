@@ -294,6 +294,22 @@ fn tell(plan: Plan, shared: &Shared, pending: &Pending, done: &Committed) {
     }
 }
 
+/// Reports to the observer that a commit failed, or that its login was refused.
+pub(crate) fn tell_failure(shared: &Shared, pending: &Pending, error: &Error) {
+    if !error.is_too_many_sessions() {
+        return shared.observed.tell(|| Event::Failed { during: "commit", error });
+    }
+    let owner = pending.log.iter().rev().find_map(|change| match change {
+        Change::Login { owner, .. } => Some(owner.as_str()),
+        _ => None,
+    });
+    let id = stored(pending.base.as_ref()).map(|stored| &stored.id);
+    let fingerprint =
+        id.filter(|_| shared.observed.is_some()).map(|id| id.fingerprint(&shared.scope));
+    let session = Subject::new(fingerprint.as_deref(), owner);
+    shared.observed.tell(|| Event::LoginRefused { session });
+}
+
 /// Sets the start of a new session to its first write, unless a login has set it, and the expiry of
 /// its cookie.
 pub(crate) fn begun(shared: &Shared, content: &mut Content, login: bool, now: u64) {

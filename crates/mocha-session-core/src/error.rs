@@ -24,6 +24,11 @@ pub enum ErrorKind {
     /// The session was destroyed, revoked, rotated or expired since it was loaded. The changes were
     /// dropped.
     Gone,
+    /// The user has as many sessions as
+    /// [`max_sessions_per_owner`](crate::SessionManagerBuilder::max_sessions_per_owner) allows, and
+    /// the login was refused. The request's changes were dropped; the session that the client has
+    /// is unchanged.
+    TooManySessions,
     /// The stored bytes are not a record that this version can read. They were not changed.
     Corrupt,
     /// A value cannot be encoded or does not have the requested type, or a name is not allowed.
@@ -60,6 +65,7 @@ impl ErrorKind {
             Self::Ambiguous => "ambiguous",
             Self::Conflict => "conflict",
             Self::Gone => "gone",
+            Self::TooManySessions => "too_many_sessions",
             Self::Corrupt => "corrupt",
             Self::InvalidInput => "invalid_input",
             Self::Unsupported => "unsupported",
@@ -79,6 +85,7 @@ impl ErrorKind {
             Self::Ambiguous => "the outcome of a write is unknown",
             Self::Conflict => "other requests changed the session at the same time",
             Self::Gone => "the session is gone",
+            Self::TooManySessions => "the user has too many sessions",
             Self::Corrupt => "the stored record cannot be read",
             Self::InvalidInput => "invalid input",
             Self::Unsupported => "not supported",
@@ -186,6 +193,12 @@ impl Error {
         self.0.kind == ErrorKind::Gone
     }
 
+    /// Returns whether a login was refused because the user has as many sessions as
+    /// [`max_sessions_per_owner`](crate::SessionManagerBuilder::max_sessions_per_owner) allows.
+    pub fn is_too_many_sessions(&self) -> bool {
+        self.0.kind == ErrorKind::TooManySessions
+    }
+
     /// Returns whether the stored record could not be read.
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == ErrorKind::Corrupt
@@ -213,11 +226,11 @@ impl Error {
     }
 
     /// Returns the HTTP status for a response that reports this error: 503 if the error
-    /// [is unavailable](Self::is_unavailable), 409 for a conflict or a session that is gone,
-    /// otherwise 500.
+    /// [is unavailable](Self::is_unavailable), 409 for a conflict, a session that is gone or a
+    /// login that was refused, otherwise 500.
     pub fn http_status(&self) -> u16 {
         match self.0.kind {
-            ErrorKind::Conflict | ErrorKind::Gone => 409,
+            ErrorKind::Conflict | ErrorKind::Gone | ErrorKind::TooManySessions => 409,
             _ if self.is_unavailable() => 503,
             _ => 500,
         }

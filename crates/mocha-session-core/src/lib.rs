@@ -33,6 +33,7 @@ pub use http::{
     CookiePolicy, CrossOrigin, CrossOriginProtection, HeaderChanges, HeaderLines, HeaderSink,
     MAX_COOKIE_BYTES, RequestHeaders, RequestInfo, SameSite, SessionToken, Transport,
 };
+pub use ledger::owners::WhenFull;
 pub use manager::{
     Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,

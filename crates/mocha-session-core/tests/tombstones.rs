@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use mocha_session_core::Session;
+use mocha_session_core::{Session, WhenFull};
 use support::{App, Browser, listed, logged_in, traced};
 use tracing::Level;
 
@@ -133,7 +133,7 @@ async fn a_login_with_an_id_that_was_moved_or_ended_starts_fresh_and_never_follo
 #[tokio::test]
 async fn a_revoked_id_is_as_an_unknown_one_its_browser_gets_a_new_session() {
     for by in ["revoke_all", "revoke", "revoke_others", "to make room"] {
-        let app = App::with(|rules| rules.max_sessions_per_owner(2));
+        let app = App::with(|rules| rules.max_sessions_per_owner(2, WhenFull::RevokeOldest));
         let mut browser = logged_in(&app.manager, "alice").await;
         let revoked = browser.clone();
         app.clock.advance(Duration::from_secs(1));

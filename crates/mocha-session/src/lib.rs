@@ -12,7 +12,7 @@ pub use mocha_session_core::{
     ManualClock, Message, Migrating, NearPolicy, OwnedSession, RecordInfo, RecordKind,
     RequestHeaders, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
     SessionHandle, SessionManager, SessionManagerBuilder, SessionToken, Storage, StoreUrl,
-    SweepTotal, Sweeper, SystemClock, Transport, backend, observe, store,
+    SweepTotal, Sweeper, SystemClock, Transport, WhenFull, backend, observe, store,
 };
 pub use registry::{Registry, builder_from_env, open, open_from_env, open_with};
 

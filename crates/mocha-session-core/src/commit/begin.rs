@@ -6,7 +6,7 @@ use super::listing::{Login, discard, enter};
 use super::{Committed, Outcome, begun, committed};
 use crate::crypto::id::SessionId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::owners::Entered;
+use crate::ledger::owners::{Entered, too_many};
 use crate::ledger::vault::{Vault, doubtful};
 use crate::ledger::written::{Attempt, Draft, Sealed, Version};
 use crate::record::content::Content;
@@ -68,7 +68,10 @@ async fn list(
         Ok(Entered::Listed) => Ok(Outcome::Committed(told(new))),
         refused_or_failed => {
             discard(shared, vault, &new).await;
-            refused_or_failed.map(|_| Outcome::Gone)
+            match refused_or_failed? {
+                Entered::Full => Err(too_many()),
+                _ => Ok(Outcome::Gone),
+            }
         }
     }
 }

@@ -288,8 +288,9 @@ impl SessionData {
     /// # Errors
     /// `Gone` if the session was destroyed, revoked, rotated or expired in the meantime: the
     /// changes were dropped. `Conflict` if other requests changed the session too often at the same
-    /// time, or took a value that this request took. `Ambiguous` if it is unknown whether the
-    /// changes were written. `TooLarge` over a limit. Otherwise the engine's errors.
+    /// time, or took a value that this request took. `TooManySessions` if its login was refused.
+    /// `Ambiguous` if it is unknown whether the changes were written. `TooLarge` over a limit.
+    /// Otherwise the engine's errors.
     pub async fn commit(&self) -> Result<()> {
         request::commit_now(&self.inner).await
     }

@@ -219,6 +219,9 @@ impl Session {
     /// owner is emptied, except for flash messages that this request pushed. The absolute timeout
     /// restarts. (OWASP: renew the session id after any privilege level change; ASVS 7.2.4)
     ///
+    /// With [`WhenFull::RefuseLogin`](crate::WhenFull::RefuseLogin) the commit may refuse the login;
+    /// see [`max_sessions_per_owner`](crate::SessionManagerBuilder::max_sessions_per_owner).
+    ///
     /// # Errors
     /// `InvalidInput` if `owner` is empty or longer than 256 bytes. Otherwise as
     /// [`insert`](SessionData::insert).

@@ -13,7 +13,7 @@ use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
 use crate::http::CookiePolicy;
 use crate::http::transport::{Carriers, Transport};
-use crate::ledger::owners::Owners;
+use crate::ledger::owners::{Owners, WhenFull};
 use crate::ledger::vault::Vault;
 use crate::near::Near;
 use crate::observe::{Observed, Observer};
@@ -62,6 +62,7 @@ pub struct SessionManagerBuilder {
     accept_unsigned: bool,
     plain: bool,
     owners_most: usize,
+    when_full: WhenFull,
     check_owner_at_load: bool,
     required: Vec<Requirement>,
     observed: Observed,
@@ -89,6 +90,7 @@ impl SessionManagerBuilder {
             accept_unsigned: false,
             plain: false,
             owners_most: 100,
+            when_full: WhenFull::RevokeOldest,
             check_owner_at_load: false,
             required: Vec::new(),
             observed: Observed::default(),
@@ -222,10 +224,38 @@ impl SessionManagerBuilder {
         self
     }
 
-    /// How many sessions an owner may have; the least recently used is revoked to make room. The
-    /// default is 100.
-    pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
+    /// The maximum number of sessions per owner, and what a login does that would exceed it. The
+    /// default is 100 and [`WhenFull::RevokeOldest`].
+    ///
+    /// ```
+    /// # use mocha_session_core as mocha_session;
+    /// use mocha_session::{Error, Session, SessionManager, WhenFull};
+    ///
+    /// # let manager = SessionManager::in_memory()?;
+    /// let builder = SessionManager::builder(manager.storage().clone())
+    ///     .max_sessions_per_owner(3, WhenFull::RefuseLogin);
+    /// # drop(builder.build()?);
+    ///
+    /// async fn log_in(session: Session, user: &str) -> Result<&'static str, Error> {
+    ///     session.login(user)?;
+    ///     match session.commit().await {
+    ///         Err(error) if error.is_too_many_sessions() => Ok("Log out on another device first."),
+    ///         done => done.map(|()| "Welcome."),
+    ///     }
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_sessions_per_owner(self, most: usize, when_full: WhenFull) -> Self {
+        self.owners_most(most).when_full(when_full)
+    }
+
+    pub(super) fn owners_most(mut self, most: usize) -> Self {
         self.owners_most = most;
+        self
+    }
+
+    pub(super) fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
         self
     }
 
@@ -350,6 +380,7 @@ impl SessionManagerBuilder {
                 self.accept_unsigned,
                 scope,
                 self.owners_most,
+                self.when_full,
                 policy.tombstone,
             ),
             scope,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::SessionManagerBuilder;
 use crate::error::{Error, Result};
 use crate::http::{CookiePolicy, SameSite};
+use crate::ledger::owners::WhenFull;
 use crate::open::settings;
 
 /// One variable.
@@ -29,7 +30,7 @@ pub(super) enum Apply {
 use Apply::{Builder, Cookie};
 
 /// The variables, in the order of the documentation.
-pub(super) const SETTINGS: [Setting; 18] = [
+pub(super) const SETTINGS: [Setting; 19] = [
     Setting {
         name: "SESSION_URL",
         takes: "a URL",
@@ -91,7 +92,14 @@ pub(super) const SETTINGS: [Setting; 18] = [
         takes: "a number",
         default: "`100`",
         means: "the maximum number of sessions per user",
-        apply: Builder(|builder, value| Ok(builder.max_sessions_per_owner(value.number()?))),
+        apply: Builder(|builder, value| Ok(builder.owners_most(value.number()?))),
+    },
+    Setting {
+        name: "SESSION_WHEN_FULL",
+        takes: "`revoke-oldest` or `refuse-login`",
+        default: "`revoke-oldest`",
+        means: "what happens at a login if the user has that many sessions",
+        apply: Builder(|builder, value| Ok(builder.when_full(value.when_full()?))),
     },
     Setting {
         name: "SESSION_ACCEPT_UNSIGNED",
@@ -184,6 +192,14 @@ impl Value<'_> {
             "lax" => Ok(SameSite::Lax),
             "none" => Ok(SameSite::None),
             _ => Err(self.refuse("Strict, Lax or None")),
+        }
+    }
+
+    pub(super) fn when_full(&self) -> Result<WhenFull> {
+        match &*self.text.to_ascii_lowercase() {
+            "revoke-oldest" => Ok(WhenFull::RevokeOldest),
+            "refuse-login" => Ok(WhenFull::RefuseLogin),
+            _ => Err(self.refuse("revoke-oldest or refuse-login")),
         }
     }
 

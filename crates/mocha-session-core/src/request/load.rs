@@ -10,7 +10,7 @@ use crate::ledger::ending::{By, end};
 use crate::ledger::vault::Vault;
 use crate::ledger::written::Found;
 use crate::mutant;
-use crate::observe::{Event, Loading};
+use crate::observe::{Event, Loading, spans};
 use crate::record::Kind;
 use crate::record::client_side::Opened;
 use crate::record::content::Content;
@@ -140,10 +140,19 @@ async fn one_of(
 
 /// Loads the session of this id from the store.
 pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known> {
+    if spans::wanted() {
+        let span = spans::load(vault.engine, &id.fingerprint(&shared.scope));
+        return Box::pin(spans::within(span, Box::pin(look_up(shared, vault, id)))).await;
+    }
+    look_up(shared, vault, id).await
+}
+
+async fn look_up(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known> {
     let place = id.place(&shared.scope);
-    let tell = |content: Option<&Content>, outcome| {
+    let tell = |content: Option<&Content>, outcome: Loading| {
         let owner = content.and_then(|content| content.owner.as_ref());
         shared.tell(Some(id), owner, |session| Event::Loaded { session, outcome });
+        spans::note("outcome", outcome.as_str());
     };
     let nothing = |content: Option<&Content>, outcome| {
         tell(content, outcome);

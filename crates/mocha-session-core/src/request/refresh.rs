@@ -6,6 +6,7 @@ use super::answer::token_line;
 use crate::commit::{self, Committed, Edit, Outcome, Pending};
 use crate::error::Result;
 use crate::mutant;
+use crate::observe::spans;
 use crate::session::base::Base;
 use crate::session::shared::{Backend, Shared};
 use crate::session::state::{Inner, State, stored};
@@ -46,7 +47,20 @@ pub(super) async fn refresh(inner: &Inner, status: u16) -> Result<()> {
                 renews,
                 rounds: 1,
             };
-            commit::in_place(&mut edit, &mut turn, &mut None).await
+            let span = spans::wanted()
+                .then(|| spans::commit(vault.engine, Some(&stored.id.fingerprint(&shared.scope))));
+            let mut doubt = None;
+            let moved = commit::in_place(&mut edit, &mut turn, &mut doubt);
+            match span {
+                Some(span) => {
+                    let moved = spans::within(span.clone(), Box::pin(moved)).await;
+                    if moved.is_ok() {
+                        span.record("outcome", "refreshed");
+                    }
+                    moved
+                }
+                None => moved.await,
+            }
         }
         _ => {
             let mut pending = Pending::refresh(base, content, stale);

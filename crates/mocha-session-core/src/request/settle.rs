@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::answer::token_line;
 use crate::commit::{self, Committed, Outcome, Pending, Plan};
 use crate::error::Result;
-use crate::observe::Event;
+use crate::observe::{Event, spans};
+use crate::session::base::Base;
 use crate::session::change;
 use crate::session::state::{Inner, Phase, Standing, State, gone, rebase, stored};
 
@@ -47,6 +48,8 @@ struct Unsettled<'j> {
     inner: &'j Inner,
     pending: &'j mut Pending,
     settled: bool,
+    /// Whether a login was refused. The session is then as it was loaded.
+    refused: bool,
 }
 
 impl Drop for Unsettled<'_> {
@@ -54,8 +57,8 @@ impl Drop for Unsettled<'_> {
         if self.settled {
             return;
         }
-        let (mut state, pending) = (self.inner.state(), &mut *self.pending);
-        let state = &mut *state;
+        let (mut guard, pending) = (self.inner.state(), &mut *self.pending);
+        let state = &mut *guard;
         note_steps(state, pending);
         state.doomed.splice(0..0, pending.doomed.drain(..));
         if state.starts != pending.starts {
@@ -64,6 +67,13 @@ impl Drop for Unsettled<'_> {
             if let Some(begun) = pending.doubt.take().and_then(|doubt| doubt.successor) {
                 state.doomed.push(begun.doomed());
             }
+            return;
+        }
+        if self.refused {
+            state.base.clone_from(&pending.base);
+            let undone = state.undo(Arc::clone(&pending.loaded), self.inner.shared.now());
+            drop(guard);
+            drop(undone);
             return;
         }
         // Put before the changes that were made in the meantime, so that another commit can try
@@ -94,10 +104,20 @@ pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool>
     let silent = inner.tells && !pending.tells;
     let before = stored(pending.base.as_ref().filter(|_| silent));
     let before = before.map(|stored| stored.version.revision.clone());
-    let mut unsettled = Unsettled { inner, pending, settled: false };
-    let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
-        inner.shared.observed.tell(|| Event::Failed { during: "commit", error });
-    })?;
+    let mut unsettled = Unsettled { inner, pending, settled: false, refused: false };
+    let outcome = if spans::wanted() {
+        Box::pin(run_in_span(inner, unsettled.pending)).await
+    } else {
+        run_fitting(inner, unsettled.pending).await
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            unsettled.refused = error.is_too_many_sessions();
+            commit::tell_failure(&inner.shared, unsettled.pending, &error);
+            return Err(error);
+        }
+    };
     unsettled.settled = true;
     let pending = &mut *unsettled.pending;
     match outcome {
@@ -149,6 +169,26 @@ pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool>
             if must_happen { Err(gone()) } else { Ok(false) }
         }
     }
+}
+
+/// Runs a pending commit within a span.
+async fn run_in_span(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
+    let (shared, engine) = (&inner.shared, inner.shared.capabilities.engine());
+    let name = |base: Option<&Base>| stored(base).map(|known| known.id.fingerprint(&shared.scope));
+    let from = name(pending.base.as_ref());
+    let span = spans::commit(engine, from.as_deref());
+    let done = spans::within(span.clone(), Box::pin(run_fitting(inner, pending))).await?;
+    match &done {
+        Outcome::Gone => span.record("outcome", "gone"),
+        Outcome::Committed(Committed { base, .. }) => {
+            let to = name(base.as_ref()).filter(|to| Some(to) != from.as_ref());
+            if let Some(to) = to {
+                span.record("session.id", to).record("session.previous_id", from);
+            }
+            span.record("outcome", "committed")
+        }
+    };
+    Ok(done)
 }
 
 /// Runs a pending commit. If the session would be too large, drops the oldest flash until it fits,

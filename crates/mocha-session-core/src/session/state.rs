@@ -243,6 +243,21 @@ impl State {
         self.flash.forget();
     }
 
+    /// Discards the uncommitted changes, so that the session is as it was `loaded`. Returns the log,
+    /// which must be dropped without the lock because its closures may own the session itself.
+    #[must_use = "it must be dropped without the lock"]
+    pub(crate) fn undo(&mut self, loaded: Arc<Content>, now: u64) -> Vec<Change> {
+        self.edits += 1;
+        self.rotate = false;
+        self.doubt = None;
+        self.flash.forget();
+        (self.original, self.view) = match self.base {
+            Some(_) => (None, loaded),
+            None => (Some(loaded), Arc::new(Content::new(now))),
+        };
+        std::mem::take(&mut self.log)
+    }
+
     /// Marks all sessions of the request to be ended: the base, a session that a commit of this
     /// request may have created, and all sessions that the cookies name.
     pub(crate) fn doom(&mut self, now: u64) {

@@ -113,6 +113,12 @@ impl IndexView {
         there
     }
 
+    /// Returns the live entries that are not in the first secret's index.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Entry> {
+        let others = self.others.iter().flat_map(|shelf| shelf.index.live());
+        others.filter(|entry| !self.first.has(entry.handle))
+    }
+
     /// Returns all entries, each once. An entry is revoked if any index marks it, and has the keys
     /// of all indexes.
     pub(super) fn entries(&self) -> Vec<Entry> {
