@@ -128,7 +128,7 @@ impl Server {
         let port = free_port();
         let mut server = Command::new(program("mariadbd"));
         server.args(MARIADB).args(mariadb_user()).arg(format!("--datadir={}", data.display()));
-        server.arg(format!("--socket={}", socket.display()));
+        server.arg(format!("--socket={}", socket.display())).arg(tmpdir(&folder));
         server.args([
             "--bind-address=127.0.0.1",
             &format!("--port={port}"),
@@ -238,8 +238,14 @@ fn new_mariadb() -> TempDir {
     let mut install = Command::new(program("mariadb-install-db"));
     install.args(MARIADB).args(mariadb_user()).args(["--auth-root-authentication-method=normal"]);
     let data = folder.path().join("data");
-    run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
+    install.args([String::from("--skip-test-db"), tmpdir(&folder)]);
+    run(install.arg(format!("--datadir={}", data.display())));
     folder
+}
+
+/// A server that starts removes the temporary tables of others from a folder that they share.
+fn tmpdir(folder: &TempDir) -> String {
+    format!("--tmpdir={}", folder.path().display())
 }
 
 fn folder_of(user: &str) -> TempDir {

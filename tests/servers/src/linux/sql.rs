@@ -99,6 +99,10 @@ fn start_mysql(place: &Place, install: &str, server: &str, client: &str) -> Resu
         command.arg(format!("--{name}={}", place.seen(&folder.join(file)).display()));
     };
     let mut install = place.as_user("mysql", install)?;
+    // A server that starts removes the temporary tables of others from a folder that they share.
+    fs::create_dir_all(folder.join("tmp"))?;
+    place.give_to("mysql", &folder.join("tmp"))?;
+    add(&mut install, "tmpdir", "tmp");
     add(&mut install, "datadir", "data");
     place.run("install", install)?;
 
@@ -118,7 +122,8 @@ fn start_mysql(place: &Place, install: &str, server: &str, client: &str) -> Resu
              --innodb-flush-log-at-trx-commit=2 --innodb-buffer-pool-size=64M"
         ),
     )?;
-    for (name, file) in [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid")] {
+    let files = [("datadir", "data"), ("tmpdir", "tmp"), ("socket", "socket"), ("pid-file", "pid")];
+    for (name, file) in files {
         add(&mut server, name, file);
     }
     add(&mut server, "init-file", "set-up.sql");
