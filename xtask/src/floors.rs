@@ -1,8 +1,7 @@
-//! The core's floors: each folder of its sources sees only the folders below it.
+//! The core's floors: each folder of its sources imports only from the folders below it.
 //!
-//! ARCHITECTURE.md has the floors under the heading `### The core's floors`, in a fenced block, one
-//! on a line, the lowest first: `folder — what lives there`. Without the heading nothing is
-//! checked.
+//! ARCHITECTURE.md lists the floors under the heading `### The core's floors`, in a fenced block,
+//! one per line, the lowest first: `folder — its content`. Without the heading nothing is checked.
 
 use crate::Result;
 use crate::tidy::text_files;
@@ -13,7 +12,7 @@ use std::path::Path;
 
 const HEADING: &str = "### The core's floors";
 
-/// What is wrong with the sources in this folder, by the floors of this text.
+/// Returns the violations in this folder of sources, by the floors in this text.
 pub(crate) fn check(architecture: &str, sources: &Path) -> Result<Vec<String>> {
     let Some(floors) = floors(architecture) else { return Ok(Vec::new()) };
     let mut files = Vec::new();
@@ -56,7 +55,7 @@ pub(crate) fn check(architecture: &str, sources: &Path) -> Result<Vec<String>> {
         }
         let Some(own) = floor(&path[0]) else { continue };
         for (word, line) in used {
-            // What the root gives under a shorter name is where it comes from.
+            // A name that the root exports belongs to the module that it comes from.
             let folder = exports.get(&word).filter(|_| floor(&word).is_none()).unwrap_or(&word);
             if floor(folder).is_some_and(|it| it > own) {
                 let own = &path[0];
@@ -68,7 +67,7 @@ pub(crate) fn check(architecture: &str, sources: &Path) -> Result<Vec<String>> {
     Ok(complaints.into_iter().map(|it| format!("mocha-session-core: {it}")).collect())
 }
 
-/// The folders, the lowest first; `None` without the heading.
+/// Returns the folders, the lowest first, or `None` without the heading.
 fn floors(architecture: &str) -> Option<Vec<String>> {
     let (_, chapter) = architecture.split_once(&format!("\n{HEADING}\n"))?;
     let mut lines = chapter.lines().take_while(|line| !line.starts_with('#'));
@@ -78,7 +77,7 @@ fn floors(architecture: &str) -> Option<Vec<String>> {
     Some(floors.map(folder).filter(|folder| !folder.is_empty()).collect())
 }
 
-/// The names that `use` brings into the root, each with the module that it comes from.
+/// Returns the names that `use` imports into the root, each with its module.
 fn exported(tokens: TokenStream) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     let mut tokens = tokens.into_iter();
@@ -96,7 +95,7 @@ fn exported(tokens: TokenStream) -> BTreeMap<String, String> {
     names
 }
 
-/// Every word of a stream, within groups too.
+/// Returns every word of a stream, including those in groups.
 fn words(tokens: TokenStream) -> Vec<String> {
     let of = |token| match token {
         TokenTree::Ident(word) => vec![word.to_string()],
@@ -106,14 +105,14 @@ fn words(tokens: TokenStream) -> Vec<String> {
     tokens.into_iter().flat_map(of).collect()
 }
 
-/// The first words of the paths that begin at the crate's root, in code that is not a test's.
-/// Comments are no code, and doc comments are text.
+/// The first words of the paths that begin at the crate's root, except in tests. Comments are not
+/// tokens, and doc comments are literals.
 struct Paths {
-    /// How many `super` lead from this module to the root.
+    /// The number of `super` from this module to the root.
     depth: usize,
-    /// Each with the first line that has it.
+    /// Each word, with the first line that contains it.
     used: BTreeMap<String, usize>,
-    /// Modules of this one that are tests, in files of their own.
+    /// Test modules of this module that have their own files.
     tests: Vec<String>,
 }
 
@@ -154,7 +153,7 @@ impl Paths {
         }
     }
 
-    /// What follows `crate::`: a word, or several in braces.
+    /// Reads the token after `crate::`: a word, or several in braces.
     fn begin(&mut self, token: Option<&TokenTree>) {
         match token {
             Some(TokenTree::Ident(word)) => {
@@ -175,20 +174,20 @@ impl Paths {
     }
 }
 
-/// `mod name;`
+/// Returns the name of the module, if this item is `mod name;`.
 fn file_of_module(item: &[TokenTree]) -> Option<String> {
     let start = item.iter().position(|token| is_word(token, "mod"))?;
     let [name, end] = item.get(start + 1..)? else { return None };
     is_sign(end, ';').then(|| name.to_string())
 }
 
-/// Whether an item ends here: in braces, or with a semicolon.
+/// Returns whether an item ends here, in braces or with a semicolon.
 fn is_end(token: &TokenTree) -> bool {
     let braces = |it: &Group| it.delimiter() == Delimiter::Brace;
     is_sign(token, ';') || matches!(token, TokenTree::Group(it) if braces(it))
 }
 
-/// `[cfg(test)]`, or `test` among other conditions, but not denied.
+/// Matches `[cfg(test)]`, or `test` among other conditions, unless it is negated.
 fn is_cfg_test(attribute: &TokenTree) -> bool {
     let TokenTree::Group(attribute) = attribute else { return false };
     let words = words(attribute.stream());
@@ -214,7 +213,7 @@ mod tests {
     const FLOORS: &str = "# A\n\n### The core's floors\n\nText.\n\n```text\n\
         error — the one type\nstore — the contract\nsession\n```\n\n### More\n";
 
-    /// The complaints about a tree of these files.
+    /// Returns the violations in a tree of these files.
     fn complaints(architecture: &str, files: &[(&str, &str)]) -> Vec<String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -230,7 +229,8 @@ mod tests {
         says.into_iter().map(|it| it.replace("mocha-session-core: ", "")).collect()
     }
 
-    /// The same, about a house of three floors with this text in a file of the middle one.
+    /// Returns the violations in a tree with three floors, with this text in a file of the middle
+    /// floor.
     fn store_with(text: &str) -> Vec<String> {
         complaints(
             FLOORS,

@@ -5,7 +5,7 @@ use std::fs;
 
 const TARGETS: &str = "tests/fuzz/fuzz_targets";
 
-/// `[TARGET] [--minutes N]`; without a target every one, for so many minutes each.
+/// Runs `[TARGET] [--minutes N]`. Without a target, runs every target, each for this many minutes.
 pub(crate) fn run(args: &[&str]) -> Result {
     let (mut wanted, mut minutes) = (None, 1_u64);
     let mut args = args.iter();
@@ -29,12 +29,13 @@ pub(crate) fn run(args: &[&str]) -> Result {
     }
     for target in targets {
         println!("== {target}");
-        // What is new goes into the first folder, which git ignores; the second is the committed
-        // corpus.
+        // New inputs are written to the first folder, which git ignores. The second folder is the
+        // committed corpus.
         let found = format!("tests/fuzz/corpus/{target}");
         fs::create_dir_all(command::root().join(&found))?;
-        // No sanitizer: there is no unsafe code to watch, and assertions and overflow checks are
-        // on. Coverage is instrumented by flags that a stable compiler takes only so.
+        // There is no sanitizer, because there is no unsafe code to check. Assertions and overflow
+        // checks are on. Coverage instrumentation uses flags, because a stable compiler accepts it
+        // only in this way.
         let mut fuzz = command::cargo(&format!(
             "fuzz run --fuzz-dir tests/fuzz --sanitizer none --codegen-units 4 {target} \
              {found} tests/fuzz-targets/corpus/{target} \
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
     Ok(())
 }
 
-/// The names of the targets: every file is one.
+/// Returns the names of the targets. Each file is one target.
 fn targets() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(command::root().join(TARGETS))? {

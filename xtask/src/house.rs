@@ -1,30 +1,31 @@
-//! What each part of the workspace is, and what it may know: the one table behind `features` and
-//! `tidy`; and what cargo knows about them.
+//! The parts of the workspace and their allowed dependencies, in one table for `features` and
+//! `tidy`, and queries of cargo's metadata.
 
 use crate::{Result, command};
 use cargo_metadata::{Metadata, Package};
 use std::collections::BTreeSet;
 
-/// The crate that users of everything depend on.
+/// The crate that contains all others, which most users depend on.
 pub(crate) const FACADE: &str = "mocha-session";
 pub(crate) const CORE: &str = "mocha-session-core";
 const COMPAT: &str = "mocha-session-compat";
 
-/// What a package of the workspace is. A package depends on lower ones only; see [`may_depend`].
+/// The layer of a package in the workspace. A package depends only on lower layers; see
+/// [`may_depend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Layer {
     Core,
-    /// What tests everywhere may use: the proof of stores, doubles of servers.
+    /// Test support for all layers: the conformance suite and test doubles of servers.
     Testing,
-    /// A store, or a framework's layer: they see the core and never each other.
+    /// A store, or a framework's layer. It depends on the core, and never on another backend.
     Backend,
     Framework,
     Facade,
-    /// Programs that know nothing of the library: servers for its tests.
+    /// Programs that do not depend on the library: servers for its tests.
     Tool,
-    /// What stands on everything: the command line and the tests that cross crates.
+    /// Packages on top of all others: the command line and the tests that cross crates.
     Top,
-    /// This crate: it depends on tools alone, and nothing on it.
+    /// This crate. It depends only on tools, and no package depends on it.
     Xtask,
 }
 
@@ -58,9 +59,9 @@ const LAYERS: &[(&str, Layer)] = &[
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) feature: &'static str,
-    /// The crate of ours behind the feature.
+    /// The workspace's crate behind the feature.
     pub(crate) package: &'static str,
-    /// The package whose presence in a build means that this engine's client, or this framework, is
+    /// The package that a build contains if, and only if, this engine's client or this framework is
     /// compiled.
     pub(crate) client: Option<&'static str>,
 }
@@ -77,14 +78,14 @@ pub(crate) const ENGINES: &[Part] = &[
     part("sqlite-unbundled", "mocha-session-sql", Some("sqlx-sqlite")),
 ];
 
-/// The feature `axum` is `tower` with extractors: it brings no package of its own.
+/// The feature `axum` is `tower` with extractors, so it adds no package of its own.
 pub(crate) const FRAMEWORKS: &[Part] = &[
     part("tower", "mocha-session-tower", Some("axum-core")),
     part("actix", "mocha-session-actix", Some("actix-web")),
 ];
 
-/// Other session layers, which `mocha-session-compat` has stores for. Both versions of
-/// tower-sessions have one name; actix-session brings its framework.
+/// Other session layers that `mocha-session-compat` has stores for. Both versions of tower-sessions
+/// have the same name. actix-session includes its framework.
 pub(crate) const ADAPTERS: &[Part] = &[
     part("tower-sessions-0_14", COMPAT, Some("tower-sessions-core")),
     part("tower-sessions-0_15", COMPAT, Some("tower-sessions-core")),
@@ -96,12 +97,12 @@ const fn part(feature: &'static str, package: &'static str, client: Option<&'sta
     Part { feature, package, client }
 }
 
-/// Every engine, every framework, and every session layer that there is an adapter for.
+/// Returns every engine, every framework, and every session layer that has an adapter.
 pub(crate) fn parts() -> impl Iterator<Item = &'static Part> {
     ENGINES.iter().chain(FRAMEWORKS).chain(ADAPTERS)
 }
 
-/// The layer of a package; an error for one that has no place in the table yet.
+/// Returns the layer of a package, or an error if the table does not list it.
 pub(crate) fn layer(package: &str) -> Result<Layer> {
     let found = LAYERS.iter().find(|(name, _)| *name == package);
     found.map(|(_, layer)| *layer).ok_or_else(|| {
@@ -110,10 +111,10 @@ pub(crate) fn layer(package: &str) -> Result<Layer> {
     })
 }
 
-/// Whether one part may depend on another, in its own code or for its tests alone.
+/// Returns whether one part may depend on another, in its own code or only in its tests.
 ///
-/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use what is made for
-/// tests, and a store under a framework; backends never see each other, not even there.
+/// core ← backends, frameworks, conformance ← facade ← cli, tests. Tests may use test support, and
+/// a store under a framework. Backends never depend on each other, not even in tests.
 pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
     let own_code = match from {
         Layer::Core | Layer::Tool => false,
@@ -126,7 +127,7 @@ pub(crate) fn may_depend(from: Layer, on: Layer, for_tests: bool) -> bool {
     own_code || (for_tests && !matches!(from, Layer::Xtask | Layer::Tool) && tests)
 }
 
-/// A package of the workspace.
+/// Returns a package of the workspace.
 pub(crate) fn package<'a>(workspace: &'a Metadata, name: &str) -> Result<&'a Package> {
     let found = workspace.packages.iter().find(|package| package.name == name);
     found.ok_or_else(|| {
@@ -134,8 +135,8 @@ pub(crate) fn package<'a>(workspace: &'a Metadata, name: &str) -> Result<&'a Pac
     })
 }
 
-/// What a feature turns on, directly or through other features: features, `dep:crate`,
-/// `crate/feature`.
+/// Returns everything that a feature turns on, directly or through other features: features,
+/// `dep:crate`, `crate/feature`.
 pub(crate) fn reach<'a>(package: &'a Package, feature: &'a str) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open = vec![feature];
@@ -147,7 +148,7 @@ pub(crate) fn reach<'a>(package: &'a Package, feature: &'a str) -> BTreeSet<&'a 
     reached
 }
 
-/// Whether a feature compiles this dependency in. `crate?/feature` alone doesn't.
+/// Returns whether a feature compiles this dependency. `crate?/feature` alone does not.
 fn enables(package: &Package, feature: &str, dependency: &str) -> bool {
     reach(package, feature).into_iter().any(|reached| {
         let in_it = || reached.split_once('/').map(|(name, _)| name);
@@ -155,8 +156,8 @@ fn enables(package: &Package, feature: &str, dependency: &str) -> bool {
     })
 }
 
-/// The facade's features that are engines, as its manifest has them: those that compile a backend
-/// in by themselves, not through another feature that does (`all = ["redis", …]` is no engine).
+/// Returns the facade's engine features, from its manifest: those that compile a backend
+/// themselves, and not through another feature (`all = ["redis", …]` is not an engine).
 pub(crate) fn engine_features<'a>(facade: &'a Package, workspace: &Metadata) -> Vec<&'a str> {
     let compiles = |feature: &str| {
         let mut names = workspace.packages.iter().map(|package| package.name.as_str());
@@ -168,8 +169,8 @@ pub(crate) fn engine_features<'a>(facade: &'a Package, workspace: &Metadata) -> 
     engines.map(|(feature, _)| feature.as_str()).collect()
 }
 
-/// The names of all packages that are compiled into a build with these arguments, for this machine,
-/// tests left out.
+/// Returns the names of all packages that a build with these arguments compiles for this machine,
+/// without tests.
 pub(crate) fn tree(words: &str) -> Result<BTreeSet<String>> {
     let mut cargo = command::cargo("tree --edges normal,build --prefix none --format {p}");
     let text = command::read(cargo.args(words.split_whitespace()))?;

@@ -1,7 +1,8 @@
 //! The project's own commands: `cargo xtask …`.
 //!
-//! One module per command that is more than starting a tool; `house` says what the workspace's
-//! parts are and may depend on. Few dependencies on purpose: this is compiled before anything else.
+//! There is one module per command that does more than start a tool. `house` lists the workspace's
+//! parts and their allowed dependencies. This crate has few dependencies, because it is compiled
+//! before all others.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

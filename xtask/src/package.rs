@@ -1,4 +1,5 @@
-//! `cargo xtask package`: what would be published is whole, and builds from its packages alone.
+//! `cargo xtask package`: checks that the packages to publish are complete, and builds them from
+//! their own files.
 
 use cargo_metadata::Package;
 use std::collections::BTreeSet;
@@ -8,15 +9,16 @@ use std::process::Command;
 
 use crate::{Result, command};
 
-/// What every package must contain, beside its sources.
+/// The files that every package must contain, in addition to its sources.
 const WANTED: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// The features that the packages are compiled with: no engine's client. The other sources are the
-/// same files that clippy compiles in the workspace, and their clients take minutes.
+/// The features with which the packages are compiled, without any engine's client. The other
+/// sources are the same files that clippy compiles in the workspace, and their clients take
+/// minutes.
 const BUILT_WITH: &str = "axum";
 
-/// Packages every published crate, looks for what each must contain, and compiles the light ones
-/// from their packages.
+/// Packages every published crate, checks its required files, and compiles the small ones from
+/// their packages.
 pub(crate) fn run() -> Result {
     let workspace = command::workspace()?;
     let target = workspace.target_directory.as_std_path();
@@ -49,8 +51,7 @@ pub(crate) fn run() -> Result {
     }
     println!("package: {} crates, each with its licences and its README", published.len());
 
-    // The versions and profiles of the workspace, so that what is compiled already is not compiled
-    // again.
+    // The versions and profiles of the workspace, so that existing build results are reused.
     let ours = fs::read_to_string(command::root().join("Cargo.toml"))?;
     manifest.extend(ours.find("[profile.dev]").map(|start| &ours[start..]));
     fs::write(folder.join("Cargo.toml"), manifest)?;

@@ -1,17 +1,16 @@
-//! `cargo xtask test`: all tests against real servers.
+//! `cargo xtask test`: runs all tests against real servers.
 
 use crate::{Result, command};
 use mocha_session_servers::Servers;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-/// Builds, starts the servers, runs the doctests and then the tests, and stops the servers whatever
-/// happened.
+/// Builds, starts the servers, runs the doctests and then the tests, and always stops the servers.
 ///
-/// The tests come last, so that their runner's closing lines close the output.
+/// The tests run last, so that the test runner's summary is the end of the output.
 pub(crate) fn test(args: &[&str]) -> Result {
     let runner = Runner::pick();
-    // Built first: a mistake that does not compile needs no servers, and they need not wait for the
+    // Built first, because a compile error needs no servers, and the servers need not wait for the
     // build.
     command::run(&mut runner.command(args, true))?;
     let servers = Servers::for_tests()?;
@@ -54,7 +53,7 @@ impl Runner {
             Self::Nextest => command::cargo("nextest run"),
             Self::CargoTest => command::cargo("test --tests --examples"),
         };
-        // nextest doesn't want to hear about failures when it doesn't run anything.
+        // nextest does not accept an option about failures when it runs nothing.
         command.args(["--all-features", if build_only { "--no-run" } else { "--no-fail-fast" }]);
         if !args.iter().any(|arg| *arg == "-p" || arg.starts_with("--package")) {
             command.arg("--workspace");
@@ -68,8 +67,7 @@ fn doctests() -> Command {
     command::cargo("test --quiet --workspace --all-features --doc --no-fail-fast")
 }
 
-/// What the many binaries of a `cargo test` say, added up; each of them closes with its own line
-/// only.
+/// The totals of a `cargo test` with several binaries. Each binary prints only its own summary.
 #[derive(Default, Debug, PartialEq, Eq)]
 struct Counts {
     passed: u64,
@@ -78,7 +76,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Runs a command, shows what it prints and counts what it says.
+    /// Runs a command, prints its output, and counts the results in it.
     fn run(&mut self, mut command: Command) -> Result {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         if let Some(output) = child.stdout.take() {

@@ -1,5 +1,4 @@
-//! The rules of the house that no compiler checks. Also a test, so that nobody has to remember
-//! them.
+//! The project's rules that no compiler checks. They also run as a test.
 
 use crate::house::{self, CORE, ENGINES, FACADE};
 use crate::{Result, command, floors};
@@ -8,24 +7,25 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A longer file says why it is one file, in a line of its own that begins so.
-const LONGEST_FILE: usize = 500;
+/// The maximum number of lines of a file, unless a line with this prefix states the reason for its
+/// length.
+const LONGEST_FILE: usize = 400;
 const LONG_BECAUSE: &str = "// tidy: long because ";
 
-/// Marks of unfinished work. Written apart, or this file would break its own rule.
+/// Marks of unfinished work. They are split, because otherwise this file would break its own rule.
 const UNFINISHED: [&str; 3] =
     [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME")];
-/// How paths of somebody's machine begin.
+/// Prefixes of absolute paths on a developer's machine.
 const HOMES: [&str; 3] = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/")];
 
-/// Files that people wrote and read, beside `.ci/run`.
+/// The extensions of files that people write and read. `.ci/run` is one too.
 const KINDS: [&str; 6] = ["css", "html", "md", "rs", "sql", "toml"];
 
-/// Manifest lines that every member inherits instead of saying it again.
+/// Manifest lines that every member must inherit from the workspace.
 const INHERITED: [&str; 3] =
     ["version.workspace = true", "edition.workspace = true", "license.workspace = true"];
 
-/// Checks everything and lists all that is untidy at once.
+/// Runs all checks and lists all violations.
 pub(crate) fn run() -> Result {
     let complaints = check()?;
     if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n       ").into()) }
@@ -54,7 +54,7 @@ fn check() -> Result<Vec<String>> {
     Ok(complaints)
 }
 
-/// Every file that people wrote and read, under a folder.
+/// Finds every file that people write and read, under a folder.
 pub(crate) fn text_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -91,7 +91,7 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
     for (number, line) in text.lines().enumerate() {
         let place = || format!("{path}:{}", number + 1);
         if rust {
-            // An example in the docs may leave a place open for its reader.
+            // An example in the docs may leave a part open for its reader.
             let docs = line.trim_start().starts_with("//");
             let found = UNFINISHED
                 .iter()
@@ -111,7 +111,7 @@ fn package_rules(package: &Package) -> Result<Vec<String>> {
     let layer = house::layer(name)?;
     let mut complaints = manifest_rules(name, &fs::read_to_string(&package.manifest_path)?);
     let folder = package.manifest_path.parent().and_then(|it| it.file_name()).unwrap_or_default();
-    // What isn't published lives under `tests/` and `xtask/` without the project's name.
+    // Unpublished packages are under `tests/` and `xtask/`, without the project's name.
     if folder != name && name.strip_prefix("mocha-session-") != Some(folder) {
         complaints
             .push(format!("{name}: its folder is `{folder}`; folder and crate share one name"));
@@ -136,7 +136,7 @@ fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
         INHERITED.iter().filter(|line| !manifest.lines().any(|written| written.trim() == **line));
     let mut complaints: Vec<_> =
         missing.map(|line| format!("{name}: its manifest lacks `{line}`")).collect();
-    // What a crate's dependencies need may be more than the workspace's.
+    // A crate's dependencies may need a newer Rust than the workspace declares.
     if !manifest.lines().any(|line| line.starts_with("rust-version")) {
         complaints.push(format!("{name}: its manifest does not say its `rust-version`"));
     }
@@ -146,7 +146,8 @@ fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
     complaints
 }
 
-/// Features of the facade = drivers of the backends = rows of the README's table of engines.
+/// The facade's features, the backends' drivers and the rows of the README's table of engines must
+/// agree.
 fn engine_rules(workspace: &Metadata, readme: &str) -> Result<Vec<String>> {
     let facade = house::package(workspace, FACADE)?;
     let features = house::engine_features(facade, workspace);
@@ -186,13 +187,13 @@ fn engine_rules(workspace: &Metadata, readme: &str) -> Result<Vec<String>> {
     Ok(complaints)
 }
 
-/// What stands in back-ticks in the rows of the tables of a Markdown text.
+/// Returns the code spans in the table rows of a Markdown text.
 fn table_features(markdown: &str) -> BTreeSet<&str> {
     let rows = markdown.lines().filter(|line| line.trim_start().starts_with('|'));
     rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect()
 }
 
-/// The schemes of the drivers under a folder of sources.
+/// Returns the schemes of the drivers under a folder of sources.
 fn schemes(folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     text_files(folder, &mut files)?;
@@ -212,7 +213,7 @@ fn driver_schemes(source: &str) -> Vec<String> {
     lists.flat_map(|list| list.split('"').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The changelog begins with what is coming or with what this version brought.
+/// Checks that the changelog begins with the unreleased changes or with this version.
 fn changelog_rule(changelog: &str, version: &str) -> Option<String> {
     let first = changelog.lines().find_map(|line| line.strip_prefix("## "));
     let title = first.unwrap_or_default().trim_start_matches('[');

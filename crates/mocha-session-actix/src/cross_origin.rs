@@ -14,7 +14,7 @@ use mocha_session_core::{CrossOrigin, CrossOriginProtection};
 use crate::error::plain;
 use crate::future::ResponseFuture;
 
-/// Answers the requests that [`CrossOriginProtection`] refuses with 403.
+/// Responds with 403 to the requests that [`CrossOriginProtection`] refuses.
 ///
 /// ```
 /// use actix_web::App;
@@ -32,7 +32,7 @@ pub struct CrossOriginMiddleware {
 }
 
 impl CrossOriginMiddleware {
-    /// A middleware with this protection.
+    /// Creates a middleware with this protection.
     pub fn new(protection: CrossOriginProtection) -> Self {
         Self { protection: Arc::new(protection) }
     }
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// The service that [`CrossOriginMiddleware`] wraps around another.
+/// The service that [`CrossOriginMiddleware`] wraps around an inner service.
 ///
 /// ```
 /// # actix_web::rt::System::new().block_on(async {
@@ -80,7 +80,7 @@ where
     I: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody + 'static,
 {
-    /// With actix's own body. A `BoxBody` passes as it is; another is boxed.
+    /// With actix's own body. A `BoxBody` passes unchanged; any other is boxed.
     type Response = ServiceResponse;
     type Error = actix_web::Error;
     type Future = ResponseFuture<I::Future>;

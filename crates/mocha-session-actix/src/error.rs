@@ -7,11 +7,11 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError};
 use mocha_session_core as core;
 
 /// A session error as a handler's error, so that `?` works. It becomes the response that
-/// [`SessionMiddleware::on_error`] makes, or else plain text of
-/// [`http_status`](core::Error::http_status).
+/// [`SessionMiddleware::on_error`] makes. Without an `on_error`, it becomes plain text with the
+/// status [`http_status`](core::Error::http_status).
 ///
-/// The response names only its status; the error is traced. The session is not committed, because
-/// the handler did not finish.
+/// The default response names only the status, and the error is traced. The session is not
+/// committed, because the handler did not finish.
 ///
 /// ```
 /// use mocha_session_actix::{Error, Session};
@@ -27,12 +27,12 @@ use mocha_session_core as core;
 pub struct Error(Arc<core::Error>);
 
 impl Error {
-    /// Returns the core's error, which the middleware may hold as well.
+    /// Returns the core's error. The middleware may hold it as well.
     pub fn into_inner(self) -> Arc<core::Error> {
         self.0
     }
 
-    /// The error of an extractor. The request remembers it, because actix's `Option<T>` and
+    /// Creates the error of an extractor, and stores it in the request. actix's `Option<T>` and
     /// `Result<T, E>` hide it from the handler, and an unknown session is not an absent one.
     pub(crate) fn rejecting(request: &HttpRequest, error: core::Error) -> Self {
         let error = Self::from(error);
@@ -48,7 +48,7 @@ impl ResponseError for Error {
         StatusCode::from_u16(self.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// A response in plain text that names only the status.
+    /// Returns a response in plain text that names only the status.
     fn error_response(&self) -> HttpResponse {
         tracing::error!(error = ?self.0, "a request failed because of its session");
         let mut response = plain(self.status_code());
@@ -57,7 +57,7 @@ impl ResponseError for Error {
     }
 }
 
-/// A response in plain text that names only the status.
+/// Returns a response in plain text that names only the status.
 pub(crate) fn plain(status: StatusCode) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
@@ -68,7 +68,7 @@ pub(crate) fn plain(status: StatusCode) -> HttpResponse {
 /// The error of a failed extractor, in the extensions of the request.
 pub(crate) struct Rejected(pub(crate) Error);
 
-/// Marks the response of an [`Error`], in its extensions: its handler did not finish, and the
+/// Marks the response of an [`Error`], in its extensions. Its handler did not finish, and the
 /// innermost middleware with an `on_error` shapes it.
 #[derive(Clone)]
 pub(crate) struct Failed {

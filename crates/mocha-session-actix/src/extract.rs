@@ -12,8 +12,8 @@ use crate::error::Error;
 core::handles! {
     /// The request's session, loaded.
     ///
-    /// Derefs to the core's [`Session`](core::Session). If the engine is down, the request is
-    /// rejected (503). [`ExistingSession`] is `None` if the client has no live session.
+    /// It dereferences to the core's [`Session`](core::Session). If the engine is down, the request
+    /// is rejected (503). [`ExistingSession`] contains `None` if the client has no live session.
     ///
     /// ```
     /// use mocha_session_actix::{Error, Session};
@@ -26,9 +26,9 @@ core::handles! {
     /// ```
     Session;
 
-    /// The request's session, not loaded: for handlers that need it only sometimes.
+    /// The request's session, not loaded, for handlers that need it only sometimes.
     ///
-    /// Derefs to the core's [`LazySession`](core::LazySession).
+    /// It dereferences to the core's [`LazySession`](core::LazySession).
     ///
     /// ```
     /// use mocha_session_actix::{Error, LazySession};
@@ -46,7 +46,7 @@ core::handles! {
 
     /// The flash messages and data of the request's session, loaded.
     ///
-    /// Derefs to the core's [`Flash`](core::Flash).
+    /// It dereferences to the core's [`Flash`](core::Flash).
     ///
     /// ```
     /// use mocha_session_actix::{Error, Flash};
@@ -60,12 +60,12 @@ core::handles! {
     Flash;
 }
 
-/// The request's session, if the client has a live one: the counterpart of axum's
+/// The request's session, if the client has a live one. It is the counterpart of axum's
 /// `Option<Session>`.
 ///
 /// If the engine is down, the request is rejected, because an unknown session is not an absent one.
-/// To actix, `Option` of an extractor is `None` if the extractor failed. So `Option<Session>` is
-/// always `Some`, also for a new, empty session.
+/// In actix, an `Option` of an extractor is `None` if the extractor failed. So `Option<Session>` is
+/// always `Some`, even for a new, empty session.
 ///
 /// ```
 /// use mocha_session_actix::ExistingSession;
@@ -79,7 +79,7 @@ core::handles! {
 #[derive(Debug)]
 pub struct ExistingSession<S = ()>(pub Option<Session<S>>);
 
-/// An extraction that may ask the store.
+/// An extraction that may call the store.
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
 impl<S: 'static> FromRequest for Session<S> {
@@ -136,7 +136,7 @@ fn extract<S: 'static, T: 'static>(
     })
 }
 
-/// The session that the middleware opened.
+/// Returns the session that the middleware opened.
 fn lazy<S: 'static>(request: &HttpRequest) -> core::Result<core::LazySession> {
     const ADVICE: &str =
         "wrap the route, its scope or the app in a `SessionMiddleware` of this scope";

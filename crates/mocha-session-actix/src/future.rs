@@ -1,4 +1,4 @@
-//! The future of a response whose session is committed before it goes out.
+//! The future of a response whose session is committed before it is sent.
 
 use std::fmt;
 use std::future::Future;
@@ -27,8 +27,8 @@ type Outcome = Result<ServiceResponse, actix_web::Error>;
 pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lazy: LazySession,
-    /// The request's head, if there is an `on_error`. Not a clone of the request, because actix's
-    /// router panics if there is one.
+    /// The request's head, if there is an `on_error`. It is not a clone of the request, because
+    /// actix's router panics if there is one.
     pub(crate) head: Option<Box<RequestHead>>,
 }
 
@@ -39,7 +39,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
-        // `None` where another middleware commits.
+        // `None` if another middleware commits.
         open: Option<Open>,
     }
 }
@@ -58,12 +58,12 @@ impl<F> ResponseFuture<F> {
         Self { state: State::Handling { future }, open: Some(open) }
     }
 
-    /// A response whose session another middleware commits.
+    /// Creates the future of a response whose session another middleware commits.
     pub(crate) fn passing(future: F) -> Self {
         Self { state: State::Handling { future }, open: None }
     }
 
-    /// A response without the inner service.
+    /// Creates the future of a response without the inner service.
     pub(crate) fn refused(response: ServiceResponse) -> Self {
         Self { state: State::Refused { response: Some(response) }, open: None }
     }
@@ -92,7 +92,7 @@ where
             }
             StateProj::Finishing { finish, outcome } => {
                 let finished = ready!(Pin::new(finish).poll(cx));
-                // A future that is polled after it was ready may do anything safe.
+                // A future that is polled after it was ready may behave in any safe way.
                 let (Some(open), Some(outcome)) = (this.open, outcome.take()) else {
                     return Poll::Pending;
                 };
@@ -153,7 +153,7 @@ fn heed_rejection(response: ServiceResponse) -> ServiceResponse {
     }
 }
 
-/// The status that decides whether the session is committed.
+/// Returns the status that decides whether the session is committed.
 fn status(outcome: &Outcome) -> u16 {
     match outcome {
         Ok(response) if is_failed(response) => FAILED,

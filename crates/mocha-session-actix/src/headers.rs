@@ -6,7 +6,7 @@ use mocha_session_core::{HeaderLines, RequestInfo, SessionManager};
 
 mocha_session_core::__http_headers!(actix_web::http::header);
 
-/// The part of a request that a session of this manager needs.
+/// Returns the parts of a request that a session of this manager needs.
 pub(crate) fn request_info(
     request: &ServiceRequest,
     manager: &SessionManager,

@@ -13,7 +13,7 @@ pub use extract::{ExistingSession, Flash, LazySession, Session};
 pub use future::ResponseFuture;
 pub use middleware::{SessionMiddleware, SessionService};
 pub use mocha_session_core::CrossOriginProtection;
-/// The sessions of a request, in its extensions: for middleware without extractors.
+/// The sessions of a request, in its extensions, for middleware without extractors.
 ///
 /// ```
 /// # use mocha_session_actix::Sessions;

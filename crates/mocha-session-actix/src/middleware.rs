@@ -24,8 +24,8 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &RequestHead) -> HttpResponse + Send + Sync>;
 
 impl Shared {
-    /// Returns the response to send. The response of an error is shaped, if the middleware has an
-    /// `on_error` and no inner middleware has shaped it. `head` is there if `on_error` is.
+    /// Returns the response to send. If the middleware has an `on_error` and no inner middleware
+    /// has shaped the error's response, shapes it. `head` is `Some` if there is an `on_error`.
     pub(crate) fn shape(&self, response: HttpResponse, head: Option<&RequestHead>) -> HttpResponse {
         let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped).cloned();
         let (Some(failed), Some(on_error), Some(head)) = (failed, &self.on_error, head) else {
@@ -65,30 +65,31 @@ pub struct SessionMiddleware<S = ()> {
 }
 
 impl SessionMiddleware {
-    /// A middleware over this manager's sessions.
+    /// Creates a middleware over this manager's sessions.
     pub fn new(manager: SessionManager) -> Self {
         Self::scoped(manager)
     }
 }
 
 impl<S> SessionMiddleware<S> {
-    /// A middleware whose sessions the type `S` distinguishes from those of others: for an admin
-    /// and a public session, with two cookies.
+    /// Creates a middleware whose sessions the type `S` distinguishes from those of others, for
+    /// example an admin and a public session with two cookies.
     ///
     /// Two of them around one service need managers with different cookie names. A request that
-    /// passes two managers with the same name is answered with an error, and the log says what to
-    /// change.
+    /// passes two managers with the same cookie name gets an error response, and the log says how
+    /// to fix it.
     pub fn scoped(manager: SessionManager) -> Self {
         Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
     }
 
-    /// Shapes the response to a request that failed because of its session: it could not be loaded
-    /// or committed, an extractor rejected the request, or a handler returned this crate's
-    /// [`Error`](crate::Error).
+    /// Shapes the response to a request that failed because of its session: the session could not
+    /// be loaded or committed, an extractor rejected the request, or a handler returned this
+    /// crate's [`Error`](crate::Error).
     ///
-    /// The closure receives the error and the request's head. The default is plain text of
-    /// [`Error::http_status`] that names only the status. Do not show the error itself to users. Of
-    /// several middlewares the innermost that has an `on_error` shapes the error.
+    /// The closure receives the error and the request's head. The default response is plain text
+    /// with the status [`Error::http_status`], and names only the status. Do not show the error
+    /// itself to users. If several middlewares have an `on_error`, the innermost one shapes the
+    /// error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -147,7 +148,7 @@ where
     }
 }
 
-/// The service that [`SessionMiddleware`] wraps around another.
+/// The service that [`SessionMiddleware`] wraps around an inner service.
 ///
 /// ```
 /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -184,7 +185,7 @@ where
     B: MessageBody + 'static,
 {
     /// With actix's own body, because an error replaces the response if the commit fails. A
-    /// `BoxBody` passes as it is; another is boxed.
+    /// `BoxBody` passes unchanged; any other is boxed.
     type Response = ServiceResponse<BoxBody>;
     type Error = actix_web::Error;
     type Future = ResponseFuture<I::Future>;

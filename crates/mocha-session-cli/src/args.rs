@@ -1,4 +1,4 @@
-//! The arguments, and from them the storage and the manager.
+//! The command-line arguments, and the storage and the manager that they describe.
 
 use std::fmt;
 
@@ -28,23 +28,23 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Reads a session URL without connecting, and says what it means or what is wrong with it.
+    /// Parses a session URL without connecting, and explains it or its errors.
     Check(Store),
-    /// Connects, measures the store, and says what is dangerous.
+    /// Connects, measures the store, and warns of dangerous settings.
     Doctor(Doctor),
     /// Counts the records of a store by their kind.
     Count(Store),
-    /// Removes what expired more than a minute ago.
+    /// Removes entries that expired more than a minute ago.
     Sweep(Sweep),
-    /// Moves all sessions to another engine, beside live traffic.
+    /// Moves all sessions to another engine during live traffic.
     Copy(Copy),
     /// Lists the sessions of an owner.
     Sessions(Sessions),
-    /// Ends one session of an owner, or all.
+    /// Ends one session of an owner, or all of them.
     Revoke(Revoke),
     /// Prints the statement that creates the table of an SQL store.
     Schema(Store),
-    /// Runs the conformance suite on a live engine, under a prefix of its own.
+    /// Runs the conformance suite on a live engine, under its own prefix.
     Prove(Store),
     /// Prints a completion script for a shell.
     Completions {
@@ -63,7 +63,7 @@ pub(crate) struct Store {
     pub(crate) url: String,
 }
 
-/// The URL may hold a password.
+/// Omits the URL, because it may contain a password.
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Store")
@@ -74,7 +74,7 @@ impl fmt::Debug for Store {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) store: Store,
-    /// How many rounds of create, load, update and delete are measured.
+    /// The number of rounds of create, load, update and delete to measure.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rounds: u32,
 }
@@ -83,7 +83,7 @@ pub(crate) struct Doctor {
 pub(crate) struct Sweep {
     #[command(flatten)]
     pub(crate) store: Store,
-    /// Counts what would be removed, and removes nothing.
+    /// Counts the entries that would be removed, and removes nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -94,7 +94,7 @@ pub(crate) struct Copy {
     pub(crate) from: String,
     /// The URL of the engine that they move to.
     pub(crate) to: String,
-    /// How many entries are moved between two looks at Ctrl-C.
+    /// The number of entries to move between two checks for Ctrl-C.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) page: u32,
 }
@@ -105,19 +105,20 @@ impl fmt::Debug for Copy {
     }
 }
 
-/// Whose sessions, and how the application names them.
+/// The owner's manager, as the application configures it.
 #[derive(Args)]
 pub(crate) struct Owner {
     /// The session URL.
     #[arg(long, value_name = "URL", env = "SESSION_URL", hide_env_values = true)]
     url: String,
-    /// The application's secrets, separated by commas, as it has them.
+    /// The application's secrets, separated by commas.
     #[arg(long, value_name = "SECRETS", env = "SESSION_SECRET", hide_env_values = true)]
     secret: Option<String>,
-    /// The manager's scope: what the application gives to `.scope(…)`, or the name of its cookie.
+    /// The manager's scope: the argument of the application's `.scope(…)`, or the name of its
+    /// cookie.
     #[arg(long, default_value = "__Host-session")]
     scope: String,
-    /// The application accepts ids of before it had a secret.
+    /// Accepts ids from before the application had a secret.
     #[arg(long)]
     accept_unsigned: bool,
 }
@@ -130,7 +131,7 @@ impl fmt::Debug for Owner {
 
 #[derive(Args, Debug)]
 pub(crate) struct Sessions {
-    /// The owner: what the application gives to `login`.
+    /// The owner: the argument of the application's `login`.
     pub(crate) owner: String,
     #[command(flatten)]
     pub(crate) application: Owner,
@@ -138,9 +139,9 @@ pub(crate) struct Sessions {
 
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
-    /// The owner: what the application gives to `login`.
+    /// The owner: the argument of the application's `login`.
     pub(crate) owner: String,
-    /// The handle of one session, as `sessions` prints it. Without it all of them end.
+    /// The handle of one session, as `sessions` prints it. Without it, all sessions end.
     pub(crate) handle: Option<String>,
     #[command(flatten)]
     pub(crate) application: Owner,
@@ -152,7 +153,7 @@ pub(crate) async fn open(url: &str) -> Result<Storage, Failure> {
 }
 
 impl Owner {
-    /// The manager that the application has.
+    /// Creates a manager that is configured like the application's.
     pub(crate) async fn manager(&self) -> Result<SessionManager, Failure> {
         let storage = open(&self.url).await?;
         let evicts = storage.capabilities().evicts();
@@ -167,7 +168,7 @@ impl Owner {
         Ok(builder.build()?)
     }
 
-    /// Why an owner may seem to have no sessions.
+    /// Returns the possible reasons why an owner has no listed sessions.
     pub(crate) fn nothing_listed(&self) -> String {
         let secrets = if self.secret.is_some() { "these secrets" } else { "no secret" };
         format!(

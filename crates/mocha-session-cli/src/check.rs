@@ -1,4 +1,4 @@
-//! `check`: a session URL, read and explained without a connection.
+//! `check`: parses and explains a session URL without connecting.
 
 use mocha_session::{Registry, StoreUrl};
 

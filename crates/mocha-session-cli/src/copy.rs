@@ -1,4 +1,4 @@
-//! `copy`: all sessions to another engine, by the steps of `Migrating`, beside live traffic.
+//! `copy`: moves all sessions to another engine with `Migrating`, during live traffic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use crate::args::{Copy, open};
 use crate::count::{Census, server_side};
 use crate::output::{Failure, Report};
 
-/// How many passes over the old engine are made: sessions that begin there meanwhile are moved by a
-/// later one.
+/// The maximum number of passes over the old engine. A later pass moves the sessions that began
+/// there during an earlier one.
 const PASSES: usize = 8;
 
 pub(crate) async fn run(copy: &Copy) -> Result<Report, Failure> {
@@ -77,7 +77,7 @@ pub(crate) async fn run(copy: &Copy) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Ctrl-C, noticed between two entries.
+/// A Ctrl-C, which is noticed between two entries.
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
@@ -97,7 +97,7 @@ impl Interrupt {
     }
 }
 
-/// A bar on the terminal; nothing where there is none.
+/// Creates a progress bar on the terminal. If there is no terminal, it shows nothing.
 pub(crate) fn progress(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(what);
     bar.set_style(style("{msg} {human_pos}, {per_sec}"));

@@ -1,4 +1,4 @@
-//! `count` and `sweep`: what a store holds, and the removal of what has expired.
+//! `count` and `sweep`: counts a store's records, and removes expired ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::copy::{Interrupt, progress};
 use crate::output::{Failure, Report};
 
 const PAGE: usize = 500;
-/// A sweep leaves records that expired less than this ago, because a clock may be wrong.
+/// A sweep keeps records that expired more recently than this, because a clock may be wrong.
 const SKEW: Duration = Duration::from_secs(60);
 
 /// The records of a store, counted. Only those that have not expired are counted by kind.
@@ -62,7 +62,7 @@ impl Census {
         Ok(census)
     }
 
-    /// Returns the number of live sessions, including those on their way to another engine.
+    /// Returns the number of live sessions, including those that are being moved to another engine.
     pub(crate) fn sessions(&self) -> u64 {
         self.of(&[RecordKind::Session, RecordKind::Moving])
     }
@@ -136,7 +136,7 @@ pub(crate) async fn sweep(sweep: &Sweep) -> Result<Report, Failure> {
     Ok(if stopped { report.interrupted() } else { report })
 }
 
-/// The store of a storage.
+/// Returns the store of a storage.
 pub(crate) fn server_side(storage: &Storage) -> Result<&Arc<dyn SessionStore>, Failure> {
     storage.store().ok_or_else(|| {
         let why = "these sessions are in the clients' cookies; there is no store to look into";

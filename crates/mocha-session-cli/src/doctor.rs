@@ -1,4 +1,4 @@
-//! `doctor`: connects, measures, and says what is dangerous.
+//! `doctor`: connects, measures, and warns of dangerous settings.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,9 +10,9 @@ use crate::args::{Doctor, open};
 use crate::count::server_side;
 use crate::output::{Failure, Report};
 
-/// The bytes of a probe's value: those of a small session.
+/// The value of a probe, of the size of a small session.
 const VALUE: [u8; 300] = [0x5a; 300];
-/// How long a probe lives that a broken connection left behind.
+/// The lifetime of a probe that a broken connection left behind.
 const LIFETIME: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(doctor: &Doctor) -> Result<Report, Failure> {
@@ -35,7 +35,7 @@ pub(crate) async fn run(doctor: &Doctor) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Times each operation of the contract on keys that nobody else has.
+/// Times each operation of the contract on keys that no other process uses.
 async fn measure(
     store: &dyn SessionStore,
     rounds: u32,

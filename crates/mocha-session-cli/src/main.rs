@@ -1,4 +1,4 @@
-//! The command `mocha-session`: what an operator does with the sessions of a store.
+//! The command `mocha-session`, with which operators manage the sessions of a store.
 
 mod args;
 mod check;

@@ -1,4 +1,4 @@
-//! What a command prints, as text or as JSON, and its exit code.
+//! The output of a command, as text or as JSON, and its exit code.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use mocha_session::{Error, ErrorKind};
 use serde_json::{Map, Value, json};
 
-/// What a command has to say.
+/// The output of a command.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     fields: Map<String, Value>,
@@ -20,12 +20,12 @@ impl Report {
         Self::default()
     }
 
-    /// A text that is the output by itself: a script, a man page.
+    /// Creates a report whose output is only this text, for example a script or a man page.
     pub(crate) fn text(raw: Vec<u8>) -> Self {
         Self { raw: Some(raw), ..Self::default() }
     }
 
-    /// A fact: a line of text, and a field of the JSON object.
+    /// Adds a fact: a line of text, and a field of the JSON object.
     pub(crate) fn fact(&mut self, name: &str, value: impl Into<Value>) {
         let value = value.into();
         let shown = match &value {
@@ -39,17 +39,17 @@ impl Report {
         self.fields.insert(name.into(), value);
     }
 
-    /// A field of the JSON object alone.
+    /// Adds a field of the JSON object only.
     pub(crate) fn field(&mut self, name: &str, value: impl Into<Value>) {
         self.fields.insert(name.into(), value.into());
     }
 
-    /// A line of the text alone.
+    /// Adds a line of the text only.
     pub(crate) fn line(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
     }
 
-    /// Something that is dangerous, and what to do.
+    /// Adds a warning, which names a danger and its remedy.
     pub(crate) fn warning(&mut self, warning: impl Into<String>) {
         let warning = warning.into();
         self.lines.push(format!("warning: {warning}"));
@@ -60,13 +60,13 @@ impl Report {
         self.code = 1;
     }
 
-    /// The exit code 1: nothing matched.
+    /// Sets the exit code 1: nothing matched.
     pub(crate) fn nothing(mut self) -> Self {
         self.code = 1;
         self
     }
 
-    /// The exit code 6: Ctrl-C ended it between two entries.
+    /// Sets the exit code 6: Ctrl-C ended the command between two entries.
     pub(crate) fn interrupted(mut self) -> Self {
         self.line("interrupted; run it again to go on");
         self.field("interrupted", true);
@@ -83,13 +83,13 @@ impl Report {
         if !out.is_empty() && !out.ends_with(b"\n") {
             out.push(b'\n');
         }
-        // A reader that went away, as `head` does, is no failure.
+        // A reader that closes the pipe early, as `head` does, is not a failure.
         drop(std::io::stdout().write_all(&out));
         ExitCode::from(self.code)
     }
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,

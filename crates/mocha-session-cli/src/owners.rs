@@ -1,4 +1,4 @@
-//! `sessions` and `revoke`: what a user has, and ending it.
+//! `sessions` and `revoke`: lists and ends a user's sessions.
 
 use std::time::SystemTime;
 
@@ -68,7 +68,7 @@ fn ahead(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::now()).unwrap_or_default().as_secs()
 }
 
-/// A time for people: its largest unit.
+/// Formats a duration for people, in its largest unit.
 fn spelled(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -1,4 +1,4 @@
-//! `prove`: the conformance suite on a live engine, under a prefix of its own.
+//! `prove`: runs the conformance suite on a live engine, under its own prefix.
 
 use mocha_session::StoreUrl;
 use serde_json::json;
@@ -16,7 +16,7 @@ pub(crate) async fn run(store: &Store) -> Result<Report, Failure> {
     }
     let mark = if store.url.contains('?') { '&' } else { '?' };
     let own = format!("{mark}prefix=prove-{:08x}-", fastrand::u32(..));
-    // The memory of this process has no sessions of an application.
+    // The memory of this process contains no sessions of an application.
     let in_process = store.url.starts_with("memory:");
     let storage = open(&format!("{}{}", store.url, if in_process { "" } else { &own })).await?;
     let suite = mocha_session_conformance::run(server_side(&storage)?).await;

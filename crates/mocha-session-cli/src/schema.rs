@@ -1,4 +1,4 @@
-//! `schema`: the statement for whoever runs the database.
+//! `schema`: prints the statement for a database administrator.
 
 use mocha_session::{Registry, StoreUrl};
 

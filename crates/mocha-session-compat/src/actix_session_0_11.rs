@@ -21,8 +21,8 @@ type State = HashMap<String, String>;
 
 /// A session store of actix-session 0.11 on any engine.
 ///
-/// Cheap to clone: make one, and give a clone to each worker. The [crate's documentation](crate)
-/// says what it promises.
+/// Cloning is cheap: create one, and pass a clone to each worker. The [crate's
+/// documentation](crate) lists its guarantees.
 ///
 /// ```
 /// use actix_session::SessionMiddleware;
@@ -40,10 +40,10 @@ pub struct MochaStore {
 }
 
 impl MochaStore {
-    /// A store over this storage, in the scope `actix-session`.
+    /// Creates a store over this storage, in the scope `actix-session`.
     ///
     /// # Errors
-    /// `InvalidConfig` for client-side sessions: they have no store.
+    /// `InvalidConfig` for client-side sessions, which have no store.
     pub fn new(storage: impl Into<Storage>) -> Result<Self> {
         SessionManager::builder(storage).scope(SCOPE).records().map(Self::from)
     }
@@ -60,7 +60,7 @@ impl MochaStore {
     }
 }
 
-/// A store over records with a scope, a deadline and limits of their own:
+/// A store over records with their own scope, deadline and limits:
 /// `SessionManager::builder(storage).scope("admin").records()?.into()`.
 impl From<Records> for MochaStore {
     fn from(records: Records) -> Self {
@@ -97,7 +97,7 @@ impl SessionStore for MochaStore {
         let written = match self.records.replace(id(&key), &payload, until(*ttl)).await {
             Ok(Kept::Live(())) => Ok(key),
             Ok(Kept::Nothing | Kept::Ended) => Err(gone()),
-            // The middleware has shown the request an empty session. It goes on under a new key.
+            // The middleware has shown the request an empty session. It continues under a new key.
             Ok(Kept::Damaged(_)) => match self.records.end(id(&key)).await {
                 Ok(()) => self.begin(&payload, *ttl).await,
                 Err(error) => Err(error),
@@ -109,9 +109,9 @@ impl SessionStore for MochaStore {
 
     async fn update_ttl(&self, key: &SessionKey, ttl: &Duration) -> anyhow::Result<()> {
         match self.records.extend(id(key), until(*ttl)).await? {
-            // The middleware shows the request an empty session where the record is damaged.
+            // If the record is damaged, the middleware shows the request an empty session.
             Kept::Live(()) | Kept::Nothing | Kept::Damaged(_) => Ok(()),
-            // After a success the middleware would write the dead key over the newer cookie.
+            // After a success, the middleware would overwrite the newer cookie with the dead key.
             Kept::Ended => Err(gone().into()),
         }
     }
@@ -121,18 +121,18 @@ impl SessionStore for MochaStore {
     }
 }
 
-/// Takes a session of actix-session over, once: begins this library's session with what `fill`
-/// makes of its values, which are JSON texts, and ends the old one. Returns whether it did.
+/// Takes over a session of actix-session, once: starts a session of this library that `fill` fills
+/// from the old values, which are JSON texts, and ends the old session. Returns whether it did.
 ///
-/// `key` is what the old cookie holds, decrypted or with its signature checked. `old` is the store
-/// that has the old sessions, any of actix-session's own. Nothing is taken over where the request
-/// has a session of this library already, or the old one is not there any more. A
-/// `CookieSessionStore` cannot end a session: whoever kept a copy of such a cookie can use it until
-/// the application stops to take sessions over.
+/// `key` is the content of the old cookie, decrypted or with its signature checked. `old` is the
+/// store of the old sessions, any store for actix-session. Does nothing if the request already has
+/// a session of this library, or the old session no longer exists. A `CookieSessionStore` cannot
+/// end a session: anyone who has a copy of such a cookie can use it until the application no longer
+/// takes sessions over.
 ///
 /// # Errors
-/// `Unavailable` when the old store fails. Whatever `fill` or the commit fails with. The old
-/// session is then still there, and the next request tries again.
+/// `Unavailable` if the old store fails. Otherwise the errors of `fill` and of the commit. The old
+/// session is kept then, and the next request tries again.
 pub async fn take_over(
     session: &Session,
     old: &impl SessionStore,

@@ -1,19 +1,19 @@
-//! What the adapters share: what is refused and why, and how a session of another layer becomes one
-//! of this library's.
+//! The shared part of the adapters: the errors, and the takeover of another layer's session.
 
 use std::future::Future;
 
 use mocha_session_core::{Error, ErrorKind, Result, Session};
 
-/// Why a write was refused whose session is not there any more.
+/// The error for a write whose session no longer exists.
 pub(crate) const GONE: &str = "the session is gone: it was logged out, given a new id, or it \
                                expired while the request ran; nothing was saved";
 
-/// How often another id is drawn where one is taken. With random ids the first is free.
+/// The maximum number of ids that are drawn until one is unused. A random id is unused at the first
+/// attempt.
 pub(crate) const DRAWS: usize = 4;
 
-/// Fills a new session, commits it, and ends the old one. Where the old one cannot be ended, the
-/// new one is: two live sessions would let a logout be undone.
+/// Fills a new session, commits it, and ends the old one. If the old one cannot be ended, ends the
+/// new one, because with two live sessions a logout would not be final.
 pub(crate) async fn begin<E>(
     session: &Session,
     fill: impl FnOnce(&Session) -> Result<()>,
@@ -29,7 +29,8 @@ pub(crate) async fn begin<E>(
     Ok(true)
 }
 
-/// The other layer's store failed. Its error may hold what a log must not, and is left out.
+/// Creates the error for a failure of the other layer's store. The store's own error may contain
+/// text that must not be logged, so it is left out.
 pub(crate) fn unavailable(why: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, why).during("take over")
 }

@@ -1,5 +1,5 @@
-//! The store for tower-sessions, once for each of its versions: the trait is the same, its types
-//! are not.
+//! The store for tower-sessions, once for each of its versions. The trait is the same, but its
+//! types differ.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -9,13 +9,13 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 /// The default scope of the records. It is the same for all versions, so that an update of
-/// tower-sessions logs nobody out.
+/// tower-sessions logs no user out.
 const SCOPE: &str = "tower-sessions";
 
 /// The values of a session.
 type Data = HashMap<String, Value>;
 
-/// The payload: when the session expires, to the nanosecond, and its values.
+/// Encodes the payload: the session's expiry, to the nanosecond, and its values.
 fn encode(data: &Data, expires: OffsetDateTime) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&(expires.unix_timestamp(), expires.nanosecond(), data))
 }
@@ -28,7 +28,7 @@ fn decode(payload: &[u8]) -> Result<(Data, OffsetDateTime), String> {
     Ok((data, expires.map_err(|error| error.to_string())?))
 }
 
-/// The instant, within what every platform's clock can show.
+/// Converts an instant, limited to the range of every platform's clock.
 fn instant(at: OffsetDateTime) -> SystemTime {
     let Ok(seconds) = u64::try_from(at.unix_timestamp()) else { return SystemTime::UNIX_EPOCH };
     SystemTime::UNIX_EPOCH
@@ -51,7 +51,7 @@ macro_rules! store {
 
             #[doc = concat!("A session store of tower-sessions 0.", $version, " on any engine.")]
             ///
-            /// Cheap to clone. The [crate's documentation](crate) says what it promises.
+            /// Cloning is cheap. The [crate's documentation](crate) lists its guarantees.
             ///
             /// ```
             #[doc = concat!("# use tower_sessions", $version, " as tower_sessions;")]
@@ -68,16 +68,16 @@ macro_rules! store {
             }
 
             impl MochaStore {
-                /// A store over this storage, in the scope `tower-sessions`.
+                /// Creates a store over this storage, in the scope `tower-sessions`.
                 ///
                 /// # Errors
-                /// `InvalidConfig` for client-side sessions: they have no store.
+                /// `InvalidConfig` for client-side sessions, which have no store.
                 pub fn new(storage: impl Into<Storage>) -> mocha_session_core::Result<Self> {
                     SessionManager::builder(storage).scope(SCOPE).records().map(Self::from)
                 }
             }
 
-            /// A store over records with a scope, a deadline and limits of their own:
+            /// A store over records with their own scope, deadline and limits:
             /// `SessionManager::builder(storage).scope("admin").records()?.into()`.
             impl From<Records> for MochaStore {
                 fn from(records: Records) -> Self {
@@ -87,8 +87,7 @@ macro_rules! store {
 
             #[async_trait]
             impl SessionStore for MochaStore {
-                /// Always draws a new id, so that no session begins under an id that a client
-                /// brought.
+                /// Always draws a new id, so that no session begins under an id that a client sent.
                 async fn create(&self, record: &mut Record) -> Result<()> {
                     let (payload, until) = (written(record)?, instant(record.expiry_date));
                     for _ in 0..DRAWS {
@@ -105,7 +104,8 @@ macro_rules! store {
                     let (payload, until) = (written(record)?, instant(record.expiry_date));
                     match self.records.replace(&key(record.id), &payload, until).await {
                         Ok(Kept::Live(())) => Ok(()),
-                        // `Session::clear` under the cookie of an expired session.
+                        // The request called `Session::clear` under the cookie of an expired
+                        // session.
                         Ok(Kept::Nothing) if record.data.is_empty() => Ok(()),
                         Ok(Kept::Nothing | Kept::Ended) => {
                             Err(StoreError::Backend(GONE.to_owned()))
@@ -133,23 +133,23 @@ macro_rules! store {
 
             #[async_trait]
             impl ExpiredDeletion for MochaStore {
-                /// Sweeps the whole engine, whatever the scope. Needed where the engine does not
-                /// expire by itself.
+                /// Sweeps the whole engine, in all scopes. It is necessary on engines that do not
+                /// expire entries by themselves.
                 async fn delete_expired(&self) -> Result<()> {
                     self.records.sweep().await.map(drop).map_err(failed)
                 }
             }
 
-            /// Takes a session of tower-sessions over, once: begins this library's session with
-            /// what `fill` makes of its values, and ends the old one. Returns whether it did.
+            /// Takes over a session of tower-sessions, once: starts a session of this library that
+            /// `fill` fills from the old values, and ends the old session. Returns whether it did.
             ///
-            /// `id` is the value of the old cookie. `old` is the store that has the old sessions,
-            /// any of tower-sessions' own. Nothing is taken over where the request has a session
-            /// of this library already, or the old one is not there any more.
+            /// `id` is the value of the old cookie. `old` is the store of the old sessions, any
+            /// store for tower-sessions. Does nothing if the request already has a session of this
+            /// library, or the old session no longer exists.
             ///
             /// # Errors
-            /// `Unavailable` when the old store fails. Whatever `fill` or the commit fails with.
-            /// The old session is then still there, and the next request tries again.
+            /// `Unavailable` if the old store fails. Otherwise the errors of `fill` and of the
+            /// commit. The old session is kept then, and the next request tries again.
             pub async fn take_over(
                 session: &Session,
                 old: &impl SessionStore,

@@ -1,15 +1,15 @@
-//! The environment of tests: where the test servers are, and tests that need an environment of
-//! their own.
+//! The environment of tests: the URLs of the test servers, and tests that need their own
+//! environment.
 
 use std::process::Command;
 
 /// Returns the URL of a test server from this environment variable.
 ///
-/// Where it is not set, the test has no server, and this returns `None` after
-/// [`not_run`] has reported it.
+/// If it is not set, the test has no server. Then [`not_run`] reports that, and the result is
+/// `None`.
 ///
 /// # Panics
-/// When neither the variable is set nor `CI` is empty.
+/// If the variable is not set and `CI` is not empty.
 ///
 /// ```no_run
 /// let Some(url) = mocha_session_conformance::engine_url("MOCHA_TEST_REDIS_URL") else { return };
@@ -42,13 +42,13 @@ pub fn not_run(why: &str) {
     eprintln!("NOT RUN: {why}");
 }
 
-/// Runs an ignored test of the calling test program in a process of its own, with these environment
-/// variables and no others. Returns what it printed.
+/// Runs an ignored test of the calling test program in its own process, with only these environment
+/// variables. Returns the output.
 ///
-/// For tests of the environment, which is one for all threads of a process.
+/// It is for tests of the environment, because all threads of a process share one.
 ///
 /// # Errors
-/// If the test failed, its output; if it could not be started, the reason.
+/// If the test failed, its output. If it could not be started, the reason.
 ///
 /// ```no_run
 /// # async fn test() {

@@ -19,10 +19,10 @@ const IMPATIENT: Duration = Duration::from_secs(1);
 /// The deadline of every other call: the core's default.
 const PATIENT: Duration = Duration::from_secs(5);
 
-/// How long a store may take to work again after a fault.
+/// The time in which a store must work again after a fault.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// How many connections may be opened in a second to a server that is down.
+/// The maximum number of connections per second to a server that is down.
 const DIALS: usize = 100;
 
 /// A store under test behind a proxy, and a direct handle of the same engine that sees the true
@@ -84,7 +84,7 @@ impl Trial {
         self.direct.clean_up().await;
     }
 
-    /// An entry that the store has read through the proxy, so that it has a connection that works.
+    /// Creates an entry and reads it through the proxy, so that the store has a working connection.
     async fn entry(&self, value: &[u8]) -> Verdict<(StorageKey, Revision)> {
         let key = self.direct.key();
         let revision = self.direct.create(&key, value).await?;
@@ -92,7 +92,7 @@ impl Trial {
         Ok((key, revision))
     }
 
-    /// Reads until it works. While the fault lasts a read must fail, and never report an absent
+    /// Reads until it succeeds. During the fault a read must fail, and must never report an absent
     /// entry.
     async fn works(&self, key: &StorageKey, value: &[u8]) -> Verdict {
         let begun = Instant::now();
@@ -119,13 +119,13 @@ impl Trial {
         }
     }
 
-    /// The true value under a key.
+    /// Returns the true value under a key.
     async fn truth(&self, key: &StorageKey) -> Verdict<Option<Vec<u8>>> {
         Ok(self.direct.load(key).await?.map(|(value, _)| value.to_vec()))
     }
 }
 
-/// A store call with a deadline, as the core makes it.
+/// Runs a store call with a deadline, as the core does.
 async fn bounded<T>(deadline: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
     let late = || Error::new(ErrorKind::Timeout, "no answer in time");
     tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| Err(late()))
@@ -371,7 +371,7 @@ async fn silent_connections_are_left(it: &Trial) -> Verdict {
         }
         Err(error) => is_outage("a read through a silent network", &error)?,
     }
-    // The network works again, but the old connections stay silent.
+    // The network works again, but the old connections are still silent.
     it.proxy.pass();
     it.works(&key, b"one").await
 }

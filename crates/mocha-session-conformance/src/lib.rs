@@ -17,8 +17,8 @@ pub use run::{case_names, fault_names, run};
 
 #[doc(hidden)]
 pub mod __private {
-    //! For the expansion of [`suite!`](crate::suite) and [`faults!`](crate::faults); not part of
-    //! the public interface.
+    //! For the expansion of [`suite!`](crate::suite) and [`faults!`](crate::faults). It is not part
+    //! of the public interface.
     pub use crate::run::{fault_outcome, outcome, prove, prove_fault};
 }
 
@@ -26,10 +26,10 @@ pub mod __private {
 ///
 /// `suite!(module, open)`: `module` is the name of the module. `open` is a function or closure
 /// without arguments whose future returns `Option<S>` with `S: SessionStore`. `None` means that the
-/// engine is not available here; the case reports that and passes.
+/// engine is not available here. Then the case reports that and passes.
 ///
-/// Each case calls `open` at least once, in a multi-threaded Tokio runtime of its own. So the calls
-/// must not share anything that belongs to a runtime.
+/// Each case calls `open` at least once, in its own multi-threaded Tokio runtime. So the calls must
+/// not share anything that belongs to a runtime.
 ///
 /// A case that the store's capabilities rule out is skipped, with the reason on standard error.
 ///
@@ -83,17 +83,17 @@ macro_rules! __tests {
 ///
 /// `faults!(module, server, open)`: `module` is the name of the module. `server` is a function or
 /// closure without arguments whose future returns `Option<String>`: the engine's address as
-/// `host:port`, or `None` when it is not available here. `open` takes an address as a `String`, and
-/// its future returns a store that reaches the engine through that address alone. Each case calls
-/// it twice: with the engine's own address, to see the true state, and with that of a [`Proxy`],
-/// which injects the fault.
+/// `host:port`, or `None` if it is not available here. `open` takes an address as a `String`, and
+/// its future returns a store that reaches the engine only through that address. Each case calls it
+/// twice: with the engine's own address, to see the true state, and with the address of a
+/// [`Proxy`], which injects the fault.
 ///
 /// The cases prove that the store
 ///
 /// - never reports an outage as an absent session,
 /// - reports a write whose answer was lost as ambiguous, and does not send it twice,
 /// - works again after the fault without being opened again,
-/// - pauses before it dials again.
+/// - pauses before it connects again.
 ///
 /// ```
 /// # mod tests {

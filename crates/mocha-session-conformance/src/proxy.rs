@@ -11,11 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A TCP proxy in front of an engine, at a fixed address of its own.
+/// A TCP proxy in front of an engine, at its own fixed address.
 ///
-/// It works for any protocol over TCP, and passes everything until a fault is injected. All its
-/// connections end when it is dropped. [`faults!`](crate::faults) uses it. It is public for tests
-/// that only your engine needs.
+/// It works for any protocol over TCP, and passes all data until a fault is injected. Dropping it
+/// ends all its connections. [`faults!`](crate::faults) uses it. It is public for tests that only
+/// your engine needs.
 ///
 /// ```no_run
 /// # async fn test() -> std::io::Result<()> {
@@ -42,7 +42,7 @@ struct Seen {
     last_words: Mutex<Vec<Vec<u8>>>,
 }
 
-/// How many of a client's last bytes are kept.
+/// The number of a client's last bytes that are kept.
 const LAST_WORDS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -57,9 +57,9 @@ enum Mode {
 struct State {
     mode: Mode,
     server: String,
-    /// How many more answers to lose, one for each connection.
+    /// The number of answers that are still to be lost, one for each connection.
     lose: usize,
-    /// Grows with each cut of all open connections.
+    /// Incremented by each cut of all open connections.
     cuts: usize,
     /// Whether answers pass in pieces of a few bytes.
     trickle: bool,
@@ -68,25 +68,25 @@ struct State {
 }
 
 impl State {
-    /// Whether a connection that was opened at this count of cuts has ended.
+    /// Returns whether a connection that was opened at this count of cuts has ended.
     fn ends(&self, cuts: usize) -> bool {
         self.mode == Mode::Down || self.cuts != cuts
     }
 }
 
 impl Proxy {
-    /// A proxy to this server (`host:port`), on a free port of this machine.
+    /// Creates a proxy to this server (`host:port`), on a free port of this machine.
     ///
     /// # Errors
-    /// When no port can be listened on.
+    /// If the proxy cannot listen on any port.
     pub async fn to(server: impl Into<String>) -> io::Result<Self> {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), server).await
     }
 
-    /// A proxy at this address.
+    /// Creates a proxy at this address.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// If the proxy cannot listen on the address.
     pub async fn at(address: SocketAddr, server: impl Into<String>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -104,18 +104,18 @@ impl Proxy {
         self.address
     }
 
-    /// Returns how many connections were opened so far.
+    /// Returns the number of connections that were opened so far.
     pub fn dials(&self) -> usize {
         self.seen.dials.load(Ordering::SeqCst)
     }
 
-    /// Returns how many connections are open.
+    /// Returns the number of open connections.
     pub fn open(&self) -> usize {
         self.seen.open.load(Ordering::SeqCst)
     }
 
-    /// Returns how many pieces the server has sent: the round trips of a protocol that answers in
-    /// one piece.
+    /// Returns the number of pieces that the server has sent. It is the number of round trips if
+    /// the protocol sends each answer in one piece.
     pub fn answers(&self) -> usize {
         self.seen.answers.load(Ordering::SeqCst)
     }
@@ -126,7 +126,7 @@ impl Proxy {
         self.seen.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends a fault: everything passes, except on connections that fell into a black hole.
+    /// Ends a fault. All data passes, except on connections in a black hole.
     pub fn pass(&self) {
         self.set(Mode::Pass);
     }
@@ -142,19 +142,19 @@ impl Proxy {
         self.state.send_modify(|state| state.lose = count);
     }
 
-    /// Answers the next request with these bytes instead of the server, and ends its connection.
+    /// Answers the next request with these bytes instead of the server's answer, and ends its
+    /// connection.
     pub fn answer_next_with(&self, bytes: impl Into<Vec<u8>>) {
         self.state.send_modify(|state| state.instead = Some(bytes.into()));
     }
 
-    /// Holds everything back in both directions, like a stopped server, until
-    /// [`pass`](Self::pass).
+    /// Holds all data back in both directions, like a stopped server, until [`pass`](Self::pass).
     pub fn hang(&self) {
         self.set(Mode::Hang);
     }
 
-    /// Drops everything. The current connections stay silent for ever, as behind a firewall that
-    /// has forgotten them. New ones work after [`pass`](Self::pass).
+    /// Drops all data. The current connections stay silent for ever, as behind a firewall that has
+    /// lost their state. New ones work after [`pass`](Self::pass).
     pub fn black_hole(&self) {
         self.set(Mode::BlackHole);
     }
@@ -218,7 +218,7 @@ async fn listen(listener: TcpListener, state: watch::Sender<State>, seen: Arc<Se
     }
 }
 
-/// One connection, until one side ends it or a fault does.
+/// Serves one connection, until one side or a fault ends it.
 async fn serve(
     client: TcpStream,
     state: watch::Sender<State>,
@@ -255,7 +255,7 @@ async fn relay(
         while let Some(read) = read(client, &mut piece).await {
             piece[..read][read.saturating_sub(LAST_WORDS)..].clone_into(last_words);
             passing(state).await;
-            // After a cut nothing passes, even if this task has not been woken yet.
+            // After a cut, nothing passes, even if this task was not woken yet.
             if state.borrow().ends(cuts) {
                 return;
             }

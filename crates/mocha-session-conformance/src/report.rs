@@ -1,4 +1,4 @@
-//! The report of a run: each case by name, passed, skipped or failed, and why.
+//! The report of a run: each case by name, with its outcome and the reason.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The store keeps the contract.
+    /// The store meets the contract.
     Passed,
     /// The case does not apply to this store, for this reason.
     Skipped(String),
@@ -20,7 +20,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the store broke the contract.
+    /// Returns whether the store broke the contract.
     pub fn is_failed(&self) -> bool {
         matches!(self, Self::Failed(_))
     }
@@ -61,17 +61,17 @@ impl Finding {
         Self { name, outcome, took }
     }
 
-    /// The case's name, which states the requirement.
+    /// Returns the case's name, which states the requirement.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The case's outcome.
+    /// Returns the case's outcome.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
-    /// The case's duration.
+    /// Returns the case's duration.
     pub fn took(&self) -> Duration {
         self.took
     }
@@ -97,7 +97,7 @@ impl Report {
         Self { engine, findings }
     }
 
-    /// Whether no case failed.
+    /// Returns whether no case failed.
     pub fn is_ok(&self) -> bool {
         self.failed().next().is_none()
     }
@@ -117,12 +117,12 @@ impl Report {
         self.findings.iter().filter(|finding| finding.outcome == Outcome::Passed).map(Finding::name)
     }
 
-    /// Returns the names of the cases that failed, and why.
+    /// Returns the names of the cases that failed, and the reasons.
     pub fn failed(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
         self.findings.iter().filter(|f| f.outcome.is_failed()).map(|f| (f.name, f.outcome.reason()))
     }
 
-    /// Returns the names of the cases that do not apply to this store, and why.
+    /// Returns the names of the cases that do not apply to this store, and the reasons.
     pub fn skipped(&self) -> impl Iterator<Item = (&'static str, &str)> + '_ {
         self.findings
             .iter()

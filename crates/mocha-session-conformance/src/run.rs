@@ -13,14 +13,14 @@ use crate::report::{Finding, Outcome, Report};
 use crate::subject::{Opener, Stop, Subject};
 
 /// The time limit of a case, so that a call that never returns fails instead of blocking the test
-/// run. On a working engine no case needs a tenth of it.
+/// run. On a working engine, no case needs a tenth of it.
 const LONGEST_CASE: Duration = Duration::from_secs(120);
 
 /// Runs every case on `store`, one after the other, and returns a report.
 ///
-/// It is for tools and for tests of your own; [`suite!`](crate::suite) is more convenient under
-/// `cargo test`. Call it on a Tokio runtime, and on a multi-threaded one for real races. The cases
-/// use fresh random keys and remove them, so other live data in the engine is safe. A sweep removes
+/// It is for tools and custom tests. Under `cargo test`, [`suite!`](crate::suite) is more
+/// convenient. Call it on a Tokio runtime, and on a multi-threaded one for real races. The cases
+/// use new random keys and remove them, so other live data in the engine is safe. A sweep removes
 /// every expired entry.
 ///
 /// ```
@@ -113,7 +113,7 @@ pub fn case_names() -> impl Iterator<Item = &'static str> {
     CASES.iter().map(|case| case.name)
 }
 
-/// Runs one case on a runtime of its own and panics when it fails: the body of each test that
+/// Runs one case on its own runtime and panics if it fails. It is the body of each test that
 /// `suite!` makes.
 #[doc(hidden)]
 pub fn prove<O, F, S>(module: &str, name: &str, open: O)
@@ -125,7 +125,7 @@ where
     conclude(module, name, outcome(name, open));
 }
 
-/// Runs one fault on a runtime of its own and panics when it fails: the body of each test that
+/// Runs one fault on its own runtime and panics if it fails. It is the body of each test that
 /// `faults!` makes.
 #[doc(hidden)]
 pub fn prove_fault<V, VF, O, OF, S>(module: &str, name: &str, server: V, open: O)
@@ -152,7 +152,7 @@ fn conclude(module: &str, name: &str, case: impl Future<Output = Outcome>) {
     log(&format!("{}\t{module}::{name}\t{}\n", outcome.word(), outcome.reason()));
     match outcome {
         Outcome::Passed => {}
-        // Not `eprintln!`, which the test harness captures, because a skip must be visible.
+        // `eprintln!` is captured by the test harness, but a skip must be visible.
         Outcome::Skipped(why) => {
             let _ = writeln!(std::io::stderr(), "SKIPPED: {module}::{name}: {why}");
         }
@@ -190,7 +190,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("without a message")
 }
 
-/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over many engines and
+/// Adds a line to the file that `MOCHA_CONFORMANCE_LOG` names, for a table over several engines and
 /// processes.
 fn log(line: &str) {
     let Some(path) = std::env::var_os("MOCHA_CONFORMANCE_LOG").filter(|path| !path.is_empty())

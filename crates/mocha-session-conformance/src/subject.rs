@@ -16,7 +16,7 @@ pub(crate) type Opener =
 /// The result of a case.
 pub(crate) type Verdict<T = ()> = Result<T, Stop>;
 
-/// Why a case ended before its end.
+/// The reason why a case ended early.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The case does not apply to this store.
@@ -49,7 +49,7 @@ macro_rules! skip {
 
 pub(crate) use {ensure, skip};
 
-/// How long a native expiry may be late: memcached counts whole seconds and rounds up.
+/// The maximum delay of a native expiry. memcached counts whole seconds and rounds up.
 const LATEST_EXPIRY: Duration = Duration::from_secs(10);
 
 /// The store under test. It makes the keys, so that they can be removed after the case.
@@ -64,7 +64,7 @@ impl Subject {
         Self { store, again, keys: Mutex::default() }
     }
 
-    /// The function that opens another handle, if the suite has one.
+    /// Returns the function that opens another handle, if the suite has one.
     pub(crate) fn opener(&self) -> Verdict<&Opener> {
         let Some(open) = &self.again else {
             skip!("a single handle was given; `suite!` can open another")
@@ -72,24 +72,24 @@ impl Subject {
         Ok(open)
     }
 
-    /// A key that no one has used.
+    /// Returns a key that was never used.
     pub(crate) fn key(&self) -> StorageKey {
         self.own(std::array::from_fn(|_| fastrand::u8(..)))
     }
 
-    /// A key of these bytes, which must be random enough to be fresh.
+    /// Returns a key of these bytes, which must be random enough to be unused.
     pub(crate) fn own(&self, bytes: [u8; StorageKey::BYTES]) -> StorageKey {
         let key = StorageKey::from_bytes(bytes);
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
         key
     }
 
-    /// Creates an entry that lives for an hour under a key that must be free.
+    /// Creates an entry that lives for an hour under an unused key.
     pub(crate) async fn create(&self, key: &StorageKey, value: &[u8]) -> Verdict<Revision> {
         self.create_for(key, value, HOUR).await
     }
 
-    /// Creates an entry with this lifetime under a key that must be free.
+    /// Creates an entry with this lifetime under an unused key.
     pub(crate) async fn create_for(
         &self,
         key: &StorageKey,
@@ -117,7 +117,7 @@ impl Subject {
         }
     }
 
-    /// The value and revision under a key.
+    /// Returns the value and revision under a key.
     pub(crate) async fn load(&self, key: &StorageKey) -> Verdict<Option<(Bytes, Revision)>> {
         Ok(self.store.load(key).await?.map(mocha_session_core::store::Stored::into_parts))
     }
@@ -154,7 +154,8 @@ impl Subject {
         Ok(())
     }
 
-    /// Sweeps until nothing is left to examine; false when the engine expires by itself.
+    /// Sweeps until no entry is left to examine. Returns `false` if the engine expires entries by
+    /// itself.
     pub(crate) async fn sweep(&self, now: SystemTime) -> Verdict<bool> {
         sweep_all(&*self.store, now, 500).await
     }
@@ -182,7 +183,7 @@ impl Subject {
         }
     }
 
-    /// Removes the entries that the case left, on a best-effort basis.
+    /// Removes the entries that the case left behind, on a best-effort basis.
     pub(crate) async fn clean_up(&self) {
         let keys = std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         for some in keys.chunks(16) {
@@ -198,7 +199,7 @@ impl Subject {
     }
 }
 
-/// The reason to skip where an [`Opener`] returns `None`.
+/// Returns the reason to skip if an [`Opener`] returns `None`.
 pub(crate) fn unavailable() -> Stop {
     Stop::Skip("the engine is not available here".to_owned())
 }
@@ -206,17 +207,18 @@ pub(crate) fn unavailable() -> Stop {
 /// The lifetime of entries that must outlive the case.
 pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// An expiry this long from now.
+/// Returns an expiry this long from now.
 pub(crate) fn within(ttl: Duration) -> Expiry {
     Expiry::after(ttl, SystemTime::now())
 }
 
-/// Bytes that are neither text nor all equal, and differ by `seed`.
+/// Returns bytes that are neither text nor all equal, and differ by `seed`.
 pub(crate) fn value(size: usize, seed: u8) -> Vec<u8> {
     (0u8..=255).cycle().map(|at| at.wrapping_mul(31) ^ seed).take(size).collect()
 }
 
-/// Sweeps in batches until the sweep is complete; false when the engine expires by itself.
+/// Sweeps in batches until the sweep is complete. Returns `false` if the engine expires entries by
+/// itself.
 pub(crate) async fn sweep_all(
     store: &dyn SessionStore,
     now: SystemTime,

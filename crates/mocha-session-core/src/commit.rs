@@ -16,13 +16,15 @@ pub(crate) use in_place::in_place;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::vault::{Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::Version;
 use crate::observe::{Ending, Event, Subject};
 use crate::record::content::Content;
+use crate::session::base::{Base, Doomed, Stored};
 use crate::session::change::{self, Change};
 use crate::session::doubt::Doubt;
 use crate::session::shared::{Backend, Shared, reopen};
-use crate::session::state::{Base, Doomed, Line, Stored, stored};
+use crate::session::state::{Line, stored};
 
 /// The maximum number of attempts to commit against other writers.
 pub(crate) const ROUNDS: u32 = 64;
@@ -75,7 +77,7 @@ pub(crate) struct Pending {
     pub(crate) doubt: Option<Box<Doubt>>,
     /// The cookie line that the steps so far require.
     pub(crate) line: Option<Line>,
-    /// How often the request had started over when the commit began.
+    /// The number of times the request had started over when the commit began.
     pub(crate) starts: u32,
 }
 
@@ -166,7 +168,7 @@ impl Pending {
         }
     }
 
-    /// Whether the commit needs more than one write, so that it must run to completion.
+    /// Returns whether the commit needs more than one write, so that it must run to completion.
     pub(crate) fn has_steps(&self) -> bool {
         let in_one = match self.plan {
             Plan::InPlace => true,
@@ -290,6 +292,22 @@ fn tell(plan: Plan, shared: &Shared, pending: &Pending, done: &Committed) {
     if plan.logs_in() {
         shared.tell(id, owner, |session| Event::LoggedIn { session });
     }
+}
+
+/// Reports to the observer that a commit failed, or that its login was refused.
+pub(crate) fn tell_failure(shared: &Shared, pending: &Pending, error: &Error) {
+    if !error.is_too_many_sessions() {
+        return shared.observed.tell(|| Event::Failed { during: "commit", error });
+    }
+    let owner = pending.log.iter().rev().find_map(|change| match change {
+        Change::Login { owner, .. } => Some(owner.as_str()),
+        _ => None,
+    });
+    let id = stored(pending.base.as_ref()).map(|stored| &stored.id);
+    let fingerprint =
+        id.filter(|_| shared.observed.is_some()).map(|id| id.fingerprint(&shared.scope));
+    let session = Subject::new(fingerprint.as_deref(), owner);
+    shared.observed.tell(|| Event::LoginRefused { session });
 }
 
 /// Sets the start of a new session to its first write, unless a login has set it, and the expiry of

@@ -1,11 +1,11 @@
-//! Every cryptographic primitive the library uses, in one place: derive, seal, open, sign, random.
+//! All cryptographic primitives of the library: derive, seal, open, sign, random.
 //!
-//! Keys are derived with the one-step KDF of NIST SP 800-56C rev. 2, §4.1 (SHA-256), each under a
-//! label of its own. Payloads are sealed with AES-256-GCM under a random 96-bit nonce; signatures
-//! are HMAC-SHA-256.
+//! Keys are derived with the one-step KDF of NIST SP 800-56C rev. 2, §4.1 (SHA-256), each under its
+//! own label. Payloads are sealed with AES-256-GCM under a random 96-bit nonce. Signatures are
+//! HMAC-SHA-256.
 //!
-//! In the folder: the cipher, session ids, secrets, signed ids. Nothing here knows a record or a
-//! request.
+//! The submodules contain the cipher, session ids, secrets and signed ids. This module does not
+//! depend on records or requests.
 
 mod cipher;
 pub(crate) mod id;
@@ -27,39 +27,39 @@ use crate::error::{Error, ErrorKind, Result};
 /// A 256-bit key.
 pub(crate) type Key = [u8; 32];
 
-/// Bytes of the nonce that precedes a sealed text.
+/// The length of the nonce before a sealed text, in bytes.
 pub(crate) const NONCE: usize = 12;
-/// Bytes of the tag that follows it.
+/// The length of the tag after a sealed text, in bytes.
 pub(crate) const TAG: usize = 16;
 
-/// What a derived key is for. Two purposes never give the same key.
+/// The purpose of a derived key. Two purposes never derive the same key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// The name of a session's record in the store, from its id.
+    /// The name of a session's record in the store, derived from its id.
     StorageKey,
-    /// The key that seals a session's record, from its id.
+    /// The key that seals a session's record, derived from its id.
     Payload,
     /// The name of an owner's index in the store.
     OwnerKey,
     /// The key that seals an owner's index.
     OwnerPayload,
-    /// The key that signs cookies, from a secret.
+    /// The key that signs cookies, derived from a secret.
     Signing,
-    /// The key that seals client-side sessions, from a secret and a salt.
+    /// The key that seals client-side sessions, derived from a secret and a salt.
     Cookie,
-    /// The key that owners' names are hashed under, from a secret.
+    /// The key under which owners' names are hashed, derived from a secret.
     Owner,
-    /// A configured secret, condensed.
+    /// The condensed form of a configured secret.
     Secret,
-    /// The name of a session that may be shown in a log, from its id.
+    /// The name of a session for logs, derived from its id.
     Fingerprint,
-    /// The id of another session layer, condensed.
+    /// The condensed form of another session layer's id.
     LayerId,
 }
 
 impl Purpose {
-    /// The format of what is derived, and the purpose. With the counter, a 32-byte key and the
-    /// scope this makes 55 bytes: a single block for the hash.
+    /// Returns the format version and the purpose. With the counter, a 32-byte key and the scope
+    /// this makes 55 bytes: a single block for the hash.
     const fn label(self) -> [u8; 3] {
         let code = match self {
             Self::StorageKey => b'K',
@@ -77,13 +77,13 @@ impl Purpose {
     }
 }
 
-/// Whose sessions something is derived for: managers with different scopes accept nothing from each
-/// other, even where they share a store, an id or a secret.
+/// The scope of derived keys. Managers with different scopes accept nothing from each other, even
+/// if they share a store, an id or a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scope([u8; 16]);
 
 impl Scope {
-    /// What belongs to no manager: a condensed secret.
+    /// The scope of values that belong to no manager, such as a condensed secret.
     const NONE: Self = Self([0; 16]);
 
     pub(crate) fn named(name: &str) -> Self {
@@ -94,7 +94,7 @@ impl Scope {
         Self(scope)
     }
 
-    /// The key for one purpose, from keying material that is secret and of a fixed length.
+    /// Derives the key for one purpose from keying material that is secret and of a fixed length.
     pub(crate) fn derive(&self, material: &[u8], purpose: Purpose) -> Key {
         let mut hash = Sha256::new();
         hash.update(1_u32.to_be_bytes());
@@ -111,20 +111,20 @@ impl std::fmt::Debug for Scope {
     }
 }
 
-/// A configured secret of any length, condensed to a key.
+/// Condenses a configured secret of any length to a key.
 pub(crate) fn condense(secret: &[u8]) -> Key {
     Scope::NONE.derive(secret, Purpose::Secret)
 }
 
-/// The id of another session layer, of any length, condensed to a key.
+/// Condenses another session layer's id, of any length, to a key.
 pub(crate) fn condense_layer_id(id: &[u8]) -> Key {
     Scope::NONE.derive(id, Purpose::LayerId)
 }
 
-/// Random bytes from the operating system.
+/// Returns random bytes from the operating system.
 ///
 /// # Errors
-/// `Internal` when it has none to give: nothing secret can be made then.
+/// `Internal` if the operating system returns none. No secret can be created then.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
@@ -138,13 +138,12 @@ thread_local! {
     static UNIQUE: RefCell<Option<StdRng>> = const { RefCell::new(None) };
 }
 
-/// Bytes that do not come twice, for nonces and salts: from a generator of this thread that the
-/// operating system has seeded, for asking the system each time costs more than the sealing itself.
-/// Secrets are never made of them.
+/// Returns bytes that never repeat, for nonces and salts. Secrets are never made of them.
 ///
-/// A generator that a fork or a snapshot of a machine has copied would repeat itself. So the time
-/// is mixed in, to the nanosecond: two copies differ unless they seal the same session at the same
-/// instant.
+/// They come from a generator of this thread that the operating system has seeded, because a system
+/// call for each costs more than the sealing itself. A generator that a fork or a machine snapshot
+/// has copied would repeat itself, so the time is mixed in, to the nanosecond. Two copies differ
+/// unless they seal the same session at the same instant.
 ///
 /// # Errors
 /// As [`random`].
@@ -159,7 +158,7 @@ pub(crate) fn unique<const N: usize>() -> Result<[u8; N]> {
         generator.fill_bytes(&mut bytes);
         Ok(())
     });
-    // A thread that is ending has no generator any more.
+    // A thread that is ending no longer has a generator.
     filled.unwrap_or_else(|_| random().map(|random| bytes = random))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     for (byte, time) in bytes.iter_mut().zip(now.as_nanos().to_le_bytes()) {
@@ -168,8 +167,8 @@ pub(crate) fn unique<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Seals in place what follows the [`NONCE`] free bytes at `buffer[from..]`: the nonce fills them,
-/// the tag is appended. `bound` is authenticated with it.
+/// Seals in place the text after the [`NONCE`] free bytes at `buffer[from..]`. Fills these bytes
+/// with the nonce and appends the tag. The tag also authenticates `bound`.
 pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -> Result<()> {
     let nonce: [u8; NONCE] = unique()?;
     buffer[from..from + NONCE].copy_from_slice(&nonce);
@@ -181,8 +180,8 @@ pub(crate) fn seal(key: &Key, buffer: &mut Vec<u8>, from: usize, bound: &[u8]) -
     Ok(())
 }
 
-/// Opens what [`seal`] made of `nonce ‖ text ‖ tag`, in a buffer of its own; `None` when it was not
-/// made under this key with these bound bytes.
+/// Opens `nonce ‖ text ‖ tag`, made by [`seal`], and returns the text in a new buffer. Returns
+/// `None` if it was not sealed under this key with these bound bytes.
 pub(crate) fn open(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
     let length = rest.len().checked_sub(TAG)?;
@@ -192,14 +191,14 @@ pub(crate) fn open(key: &Key, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// A signature under a derived key.
+/// Signs a message under a derived key.
 pub(crate) fn sign(key: &Key, message: &[u8]) -> Key {
     let mut mac = hmac(key);
     mac.update(message);
     mac.finalize().into_bytes().into()
 }
 
-/// Whether `signature` is the beginning of the signature of `message`, in constant time.
+/// Returns whether `signature` is a prefix of the signature of `message`, in constant time.
 pub(crate) fn verify(key: &Key, message: &[u8], signature: &[u8]) -> bool {
     let mut mac = hmac(key);
     mac.update(message);
@@ -207,8 +206,8 @@ pub(crate) fn verify(key: &Key, message: &[u8], signature: &[u8]) -> bool {
 }
 
 fn hmac(key: &Key) -> Hmac<Sha256> {
-    // HMAC pads a key that is shorter than the hash's block with zeros; doing so here leaves
-    // nothing that can fail.
+    // HMAC pads a key that is shorter than the hash's block with zeros. Padding it here leaves no
+    // error to handle.
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     <Hmac<Sha256> as hmac::KeyInit>::new(&block.into())
@@ -227,7 +226,7 @@ mod tests {
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(draw)).collect();
         let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
-        // The time alone would leave the last bytes of neighbours alike.
+        // The time alone would leave the last bytes of neighbours equal.
         assert!(all.windows(2).all(|pair| pair[0][8..] != pair[1][8..]));
     }
 

@@ -24,6 +24,11 @@ pub enum ErrorKind {
     /// The session was destroyed, revoked, rotated or expired since it was loaded. The changes were
     /// dropped.
     Gone,
+    /// The user has as many sessions as
+    /// [`max_sessions_per_owner`](crate::SessionManagerBuilder::max_sessions_per_owner) allows, and
+    /// the login was refused. The request's changes were dropped; the session that the client has
+    /// is unchanged.
+    TooManySessions,
     /// The stored bytes are not a record that this version can read. They were not changed.
     Corrupt,
     /// A value cannot be encoded or does not have the requested type, or a name is not allowed.
@@ -60,6 +65,7 @@ impl ErrorKind {
             Self::Ambiguous => "ambiguous",
             Self::Conflict => "conflict",
             Self::Gone => "gone",
+            Self::TooManySessions => "too_many_sessions",
             Self::Corrupt => "corrupt",
             Self::InvalidInput => "invalid_input",
             Self::Unsupported => "unsupported",
@@ -79,6 +85,7 @@ impl ErrorKind {
             Self::Ambiguous => "the outcome of a write is unknown",
             Self::Conflict => "other requests changed the session at the same time",
             Self::Gone => "the session is gone",
+            Self::TooManySessions => "the user has too many sessions",
             Self::Corrupt => "the stored record cannot be read",
             Self::InvalidInput => "invalid input",
             Self::Unsupported => "not supported",
@@ -159,7 +166,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the engine could not be reached, did not answer in time, or has no space left.
+    /// Returns whether the engine could not be reached, did not answer in time, or has no space
+    /// left.
     ///
     /// The HTTP status is 503, and retrying later may help. Such an error does not say whether the
     /// session exists.
@@ -170,53 +178,59 @@ impl Error {
         )
     }
 
-    /// Whether the write may have been done in spite of the error.
+    /// Returns whether the write may have been done in spite of the error.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Ambiguous | ErrorKind::Timeout)
     }
 
-    /// Whether other requests changed the session at the same time.
+    /// Returns whether other requests changed the session at the same time.
     pub fn is_conflict(&self) -> bool {
         self.0.kind == ErrorKind::Conflict
     }
 
-    /// Whether the session was destroyed, revoked, rotated or expired since it was loaded.
+    /// Returns whether the session was destroyed, revoked, rotated or expired since it was loaded.
     pub fn is_gone(&self) -> bool {
         self.0.kind == ErrorKind::Gone
     }
 
-    /// Whether the stored record could not be read.
+    /// Returns whether a login was refused because the user has as many sessions as
+    /// [`max_sessions_per_owner`](crate::SessionManagerBuilder::max_sessions_per_owner) allows.
+    pub fn is_too_many_sessions(&self) -> bool {
+        self.0.kind == ErrorKind::TooManySessions
+    }
+
+    /// Returns whether the stored record could not be read.
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == ErrorKind::Corrupt
     }
 
-    /// Whether the session exceeds a size limit.
+    /// Returns whether the session exceeds a size limit.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == ErrorKind::TooLarge
     }
 
-    /// Whether the engine, or the client-side mode, does not support the operation.
+    /// Returns whether the engine, or the client-side mode, does not support the operation.
     pub fn is_unsupported(&self) -> bool {
         self.0.kind == ErrorKind::Unsupported
     }
 
-    /// Whether a setting, URL, option or secret is wrong.
+    /// Returns whether a setting, URL, option or secret is wrong.
     pub fn is_invalid_config(&self) -> bool {
         self.0.kind == ErrorKind::InvalidConfig
     }
 
-    /// Whether a value cannot be encoded or does not have the requested type, or a name is not
-    /// allowed.
+    /// Returns whether a value cannot be encoded or does not have the requested type, or a name is
+    /// not allowed.
     pub fn is_invalid_input(&self) -> bool {
         self.0.kind == ErrorKind::InvalidInput
     }
 
     /// Returns the HTTP status for a response that reports this error: 503 if the error
-    /// [is unavailable](Self::is_unavailable), 409 for a conflict or a session that is gone,
-    /// otherwise 500.
+    /// [is unavailable](Self::is_unavailable), 409 for a conflict, a session that is gone or a
+    /// login that was refused, otherwise 500.
     pub fn http_status(&self) -> u16 {
         match self.0.kind {
-            ErrorKind::Conflict | ErrorKind::Gone => 409,
+            ErrorKind::Conflict | ErrorKind::Gone | ErrorKind::TooManySessions => 409,
             _ if self.is_unavailable() => 503,
             _ => 500,
         }

@@ -1,7 +1,7 @@
-//! What handlers call: the lazy session, the session and what it holds, flash, and the handle that
-//! outlives its request.
+//! The types that handlers use: the lazy session, the session and its data, flash, and the handle
+//! that outlives its request.
 //!
-//! A handle changes state and asks for loads and commits. What these do is below.
+//! A handle changes state and asks for loads and commits. The modules below implement them.
 
 mod data;
 mod detached;

@@ -8,3 +8,4 @@ pub(crate) mod ending;
 pub(crate) mod owners;
 pub(crate) mod queue;
 pub(crate) mod vault;
+pub(crate) mod written;

@@ -12,6 +12,7 @@ mod manager;
 mod migrating;
 #[cfg(mocha_mutants)]
 pub mod mutants;
+mod near;
 pub mod observe;
 mod open;
 mod record;
@@ -32,12 +33,13 @@ pub use http::{
     CookiePolicy, CrossOrigin, CrossOriginProtection, HeaderChanges, HeaderLines, HeaderSink,
     MAX_COOKIE_BYTES, RequestHeaders, RequestInfo, SameSite, SessionToken, Transport,
 };
+pub use ledger::owners::WhenFull;
 pub use manager::{
     Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
 pub use migrating::Migrating;
-pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};
+pub use open::{Driver, Host, NearPolicy, Opening, Registry, Storage, StoreUrl};
 pub use record::{Level, Message, RecordInfo, RecordKind};
 pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};
@@ -46,7 +48,7 @@ pub use time::{Clock, ManualClock, SystemClock};
 #[cfg(mocha_mutants)]
 use mutants::mutant;
 
-/// Whether a bug is planted here: never, except in the simulator's own build of this crate.
+/// Returns whether a bug is planted here: never, except in the simulator's own build of this crate.
 #[cfg(not(mocha_mutants))]
 pub(crate) const fn mutant(_name: &str) -> bool {
     false

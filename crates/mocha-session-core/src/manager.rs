@@ -1,19 +1,23 @@
-//! The session manager: storage and policy. Frameworks drive it; so may programs without one.
+//! The session manager: a storage and a policy, for frameworks and for programs without one.
 //!
-//! In the folder: its builder, settings from the environment, owners' calls, sweeping, and the
-//! sessions of one request by scope. What a commit or a load does is below.
+//! The submodules contain its builder, settings from the environment, the methods for owners,
+//! sweeps, and the sessions of one request by scope. Commits and loads are implemented in lower
+//! modules.
 
 mod builder;
 mod environment;
 mod owned;
 mod records;
+mod requirement;
 mod sessions;
 mod sweeper;
+mod variables;
 
-pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
+pub use builder::SessionManagerBuilder;
 pub use environment::Environment;
 pub use owned::OwnedSession;
 pub use records::{Kept, Records};
+pub use requirement::{FailurePolicy, Requirement};
 pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
 
@@ -31,14 +35,15 @@ use crate::session::shared::{Backend, Shared};
 use crate::store::Capabilities;
 use crate::store::ephemeral::Ephemeral;
 
-/// Sessions of an application: where they live, and the rules they live by.
+/// The sessions of an application: their storage, and their policy.
 ///
-/// Cheap to clone; every clone is the same manager. A framework crate calls [`open`](Self::open)
-/// when a request comes in and [`finish`](Self::finish) when its response goes out; in between the
-/// session is the handler's.
+/// A clone is cheap and is the same manager. A framework crate calls [`open`](Self::open) when a
+/// request arrives and [`finish`](Self::finish) before its response is sent. In between, the
+/// handler uses the session.
 ///
 /// ```
-/// use mocha_session_core::{RequestInfo, Secrets, SessionManager, Storage};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{RequestInfo, Secrets, SessionManager, Storage};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let storage = Storage::client_side().with_secrets(Secrets::generate()?);
@@ -59,17 +64,19 @@ pub struct SessionManager {
 }
 
 impl SessionManager {
-    /// A manager with the default rules: an idle timeout of two weeks, the cookie `__Host-session`.
+    /// Creates a manager with the default policy: an idle timeout of two weeks, the cookie
+    /// `__Host-session`.
     ///
     /// # Errors
-    /// `InvalidConfig` where the storage needs something it does not have, like client-side
-    /// sessions a secret.
+    /// `InvalidConfig` if the storage lacks a necessary setting, for example a secret for
+    /// client-side sessions.
     pub fn new(storage: impl Into<Storage>) -> Result<Self> {
         Self::builder(storage).build()
     }
 
-    /// A manager over a store of its own in this process, without a limit and without a cookie that
-    /// needs TLS: for tests of an application, and for trying things out. Its sessions end with it.
+    /// Creates a manager with its own store in this process, without limits, and with a cookie that
+    /// does not need TLS. It is for tests of an application and for experiments. Its sessions end
+    /// with it.
     ///
     /// ```
     /// # use mocha_session_core::SessionManager;
@@ -83,73 +90,72 @@ impl SessionManager {
     /// ```
     ///
     /// # Errors
-    /// None today; a `Result` like every other way to a manager.
+    /// None at present. It returns a `Result`, as every constructor of a manager does.
     pub fn in_memory() -> Result<Self> {
         Self::builder(Ephemeral::default()).cookie(CookiePolicy::for_plain_http()).build()
     }
 
-    /// A manager with rules of your own.
+    /// Starts to build a manager with a custom policy.
     pub fn builder(storage: impl Into<Storage>) -> SessionManagerBuilder {
         SessionManagerBuilder::new(storage.into())
     }
 
-    /// The session of a request, not looked at yet: no I/O, no parsing, one allocation.
+    /// Opens a request's session without loading it: no I/O, no parsing, one allocation.
     pub fn open<H: RequestHeaders>(&self, request: RequestInfo<H>) -> LazySession {
         LazySession::new(Arc::clone(&self.shared), request)
     }
 
-    /// Commits what the request did to its session, and says what the response must tell the
-    /// client.
+    /// Commits a request's changes to its session, and returns the changes to the response.
     ///
-    /// A framework calls it once per request with the response's status, awaits it, replaces the
-    /// response where [`Finished::error`](crate::Finished::error) says so, and
-    /// [applies](crate::Finished::apply) the header lines to what it sends. Nothing is boxed where
-    /// there is nothing to write.
+    /// A framework calls it once per request with the response's status, and awaits it. If
+    /// [`Finished::error`](crate::Finished::error) returns an error, the framework replaces the
+    /// response. Then it [applies](crate::Finished::apply) the header lines to the response. If
+    /// there is nothing to write, nothing is boxed.
     ///
-    /// A session nobody asked for costs nothing. A response of 5xx or 408 commits nothing (unless
-    /// configured otherwise); ids that an explicit [`commit`](crate::SessionData::commit) made
-    /// known are told even then. After this the session is closed: another change of it is an
-    /// error.
+    /// A session that was not loaded costs nothing. A 5xx or 408 response commits nothing, unless
+    /// configured otherwise. It still sends the ids that an explicit
+    /// [`commit`](crate::SessionData::commit) created. Afterwards the session is closed, and
+    /// changing it is an error.
     pub fn finish(&self, session: &LazySession, status: u16) -> Finish {
         request::finish(session.inner(), status)
     }
 
-    /// Whether this manager, or a clone of it, opened the session: a framework opens one per
-    /// request, however often it is asked.
+    /// Returns whether this manager, or a clone of it, opened the session. A framework opens one
+    /// session per request, even if it is called several times.
     pub fn opened(&self, session: &LazySession) -> bool {
         Arc::ptr_eq(&self.shared, &session.inner().shared)
     }
 
-    /// What the engine can do, as it is configured.
+    /// Returns the engine's capabilities in its current configuration.
     pub fn capabilities(&self) -> &Capabilities {
         &self.shared.capabilities
     }
 
-    /// The storage that the sessions live in.
+    /// Returns the storage of the sessions.
     pub fn storage(&self) -> &Storage {
         &self.shared.storage
     }
 
-    /// The name of the cookie, if the transport has one.
+    /// Returns the name of the cookie, if the transport has one.
     pub fn cookie_name(&self) -> Option<&str> {
         self.shared.carriers.cookie.as_ref().map(CookieWriter::name)
     }
 
-    /// The name of the request header that carries a token, in lower case, if the transport has
-    /// one. A framework adds its values to the request's [lines](crate::HeaderLines::tokens).
+    /// Returns the name of the request header that carries a token, in lower case, if the transport
+    /// has one. A framework adds its values to the request's [lines](crate::HeaderLines::tokens).
     pub fn token_header(&self) -> Option<&str> {
         self.shared.carriers.token.as_ref().map(|token| &*token.names.request)
     }
 
-    /// The absolute timeout, if there is one.
+    /// Returns the absolute timeout, if there is one.
     pub fn absolute_timeout(&self) -> Option<Duration> {
         self.shared.policy.absolute.map(Duration::from_millis)
     }
 
-    /// A proof that the engine answers, for health checks.
+    /// Checks that the engine responds, for health checks.
     ///
     /// # Errors
-    /// When it does not.
+    /// The engine's error, if it does not respond.
     pub async fn ping(&self) -> Result<()> {
         match &self.shared.backend {
             Backend::Client(_) => Ok(()),
@@ -157,8 +163,8 @@ impl SessionManager {
         }
     }
 
-    /// Stores a session made by `fill` and returns its cookie as `name=value`: for tests of
-    /// applications. Where the transport has no cookie, it returns the value of the request header.
+    /// Stores a session that `fill` fills and returns its cookie as `name=value`, for tests of
+    /// applications. If the transport has no cookie, returns the value of the request header.
     ///
     /// ```
     /// # use mocha_session_core::{RequestInfo, Secrets, SessionManager, Storage};
@@ -172,7 +178,8 @@ impl SessionManager {
     /// ```
     ///
     /// # Errors
-    /// Whatever `fill` or storing the session fails with; `InvalidInput` when `fill` left it empty.
+    /// The error of `fill` or of storing the session. `InvalidInput` if `fill` leaves the session
+    /// empty.
     pub async fn seed(&self, fill: impl FnOnce(&Session) -> Result<()> + Send) -> Result<String> {
         let lazy = self.open(RequestInfo::new(()));
         let session = lazy.load().await?;
@@ -191,15 +198,15 @@ impl SessionManager {
 }
 
 impl Session {
-    /// A new session in a store of its own, in this process: for tests of handlers. It can do
-    /// whatever a session in a request can, except that no response is sent: call
-    /// [`commit`](crate::SessionData::commit) where a test needs it stored.
+    /// Creates a session with its own store in this process, for tests of handlers. It behaves like
+    /// a session in a request, except that no response is sent: if a test needs it stored, call
+    /// [`commit`](crate::SessionData::commit).
     ///
-    /// For tests that list owners, or send requests one after the other, build on
+    /// For tests that list owners' sessions, or send several requests, use
     /// [`SessionManager::in_memory`].
     ///
     /// # Errors
-    /// `Internal` when the operating system has no randomness to give.
+    /// `Internal` if the operating system returns no random bytes.
     pub fn in_memory() -> Result<Self> {
         let shared = SessionManager::in_memory()?.shared;
         Ok(LazySession::new(shared, RequestInfo::new(())).begin())

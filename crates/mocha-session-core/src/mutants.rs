@@ -12,7 +12,7 @@ pub fn plant(name: &'static str) {
     PLANTED.set(name);
 }
 
-/// Whether the bug of this name is planted.
+/// Returns whether the bug of this name is planted.
 pub(crate) fn mutant(name: &str) -> bool {
     PLANTED.get() == name
 }

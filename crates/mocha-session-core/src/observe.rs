@@ -2,6 +2,8 @@
 //!
 //! Without an observer no event is built. An event never contains an id, a secret or a payload.
 
+pub(crate) mod spans;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +179,12 @@ pub enum Event<'e> {
     #[non_exhaustive]
     LoggedIn {
         /// The session, with its owner.
+        session: Subject<'e>,
+    },
+    /// A login was refused, because its user has too many sessions.
+    #[non_exhaustive]
+    LoginRefused {
+        /// The session that the client has, with the user who was to be its owner.
         session: Subject<'e>,
     },
     /// A session ended.

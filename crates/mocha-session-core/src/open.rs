@@ -4,12 +4,14 @@
 
 pub(crate) mod credentials;
 mod host;
+mod near;
 pub(crate) mod registry;
 pub(crate) mod settings;
 pub(crate) mod storage;
 pub(crate) mod url;
 
 pub use credentials::{CredentialSource, Credentials};
+pub use near::NearPolicy;
 pub use registry::{Driver, Opening, Registry};
 pub use storage::Storage;
 pub use url::{Host, StoreUrl};

@@ -72,7 +72,7 @@ impl Kind {
         }
     }
 
-    /// Whether it is a tombstone, which has no payload.
+    /// Returns whether it is a tombstone, which has no payload.
     pub(crate) fn is_tombstone(self) -> bool {
         matches!(self, Self::Moved(_) | Self::Ended | Self::Revoked)
     }
@@ -82,7 +82,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// When it expires, in milliseconds since 1970.
+    /// The time of expiry, in milliseconds since 1970.
     pub(crate) deadline: u64,
     /// The last four commits, newest first; zero if there were fewer.
     pub(crate) commits: [CommitId; 4],
@@ -170,7 +170,7 @@ pub(crate) fn thaw(frozen: &Bytes) -> Option<Bytes> {
     frozen.starts_with(&[MAGIC, FROZEN]).then(|| frozen.slice(2..))
 }
 
-/// Whether an unreadable record has another version or is frozen, rather than damaged.
+/// Returns whether an unreadable record has another version or is frozen, rather than damaged.
 pub(crate) fn is_foreign(record: &[u8]) -> bool {
     matches!(record, [MAGIC, version, ..] if *version != VERSION)
 }
@@ -184,7 +184,7 @@ pub(crate) fn mark_copied(record: &[u8]) -> Vec<u8> {
     copy
 }
 
-/// Whether the engine that the record was copied from may still have it.
+/// Returns whether the engine that the record was copied from may still have it.
 pub(crate) fn is_copied(record: &[u8]) -> bool {
     matches!(record, [MAGIC, VERSION, kind, ..] if kind & COPIED != 0)
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing in this folder calls a store.
 
+pub(crate) mod base;
 pub(crate) mod change;
 pub(crate) mod doubt;
 pub(crate) mod reading;

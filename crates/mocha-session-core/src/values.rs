@@ -263,7 +263,7 @@ impl Block {
         }
     }
 
-    /// Whether both are the same bytes in memory.
+    /// Returns whether both are the same bytes in memory.
     fn is(&self, other: &Self) -> bool {
         self.payload.as_ptr() == other.payload.as_ptr() && self.entries == other.entries
     }

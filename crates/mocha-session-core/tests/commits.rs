@@ -1,5 +1,6 @@
 //! Commits on engines that hang, are full or hold what cannot be read, and next to handles that go
 //! on working.
+// tidy: long because the rules of one commit are read together
 
 #![allow(
     clippy::expect_used,

@@ -1,5 +1,6 @@
 //! Commits whose answer was lost: applied once, recognised by whoever tries again, and never called
 //! undone.
+// tidy: long because the ways in which an answer is lost are read together
 
 #![allow(
     clippy::type_complexity,

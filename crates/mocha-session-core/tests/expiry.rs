@@ -1,4 +1,5 @@
 //! How long a session lives, under a clock that the test moves.
+// tidy: long because the deadlines of one session are read together
 
 #![allow(
     clippy::unchecked_time_subtraction,

@@ -1,4 +1,5 @@
 //! Flash: shown by the page that shows it, once, and eaten by nothing else.
+// tidy: long because the rules of flash are read together
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
 //! Changing the engine under sessions that are in use: nobody is logged out, and who logged out
 //! stays out.
+// tidy: long because the steps of one move are read together
 
 #![allow(
     clippy::type_complexity,

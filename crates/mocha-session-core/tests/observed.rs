@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mocha_session_core::observe::{Event, Observer};
-use mocha_session_core::{ErrorKind, RequestInfo, SessionManager, Storage};
+use mocha_session_core::{ErrorKind, RequestInfo, SessionManager, Storage, WhenFull};
 use support::{App, Browser, Fault, logged_in};
 
 /// Writes down every event, as a log would.
@@ -105,7 +105,9 @@ async fn what_is_not_found_says_why() {
 #[tokio::test]
 async fn a_login_that_needs_room_tells_whose_session_ended() {
     let log = Log::default();
-    let app = App::with(|builder| builder.observer(log.clone()).max_sessions_per_owner(1));
+    let app = App::with(|builder| {
+        builder.observer(log.clone()).max_sessions_per_owner(1, WhenFull::RevokeOldest)
+    });
     logged_in(&app.manager, "alice").await;
     logged_in(&app.manager, "alice").await;
     assert!(log.take().iter().any(|line| line.contains("how: MadeRoom")));
@@ -173,7 +175,7 @@ async fn no_event_holds_an_id_a_secret_or_a_payload() {
         builder
             .observer(log.clone())
             .secrets(mocha_session_core::Secrets::parse(SECRET).unwrap())
-            .max_sessions_per_owner(1)
+            .max_sessions_per_owner(1, WhenFull::RevokeOldest)
     });
     let mut ids = Vec::new();
     for fault in [None, Some(ErrorKind::Unavailable), Some(ErrorKind::Full)] {

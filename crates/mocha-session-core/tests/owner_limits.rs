@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mocha_session_conformance::tools::Trace;
 use mocha_session_core::store::Capabilities;
-use mocha_session_core::{ErrorKind, Session, SessionManager};
+use mocha_session_core::{ErrorKind, Session, SessionManager, WhenFull};
 use support::{App, Browser, Fault, listed, logged_in};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -63,7 +63,9 @@ async fn an_index_that_outgrows_a_records_limit_or_the_engines_makes_room_by_the
 
 #[tokio::test]
 async fn at_the_limit_of_sessions_the_least_recently_used_goes_and_not_the_oldest_login() {
-    let app = App::with(|rules| rules.max_sessions_per_owner(3).idle_timeout(10 * HOUR));
+    let app = App::with(|rules| {
+        rules.max_sessions_per_owner(3, WhenFull::RevokeOldest).idle_timeout(10 * HOUR)
+    });
     let mut browsers = Vec::new();
     for _ in 0..3 {
         browsers.push(logged_in(&app.manager, "alice").await);
@@ -86,7 +88,7 @@ async fn at_the_limit_of_sessions_the_least_recently_used_goes_and_not_the_oldes
 #[tokio::test]
 async fn at_the_limit_a_login_whose_room_could_not_be_made_leaves_nobody_alive_and_unlisted() {
     for nth in 0..3 {
-        let app = App::with(|rules| rules.max_sessions_per_owner(1));
+        let app = App::with(|rules| rules.max_sessions_per_owner(1, WhenFull::RevokeOldest));
         logged_in(&app.manager, "alice").await;
         app.clock.advance(HOUR);
         let (lazy, session) = Browser::new().start(&app.manager).await;

@@ -11,7 +11,7 @@ mod support;
 use std::time::Duration;
 
 use mocha_session_core::store::Capabilities;
-use mocha_session_core::{ErrorKind, Requirement, SessionHandle, SessionManager};
+use mocha_session_core::{ErrorKind, Requirement, SessionHandle, SessionManager, WhenFull};
 use support::{App, Browser, Fault, finish_in_background};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -255,7 +255,7 @@ async fn a_session_that_lives_longer_under_new_rules_stays_listed() {
 
 #[tokio::test]
 async fn past_the_limit_of_sessions_the_oldest_is_revoked() {
-    let app = App::with(|rules| rules.max_sessions_per_owner(3));
+    let app = App::with(|rules| rules.max_sessions_per_owner(3, WhenFull::RevokeOldest));
     let mut browsers = Vec::new();
     for _ in 0..5 {
         browsers.push(login(&app.manager, "alice").await);

@@ -9,7 +9,7 @@
 mod support;
 
 use mocha_session_core::{
-    CookiePolicy, RequestInfo, Secrets, SessionManager, SessionManagerBuilder, Storage,
+    CookiePolicy, RequestInfo, Secrets, SessionManager, SessionManagerBuilder, Storage, WhenFull,
 };
 use support::{App, Browser, listed, logged_in};
 
@@ -93,7 +93,11 @@ async fn a_login_in_one_scope_makes_no_room_in_another() {
     let app = App::new();
     let (shop, admin) = two(&app, APART[0], false);
     let few = |name: &'static str| {
-        app.process_with(|rules| rules.cookie(CookiePolicy::named(name)).max_sessions_per_owner(1))
+        app.process_with(|rules| {
+            rules
+                .cookie(CookiePolicy::named(name))
+                .max_sessions_per_owner(1, WhenFull::RevokeOldest)
+        })
     };
     let (few_shop, few_admin) = (few("__Host-shop"), few("__Host-admin"));
     let customer = logged_in(&few_shop, "1").await;

@@ -11,7 +11,7 @@ mod support;
 use std::time::Duration;
 
 use mocha_session_core::{
-    Clock, CookiePolicy, Session, SessionManager, SessionManagerBuilder, Storage,
+    Clock, CookiePolicy, Session, SessionManager, SessionManagerBuilder, Storage, WhenFull,
 };
 use support::{App, Browser, listed, logged_in, max_age, with_values};
 
@@ -65,7 +65,7 @@ async fn rules_under_which_sessions_would_expire_under_use_or_nothing_would_fit_
         ("max_record_bytes", |rules| rules.max_record_bytes(0)),
         ("flash_limits", |rules| rules.flash_limits(0, 0)),
         ("flash_limits", |rules| rules.flash_limits(0, 1024)),
-        ("max_sessions_per_owner", |rules| rules.max_sessions_per_owner(0)),
+        ("max_sessions_per_owner", |rules| rules.max_sessions_per_owner(0, WhenFull::RevokeOldest)),
     ];
     for (names, rules) in refused {
         let app = App::new();
@@ -76,7 +76,12 @@ async fn rules_under_which_sessions_would_expire_under_use_or_nothing_would_fit_
     let accepted: [Rules; 3] = [
         |rules| rules.idle_timeout(HOUR).refresh_interval(59 * MINUTE),
         |rules| rules.idle_timeout(HOUR).remember_at_most(HOUR),
-        |rules| rules.max_record_bytes(1024).flash_limits(1, 1).max_sessions_per_owner(1),
+        |rules| {
+            rules
+                .max_record_bytes(1024)
+                .flash_limits(1, 1)
+                .max_sessions_per_owner(1, WhenFull::RevokeOldest)
+        },
     ];
     for rules in accepted {
         App::with(rules);

@@ -11,7 +11,7 @@ mod support;
 use std::time::Duration;
 
 use mocha_session_conformance::tools::Trace;
-use mocha_session_core::Session;
+use mocha_session_core::{Session, WhenFull};
 use support::{App, listed, logged_in, with_values};
 
 type End = (&'static str, fn(&Session), usize);
@@ -127,7 +127,7 @@ async fn a_login_with_an_id_that_was_moved_or_ended_starts_fresh_and_never_follo
 #[tokio::test]
 async fn a_revoked_id_is_as_an_unknown_one_its_browser_gets_a_new_session() {
     for by in ["revoke_all", "revoke", "revoke_others", "to make room"] {
-        let app = App::with(|rules| rules.max_sessions_per_owner(2));
+        let app = App::with(|rules| rules.max_sessions_per_owner(2, WhenFull::RevokeOldest));
         let mut browser = logged_in(&app.manager, "alice").await;
         let revoked = browser.clone();
         app.clock.advance(Duration::from_secs(1));

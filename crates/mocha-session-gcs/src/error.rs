@@ -177,7 +177,7 @@ fn cause(error: &(dyn StdError + 'static)) -> String {
     if shows_more { String::new() } else { format!(": {text}") }
 }
 
-/// Whether the failure precedes the request: name lookup, connecting, TLS.
+/// Returns whether the failure precedes the request: name lookup, connecting, TLS.
 fn never_sent(error: &(dyn StdError + 'static)) -> bool {
     find::<tonic::ConnectError>(error).is_some()
         || find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_connect)

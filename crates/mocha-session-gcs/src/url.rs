@@ -45,7 +45,7 @@ pub(crate) struct Target {
     pub(crate) credentials: Credentials,
     /// Without a trailing slash; `None` for Google's.
     pub(crate) endpoint: Option<String>,
-    /// Where to create a missing bucket; `None` if it may not be created.
+    /// The settings for creating a missing bucket, or `None` if it may not be created.
     pub(crate) creation: Option<Creation>,
     pub(crate) deadline: Duration,
 }

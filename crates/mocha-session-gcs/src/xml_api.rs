@@ -41,7 +41,7 @@ struct Request<'a> {
     headers: Vec<(&'static str, String)>,
     body: Bytes,
     effect: Effect,
-    /// How many bytes of the answer to read at most.
+    /// The maximum number of bytes to read of the answer.
     most: usize,
 }
 

@@ -4,7 +4,7 @@ use memcache::exp::Error as ClientError;
 use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind};
 
-/// Why a server refuses every command.
+/// The reason why a server refuses every command.
 pub(crate) const WANTS_LOGIN: &str = "requires a login: memcache://username:password@…";
 
 /// The error of a command that was sent to this server. The client's own text is left out, because

@@ -1,4 +1,4 @@
-//! The handshake of a new connection: the login, and what the server's process tells about itself.
+//! The handshake of a new connection: the login, and the facts about the server's process.
 
 use std::time::Instant;
 
@@ -222,8 +222,9 @@ impl ServerRun {
     }
 }
 
-/// Whether this version is older than 1.6.10. It would read a value as commands, because the length
-/// was written in another way. A version without a number is a custom build; it counts as newer.
+/// Returns whether this version is older than 1.6.10. It would read a value as commands, because
+/// the length was written in another way. A version without a number is a custom build; it counts
+/// as newer.
 fn is_too_old(version: &str) -> bool {
     let leading = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     let numbers: Vec<u32> = version.split('.').map_while(leading).collect();

@@ -22,14 +22,14 @@ use crate::address::Address;
 use crate::error::{of_call, of_server, unsent};
 use crate::handshake::{Handshake, ServerRun};
 
-/// How long an idle connection stays usable. Firewalls silently forget older ones.
+/// The time for which an idle connection is usable. Firewalls silently drop older ones.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The settings of connections to the servers of a store.
 #[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) credentials: CredentialSource,
-    /// How many connections a runtime may have to a server.
+    /// The maximum number of connections from a runtime to a server.
     pub(crate) connections: usize,
     pub(crate) deadline: Duration,
     pub(crate) timeouts: Timeouts,
@@ -185,8 +185,8 @@ impl Pool {
 }
 
 impl Connection {
-    /// Whether no byte and no end of file has arrived since the last answer. Otherwise the server
-    /// is gone, or the next answer belongs to another command.
+    /// Returns whether no byte and no end of file has arrived since the last answer. Otherwise the
+    /// server is gone, or the next answer belongs to another command.
     fn is_quiet(&mut self) -> bool {
         pin!(self.wire.receive()).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }

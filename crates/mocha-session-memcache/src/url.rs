@@ -59,7 +59,7 @@ pub(crate) fn read(url: &mut StoreUrl, space: KeySpace) -> Result<MemcacheStore>
     Ok(MemcacheStore::over(addresses, &access, space))
 }
 
-/// Why the store cannot connect to a URL of one of its schemes.
+/// Returns the reason why the store cannot connect to a URL of one of its schemes.
 fn refusal(url: &StoreUrl) -> Option<&'static str> {
     const TCP: &str = "only plain TCP is supported; for TLS run a tunnel (stunnel, ghostunnel) \
                        beside the app and name its port: memcache://127.0.0.1:port";

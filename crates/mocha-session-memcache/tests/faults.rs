@@ -1,5 +1,6 @@
 //! memcached under faults: restarts, lost answers, cancelled calls, hanging, one server
 //! down of several.
+// tidy: long because the faults of one engine are read together
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 

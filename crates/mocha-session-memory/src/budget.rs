@@ -16,7 +16,7 @@ pub(crate) struct Budget {
 pub(crate) struct Growth {
     /// 1 for a new entry, 0 for one that replaces another.
     pub(crate) entries: u64,
-    /// How much more the entry costs than the one it replaces.
+    /// The size of the entry, less the size of the one that it replaces.
     pub(crate) bytes: u64,
 }
 
@@ -41,7 +41,7 @@ impl Budget {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room. Another thread may take it first.
+    /// Returns whether there is room. Another thread may take it first.
     pub(crate) fn has_room(&self, growth: Growth) -> bool {
         self.entries().saturating_add(growth.entries) <= self.max_entries
             && self.bytes().saturating_add(growth.bytes) <= self.max_bytes

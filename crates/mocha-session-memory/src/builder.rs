@@ -1,4 +1,4 @@
-//! The builder of a store: its bounds, what a full store does, and its clock.
+//! The builder of a store: its limits, its behaviour when it is full, and its clock.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use mocha_session_core::{Clock, SystemClock};
 use crate::budget::Budget;
 use crate::store::MemoryStore;
 
-/// What a write does when the store is full and holds no expired entry.
+/// The behaviour of a write when the store is full and contains no expired entry.
 ///
 /// ```
 /// use mocha_session_core::store::SessionStore;
@@ -75,7 +75,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets what a write does when the store is full. The default is to refuse it.
+    /// Sets the behaviour of a write when the store is full. The default is to refuse it.
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;

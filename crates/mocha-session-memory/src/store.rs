@@ -21,8 +21,8 @@ use crate::url;
 /// The engine's name in errors and capabilities.
 pub(crate) const ENGINE: &str = "memory";
 
-/// How many expired entries a write removes from its shard at most. A write adds at most one entry,
-/// so a larger number keeps expired entries from piling up.
+/// The maximum number of expired entries that a write removes from its shard. A write adds at most
+/// one entry, so a larger number prevents expired entries from accumulating.
 const PURGED_BY_A_WRITE: usize = 4;
 
 /// A session store in this process's memory.
@@ -90,7 +90,7 @@ impl MemoryStore {
         usize::try_from(self.budget.entries()).unwrap_or(usize::MAX)
     }
 
-    /// Whether the store holds no entry.
+    /// Returns whether the store holds no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -80,13 +80,14 @@ pub(crate) async fn query(
     answer
 }
 
-/// Whether the answer says that the command was not done and should be sent elsewhere or later.
+/// Returns whether the answer says that the command was not done and should be sent elsewhere or
+/// later.
 fn is_redirect(cause: &RedisError) -> bool {
     matches!(code(cause), Some("MOVED" | "ASK" | "TRYAGAIN" | "READONLY"))
 }
 
-/// Whether the error certainly answers this command. The client reports the error of its own slot
-/// refresh, which opens connections, as that of every pending command.
+/// Returns whether the error certainly answers this command. The client reports the error of its
+/// own slot refresh, which opens connections, as that of every pending command.
 pub(crate) fn is_own(cause: &RedisError) -> bool {
     let refused =
         ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];

@@ -18,9 +18,11 @@ use crate::dial::{Place, Target};
 use crate::error::Failed;
 use crate::open_connection::{OpenConnection, Wire};
 use crate::reconnecting::Reconnecting;
+use crate::store::NUMBER;
 
-/// Compare-and-set. The revision is in front of the value: a second key would not work in clusters
-/// or expire with the first. The numbers are text, because Lua converts numbers slowly.
+/// Compare-and-set for servers without `SET … IFEQ`. The number of the write is in front of the
+/// value: a second key would not work in clusters or expire with the first. The script's own
+/// numbers are text, because Lua converts numbers slowly.
 const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],'0','7')~=ARGV[1] then return 0 end \
                       redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
 
@@ -167,16 +169,33 @@ impl Connection {
         answer(self.send(command, effect).await, effect)
     }
 
-    /// Runs the compare-and-set script. `call` makes the command from a verb and the script, or its
-    /// hash.
-    pub(crate) async fn update(&self, call: impl Fn(&str, &str) -> Cmd) -> Result<bool> {
-        let mut sent = self.send(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
-        if sent.as_ref().is_err_and(|failed| failed.code() == Some("NOSCRIPT")) {
-            // Once after each start of a server. EVAL runs the script and caches it on the key's
-            // node.
-            sent = Box::pin(self.send(&call("EVAL", UPDATE), Effect::Write)).await;
-        }
-        answer(sent, Effect::Write)
+    /// Replaces the value under this name if it is `old`, and returns whether it was.
+    pub(crate) async fn replace(
+        &self,
+        name: &str,
+        old: &[u8],
+        new: &[u8],
+        ttl: u64,
+    ) -> Result<bool> {
+        let replaced = async {
+            let open = self.open().await?;
+            if open.compares() {
+                let mut command = redis::cmd("SET");
+                command.arg(name).arg(new).arg("IFEQ").arg(old).arg("PX").arg(ttl);
+                match open.query(&command, Effect::Write).await {
+                    // Valkey 8.1 and Redis 8.4 have it. Older servers refuse it, and do nothing.
+                    Err(failed) if failed.code() == Some("ERR") => open.compares_not(),
+                    answer => return Ok(!matches!(answer?, Value::Nil)),
+                }
+            }
+            let call = |verb: &str, script: &str| {
+                let mut command = redis::cmd(verb);
+                command.arg(script).arg(1).arg(name).arg(&old[..NUMBER]).arg(new).arg(ttl).take()
+            };
+            // Boxed, so that it does not enlarge the future of other servers.
+            Box::pin(run_script(&open, call)).await
+        };
+        replaced.await.map_err(|failed: Failed| failed.into_error(Effect::Write))
     }
 
     /// Sends a command. A read whose connection broke or led to a replica is sent once more; a
@@ -242,6 +261,20 @@ impl Connection {
         };
         answer(sent.await, Effect::Read)
     }
+}
+
+/// Runs the compare-and-set script. `call` makes the command from a verb and the script, or its
+/// hash.
+async fn run_script(
+    open: &OpenConnection,
+    call: impl Fn(&str, &str) -> Cmd,
+) -> Result<bool, Failed> {
+    let mut sent = open.query(&call("EVALSHA", &UPDATE_HASH), Effect::Write).await;
+    if sent.as_ref().is_err_and(|failed| failed.code() == Some("NOSCRIPT")) {
+        // Once after each start of a server. EVAL runs the script and caches it on the key's node.
+        sent = open.query(&call("EVAL", UPDATE), Effect::Write).await;
+    }
+    Ok(redis::from_redis_value(sent?)?)
 }
 
 fn answer<T: FromRedisValue>(sent: Result<Value, Failed>, effect: Effect) -> Result<T> {

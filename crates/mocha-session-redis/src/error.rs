@@ -16,7 +16,7 @@ pub(crate) enum Failed {
     Undialled(Error),
     /// The server says that it is a replica.
     Replica,
-    /// The client's error, and what the command can have done where the error does not tell.
+    /// The client's error, and the possible effect of the command if the error does not show it.
     Client(RedisError, Option<Failure>),
 }
 
@@ -41,7 +41,7 @@ impl Failed {
         }
     }
 
-    /// Whether a read may succeed on another connection.
+    /// Returns whether a read may succeed on another connection.
     pub(crate) fn needs_another_connection(&self) -> bool {
         match self {
             Self::Client(cause, known) => known.is_none() && cause.is_connection_dropped(),

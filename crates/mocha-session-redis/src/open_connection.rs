@@ -27,7 +27,7 @@ pub(crate) struct Dialled {
     pub(crate) wire: Wire,
     /// Set by the client when the connection is lost.
     pub(crate) lost: Arc<AtomicBool>,
-    /// Whether the server tells its role. A cluster's nodes redirect instead.
+    /// Whether the server reports its role. A cluster's nodes redirect instead.
     pub(crate) tells_role: bool,
 }
 
@@ -36,6 +36,9 @@ pub(crate) struct OpenConnection {
     pub(crate) wire: Wire,
     lost: Arc<AtomicBool>,
     tells_role: bool,
+    /// Whether the server may have `SET … IFEQ`. It is tried instead of asking for the version,
+    /// because ACLs and proxies hide that, and the nodes of a cluster can differ.
+    compares: AtomicBool,
     pulse: Pulse,
     /// Its dialer and its era; `None` for a connection that the application owns.
     home: Option<(Arc<Dialer>, Era)>,
@@ -49,7 +52,18 @@ impl OpenConnection {
             // Dialling asked for the role.
             pulse.role_is_known();
         }
-        Self { wire, lost, tells_role, pulse, home }
+        let compares = AtomicBool::new(true);
+        Self { wire, lost, tells_role, compares, pulse, home }
+    }
+
+    /// Returns whether to compare and set without a script.
+    pub(crate) fn compares(&self) -> bool {
+        self.compares.load(Ordering::Relaxed)
+    }
+
+    /// The server has refused it.
+    pub(crate) fn compares_not(&self) {
+        self.compares.store(false, Ordering::Relaxed);
     }
 
     /// A connection that the application owns.
@@ -58,7 +72,7 @@ impl OpenConnection {
         Self::new(Dialled { wire, lost: Arc::default(), tells_role }, None)
     }
 
-    /// Whether another command may use it.
+    /// Returns whether another command may use it.
     pub(crate) fn is_good(&self) -> bool {
         !self.lost.load(Ordering::Relaxed)
             && self.home.as_ref().is_none_or(|(dialer, era)| dialer.is_current(*era))
@@ -118,8 +132,8 @@ impl OpenConnection {
         Ok(answers.pop().unwrap_or(Value::Nil).extract_error()?)
     }
 
-    /// Whether the connection cannot be used after this error. A timeout counts: a new connection
-    /// fails fast if the server is gone.
+    /// Returns whether the connection cannot be used after this error. A timeout counts: a new
+    /// connection fails fast if the server is gone.
     fn is_lost_with(&self, cause: &RedisError) -> bool {
         if matches!(self.wire, Wire::Cluster(_)) {
             // The cluster's client reconnects to its nodes by itself, but with its old login. So it

@@ -1,4 +1,4 @@
-//! The store: sessions as Redis strings, each behind the revision of its last write.
+//! The store: sessions as Redis strings, each behind the number of its last write.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -17,14 +17,14 @@ use crate::url;
 /// The engine's name in errors and capabilities.
 pub(crate) const ENGINE: &str = "redis";
 
-/// The size of a revision at the start of a value.
-const REVISION: usize = size_of::<u64>();
+/// The size of the number at the start of a value, which makes each write unique.
+pub(crate) const NUMBER: usize = size_of::<u64>();
 
 /// The largest page of a scan. The server does nothing else while it reads one.
 const LARGEST_PAGE: usize = 1_000;
 
 /// The longest value that fits into a Redis string.
-const MAX_VALUE: usize = 512 * 1024 * 1024 - REVISION;
+const MAX_VALUE: usize = 512 * 1024 * 1024 - NUMBER;
 
 /// A session store on Redis or Valkey.
 ///
@@ -156,11 +156,11 @@ impl SessionStore for RedisStore {
         expiry: Expiry,
     ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
-        let (revision, framed) = frame(value);
+        let new = frame(value);
         let mut command = cmd("SET");
-        command.arg(self.space.name(key)).arg(framed).arg("NX").arg("PX").arg(expiry.ttl_millis());
+        command.arg(self.space.name(key)).arg(&new).arg("NX").arg("PX").arg(expiry.ttl_millis());
         let stored: Option<Value> = self.connection.query(&command, Effect::Write).await?;
-        Ok(stored.map(|_| revision))
+        Ok(stored.map(|_| Revision::from(new)))
     }
 
     async fn update(
@@ -171,16 +171,14 @@ impl SessionStore for RedisStore {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
-        // A non-numeric revision was not made by this store, so it matches nothing.
-        let Some(expected) = expected.as_u64() else { return Ok(None) };
-        let (revision, framed) = frame(value);
-        let call = |verb: &str, script: &str| {
-            let mut command = cmd(verb);
-            command.arg(script).arg(1).arg(self.space.name(key)).arg(&expected.to_be_bytes()[..]);
-            command.arg(&framed).arg(expiry.ttl_millis()).take()
+        // A revision without a number in front was not made by this store, so it matches nothing.
+        let Some(old) = expected.as_bytes().filter(|old| old.len() >= NUMBER) else {
+            return Ok(None);
         };
-        let replaced = self.connection.update(call).await?;
-        Ok(replaced.then_some(revision))
+        let new = frame(value);
+        let name = self.space.name(key);
+        let replaced = self.connection.replace(&name, old, &new, expiry.ttl_millis()).await?;
+        Ok(replaced.then(|| Revision::from(new)))
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {
@@ -245,19 +243,20 @@ impl SessionStore for RedisStore {
     }
 }
 
-/// Puts a fresh revision in front of a value.
-fn frame(value: &[u8]) -> (Revision, Vec<u8>) {
-    let revision = Revision::random();
-    let mut framed = Vec::with_capacity(REVISION + value.len());
-    framed.extend_from_slice(&revision.as_u64().unwrap_or_default().to_be_bytes());
+/// Puts a number in front of a value that no other write has.
+fn frame(value: &[u8]) -> Vec<u8> {
+    let number = Revision::random().as_u64().unwrap_or_default();
+    let mut framed = Vec::with_capacity(NUMBER + value.len());
+    framed.extend_from_slice(&number.to_be_bytes());
     framed.extend_from_slice(value);
-    (revision, framed)
+    framed
 }
 
-/// Takes a stored value apart; `None` for one that is too short to have a revision.
+/// Takes a stored value apart; `None` for one that is too short to have a number. The whole is the
+/// revision, because servers compare whole values.
 fn split(framed: Vec<u8>) -> Option<Stored> {
-    let revision = u64::from_be_bytes(*framed.first_chunk::<REVISION>()?);
-    Some(Stored::new(Bytes::from(framed).slice(REVISION..), Revision::from(revision)))
+    let value = Bytes::copy_from_slice(framed.get(NUMBER..)?);
+    Some(Stored::new(value, Revision::from(framed)))
 }
 
 /// The text of an `INFO`, or the value of a `CONFIG GET` for one parameter.

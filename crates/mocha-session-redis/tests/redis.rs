@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{hour, key, open, round_trip, server};
+use common::{hour, key, open, round_trip, say, server};
 use mocha_session_conformance::engine_url;
 use mocha_session_conformance::tools::{assert_says, check_urls, scan_all};
 use mocha_session_core::ErrorKind;
-use mocha_session_core::store::{Durability, Revision, ScanCursor, SessionStore};
-use mocha_session_redis::DRIVER;
+use mocha_session_core::store::{Durability, KeySpace, Revision, ScanCursor, SessionStore};
+use mocha_session_redis::{DRIVER, RedisStore};
 
 #[tokio::test]
 async fn each_operation_is_one_round_trip() {
@@ -16,7 +16,8 @@ async fn each_operation_is_one_round_trip() {
     let store = open(&server.url()).await.unwrap();
     let (key, other) = (key(), key());
     let revision = store.create(&other, b"first", hour()).await.unwrap().unwrap();
-    store.update(&other, b"so that the script is there", hour(), &revision).await.unwrap().unwrap();
+    // The server has shown that it does not compare by itself, and has the script.
+    store.update(&other, b"two", hour(), &revision).await.unwrap().unwrap();
     // What a script calls is counted with the rest: that is no round trip.
     let expect = async |what: &str, commands: &[(&str, u64)]| {
         for name in ["get", "set", "evalsha", "eval", "getrange", "unlink", "ping"] {
@@ -44,6 +45,34 @@ async fn each_operation_is_one_round_trip() {
 }
 
 #[tokio::test]
+async fn a_server_that_compares_whole_values_runs_no_script() {
+    let Some(url) = engine_url("MOCHA_TEST_VALKEY_URL") else { return };
+    let url = url.replace("valkey", "redis");
+    round_trip(&open(&url).await.unwrap()).await;
+    // Over a connection of the application's, too.
+    let client = redis::Client::open(url).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    round_trip(&RedisStore::new(connection.clone(), KeySpace::new("given:").unwrap())).await;
+    // Whatever tests ran on this server.
+    let ran: String = say(&mut connection, "INFO commandstats").await.unwrap();
+    assert!(ran.contains("cmdstat_set:") && !ran.contains("cmdstat_eval"), "{ran}");
+}
+
+#[tokio::test]
+async fn a_server_without_it_is_asked_once_on_each_connection() {
+    let server = server!();
+    let store = open(&server.url()).await.unwrap();
+    let key = key();
+    let mut revision = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    server.run::<()>("CONFIG RESETSTAT").await;
+    for _ in 0..3 {
+        revision = store.update(&key, b"two", hour(), &revision).await.unwrap().unwrap();
+    }
+    // Three by the script, and one that was refused.
+    assert_eq!(server.calls("set").await, 4);
+}
+
+#[tokio::test]
 async fn corrupt_and_foreign_values_are_errors_and_stay() {
     let server = server!();
     let store = open(&server.url()).await.unwrap();
@@ -58,8 +87,9 @@ async fn corrupt_and_foreign_values_are_errors_and_stay() {
         assert!(!format!("{error:?}").contains(&key.to_string()), "{error:?}");
         assert_eq!(store.create(key, b"new", hour()).await.unwrap(), None);
     }
-    assert_eq!(store.update(&short, b"new", hour(), &Revision::random()).await.unwrap(), None);
-    let error = store.update(&list, b"new", hour(), &Revision::random()).await.unwrap_err();
+    let other = Revision::from(b"a number and more".to_vec());
+    assert_eq!(store.update(&short, b"new", hour(), &other).await.unwrap(), None);
+    let error = store.update(&list, b"new", hour(), &other).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(server.run::<i64>("DBSIZE").await, 4);
     assert_eq!(scan_all(&store, 100).await.unwrap(), [good]);

@@ -1,5 +1,6 @@
 //! Several servers: a cluster whose slots move and whose nodes die, and sentinels that choose
 //! another primary.
+// tidy: long because clusters and sentinels share their helpers
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;

@@ -19,7 +19,7 @@ use crate::error;
 
 /// The metadata of an object with the expiry of its entry, in milliseconds since 1970.
 const DEADLINE: &str = "session-deadline";
-/// How many times to look for a bucket that another process is creating.
+/// The number of times to look for a bucket that another process is creating.
 const LOOKS: u32 = 25;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 

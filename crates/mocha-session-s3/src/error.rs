@@ -21,19 +21,19 @@ pub(crate) const NO_CREDENTIALS: &str = "no credentials found: set AWS_ACCESS_KE
 /// The error of a call of the SDK.
 pub(crate) type CallError<E> = SdkError<E, HttpResponse>;
 
-/// Whether S3 says that the object does not exist. A 404 without S3's error code comes from another
-/// server.
+/// Returns whether S3 says that the object does not exist. A 404 without S3's error code comes from
+/// another server.
 pub(crate) fn is_absent<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     failure.code() == Some("NoSuchKey")
 }
 
-/// Whether S3 says that the bucket does not exist.
+/// Returns whether S3 says that the bucket does not exist.
 pub(crate) fn is_without_bucket<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     failure.code() == Some("NoSuchBucket")
 }
 
-/// Whether a write was not done because its condition did not hold: the object has changed, is
-/// gone, or (409) another request was writing it at the same time.
+/// Returns whether a write was not done because its condition did not hold: the object has changed,
+/// is gone, or (409) another request was writing it at the same time.
 pub(crate) fn is_condition<E: ProvideErrorMetadata>(failure: &CallError<E>) -> bool {
     status(failure) == Some(412)
         || is_absent(failure)
@@ -78,7 +78,7 @@ fn of_call<E: ProvideErrorMetadata>(failure: &CallError<E>, effect: Effect) -> E
     failure.error(effect, why)
 }
 
-/// Whether a request was refused for now, and nothing was done.
+/// Returns whether a request was refused for now, and nothing was done.
 fn is_busy(status: Option<u16>, code: &str) -> bool {
     status == Some(429)
         || matches!(code, "SlowDown" | "ServiceUnavailable" | "OperationAborted" | "RequestTimeout")

@@ -22,17 +22,17 @@ use crate::engine::{Engine, Options};
 use crate::error::{Failed, Sign, is_refused_setting};
 use crate::limits::Limits;
 
-/// How long a connection may be idle before it is closed.
+/// The time for which a connection may be idle before it is closed.
 const IDLE: Duration = Duration::from_mins(10);
 
 /// The age at which a connection is closed, so that the connections follow a server that has moved.
 const LIFETIME: Duration = Duration::from_mins(30);
 
-/// How many connections are opened at the same time. More would burden a server that just
-/// restarted, and most waiting calls get a connection that another call gives back.
+/// The maximum number of connections that are opened at the same time. More would burden a server
+/// that just restarted. Most waiting calls get a connection that another call returns.
 const DIALS: usize = 2;
 
-/// How long closing a connection in order may take.
+/// The time limit for closing a connection gracefully.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A pool of connections to the primary among some hosts, or to a file.

@@ -1,4 +1,4 @@
-//! The trait of the three engines: how each opens and checks a connection, and what it reports.
+//! The trait of the three engines: opening and checking a connection, and the engine's reports.
 
 use mocha_session_core::backend::{Credentials, Role};
 use mocha_session_core::store::Durability;

@@ -149,8 +149,8 @@ impl Failed {
         self
     }
 
-    /// Whether the call may be repeated on another connection: this one was to blame, and the
-    /// statement was a read or was certainly not done.
+    /// Returns whether the call may be repeated on another connection: this connection caused the
+    /// error, and the statement was a read or was certainly not done.
     pub(crate) fn may_move(&self, effect: Effect) -> bool {
         let Cause::Client { failure, .. } = &self.cause else { return false };
         self.sign == Sign::Leave
@@ -190,7 +190,7 @@ fn code(error: &dyn sqlx::error::DatabaseError) -> String {
     error.code().unwrap_or_default().into_owned()
 }
 
-/// Whether SQLite found the file locked by another connection.
+/// Returns whether SQLite found the file locked by another connection.
 #[cfg(feature = "_sqlite")]
 pub(crate) fn locked(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| code(error).parse::<i32>().ok());

@@ -17,9 +17,9 @@ use crate::open::{SqlOptions, SqlPool};
 use crate::pool::{Arg, Pool};
 use crate::url;
 
-/// How many times to repeat a statement that the server rolled back because of concurrent ones.
-/// That happens on PostgreSQL with a raised default isolation level, and on MySQL when creates and
-/// deletes of one key meet. Each time another statement has succeeded.
+/// The number of times to repeat a statement that the server rolled back because of concurrent
+/// ones. That happens on PostgreSQL with a raised default isolation level, and on MySQL when
+/// creates and deletes of one key meet. Each time another statement has succeeded.
 const ROLLED_BACK_RETRIES: usize = 10;
 
 /// The estimated number of sessions in a block of PostgreSQL: about 20 of 300 bytes, at most 75 of

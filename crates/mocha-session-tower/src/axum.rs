@@ -9,9 +9,9 @@ use crate::error::Error;
 core::handles! {
     /// The request's session, loaded.
     ///
-    /// Derefs to the core's [`Session`](core::Session). If the engine is down, the request is
-    /// rejected (503). `Option<Session>` is `None` if the client has no live session; if the engine
-    /// is down, the request is rejected too, because an unknown session is not an absent one.
+    /// It dereferences to the core's [`Session`](core::Session). If the engine is down, the request
+    /// is rejected (503). `Option<Session>` is `None` if the client has no live session. If the
+    /// engine is down, it rejects the request too, because an unknown session is not an absent one.
     ///
     /// ```
     /// use mocha_session_tower::{Error, Session};
@@ -24,9 +24,9 @@ core::handles! {
     /// ```
     Session;
 
-    /// The request's session, not loaded: for handlers that need it only sometimes.
+    /// The request's session, not loaded, for handlers that need it only sometimes.
     ///
-    /// Derefs to the core's [`LazySession`](core::LazySession).
+    /// It dereferences to the core's [`LazySession`](core::LazySession).
     ///
     /// ```
     /// use mocha_session_tower::{Error, LazySession};
@@ -44,7 +44,7 @@ core::handles! {
 
     /// The flash messages and data of the request's session, loaded.
     ///
-    /// Derefs to the core's [`Flash`](core::Flash).
+    /// It dereferences to the core's [`Flash`](core::Flash).
     ///
     /// ```
     /// use mocha_session_tower::{Error, Flash};
@@ -92,7 +92,7 @@ impl<S: 'static, T: Sync> FromRequestParts<T> for Flash<S> {
     }
 }
 
-/// The session that the layer opened.
+/// Returns the session that the layer opened.
 fn lazy<S: 'static>(parts: &Parts) -> core::Result<&core::LazySession> {
     const ADVICE: &str =
         "call `Router::layer` with a `SessionLayer` of this scope, after the route was added";

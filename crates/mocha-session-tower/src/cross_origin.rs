@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::error::plain;
 use crate::future::ResponseFuture;
 
-/// Answers the requests that [`CrossOriginProtection`] refuses with 403.
+/// Responds with 403 to the requests that [`CrossOriginProtection`] refuses.
 ///
 /// Put it around the whole application, because a nested axum router sees only its own part of the
 /// path.
@@ -34,7 +34,7 @@ pub struct CrossOriginLayer {
 }
 
 impl CrossOriginLayer {
-    /// A layer with this protection.
+    /// Creates a layer with this protection.
     pub fn new(protection: CrossOriginProtection) -> Self {
         Self { protection: Arc::new(protection) }
     }
@@ -48,7 +48,7 @@ impl<I> Layer<I> for CrossOriginLayer {
     }
 }
 
-/// The service that [`CrossOriginLayer`] wraps around another.
+/// The service that [`CrossOriginLayer`] wraps around an inner service.
 ///
 /// ```
 /// use mocha_session_tower::{CrossOriginLayer, CrossOriginService};
@@ -68,7 +68,7 @@ where
     ResBody: http_body::Body<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    /// With axum's body. Axum's own passes as it is; another is boxed.
+    /// With axum's body. Axum's own body passes unchanged; any other is boxed.
     type Response = Response<Body>;
     type Error = I::Error;
     type Future = ResponseFuture<I::Future>;

@@ -8,11 +8,11 @@ use http::{HeaderValue, StatusCode, header};
 use mocha_session_core as core;
 
 /// A session error as a handler's error, so that `?` works. It becomes the response that
-/// [`SessionLayer::on_error`] makes, or else plain text of
+/// [`SessionLayer::on_error`] makes. Without an `on_error`, it becomes plain text with the status
 /// [`http_status`](core::Error::http_status).
 ///
-/// The response names only its status; the error is traced. The session is not committed, because
-/// the handler did not finish.
+/// The default response names only the status, and the error is traced. The session is not
+/// committed, because the handler did not finish.
 ///
 /// ```
 /// use mocha_session_tower::Error;
@@ -46,7 +46,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Marks the response of an [`Error`], in its extensions: its handler did not finish, and the
+/// Marks the response of an [`Error`], in its extensions. Its handler did not finish, and the
 /// innermost layer with an `on_error` shapes it.
 #[derive(Clone)]
 pub(crate) struct Failed {
@@ -54,7 +54,7 @@ pub(crate) struct Failed {
     pub(crate) shaped: bool,
 }
 
-/// A response in plain text that names only the status.
+/// Returns a response in plain text that names only the status.
 pub(crate) fn plain(status: StatusCode) -> Response {
     let mut response = Response::new(Body::from(status.canonical_reason().unwrap_or("error")));
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! The future of a response whose session is committed before it goes out.
+//! The future of a response whose session is committed before it is sent.
 
 use std::fmt;
 use std::future::Future;
@@ -40,7 +40,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         state: State<F>,
-        // `None` where another layer commits.
+        // `None` if another layer commits.
         open: Option<Open>,
     }
 }
@@ -59,12 +59,12 @@ impl<F> ResponseFuture<F> {
         Self { state: State::Handling { future }, open: Some(open) }
     }
 
-    /// A response whose session another layer commits.
+    /// Creates the future of a response whose session another layer commits.
     pub(crate) fn passing(future: F) -> Self {
         Self { state: State::Handling { future }, open: None }
     }
 
-    /// A response without the inner service.
+    /// Creates the future of a response without the inner service.
     pub(crate) fn refused(response: Response<Body>) -> Self {
         Self { state: State::Refused { response: Some(response) }, open: None }
     }
@@ -95,7 +95,7 @@ where
             }
             StateProj::Finishing { finish, response } => {
                 let finished = ready!(Pin::new(finish).poll(cx));
-                // A future that is polled after it was ready may do anything safe.
+                // A future that is polled after it was ready may behave in any safe way.
                 let (Some(open), Some(response)) = (this.open.as_mut(), response.take()) else {
                     return Poll::Pending;
                 };

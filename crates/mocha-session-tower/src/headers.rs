@@ -5,8 +5,8 @@ use mocha_session_core::{HeaderLines, RequestInfo, SessionManager};
 
 mocha_session_core::__http_headers!(http::header);
 
-/// The part of a request that a session of this manager needs. One pass over the headers costs less
-/// than looking up four names.
+/// Returns the parts of a request that a session of this manager needs. One pass over the headers
+/// costs less than four lookups.
 pub(crate) fn request_info<B>(
     request: &Request<B>,
     manager: &SessionManager,

@@ -28,8 +28,8 @@ pub(crate) struct Shared {
 type OnError = Box<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 impl Shared {
-    /// Returns the response to send. The response of an error is shaped, if the layer has an
-    /// `on_error` and no inner layer has shaped it. `parts` is there if `on_error` is.
+    /// Returns the response to send. If the layer has an `on_error` and no inner layer has shaped
+    /// the error's response, shapes it. `parts` is `Some` if there is an `on_error`.
     pub(crate) fn shape(&self, response: Response<Body>, parts: Option<&Parts>) -> Response<Body> {
         let failed = response.extensions().get::<Failed>().filter(|failed| !failed.shaped);
         let (Some(failed), Some(on_error), Some(parts)) = (failed, &self.on_error, parts) else {
@@ -65,30 +65,30 @@ pub struct SessionLayer<S = ()> {
 }
 
 impl SessionLayer {
-    /// A layer over this manager's sessions.
+    /// Creates a layer over this manager's sessions.
     pub fn new(manager: SessionManager) -> Self {
         Self::scoped(manager)
     }
 }
 
 impl<S> SessionLayer<S> {
-    /// A layer whose sessions the type `S` distinguishes from those of other layers: for an admin
-    /// and a public session, with two cookies.
+    /// Creates a layer whose sessions the type `S` distinguishes from those of other layers, for
+    /// example an admin and a public session with two cookies.
     ///
     /// Two layers around one service need managers with different cookie names. A request that
-    /// passes two managers with the same name is answered with an error, and the log says what to
-    /// change.
+    /// passes two managers with the same cookie name gets an error response, and the log says how
+    /// to fix it.
     pub fn scoped(manager: SessionManager) -> Self {
         Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
     }
 
-    /// Shapes the response to a request that failed because of its session: it could not be loaded
-    /// or committed, an extractor rejected the request, or a handler returned this crate's
-    /// [`Error`](crate::Error).
+    /// Shapes the response to a request that failed because of its session: the session could not
+    /// be loaded or committed, an extractor rejected the request, or a handler returned this
+    /// crate's [`Error`](crate::Error).
     ///
-    /// The closure receives the error and the request's head. The default is plain text of
-    /// [`Error::http_status`] that names only the status. Do not show the error itself to users. Of
-    /// several layers the innermost that has an `on_error` shapes the error.
+    /// The closure receives the error and the request's head. The default response is plain text
+    /// with the status [`Error::http_status`], and names only the status. Do not show the error
+    /// itself to users. If several layers have an `on_error`, the innermost one shapes the error.
     ///
     /// ```
     /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -137,7 +137,7 @@ impl<S, I> Layer<I> for SessionLayer<S> {
     }
 }
 
-/// The service that [`SessionLayer`] wraps around another.
+/// The service that [`SessionLayer`] wraps around an inner service.
 ///
 /// ```
 /// # use mocha_session_core::{Secrets, SessionManager, Storage};
@@ -173,7 +173,7 @@ where
     ResBody::Error: Into<BoxError>,
 {
     /// With axum's body, because an error replaces the response if the commit fails. Axum's own
-    /// body passes as it is; another is boxed.
+    /// body passes unchanged; any other is boxed.
     type Response = Response<Body>;
     type Error = I::Error;
     type Future = ResponseFuture<I::Future>;

@@ -18,7 +18,7 @@ pub use error::Error;
 pub use future::ResponseFuture;
 pub use layer::{SessionLayer, SessionService};
 pub use mocha_session_core::CrossOriginProtection;
-/// The sessions of a request, in its extensions: for services without extractors.
+/// The sessions of a request, in its extensions, for services without extractors.
 ///
 /// ```
 /// # use mocha_session_tower::Sessions;

@@ -26,7 +26,7 @@ struct Token {
     token: String,
 }
 
-/// The token of the session as it is stored now. The response has it in a header as well.
+/// Returns the token of the stored session. The response also has it in a header.
 async fn token(session: &Session) -> Result<Json<Token>, Error> {
     session.commit().await?;
     let token = session.token().map(SessionToken::into_string).unwrap_or_default();
@@ -46,7 +46,7 @@ async fn me(session: Option<Session>) -> Result<Response, Error> {
 }
 
 async fn rotate(session: Session) -> Result<Json<Token>, Error> {
-    session.rotate()?; // the old token is dead
+    session.rotate()?; // the old token is no longer valid
     token(&session).await
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn app(manager: SessionManager) -> Router {
         .layer(SessionLayer::new(manager))
 }
 
-/// A client's request with the token that it holds.
+/// Creates a client's request with its token.
 pub(crate) fn request(
     method: &str,
     path: &str,
@@ -96,7 +96,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         let sent = request(method, path, &token, r#"{"user": "alice"}"#)?;
         let response = app.clone().oneshot(sent).await?;
-        // A new token, or an empty one where the session has ended.
+        // A new token, or an empty one if the session has ended.
         if let Some(new) = response.headers().get("session-token") {
             new.to_str()?.clone_into(&mut token);
         }

@@ -19,7 +19,8 @@ async fn home(session: Session) -> Result<String, Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open("memory:").await?;
-    // Plain HTTP on this machine. Behind TLS leave the cookie as it is: `__Host-session`, `Secure`.
+    // For plain HTTP on this machine. Behind TLS, use the default cookie: `__Host-session`,
+    // `Secure`.
     let manager =
         SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
     let app = Router::new().route("/", get(home)).layer(SessionLayer::new(manager));

@@ -1,11 +1,10 @@
-//! A store of one's own: sessions in a `redb` database, under a URL scheme of its own,
-//! `redb:///path`.
+//! A custom store: sessions in a `redb` database, with its own URL scheme, `redb:///path`.
 //!
 //! ```console
 //! $ cargo run --example custom_store
 //! ```
 //!
-//! `tests/custom_store.rs` proves it with the conformance suite.
+//! `tests/custom_store.rs` runs the conformance suite on it.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use mocha_session::store::{
 use mocha_session::{Driver, Error, ErrorKind, Registry, Result, SessionManager};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 
-/// The schemes it answers to. The URL is read at once, the file is opened when somebody awaits.
+/// The driver for its scheme. The closure reads the URL at once, and the future opens the file.
 pub const DRIVER: Driver = Driver::new(&["redb"], |url| {
     let path = url.path().strip_prefix('/').unwrap_or_default().to_owned();
     if path.is_empty() {
@@ -36,19 +35,19 @@ const SESSIONS: TableDefinition<'static, &[u8], (u64, i64, &[u8])> =
     TableDefinition::new("sessions");
 type Sessions<'t> = Table<'t, &'static [u8], (u64, i64, &'static [u8])>;
 
-/// Sessions in a `redb` database. Its write transactions take turns, so comparing and setting in
-/// one is atomic.
+/// Sessions in a `redb` database. Its write transactions take turns, so a comparison and a write in
+/// one transaction are atomic.
 #[derive(Clone, Debug)]
 pub struct RedbStore(Arc<Database>);
 
 impl RedbStore {
-    /// A store in a database that is open already.
+    /// Creates a store in an open database.
     pub fn new(database: Database) -> Self {
         Self(Arc::new(database))
     }
 
-    /// Does something in one transaction, on a thread that may block, and runs to its end even when
-    /// nobody waits for it.
+    /// Runs `work` in one transaction, on a thread that may block, and to its end even if the
+    /// caller is dropped.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Sessions<'_>) -> Result<T, redb::Error> + Send + 'static,
@@ -127,7 +126,7 @@ impl SessionStore for RedbStore {
         let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
             .unwrap_or(i64::MAX);
         let after = cursor.and_then(|cursor| StorageKey::parse(cursor.as_str()));
-        // One transaction looks and removes, so nothing is refreshed in between.
+        // One transaction examines and removes, so no entry is refreshed in between.
         self.write(move |sessions| {
             let from =
                 after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key.as_bytes()[..]));

@@ -15,7 +15,7 @@ struct Note {
     text: String,
 }
 
-/// Shows the messages that wait, and with that consumes them.
+/// Shows the waiting messages, and so consumes them.
 async fn page(flash: Flash) -> Html<String> {
     let shown = |message: &Message| {
         format!("<p><b>{}</b>: {}</p>", message.level().as_str(), escape(message.text()))
@@ -25,7 +25,7 @@ async fn page(flash: Flash) -> Html<String> {
     Html(format!("{messages}<form method=post><input name=text> <button>Save</button></form>"))
 }
 
-/// Answers with a redirect, which shows nothing: the messages wait for the next page.
+/// Responds with a redirect, which shows nothing, so the messages wait for the next page.
 async fn save(flash: Flash, Form(note): Form<Note>) -> Result<Redirect, Error> {
     if note.text.trim().is_empty() {
         flash.error("A note needs a text.")?;

@@ -1,4 +1,4 @@
-//! Login with "keep me logged in", a list of one's devices, and logging out the others.
+//! Login with "keep me logged in", a list of the user's devices, and a logout of the other devices.
 //!
 //! The larger example, `account`, also refuses forms that other sites send.
 //!
@@ -45,7 +45,8 @@ async fn login(
     headers: HeaderMap,
     Form(login): Form<Login>,
 ) -> Result<Redirect, Error> {
-    // A real application checks a password here. The session gets a new id; the old id is dead.
+    // A real application checks a password here. The session gets a new id, and the old id is no
+    // longer valid.
     session.login(&login.user)?;
     match login.keep {
         Some(_) => session.remember_for(Duration::from_secs(30 * 24 * 60 * 60))?,

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: what sessions do, on the page `/metrics`.
+//! Metrics of sessions for Prometheus, on the page `/metrics`.
 //!
 //! ```console
 //! $ cargo run --example metrics         # then open http://127.0.0.1:3000 and /metrics
@@ -20,7 +20,7 @@ async fn home(session: Session) -> Result<String, Error> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The recorder first: the metrics are described to it.
+    // The recorder must be installed first, because the metrics are described to it.
     let prometheus = PrometheusBuilder::new().install_recorder()?;
     let manager = SessionManager::builder(mocha_session::open("memory:").await?)
         .cookie(CookiePolicy::for_plain_http())

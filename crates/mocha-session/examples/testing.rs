@@ -1,5 +1,5 @@
-//! An application's own tests: a user who is logged in without a login form, and a clock that the
-//! test moves.
+//! An application's own tests: a logged-in user without a login form, and a clock that the test
+//! controls.
 //!
 //! ```console
 //! $ cargo run --example testing       # the application, then http://127.0.0.1:3000
@@ -14,7 +14,7 @@ use axum::{Router, routing::get};
 use mocha_session::axum::{Error, Session, SessionLayer};
 use mocha_session::{CookiePolicy, SessionManager, SessionManagerBuilder, Storage};
 
-/// The rules of the application, in one place for the server and for the tests.
+/// The application's settings, in one place for the server and for the tests.
 fn rules(storage: Storage) -> SessionManagerBuilder {
     SessionManager::builder(storage)
         .cookie(CookiePolicy::for_plain_http())
@@ -50,7 +50,7 @@ mod tests {
 
     type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-    /// The application's own rules, and a clock that stands still.
+    /// Creates a manager with the application's settings, and a clock that stands still.
     async fn setup() -> Outcome<(SessionManager, ManualClock)> {
         let clock = ManualClock::new();
         let storage = mocha_session::open("memory:").await?; // or a real server

@@ -1,5 +1,5 @@
-//! Two sessions in one application: visitors and administrators, with a cookie and rules of their
-//! own.
+//! Two sessions in one application: visitors and administrators, each with its own cookie and
+//! settings.
 //!
 //! ```console
 //! $ cargo run --example two_sessions  # then open http://127.0.0.1:3000 and /admin
@@ -19,7 +19,7 @@ async fn shop(session: Session) -> Result<String, Error> {
     Ok(format!("You have seen {pages} pages of the shop."))
 }
 
-/// Has both: the session of the administrator, and that of the same person as a visitor.
+/// Has both sessions: the administrator's, and the same person's as a visitor.
 async fn admin(visitor: Session, admin: Session<Admin>) -> Result<String, Error> {
     let visits = admin.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
     let pages: u64 = visitor.get("pages")?.unwrap_or(0);
@@ -28,7 +28,7 @@ async fn admin(visitor: Session, admin: Session<Admin>) -> Result<String, Error>
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Both may live in one store: nothing of one session is valid in the other.
+    // Both may be in one store, because nothing of one session is valid in the other.
     let storage = mocha_session::open("memory:").await?;
     let visitors =
         SessionManager::builder(storage.clone()).cookie(CookiePolicy::for_plain_http()).build()?;

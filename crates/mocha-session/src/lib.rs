@@ -9,10 +9,10 @@ pub use mocha_session_core::{
     Capabilities, Clock, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
     DetachedSession, Driver, Durability, Environment, Error, ErrorKind, FailurePolicy,
     HeaderChanges, HeaderLines, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES,
-    ManualClock, Message, Migrating, OwnedSession, RecordInfo, RecordKind, RequestHeaders,
-    RequestInfo, Requirement, Result, SameSite, Secrets, SessionData, SessionHandle,
-    SessionManager, SessionManagerBuilder, SessionToken, Storage, StoreUrl, SweepTotal, Sweeper,
-    SystemClock, Transport, backend, observe, store,
+    ManualClock, Message, Migrating, NearPolicy, OwnedSession, RecordInfo, RecordKind,
+    RequestHeaders, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
+    SessionHandle, SessionManager, SessionManagerBuilder, SessionToken, Storage, StoreUrl,
+    SweepTotal, Sweeper, SystemClock, Transport, WhenFull, backend, observe, store,
 };
 pub use registry::{Registry, builder_from_env, open, open_from_env, open_with};
 
@@ -51,18 +51,18 @@ pub use mocha_session_sql as sql;
 #[doc(inline)]
 pub use mocha_session_tower as tower;
 
-/// What an axum application uses: the layer, the extractors, and an error that is a response.
+/// The types for an axum application: the layer, the extractors, and an error that is a response.
 ///
 /// | type | as an argument or result of a handler |
 /// |---|---|
-/// | [`Session`](axum::Session) | the session, loaded; `Option<Session>` is `None` where the client has no live session |
-/// | [`LazySession`](axum::LazySession) | the session, not loaded yet: costs nothing until it is |
+/// | [`Session`](axum::Session) | the session, loaded; `Option<Session>` is `None` if the client has no live session |
+/// | [`LazySession`](axum::LazySession) | the session, not loaded yet: it costs nothing until it is loaded |
 /// | [`Flash`](axum::Flash) | flash messages and data |
-/// | [`Error`](axum::Error) | the error of a handler: `?` turns this crate's [`Error`] into it |
+/// | [`Error`](axum::Error) | the error of a handler: `?` converts this crate's [`Error`] to it |
 /// | [`SessionLayer`](axum::SessionLayer) | the layer, for `Router::layer` |
 ///
-/// A handler that returns this crate's [`Error`] is no axum handler ("`Handler` is not satisfied"):
-/// return [`axum::Error`].
+/// A handler that returns this crate's [`Error`] does not compile as an axum handler ("`Handler` is
+/// not satisfied"). Return [`axum::Error`].
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -5,6 +5,7 @@
 //! | `mocha_session_loads_total` | counter | `outcome`: `found`, `absent`, `expired`, `superseded`, `refused` |
 //! | `mocha_session_changes_total` | counter | `change`: `created`, `committed`, `refreshed`, `rotated`, `logged_in`, `dropped` |
 //! | `mocha_session_conflicts_total` | counter | |
+//! | `mocha_session_logins_refused_total` | counter | |
 //! | `mocha_session_ended_total` | counter | `how`: `destroyed`, `revoked`, `made_room`, `emptied` |
 //! | `mocha_session_failures_total` | counter | `during`: `load`, `commit`; `kind`: that of the error |
 //! | `mocha_session_commit_rounds` | histogram | |
@@ -20,13 +21,14 @@ use crate::observe::{Event, Observer};
 const LOADS: &str = "mocha_session_loads_total";
 const CHANGES: &str = "mocha_session_changes_total";
 const CONFLICTS: &str = "mocha_session_conflicts_total";
+const REFUSED: &str = "mocha_session_logins_refused_total";
 const ENDED: &str = "mocha_session_ended_total";
 const FAILURES: &str = "mocha_session_failures_total";
 const ROUNDS: &str = "mocha_session_commit_rounds";
 const BYTES: &str = "mocha_session_record_bytes";
 const STORE_CALL: &str = "mocha_session_store_call_seconds";
 
-/// An observer that counts what happens, with the recorder that the application has installed.
+/// An observer that reports to the recorder that the application has installed.
 ///
 /// ```
 /// use mocha_session::metrics::Metrics;
@@ -46,6 +48,7 @@ impl Metrics {
         describe_counter!(LOADS, "Looks for a request's session.");
         describe_counter!(CHANGES, "What commits did to sessions.");
         describe_counter!(CONFLICTS, "Commits that another request's write made try again.");
+        describe_counter!(REFUSED, "Logins that were refused: their users have too many sessions.");
         describe_counter!(ENDED, "Sessions that ended before their time.");
         describe_counter!(FAILURES, "Loads and commits that failed.");
         describe_histogram!(ROUNDS, Unit::Count, "How many tries a write took.");
@@ -83,6 +86,7 @@ impl Observer for Metrics {
                 histogram!(BYTES).record(*bytes as f64);
             }
             Event::Conflicted { .. } => counter!(CONFLICTS).increment(1),
+            Event::LoginRefused { .. } => counter!(REFUSED).increment(1),
             Event::Ended { how, .. } => counter!(ENDED, "how" => how.as_str()).increment(1),
             Event::Failed { during, error, .. } => {
                 let kind = error.kind().as_str();

@@ -1,4 +1,4 @@
-//! From `SESSION_URL` to a storage: the drivers of the enabled features.
+//! Opens the storage of a URL, with the drivers of the enabled features.
 
 use mocha_session_core as core;
 use mocha_session_core::{Driver, Environment, Result, SessionManagerBuilder, Storage};
@@ -24,7 +24,7 @@ const DRIVERS: &[Driver] = &[
     mocha_session_sql::DRIVER,
 ];
 
-/// The cargo feature that each scheme needs, for the error where the feature is off.
+/// The cargo feature that each scheme needs, for the error message if the feature is off.
 const SCHEMES: &[(&[&str], &str)] = &[
     (&["memory"], "the cargo feature `memory`"),
     (
@@ -49,7 +49,7 @@ const SCHEMES: &[(&[&str], &str)] = &[
     (&["sqlite", "sqlite+*"], "the cargo feature `sqlite` or `sqlite-unbundled`"),
 ];
 
-/// Makes a [`Storage`] from a URL: has a driver for each enabled engine, and for yours.
+/// Makes a [`Storage`] from a URL. It has a driver for each enabled engine, and for custom ones.
 ///
 /// A registry is a value, not a global. Two registries share nothing.
 ///
@@ -67,7 +67,7 @@ const SCHEMES: &[(&[&str], &str)] = &[
 pub struct Registry(core::Registry);
 
 impl Registry {
-    /// A driver for every engine whose cargo feature is on.
+    /// Creates a registry with a driver for every engine whose cargo feature is on.
     pub fn builtin() -> Self {
         let with_drivers = DRIVERS
             .iter()
@@ -93,7 +93,7 @@ impl Registry {
         self.0.schemes()
     }
 
-    /// Reads a URL and finds its driver, without connecting. A deployment can check its URL
+    /// Parses a URL and finds its driver, without connecting. A deployment can check its URL
     /// offline.
     ///
     /// # Errors
@@ -112,17 +112,18 @@ impl Registry {
         self.0.open(url).await
     }
 
-    /// Opens the engine of the environment: `SESSION_URL` names it, and `SESSION_SECRET` holds the
-    /// secrets, separated by commas. Without `SESSION_URL` the sessions are in the client's cookie.
+    /// Opens the engine that `SESSION_URL` names. `SESSION_SECRET` contains the secrets, separated
+    /// by commas. Without `SESSION_URL`, the sessions are stored in the client's cookie.
     ///
     /// # Errors
-    /// As [`open`](Self::open); `InvalidConfig` for a weak secret, a variable that is not UTF-8, or
-    /// one that begins with `SESSION_` and is not known.
+    /// As [`open`](Self::open). `InvalidConfig` for a weak secret, a variable that is not UTF-8, or
+    /// an unknown variable that begins with `SESSION_`.
     pub async fn open_from_env(&self) -> Result<Storage> {
         Environment::of_process()?.open(&self.0).await
     }
 
-    /// A builder with the settings of the process's environment, on the engine that it names.
+    /// Creates a builder with the settings of the process's environment, on the engine that it
+    /// names.
     ///
     /// # Errors
     /// As [`builder`](Self::builder) and [`Environment::of_process`].
@@ -130,10 +131,11 @@ impl Registry {
         self.builder(&Environment::of_process()?).await
     }
 
-    /// A builder with these settings, on the engine that they name.
+    /// Creates a builder with these settings, on the engine that they name.
     ///
     /// # Errors
-    /// As [`open`](Self::open); `InvalidConfig` naming a variable whose value cannot be read.
+    /// As [`open`](Self::open). `InvalidConfig`, which names the variable, if a value cannot be
+    /// read.
     pub async fn builder(&self, settings: &Environment) -> Result<SessionManagerBuilder> {
         settings.builder(&self.0).await
     }
@@ -161,7 +163,7 @@ pub async fn open(url: &str) -> Result<Storage> {
     Registry::builtin().open(url).await
 }
 
-/// Opens the engine that `url` names, with drivers of your choice.
+/// Opens the engine that `url` names, with the drivers of this registry.
 ///
 /// # Errors
 /// As [`Registry::open`].
@@ -169,8 +171,9 @@ pub async fn open_with(registry: &Registry, url: &str) -> Result<Storage> {
     registry.open(url).await
 }
 
-/// Opens what `SESSION_URL` and `SESSION_SECRET` say, for an application that sets all rules in its
-/// code. [`builder_from_env`] reads the others too.
+/// Opens the engine that `SESSION_URL` names, with the secrets in `SESSION_SECRET`. Use it in an
+/// application that makes all other settings in its code. [`builder_from_env`] reads the other
+/// variables too.
 ///
 /// # Errors
 /// As [`Registry::open_from_env`].
@@ -178,9 +181,9 @@ pub async fn open_from_env() -> Result<Storage> {
     Registry::builtin().open_from_env().await
 }
 
-/// A builder with the settings of the environment: `SESSION_URL`, `SESSION_SECRET`,
-/// `SESSION_IDLE_TIMEOUT` and so on ([`Environment::table`] has them all). What the code sets on it
-/// wins.
+/// Creates a builder with the settings of the environment: `SESSION_URL`, `SESSION_SECRET`,
+/// `SESSION_IDLE_TIMEOUT` and so on. [`Environment::table`] lists them all. A setting that the code
+/// makes on the builder overrides the environment.
 ///
 /// ```no_run
 /// # async fn manager() -> mocha_session::Result<mocha_session::SessionManager> {
@@ -199,8 +202,7 @@ pub async fn builder_from_env() -> Result<SessionManagerBuilder> {
 mod tests {
     use super::*;
 
-    /// Every scheme of a driver is known to need its feature where the feature is off, and no
-    /// scheme is only promised.
+    /// Every scheme of a driver is listed with its feature, and every listed scheme has a driver.
     #[test]
     fn drivers_and_schemes_agree() {
         let registry = Registry::builtin();

@@ -1,4 +1,4 @@
-//! What every session holds, whatever the library: a user id, a counter and a cart, about 200 bytes
+//! The content of every session, in every library: a user id, a counter and a cart, about 200 bytes
 //! as JSON.
 
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const USER: &str = "user";
 pub const COUNTER: &str = "counter";
 pub const CART: &str = "cart";
-/// Where a peer without flash of its own keeps its message.
+/// The key under which a library without flash stores its message.
 pub const MESSAGE: &str = "message";
 pub const SAVED: &str = "Your order is on its way.";
 
@@ -19,7 +19,7 @@ pub struct Item {
     pub cents: u64,
 }
 
-/// Three items.
+/// Returns three items.
 pub fn cart() -> Vec<Item> {
     let item = |sku: &str, quantity, cents| Item { sku: sku.to_owned(), quantity, cents };
     vec![

@@ -2,9 +2,9 @@
 //! for every library.
 //!
 //! A *subject* is an application over one library and one engine. Its *visitors* send requests
-//! straight into it, with no socket in between. A worker process holds one subject and measures
-//! what it is told to on its standard input, so that rounds of several subjects can be interleaved;
-//! see [`worker`]. The program that tells the workers is in `driver/`.
+//! directly to it, without a socket. A worker process holds one subject and reads its orders from
+//! standard input, so that rounds of several subjects can be interleaved; see [`worker`]. The
+//! program in `driver/` sends the orders.
 #![allow(
     missing_docs,
     missing_debug_implementations,

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Operation {
     /// Reading an object.
     Read,
-    /// Asking for an object's metadata (`HEAD`, with an HMAC key).
+    /// Reading an object's metadata (`HEAD`, with an HMAC key).
     Look,
     /// Writing an object.
     Write,
@@ -24,23 +24,23 @@ pub enum Operation {
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is done; the answer has this HTTP status, or what is like it in gRPC.
+    /// Does nothing. The response has this HTTP status, or its equivalent in gRPC.
     Status(u16),
-    /// It is done, but only after so long.
+    /// Does the call, but only after this time.
     Late(Duration),
-    /// Nothing is done, and no answer ever comes.
+    /// Does nothing, and never responds.
     Hang,
-    /// Nothing is done, and the connection is cut.
+    /// Does nothing, and cuts the connection.
     Cut,
-    /// It is done, and no answer ever comes.
+    /// Does the call, and never responds.
     HangAfter,
-    /// It is done, and the connection is cut before the answer.
+    /// Does the call, and cuts the connection before the response.
     LostAnswer,
-    /// It is done, and the answer is 412: what a repetition on the way makes of a write whose
-    /// answer was lost.
+    /// Does the call, and responds with 412, as for a write whose answer was lost and which was
+    /// then repeated on the way.
     MismatchAfter,
-    /// Nothing is done; 404 without the words by which a missing object is told from a missing
-    /// bucket.
+    /// Does nothing. Responds with 404 without the text that distinguishes a missing object from a
+    /// missing bucket.
     BareNotFound,
 }
 

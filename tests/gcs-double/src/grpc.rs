@@ -1,5 +1,5 @@
-//! The gRPC dialect, unary calls framed by hand: what the official client's `StorageControl`
-//! speaks.
+//! The gRPC dialect of the official client's `StorageControl`: unary calls with hand-written
+//! framing.
 
 use std::collections::HashMap;
 
@@ -138,7 +138,7 @@ pub(crate) fn write(result: Result<Outcome, Refusal>) -> Answer {
         .expect("headers that can be sent")
 }
 
-/// Only trailers, which HTTP/2 sends as headers when nothing comes before them.
+/// Returns only trailers, which HTTP/2 sends as headers if no data precedes them.
 fn refuse(refusal: &Refusal) -> Answer {
     let (status, says) = refusal.speak();
     let code = match status {
@@ -165,7 +165,7 @@ fn refuse(refusal: &Refusal) -> Answer {
     respond(200, &headers, "")
 }
 
-/// The message of a frame that is not compressed.
+/// Returns the message of an uncompressed frame.
 fn unframe(body: &Bytes) -> Option<&[u8]> {
     let (head, rest) = body.split_first_chunk::<5>()?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);

@@ -1,4 +1,4 @@
-//! The JSON dialect, over REST: what the official client's `Storage` speaks.
+//! The JSON dialect over REST, of the official client's `Storage`.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ pub(crate) fn write(parts: &Parts, result: Result<Outcome, Refusal>) -> Answer {
             respond(200, &[("content-type", "application/json".to_owned())], body.to_string())
         }
         Ok(_) => respond(200, &[], ""),
-        // An error on the way to an object's content is plain text, elsewhere JSON.
+        // Errors of requests for an object's content are plain text; all others are JSON.
         Err(Refusal::Status(404)) => respond(404, &[], ""),
         Err(refusal) if parts.method == Method::GET => {
             let (status, says) = refusal.speak();
@@ -86,7 +86,7 @@ pub(crate) fn write(parts: &Parts, result: Result<Outcome, Refusal>) -> Answer {
     }
 }
 
-/// The first two parts of a `multipart/related` body: the description and the content.
+/// Returns the first two parts of a `multipart/related` body: the description and the content.
 fn two_parts(body: &Bytes, boundary: &str) -> Option<(Bytes, Bytes)> {
     let delimiter = format!("--{boundary}");
     let mut starts = Vec::new();
@@ -98,7 +98,7 @@ fn two_parts(body: &Bytes, boundary: &str) -> Option<(Bytes, Bytes)> {
     let mut parts = starts.windows(2).map(|pair| {
         let part = body.slice(pair[0] + delimiter.len()..pair[1]);
         let content = find(&part, b"\r\n\r\n")? + 4;
-        // A line's end belongs to the delimiter that follows.
+        // The line break belongs to the delimiter that follows.
         Some(part.slice(content..part.len().checked_sub(2)?))
     });
     Some((parts.next()??, parts.next()??))

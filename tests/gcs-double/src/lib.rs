@@ -1,17 +1,19 @@
 //! A test double of Google Cloud Storage: the calls that `mocha-session-gcs` makes, in process,
 //! with faults on request.
 //!
-//! It is **not an emulator**. It knows reading, writing, deleting and listing objects and creating
-//! a bucket, each in the dialects that the store speaks: JSON over REST and gRPC for the official
-//! client, and the XML API with `GOOG4-HMAC-SHA256` signatures, which it verifies with code of its
-//! own; all on one port of 127.0.0.1. What it says is what Google's documentation and error
-//! messages say. What it does not have: access tokens (anybody may do anything in the first two
-//! dialects), checksums, quotas, the limit of about one write a second to an object, versions of
-//! objects, soft deletion, time. Only a real bucket proves what Google does;
-//! `MOCHA_TEST_GCS_REAL_URL` runs the tests against one.
+//! It is **not an emulator**. It supports reading, writing, deleting and listing objects and
+//! creating a bucket, in each dialect that the store uses, all on one port of 127.0.0.1: JSON over
+//! REST and gRPC for the official client, and the XML API with `GOOG4-HMAC-SHA256` signatures,
+//! which it verifies with its own code. Its responses follow Google's documentation and error
+//! messages.
 //!
-//! Generations are as Google's: a write gives an object a number that is greater than any before,
-//! also after a deletion.
+//! It lacks access tokens (the first two dialects allow every request), checksums, quotas, the
+//! limit of about one write a second to an object, versions of objects, soft deletion, and time.
+//! Only a real bucket proves Google's behaviour. `MOCHA_TEST_GCS_REAL_URL` runs the tests against
+//! one.
+//!
+//! Generations are as Google's: each write sets a greater number than any before, also after a
+//! deletion.
 //!
 //! ```
 //! use mocha_session_gcs_double::{Double, Fault, Operation};
@@ -19,7 +21,8 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let double = Double::start().await;
 //! assert!(double.gs_url().starts_with("gs://"));
-//! double.inject(Operation::Write, Fault::LostAnswer); // the next write is done, and its answer is lost
+//! // The next write is done, but its answer is lost.
+//! double.inject(Operation::Write, Fault::LostAnswer);
 //! # }
 //! ```
 
@@ -46,14 +49,14 @@ pub use fault::{Fault, Operation};
 use server::Command;
 use world::World;
 
-/// The bucket that is there from the beginning.
+/// The bucket that exists from the start.
 pub const BUCKET: &str = "sessions-test";
 /// The access id of the HMAC key that is accepted.
 pub const ACCESS_ID: &str = "GOOG1DOUBLE";
-/// Its secret, with characters that must be percent-encoded in a URL.
+/// Its secret, which contains characters that must be percent-encoded in a URL.
 pub const SECRET: &str = "wJalr/XUtn+FEMI=";
 
-/// A running double. It ends when this is dropped.
+/// A running double. Dropping it stops it.
 #[derive(Debug)]
 pub struct Double {
     world: Arc<World>,
@@ -62,7 +65,7 @@ pub struct Double {
 }
 
 impl Double {
-    /// Starts one on a free port, in a thread and runtime of its own: it outlives the caller's
+    /// Starts a double on a free port, in its own thread and runtime. It outlives the caller's
     /// runtime, so that tests can share it.
     pub async fn start() -> Self {
         let world = Arc::new(World::new(BUCKET));
@@ -76,17 +79,17 @@ impl Double {
         Self { world, port: port.await.expect("the double listens"), commands }
     }
 
-    /// Where it listens: `http://127.0.0.1:…`.
+    /// Returns its address: `http://127.0.0.1:…`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The URL of the bucket for the official client.
+    /// Returns the URL of the bucket for the official client.
     pub fn gs_url(&self) -> String {
         format!("gs://{BUCKET}?endpoint={}&anonymous=true", self.endpoint())
     }
 
-    /// The URL of the bucket with the right HMAC key.
+    /// Returns the URL of the bucket with the right HMAC key.
     pub fn hmac_url(&self) -> String {
         let secret =
             percent_encoding::utf8_percent_encode(SECRET, percent_encoding::NON_ALPHANUMERIC);
@@ -96,43 +99,44 @@ impl Double {
         )
     }
 
-    /// Lets the next call of this kind fail in this way. Several are used up in the order in which
-    /// they were injected.
+    /// Makes the next call of this kind fail in this way. Several faults are used in the order in
+    /// which they were injected.
     pub fn inject(&self, operation: Operation, fault: Fault) {
         self.world.faults().inject(operation, fault);
     }
 
-    /// How many calls of this kind have arrived, failed ones included.
+    /// Returns the number of calls of this kind that have arrived, including failed ones.
     pub fn calls(&self, operation: Operation) -> u64 {
         self.world.faults().calls(operation)
     }
 
-    /// Creates a bucket, or empties one that is there.
+    /// Creates a bucket, or empties an existing one.
     pub fn create_bucket(&self, name: &str) {
         self.world.replace_bucket(name);
     }
 
-    /// Removes a bucket and all in it.
+    /// Removes a bucket and its objects.
     pub fn remove_bucket(&self, name: &str) {
         self.world.remove_bucket(name);
     }
 
-    /// Puts an object there that no store has written.
+    /// Adds an object that no store has written.
     pub fn put_foreign(&self, bucket: &str, name: &str, value: &[u8]) {
         self.world.put_foreign(bucket, name, value);
     }
 
-    /// The names of the objects in a bucket.
+    /// Returns the names of the objects in a bucket.
     pub fn names(&self, bucket: &str) -> Vec<String> {
         self.world.names(bucket)
     }
 
-    /// Everything it holds, as one text: to be searched for what must not be there.
+    /// Returns its whole content as one text, so that a test can search for text that must not be
+    /// stored.
     pub fn dump(&self) -> Vec<u8> {
         self.world.dump()
     }
 
-    /// Closes the port and every connection, as if it were killed. What it holds stays.
+    /// Closes the port and every connection, like a kill. The content is kept.
     pub async fn stop(&self) {
         self.command(Command::Stop).await;
     }

@@ -1,5 +1,5 @@
-//! The server: one port for HTTP/1 and HTTP/2, told to stop and to go on; and what every call goes
-//! through.
+//! The server: one port for HTTP/1 and HTTP/2, which can be stopped and resumed, and the common
+//! path of all calls.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,14 +24,14 @@ use crate::{grpc, json, xml};
 
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, std::convert::Infallible>>;
 
-/// What the owner of a double asks of its server.
+/// A command of the double's owner to its server.
 #[derive(Debug)]
 pub(crate) enum Command {
     Stop(oneshot::Sender<()>),
     Resume(oneshot::Sender<()>),
 }
 
-/// Serves until the commands end.
+/// Serves until the command channel closes.
 pub(crate) fn run(
     world: &Arc<World>,
     inbox: mpsc::UnboundedReceiver<Command>,
@@ -91,13 +91,13 @@ async fn accept(listener: Option<&TcpListener>) -> Option<(TcpStream, SocketAddr
 async fn connection(stream: TcpStream, world: Arc<World>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(request, Arc::clone(&world)));
-    // An error is a connection that the client, or a fault, has cut.
+    // An error is a connection that the client or a fault has cut.
     let _ = auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
-/// A connection is cut on purpose.
+/// A connection that is cut on purpose.
 #[derive(Debug)]
 pub(crate) struct Cut;
 
@@ -125,7 +125,7 @@ async fn answer(request: Request<Incoming>, world: Arc<World>) -> Result<Answer,
     Ok(xml::write(&parts, result))
 }
 
-/// Performs a call, or lets it fail as was asked for.
+/// Performs a call, or injects the requested fault.
 async fn handle(
     world: &World,
     call: Result<Call, Refusal>,
@@ -159,7 +159,7 @@ async fn handle(
     }
 }
 
-/// An answer of these parts.
+/// Creates a response of these parts.
 pub(crate) fn respond(status: u16, headers: &[(&str, String)], body: impl Into<Bytes>) -> Answer {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
@@ -168,19 +168,19 @@ pub(crate) fn respond(status: u16, headers: &[(&str, String)], body: impl Into<B
     response.body(Full::new(body.into()).boxed_unsync()).expect("headers that can be sent")
 }
 
-/// A parameter of the query, decoded.
+/// Returns a decoded parameter of the query.
 pub(crate) fn parameter(parts: &Parts, name: &str) -> Option<String> {
     let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(known, _)| *known == name)?;
     Some(decode(&value.replace('+', " ")))
 }
 
-/// A header as text.
+/// Returns a header as text.
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Percent-decoded.
+/// Decodes percent-encoded text.
 pub(crate) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

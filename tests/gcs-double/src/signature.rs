@@ -1,5 +1,5 @@
-//! Verifies `GOOG4-HMAC-SHA256` signatures, from Google's description of them and sharing no code
-//! with the store.
+//! Verifies `GOOG4-HMAC-SHA256` signatures by Google's description. It shares no code with the
+//! store.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -46,7 +46,7 @@ pub(crate) fn verify(parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
     if access_id != ACCESS_ID {
         return Err(Refusal::Wrong(403, "InvalidAccessKeyId"));
     }
-    // What a signature has to cover: the host, and every header of Google's own.
+    // A signature must cover the host and every header of Google's own.
     let covered: Vec<&str> = signed.split(';').collect();
     let complete = headers
         .keys()
@@ -81,7 +81,7 @@ pub(crate) fn verify(parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
     if hex(&mac(&key, text.as_bytes())) == signature { Ok(()) } else { Err(DENIED) }
 }
 
-/// Within a quarter of an hour of now.
+/// Checks that the date is within a quarter of an hour of the current time.
 fn in_time(date: &str) -> Result<(), Refusal> {
     let digits: Vec<u64> =
         date.bytes().filter(u8::is_ascii_digit).map(|c| u64::from(c - b'0')).collect();

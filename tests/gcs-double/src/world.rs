@@ -1,5 +1,5 @@
-//! What the double holds: buckets with objects, each with a generation; and the calls on them, in
-//! no dialect.
+//! The content of the double: buckets with objects, each with a generation, and the calls on them
+//! in no dialect.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -45,7 +45,7 @@ impl Call {
     }
 }
 
-/// What a call gave.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Object(Object),
@@ -53,22 +53,22 @@ pub(crate) enum Outcome {
     Done,
 }
 
-/// Why a call was refused.
+/// The reason why a call was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     NoBucket,
-    /// The bucket and the object, for the sentence that Google says.
+    /// The bucket and the object, for Google's error text.
     NoObject(String),
     Mismatch,
     BucketTaken,
-    /// A request that is wrong, or not allowed: status and the XML API's word for it.
+    /// A request that is wrong or not allowed: the status and the XML API's code.
     Wrong(u16, &'static str),
     /// A fault.
     Status(u16),
 }
 
 impl Refusal {
-    /// The HTTP status, and the sentence that goes with it.
+    /// Returns the HTTP status and its error text.
     pub(crate) fn speak(&self) -> (u16, String) {
         match self {
             Self::NoBucket => (404, "The specified bucket does not exist.".to_owned()),
@@ -219,7 +219,7 @@ impl Inner {
 }
 
 impl Object {
-    /// An object that has no generation yet.
+    /// Creates an object that has no generation yet.
     pub(crate) fn new(name: &str, value: Bytes) -> Self {
         Self {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The XML dialect: what HMAC keys are for. Every request is verified first.
+//! The XML dialect, for HMAC keys. It verifies every request first.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Running other programs, with errors that name the command.
+//! Runs other programs, with errors that name the command.
 
 use crate::Result;
 use cargo_metadata::{Metadata, MetadataCommand};
@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
-/// A program that ran and answered with failure; its own exit code is kept.
+/// The failure of a program. It keeps the program's exit code.
 #[derive(Debug)]
 pub struct Failed {
     command: String,
@@ -15,12 +15,12 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// A failure of this command.
+    /// Creates the failure of this command.
     pub fn new(command: &Command, status: ExitStatus) -> Self {
         Self { command: describe(command), status, says: String::new() }
     }
 
-    /// The code that the program ended with, or plain failure where a signal ended it.
+    /// Returns the program's exit code, or a general failure if a signal ended the program.
     pub fn code(&self) -> ExitCode {
         self.status
             .code()
@@ -38,8 +38,8 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// The workspace's root. Cargo's word at run time comes first: a target folder shared by several
-/// checkouts may hold a binary of another one.
+/// Returns the workspace's root. Cargo's run-time variable comes first, because a target folder
+/// that several checkouts share may contain a binary of another one.
 pub fn root() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR"));
     let now = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
@@ -48,25 +48,26 @@ pub fn root() -> PathBuf {
     root.unwrap_or(built).to_path_buf()
 }
 
-/// The cargo that runs us, in the workspace's root. The words are separated by spaces.
+/// Creates a command for the cargo that runs this program, in the workspace's root. The words are
+/// separated by spaces.
 pub fn cargo(words: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words.split_whitespace()).current_dir(root());
     command
 }
 
-/// What cargo knows of the workspace: its packages, and where it builds.
+/// Returns cargo's metadata of the workspace: its packages and its target folder.
 pub fn workspace() -> Result<Metadata> {
     Ok(MetadataCommand::new().current_dir(root()).no_deps().exec()?)
 }
 
-/// Runs a command that speaks for itself.
+/// Runs a command and shows its output.
 pub fn run(command: &mut Command) -> Result {
     let status = command.status().map_err(|error| cannot_start(command, &error))?;
     if status.success() { Ok(()) } else { Err(Failed::new(command, status).into()) }
 }
 
-/// Runs a command and answers what it printed; what it complained about is in the error.
+/// Runs a command and returns its output. The error contains its standard error.
 pub fn read(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
@@ -79,34 +80,35 @@ pub fn read(command: &mut Command) -> Result<String> {
     Err(Failed { says: tail(&says, 30), ..Failed::new(command, output.status) }.into())
 }
 
-/// Whether a command starts and succeeds; nothing of it is shown.
+/// Returns whether a command starts and succeeds. Its output is not shown.
 pub fn works(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
 }
 
-/// Where a program is: on the path, or where Debian keeps servers, which no path leads to.
+/// Returns the path of a program: on `PATH`, or where Debian installs servers, which is not on
+/// `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut on_path = std::env::split_paths(&path).map(|folder| folder.join(program));
     on_path.find(|file| file.is_file()).or_else(|| find_under(Path::new("/"), program))
 }
 
-/// Where a program is in a system whose root is this folder.
+/// Returns the path of a program in a system with this root folder.
 pub(crate) fn find_under(root: &Path, program: &str) -> Option<PathBuf> {
     let versions = std::fs::read_dir(root.join("usr/lib/postgresql")).into_iter().flatten();
     let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
     let mut postgresql: Vec<PathBuf> = versions.flatten().map(|entry| entry.path()).collect();
     postgresql.sort_by_key(number);
-    // Those first, the newest first: what Debian has of them in usr/bin is a script that looks for
+    // These come first, the newest first. Debian's files in usr/bin are scripts that search for
     // them.
     let first = postgresql.iter().rev().map(|folder| folder.join("bin"));
     let others = ["usr/local/sbin", "usr/sbin", "usr/bin"].map(|folder| root.join(folder));
     first.chain(others).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// A command, its words separated by spaces, for a program that was found; or the sentence that it
-/// was not.
+/// Creates a command from words separated by spaces. The error states that the program was not
+/// found.
 pub fn program(words: &str) -> Result<Command> {
     let mut words = words.split_whitespace();
     let name = words.next().unwrap_or_default();
@@ -115,25 +117,25 @@ pub fn program(words: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The version that a program says it has.
+/// Returns the version that a program reports.
 pub fn version(program: &mut Command) -> Result<String> {
     let says = read(program.arg("--version"))?;
     Ok(first_version(&says).ok_or_else(|| format!("no version in `{}`", says.trim()))?.to_owned())
 }
 
-/// The first number with a point in it.
+/// Returns the first number that contains a point.
 fn first_version(says: &str) -> Option<&str> {
     let numbers = says.split(|sign: char| !sign.is_ascii_digit() && sign != '.');
     numbers.map(|number| number.trim_matches('.')).find(|number| number.contains('.'))
 }
 
-/// The last lines of a text.
+/// Returns the last lines of a text.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// The command as one would type it, without the path of its program.
+/// Returns the command as typed in a shell, without the program's path.
 fn describe(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args()).map(|word| word.to_string_lossy());

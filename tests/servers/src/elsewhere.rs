@@ -1,4 +1,4 @@
-//! What stands in for the servers on systems other than Linux: the sentence that there are none.
+//! The replacement on systems other than Linux: a message that there are no servers.
 
 use crate::Result;
 
@@ -10,18 +10,18 @@ const SAYS: &str = "servers for tests are started on Linux only, where /proc nam
 #[derive(Debug)]
 pub struct Servers(());
 
-/// Nothing is ever started here, so nothing has to be guarded.
+/// Returns `None`, because no server is started here and so there is nothing to guard.
 pub fn guard() -> Option<Result> {
     None
 }
 
-/// Says that it cannot be done.
+/// Reports that it is not supported.
 pub fn services(_: &str) -> Result {
     Err(SAYS.into())
 }
 
 impl Servers {
-    /// None, and a sentence that says so; an error in CI.
+    /// Returns no servers, and prints a message. In CI it is an error.
     pub fn for_tests() -> Result<Self> {
         if crate::in_ci() {
             return Err(SAYS.into());
@@ -35,7 +35,7 @@ impl Servers {
         &[]
     }
 
-    /// Nothing to stop.
+    /// Does nothing.
     pub fn stop(self) -> Result {
         Ok(())
     }

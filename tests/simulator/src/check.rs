@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use crate::client::{Failure, Line, Outcome, Seen, same};
 use crate::history::{History, Record};
 use crate::ops::Kind;
+use crate::text::Act;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +112,16 @@ fn mark(seen: &Seen) -> Root {
 impl Check<'_> {
     fn break_(&self, rule: &'static str, seen: String) {
         self.found.borrow_mut().push(Violation { rule, seen });
+    }
+
+    /// Whether the second must have seen what the first did. Where it may read from memory, that is
+    /// so in the same process, or once the time of such reads has passed.
+    fn knows(&self, first: &Record, second: &Record) -> bool {
+        let (Some(end), Some(start)) = (first.finished, second.started) else { return false };
+        let between = self.history.trace.iter().take(start as usize).skip(end as usize);
+        let aged = || between.clone().any(|step| step.act == Act::Jump);
+        let same = first.op.process == second.op.process;
+        first.before(second) && (same || !self.history.case.reads_old(&second.op) || aged())
     }
 
     fn quiet(&self) -> bool {

@@ -1,17 +1,20 @@
 //! The one place that uses the core: builds managers, serves requests, looks at sessions from
 //! outside.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod report;
+
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::{
-    Error, ErrorKind, Level, ManualClock, Migrating, RequestInfo, Result, Secrets, SessionManager,
-    Storage,
+    Error, ErrorKind, Level, ManualClock, Migrating, NearPolicy, RequestInfo, Result, Secrets,
+    SessionManager, Storage,
 };
 
 use crate::gate::{Call, GatedStore, Shared};
-use crate::ops::{Kind, Mode, Op};
+use crate::ops::{Kind, Mode};
+
+pub use report::{Line, Outcome, Report, Reporting, Request, Seen};
 
 /// What cookies are signed with.
 pub type Secret = [u8; 32];
@@ -22,6 +25,8 @@ pub const IDLE: u64 = 12 * 60 * 60;
 pub const REFRESH: u64 = 10 * 60;
 /// How long a call of the store may take.
 pub const DEADLINE: u64 = 5;
+/// For how many seconds a process reads from its memory.
+pub const NEAR: u64 = 2;
 
 /// How many entries are moved at a time.
 const PAGE: usize = 2;
@@ -79,92 +84,6 @@ pub struct Client {
     moving: Option<Arc<Migrating<GatedStore, GatedStore>>>,
 }
 
-/// A session as it looks from outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Whether there is one.
-    pub live: bool,
-    /// Whose it is.
-    pub owner: Option<String>,
-    /// Which of its owner's.
-    pub handle: Option<String>,
-    /// What it holds, as JSON.
-    pub values: BTreeMap<String, String>,
-    /// The messages that wait.
-    pub flash: Vec<String>,
-    /// When it expires.
-    pub expires: u64,
-}
-
-/// A cookie line of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// The cookie, and for how many seconds it was told to live.
-    Set(String, Option<u64>),
-    /// The cookie goes.
-    Remove,
-}
-
-/// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As it wanted to be answered.
-    Answered,
-    /// With an error.
-    Failed(ErrorKind),
-}
-
-/// What an operation has met with so far.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// What the request saw when it loaded its session.
-    pub loaded: Option<Seen>,
-    /// Whether it was given the token.
-    pub took: bool,
-    /// The messages that it was shown.
-    pub shown: Vec<String>,
-    /// The messages that it claimed.
-    pub claimed: Vec<String>,
-    /// What its own commit said.
-    pub committed: Option<std::result::Result<(), ErrorKind>>,
-    /// How it ended.
-    pub outcome: Option<Outcome>,
-    /// What its response says of the cookie.
-    pub line: Option<Line>,
-}
-
-/// A report that an operation writes while others read it.
-pub type Reporting = Arc<Mutex<Report>>;
-
-/// What an operation needs.
-#[derive(Debug)]
-pub struct Request {
-    /// Which one it is.
-    pub number: u8,
-    /// What it does.
-    pub op: Op,
-    /// Its `Cookie` header.
-    pub cookies: String,
-    /// The handle of the first session of u.
-    pub first: Option<String>,
-    /// Where it writes what it met with.
-    pub report: Reporting,
-    /// Where its handler waits.
-    pub gates: Shared,
-}
-
-impl Request {
-    /// Notes what a commit in the handler said.
-    fn note(&self, done: Result<()>) -> Result<()> {
-        self.report().committed = Some(done.as_ref().copied().map_err(Error::kind));
-        done
-    }
-
-    fn report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Client {
     /// A manager for a process, or one of nobody's that does not wait.
     ///
@@ -180,11 +99,14 @@ impl Client {
         let store = |engine| GatedStore::new(gates, process, engine);
         let (old, new) = (store(0), store(1));
         let moving = match mode {
-            Mode::Plain => None,
+            Mode::Plain | Mode::Near => None,
             Mode::Prepare => Some(Arc::new(Migrating::prepare(old.clone(), new))),
             Mode::New => Some(Arc::new(Migrating::new(old.clone(), new))),
         };
-        let storage = moving.clone().map_or_else(|| Storage::from(old), Storage::from);
+        let mut storage = moving.clone().map_or_else(|| Storage::from(old), Storage::from);
+        if mode == Mode::Near {
+            storage = storage.near(NearPolicy::within(Duration::from_secs(NEAR)));
+        }
         let mut builder = SessionManager::builder(storage)
             .clock(clock.clone())
             .idle_timeout(Duration::from_secs(IDLE))

@@ -1,6 +1,8 @@
 //! Where every call of the store waits until the scheduler lets it be executed, and again until its
 //! answer is delivered.
 
+mod gated_store;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,11 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use mocha_session_core::store::{
-    Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
-    SweepReport, async_trait,
-};
-use mocha_session_core::{Durability, Error, ErrorKind, Result};
+use mocha_session_core::store::{Expiry, Revision, ScanPage, StorageKey, Stored, SweepReport};
+use mocha_session_core::{Error, ErrorKind, Result};
+
+pub use gated_store::GatedStore;
 
 use crate::store::{Engine, Flaw};
 
@@ -85,6 +86,8 @@ pub struct Gates {
     pub repeats: bool,
     /// Which process wrote what, in order: the writes that were done.
     pub writes: Vec<(u8, StorageKey)>,
+    /// Whether no call waits: while the setup is made.
+    pub open: bool,
     /// Counts whatever happens.
     pub activity: u64,
     watch: Option<Waker>,
@@ -109,6 +112,7 @@ impl Shared {
             parked: Vec::new(),
             writes: Vec::new(),
             repeats,
+            open: true,
             activity: 0,
             watch: None,
             next: 0,
@@ -267,7 +271,7 @@ impl Future for Waiting {
         let this = &mut *self;
         let mut gates = this.gates.lock();
         if let Some(call) = this.call.take() {
-            let Some(process) = this.process else {
+            let Some(process) = this.process.filter(|_| !gates.open) else {
                 return Poll::Ready(Ok(gates.perform(this.engine, &call)));
             };
             gates.next += 1;
@@ -318,97 +322,5 @@ impl Drop for Waiting {
             gates.parked.remove(at);
         }
         gates.stir();
-    }
-}
-
-/// The store of one process, and which engine it leads to.
-#[derive(Clone, Debug)]
-pub struct GatedStore {
-    gates: Shared,
-    process: Option<u8>,
-    engine: u8,
-}
-
-impl GatedStore {
-    /// A store of a process; one of nobody's does not wait.
-    pub fn new(gates: &Shared, process: Option<u8>, engine: u8) -> Self {
-        Self { gates: gates.clone(), process, engine }
-    }
-
-    fn call(&self, call: Call) -> Waiting {
-        self.gates.call(self.process, self.engine, call)
-    }
-}
-
-fn wrong() -> Error {
-    Error::new(ErrorKind::Internal, "the simulation answered another question")
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl SessionStore for GatedStore {
-    async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
-        match self.call(Call::Load(*key)).await? {
-            Answer::Loaded(found) => Ok(found),
-            _ => Err(wrong()),
-        }
-    }
-
-    async fn create(
-        &self,
-        key: &StorageKey,
-        value: &[u8],
-        expiry: Expiry,
-    ) -> Result<Option<Revision>> {
-        match self.call(Call::Create(*key, Bytes::copy_from_slice(value), expiry)).await? {
-            Answer::Written(revision) => Ok(revision),
-            _ => Err(wrong()),
-        }
-    }
-
-    async fn update(
-        &self,
-        key: &StorageKey,
-        value: &[u8],
-        expiry: Expiry,
-        expected: &Revision,
-    ) -> Result<Option<Revision>> {
-        let value = Bytes::copy_from_slice(value);
-        match self.call(Call::Update(*key, value, expiry, expected.clone())).await? {
-            Answer::Written(revision) => Ok(revision),
-            _ => Err(wrong()),
-        }
-    }
-
-    async fn delete(&self, key: &StorageKey) -> Result<bool> {
-        match self.call(Call::Delete(*key)).await? {
-            Answer::Deleted(was) => Ok(was),
-            _ => Err(wrong()),
-        }
-    }
-
-    async fn sweep(&self, now: SystemTime, _: Option<ScanCursor>, _: usize) -> Result<SweepReport> {
-        match self.call(Call::Sweep(now)).await? {
-            Answer::Swept(report) => Ok(report),
-            _ => Err(wrong()),
-        }
-    }
-
-    async fn scan(&self, _: Option<ScanCursor>, _: usize) -> Result<ScanPage> {
-        match self.call(Call::Scan).await? {
-            Answer::Scanned(page) => Ok(page),
-            _ => Err(wrong()),
-        }
-    }
-
-    async fn ping(&self) -> Result<()> {
-        Ok(())
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new("simulated")
-            .with_listing(true)
-            .with_repeated_writes(self.gates.lock().repeats)
-            .with_durability(Durability::Replicated)
     }
 }

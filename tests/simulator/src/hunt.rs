@@ -10,7 +10,7 @@ use crate::store::Flaw;
 use crate::text::steps;
 
 /// How many schedules by chance CI spends on one planted bug.
-const SCHEDULES: u64 = 6_000;
+const SCHEDULES: u64 = 3_000;
 /// How many come before the pairs: most bugs are found by these.
 const FIRST: u64 = 3_000;
 /// How many schedules of one pair CI tries.
@@ -24,11 +24,17 @@ pub fn hunt(flaw: Flaw) -> Option<Found> {
     let enough = |tally: &Tally| !tally.found.is_empty();
     one(flaw, 7, Budget::Schedules(FIRST), &mut tally, &enough);
     for kind in KINDS {
-        // The session expires while the request is being handled: chance rarely takes so long.
-        let (case, slow) =
-            (format!("user~40000 oo a:{}&", kind.text()).parse(), steps("+1 a t3900"));
-        if let (Ok(case), Ok(slow)) = (case, slow) {
-            tally.note(&replay(&case, flaw, &slow, &mut pool));
+        let kind = kind.text();
+        let rare = [
+            // The session expires while the request is being handled: chance rarely takes so long.
+            (format!("user~40000 oo a:{kind}&"), "+1 a t3900"),
+            // The second writes over what it read before the first wrote.
+            (format!("user oc a:{kind} b:{kind}"), "+1 a a a a +2"),
+        ];
+        for (case, schedule) in rare {
+            if let (Ok(case), Ok(schedule)) = (case.parse(), steps(schedule)) {
+                tally.note(&replay(&case, flaw, &schedule, &mut pool));
+            }
         }
     }
     for case in plan::pairs(Setup::User, &[Mode::Plain, Mode::Plain]) {

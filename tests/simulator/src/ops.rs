@@ -191,6 +191,8 @@ const SETUPS: &[(Setup, &str)] = &[
 pub enum Mode {
     /// The old one alone.
     Plain,
+    /// The old one, with reads from the process' memory. It has read the sessions of the setup.
+    Near,
     /// Migrating, `prepare`.
     Prepare,
     /// Migrating, `new`.
@@ -241,7 +243,12 @@ impl Case {
 
     /// Whether there are two engines.
     pub fn migrates(&self) -> bool {
-        self.modes.iter().any(|mode| *mode != Mode::Plain)
+        self.modes.iter().any(|mode| matches!(mode, Mode::Prepare | Mode::New))
+    }
+
+    /// Whether an operation may have loaded what was true a moment ago.
+    pub fn reads_old(&self, op: &Op) -> bool {
+        self.modes.get(usize::from(op.process)) == Some(&Mode::Near)
     }
 
     /// What its operations do, in the order of the alphabet.
@@ -268,6 +275,7 @@ impl fmt::Display for Case {
         for mode in &self.modes {
             f.write_str(match mode {
                 Mode::Plain => "o",
+                Mode::Near => "c",
                 Mode::Prepare => "p",
                 Mode::New => "n",
             })?;
@@ -315,6 +323,7 @@ impl FromStr for Case {
             .chars()
             .map(|mode| match mode {
                 'o' => Ok(Mode::Plain),
+                'c' => Ok(Mode::Near),
                 'p' => Ok(Mode::Prepare),
                 'n' => Ok(Mode::New),
                 other => Err(format!("no mode: {other}")),

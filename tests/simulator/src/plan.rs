@@ -51,10 +51,11 @@ pub fn pairs(setup: Setup, modes: &[Mode]) -> Vec<Case> {
 pub fn by_chance(rng: &mut fastrand::Rng) -> (Case, bool) {
     let setup = SETUPS[rng.usize(..SETUPS.len())];
     let slow = rng.u8(..6) == 0;
-    let migrating = rng.u8(..3) == 0;
+    let (migrating, near) = (rng.u8(..3) == 0, rng.u8(..4) == 0);
     let count = [2, 3, 3, 3, 4][rng.usize(..5)];
     let processes = rng.u8(2..=3);
     let modes = (0..processes).map(|_| match (migrating, rng.bool()) {
+        (false, old) if near && old => Mode::Near,
         (false, _) => Mode::Plain,
         (true, false) => Mode::Prepare,
         (true, true) => Mode::New,

@@ -89,6 +89,9 @@ fn simpler(case: &Case) -> Vec<Case> {
     };
     add(&|case| case.age = 1);
     add(&|case| case.modes.iter_mut().for_each(|mode| *mode = Mode::Plain));
+    for at in 0..case.modes.len() {
+        add(&|case| case.modes[at] = Mode::Plain);
+    }
     for at in (0..case.modes.len()).filter(|at| case.modes[*at] == Mode::Prepare) {
         add(&|case| case.modes[at] = Mode::New);
     }

@@ -1,4 +1,5 @@
 //! One run: the processes, the browsers, and the loop that lets one thing happen at a time.
+// tidy: long because one type drives a schedule from its first step to its last
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -174,6 +175,28 @@ impl<'p> World<'p> {
             self.second = Some(second);
         }
         self.clock.advance(Duration::from_secs(self.case.age));
+        let cookies: Vec<_> = self
+            .old
+            .iter()
+            .chain(&self.second)
+            .chain(self.jars[0].as_ref().map(|it| &it.value))
+            .cloned()
+            .collect();
+        for process in self
+            .processes
+            .iter()
+            .zip(&self.case.modes)
+            .filter(|(_, mode)| **mode == Mode::Near)
+            .map(|(it, _)| it)
+        {
+            for cookie in &cookies {
+                if let Some(runtime) = &process.runtime {
+                    // What it saw is of no interest, only that it has read it.
+                    drop(runtime.block_on(process.client.look(&[cookie])));
+                }
+            }
+        }
+        self.gates.lock().open = false;
     }
 
     fn keep(&mut self, jar: usize, value: &str, age: Option<u64>) {

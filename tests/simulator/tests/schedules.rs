@@ -25,7 +25,7 @@ fn silent(tally: Tally) {
 }
 
 /// How many schedules of each pair CI tries, without faults and with one.
-const OF_A_PAIR: u64 = 12;
+const OF_A_PAIR: u64 = 10;
 /// How many schedules of more requests each of the tests by chance tries.
 const BY_CHANCE: u64 = 4_000;
 
@@ -35,7 +35,12 @@ macro_rules! pairs {
         fn every_line_of_pairs_has_a_test() {
             assert_eq!(PAIRS.len(), [$($line,)*].len());
         }
-        $(#[test] fn $name() { silent(some_pairs($line, OF_A_PAIR)); })*
+        $(mod $name {
+            #[test]
+            fn one_half() { super::silent(super::some_pairs($line, 0, super::OF_A_PAIR)); }
+            #[test]
+            fn other_half() { super::silent(super::some_pairs($line, 1, super::OF_A_PAIR)); }
+        })*
     };
 }
 
@@ -47,6 +52,8 @@ pairs! {
     pairs_in_a_migration 4,
     pairs_while_a_migration_begins 5,
     pairs_while_a_migration_is_rolled_back 6,
+    pairs_over_old_reads 7,
+    pairs_of_two_devices_over_old_reads 8,
 }
 
 fn by_chance(seed: u64) {

@@ -111,7 +111,7 @@ async fn cut_short(
     }
 }
 
-/// Polls a future this many times at most.
+/// Polls a future at most this many times.
 struct FewPolls<'a, F> {
     call: Pin<&'a mut F>,
     left: usize,
@@ -127,7 +127,7 @@ impl<F: Future> Future for FewPolls<'_, F> {
     }
 }
 
-/// A value that repeats its number, so that a torn write shows.
+/// Returns a value that repeats its number, so that a torn write is visible.
 fn filled(size: usize, number: u8) -> Vec<u8> {
     vec![number; size]
 }

@@ -54,7 +54,8 @@ pub(crate) async fn update_with_a_stale_revision_is_refused(it: &Subject) -> Ver
 
 pub(crate) async fn update_of_an_unknown_key_is_refused_and_still_absent(it: &Subject) -> Verdict {
     let (key, other) = (it.key(), it.key());
-    // One revision of the store's own and one number, because not every engine's are numbers.
+    // One revision of the store's own and one number, because not every engine's revisions are
+    // numbers.
     for revision in [it.create(&other, b"other").await?, Revision::from(0)] {
         let refused = it.store.update(&key, b"new", within(HOUR), &revision).await?;
         ensure!(refused.is_none(), "update succeeded on an unused key");

@@ -1,4 +1,4 @@
-//! Entries live exactly as long as their expiry says.
+//! Entries live exactly until their expiry.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +13,7 @@ pub(crate) async fn entry_is_there_before_its_time(it: &Subject) -> Verdict {
     tokio::time::sleep(Duration::from_millis(500)).await;
     it.sweep(SystemTime::now()).await?;
     let found = it.load(&key).await?;
-    // On a busy machine the lifetime may be over when the answer arrives. Then nothing is tested.
+    // On a busy machine, the lifetime may be over when the answer arrives. Then nothing is tested.
     let too_late = start.elapsed() + Duration::from_millis(50) > life;
     match found {
         Some((_, its)) => ensure!(its == revision, "an entry changed before its time was over"),
@@ -26,7 +26,8 @@ pub(crate) async fn entry_is_there_before_its_time(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// The store expires by itself, or by a sweep. Until then the entry may be returned unchanged.
+/// The store expires entries by itself, or by a sweep. Until then it may return the entry
+/// unchanged.
 pub(crate) async fn entry_is_gone_after_its_time(it: &Subject) -> Verdict {
     let key = it.key();
     it.create_for(&key, b"short", MOMENT).await?;

@@ -81,7 +81,8 @@ pub(crate) async fn second_handle_sees_the_same_data(it: &Subject) -> Verdict {
     it.is_absent(&key, "that another handle deleted").await
 }
 
-/// Like ten processes of one app that start together: all prepare the engine, and none fails.
+/// Opens ten handles at once, like ten processes of one application that start together. All of
+/// them prepare the engine, and none may fail.
 pub(crate) async fn handles_opened_at_once_all_work(it: &Subject) -> Verdict {
     let open = it.opener()?;
     let handles = at_once(8, |_| {

@@ -8,10 +8,10 @@ use mocha_session_core::store::{SessionStore, StorageKey};
 
 use crate::subject::{HOUR, Stop, Subject, Verdict, at_once, ensure, value, within};
 
-/// How many tasks race.
+/// The number of tasks that race.
 const TASKS: usize = 64;
-/// How long to repeat a race. An engine in memory needs many rounds to show one; a distant engine
-/// has time for few.
+/// The time for which a race is repeated. An in-memory engine needs many rounds to show a race. A
+/// distant engine has time for few.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn one_of_many_creates_wins(it: &Subject) -> Verdict {

@@ -12,7 +12,7 @@ pub(crate) async fn load_gives_the_revision_of_the_write(it: &Subject) -> Verdic
     let updated = it.update(&key, b"two", &created).await?;
     ensure!(updated != created, "an update left the revision as it was");
     it.holds(&key, b"two", &updated).await?;
-    // The revision of a load works for an update like that of the write.
+    // For an update, the revision of a load is equivalent to that of the write.
     let Some((_, loaded)) = it.load(&key).await? else {
         return it.holds(&key, b"two", &updated).await;
     };

@@ -87,7 +87,7 @@ pub(crate) async fn sweep_is_bounded_and_ends(it: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Refreshes entries at the moment of their expiry, during sweeps: a sweep must not remove an
+/// Refreshes entries at the moment of their expiry, during sweeps. A sweep must not remove an
 /// acknowledged update.
 pub(crate) async fn sweep_spares_what_was_refreshed_meanwhile(it: &Subject) -> Verdict {
     if !it.sweep(SystemTime::now()).await? {

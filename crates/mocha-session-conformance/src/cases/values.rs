@@ -24,8 +24,8 @@ pub(crate) async fn roundtrip_of_every_byte(it: &Subject) -> Verdict {
     let (key, all) = (it.key(), (0..=255).collect::<Vec<u8>>());
     let mut revision = it.create(&key, &all).await?;
     it.holds(&key, &all, &revision).await?;
-    // Bytes that a terminator, an escape or a trim could drop are first, last, and alone. One entry
-    // and few values, because every call is a request to some engines.
+    // A terminator, an escape or a trim could drop these bytes if they are first, last, or alone.
+    // There is one entry and there are few values, because on some engines every call is a request.
     let suspicious = (0..=b' ').chain(*b"\"'%\\\x7f\x80\x85\xa0\xc2\xef\xfe\xff");
     let alone = b"\0\t\n\r\x1a \"'%\\\x7f\x80\xff".iter().map(|byte| vec![*byte]);
     for value in suspicious.map(|byte| vec![byte, b'x', byte]).chain(alone) {
@@ -48,7 +48,8 @@ pub(crate) async fn load_of_an_unknown_key_is_none_and_creates_nothing(it: &Subj
 pub(crate) async fn keys_that_differ_in_one_bit_do_not_mix(it: &Subject) -> Verdict {
     let base: [u8; StorageKey::BYTES] = std::array::from_fn(|_| fastrand::u8(..));
     let mut keys = vec![it.own(base)];
-    // One bit of each digit, and each bit of a byte in turn, because every key costs a request.
+    // Changes one bit of each digit, and each bit of a byte in turn, because every key costs a
+    // request.
     for digit in 0..StorageKey::TEXT {
         let mut bytes = base;
         bytes[digit / 2] ^= 1 << (digit % 2 * 4 + digit / 2 % 4);
@@ -57,7 +58,7 @@ pub(crate) async fn keys_that_differ_in_one_bit_do_not_mix(it: &Subject) -> Verd
     do_not_mix(it, &keys).await
 }
 
-/// Keys that are equal to an engine that folds case, pads with spaces, stops at NUL or decodes
+/// Uses keys that are equal to an engine that folds case, pads with spaces, stops at NUL or decodes
 /// text.
 pub(crate) async fn keys_that_look_alike_do_not_mix(it: &Subject) -> Verdict {
     let letters: [u8; StorageKey::BYTES] = std::array::from_fn(|_| fastrand::u8(b'a'..=b'z'));
@@ -88,7 +89,7 @@ pub(crate) async fn keys_that_look_alike_do_not_mix(it: &Subject) -> Verdict {
     do_not_mix(it, &keys.map(|bytes| it.own(bytes))).await
 }
 
-/// The first 20 bytes whose base64 text has these digits.
+/// Returns the first 20 bytes whose base64 text has these digits.
 fn from_sextets(sextets: &[u8; 26]) -> [u8; StorageKey::BYTES] {
     let bit = |at: usize| sextets.get(at / 6).is_some_and(|sextet| sextet >> (5 - at % 6) & 1 == 1);
     std::array::from_fn(|byte| (0..8).fold(0, |bits, at| bits << 1 | u8::from(bit(byte * 8 + at))))

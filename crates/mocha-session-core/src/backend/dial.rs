@@ -120,7 +120,7 @@ impl Dialer {
         Ok(Attempt { dialer: self, era, failures })
     }
 
-    /// Whether a connection of this era may be used.
+    /// Returns whether a connection of this era may be used.
     pub fn is_current(&self, era: Era) -> bool {
         self.lock().era == era.0
     }

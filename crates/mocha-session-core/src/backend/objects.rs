@@ -133,8 +133,8 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
     /// If the objects cannot be listed.
     async fn list(&self, prefix: &str, limit: usize, after: Option<&str>) -> Result<Page>;
 
-    /// Whether [`delete`](Self::delete) reports that there was no object. If it does not, deleting
-    /// a session needs an extra [`head`](Self::head).
+    /// Returns whether [`delete`](Self::delete) reports that there was no object. If it does not,
+    /// deleting a session needs an extra [`head`](Self::head).
     fn delete_tells(&self) -> bool;
 }
 

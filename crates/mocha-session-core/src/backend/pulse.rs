@@ -31,9 +31,9 @@ use super::dial::{Dialer, Era};
 #[derive(Debug)]
 pub struct Pulse {
     born: Instant,
-    /// When an answer last arrived, in microseconds since `born`.
+    /// The time of the last answer, in microseconds since `born`.
     heard: AtomicU64,
-    /// When the server's role was last confirmed, in microseconds since `born`; 0 if it never was.
+    /// The time when the role was last confirmed, in microseconds since `born`; 0 if never.
     known: AtomicU64,
 }
 
@@ -62,7 +62,7 @@ impl Pulse {
         Call { pulse: self, dialer, era, begun: self.now(), answered: false }
     }
 
-    /// Whether the server's role was confirmed within the last [`Dialer::QUIET`].
+    /// Returns whether the server's role was confirmed within the last [`Dialer::QUIET`].
     pub fn is_role_known(&self) -> bool {
         let known = self.known.load(Ordering::Relaxed);
         known > 0 && Duration::from_micros(self.now().saturating_sub(known)) < Dialer::QUIET

@@ -6,14 +6,16 @@ use super::listing::{Login, discard, enter};
 use super::{Committed, Outcome, begun, committed};
 use crate::crypto::id::SessionId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::owners::Entered;
-use crate::ledger::vault::{Attempt, Draft, Sealed, Vault, Version, doubtful};
+use crate::ledger::owners::{Entered, too_many};
+use crate::ledger::vault::{Vault, doubtful};
+use crate::ledger::written::{Attempt, Draft, Sealed, Version};
 use crate::record::content::Content;
 use crate::record::{Header, Kind};
+use crate::session::base::Stored;
 use crate::session::change::{self, Change};
 use crate::session::doubt::{Doubt, NewSession};
 use crate::session::shared::{Shared, reopen};
-use crate::session::state::{Line, Stored};
+use crate::session::state::Line;
 use crate::store::Revision;
 
 /// Stores a new session, if there is anything to store. `view` is the log applied to an empty
@@ -66,7 +68,10 @@ async fn list(
         Ok(Entered::Listed) => Ok(Outcome::Committed(told(new))),
         refused_or_failed => {
             discard(shared, vault, &new).await;
-            refused_or_failed.map(|_| Outcome::Gone)
+            match refused_or_failed? {
+                Entered::Full => Err(too_many()),
+                _ => Ok(Outcome::Gone),
+            }
         }
     }
 }

@@ -6,9 +6,10 @@ use crate::commit::{Committed, Outcome, Pending, begun};
 use crate::error::Result;
 use crate::observe::{Ending, Event};
 use crate::record::client_side::ClientSide;
+use crate::session::base::Base;
 use crate::session::change;
 use crate::session::shared::Shared;
-use crate::session::state::{Base, Line};
+use crate::session::state::Line;
 
 /// Runs the commit, and encrypts the result into the cookie line.
 pub(crate) fn run(shared: &Shared, client: &ClientSide, pending: &mut Pending) -> Result<Outcome> {

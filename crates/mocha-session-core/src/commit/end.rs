@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::ledger::ending::{By, End, end, end_all};
 use crate::ledger::vault::Vault;
 use crate::observe::{Ending, Event};
+use crate::session::base::Doomed;
 use crate::session::shared::Shared;
-use crate::session::state::{Doomed, Line};
+use crate::session::state::Line;
 
 /// Ends the sessions that the request destroyed. If another request of the browser has already
 /// ended or rotated one, the response does not remove the cookie.

@@ -7,9 +7,10 @@ use super::{Committed, Edit, Outcome, Snapshot, committed, contended};
 use crate::error::Result;
 use crate::ledger::call::pause;
 use crate::ledger::queue::Turn;
-use crate::ledger::vault::{Attempt, Draft, Sealed, Version, doubtful};
+use crate::ledger::vault::doubtful;
+use crate::ledger::written::{Attempt, Draft, Sealed, Version};
 use crate::mutant;
-use crate::observe::Event;
+use crate::observe::{Event, spans};
 use crate::record::policy::EMPTIED;
 use crate::record::{CommitId, Kind};
 use crate::session::change;
@@ -153,6 +154,7 @@ async fn write(
             Ok(Attempt::Done(done, record)) => {
                 *open = None;
                 let (bytes, rounds) = (record.len(), round + 1);
+                spans::note("rounds", rounds);
                 edit.tell(&next, |session| {
                     if edit.log.is_empty() {
                         Event::Refreshed { session }

@@ -6,9 +6,9 @@ use crate::ledger::owners::{Arrival, Entered, IndexView, Location};
 use crate::ledger::vault::Vault;
 use crate::mutant;
 use crate::record::content::{Content, Owner};
+use crate::session::base::Stored;
 use crate::session::doubt::NewSession;
 use crate::session::shared::Shared;
-use crate::session::state::Stored;
 use crate::values::wire::Text;
 
 /// The session that a rotation starts from.

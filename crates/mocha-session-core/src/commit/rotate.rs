@@ -7,16 +7,19 @@ use super::listing::{Login, Origin, discard, enter, moved_on};
 use super::{Committed, Edit, Outcome, ROUNDS, Snapshot, contended};
 use crate::error::Result;
 use crate::ledger::call::pause;
-use crate::ledger::owners::Entered;
+use crate::ledger::owners::{Entered, too_many};
 use crate::ledger::queue::Turn;
-use crate::ledger::vault::{Attempt, Draft, Found, Sealed, Vault, Version, doubtful};
+use crate::ledger::vault::{Vault, doubtful};
+use crate::ledger::written::{Attempt, Draft, Found, Sealed, Version};
 use crate::mutant;
+use crate::observe::spans;
 use crate::record::content::Content;
 use crate::record::{CommitId, Kind};
+use crate::session::base::Stored;
 use crate::session::change;
 use crate::session::doubt::{Doubt, NewSession};
 use crate::session::shared::{Shared, reopen};
-use crate::session::state::{Line, Stored};
+use crate::session::state::Line;
 
 /// The maximum number of attempts to replace a successor that a migration moves at the same time.
 const MOVES: u32 = 8;
@@ -200,6 +203,7 @@ async fn rotate_to(
                     disowned = true;
                     continue;
                 }
+                Entered::Full => return Err(too_many()),
                 Entered::Refused | Entered::Lost => return Ok(Rotated::Lost),
             }
             Draft::tombstone(Kind::Moved(written.stored.place.key), now, tombstone)
@@ -216,6 +220,7 @@ async fn rotate_to(
                 if next.is_empty() {
                     return Ok(Rotated::Retired(next));
                 }
+                spans::note("rounds", round + 1);
                 moved_on(shared, vault, base, &next).await;
                 return Ok(Rotated::Won);
             }

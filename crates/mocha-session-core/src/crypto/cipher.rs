@@ -1,7 +1,7 @@
-//! AES-256-GCM by the library that a cargo feature chose. The bytes are the same with each.
+//! AES-256-GCM by the library that a cargo feature selects. All libraries produce the same bytes.
 //!
-//! aws-lc is used where both features are on: a feature that another crate of the program switches
-//! on never makes this one slower.
+//! If both features are on, aws-lc is used, so that a feature of another crate of the program never
+//! makes this one slower.
 
 use super::{Key, NONCE, TAG};
 
@@ -16,7 +16,7 @@ pub(super) use aws_lc::{open, seal};
 #[cfg(all(feature = "rustcrypto", not(feature = "aws-lc")))]
 pub(super) use rustcrypto::{open, seal};
 
-/// What this module has without a cipher, so that the error above is the only one.
+/// Empty functions for a build without a cipher, so that the error above is the only one.
 #[cfg(not(any(feature = "aws-lc", feature = "rustcrypto")))]
 pub(super) use none::{open, seal};
 
@@ -26,8 +26,8 @@ mod aws_lc {
 
     use super::{Key, NONCE, TAG};
 
-    /// Encrypts `text` in place and returns the tag; `None` when it is longer than the cipher
-    /// allows.
+    /// Encrypts `text` in place and returns the tag. Returns `None` if the text is longer than the
+    /// cipher allows.
     pub(crate) fn seal(
         key: &Key,
         nonce: [u8; NONCE],
@@ -39,7 +39,7 @@ mod aws_lc {
         tag.as_ref().try_into().ok()
     }
 
-    /// Decrypts `sealed`, the text and its tag, in place; `None` when the tag is another one.
+    /// Decrypts `sealed`, the text and its tag, in place. Returns `None` if the tag does not match.
     pub(crate) fn open(
         key: &Key,
         nonce: [u8; NONCE],
@@ -50,7 +50,7 @@ mod aws_lc {
         cipher(key)?.open_in_place(nonce, Aad::from(bound), sealed).ok().map(drop)
     }
 
-    /// `None` never: a key has the cipher's length.
+    /// Returns the cipher. It is never `None`, because a key has the cipher's length.
     fn cipher(key: &Key) -> Option<LessSafeKey> {
         UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
     }

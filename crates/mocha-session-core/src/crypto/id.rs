@@ -1,4 +1,4 @@
-//! Session ids: 256 random bits that only the client holds, and what is derived from them.
+//! Session ids: 256 random bits that only the client holds, and the values derived from them.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use crate::crypto::{self, Key, Purpose, Scope};
 use crate::error::Result;
 use crate::store::StorageKey;
 
-/// The secret that a client presents to be recognised. The store never sees it.
+/// The secret under which a client presents its session. The store never sees it.
 ///
-/// 256 bits exceed what OWASP (64) and ASVS 7.2.3 (128) ask for, so that neither guessing nor a
-/// birthday among a billion sessions matters.
+/// 256 bits exceed the requirements of OWASP (64) and ASVS 7.2.3 (128), and make guesses and
+/// collisions among a billion sessions negligible.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SessionId([u8; 32]);
 
@@ -19,12 +19,12 @@ impl SessionId {
     /// The length of an id as text: base64url without padding.
     pub(crate) const TEXT: usize = 43;
 
-    /// A new id from the operating system's generator.
+    /// Creates an id with the operating system's generator.
     pub(crate) fn mint() -> Result<Self> {
         crypto::random().map(Self)
     }
 
-    /// Reads an id: exactly 43 characters of the base64url alphabet, and only the one spelling an
+    /// Reads an id: exactly 43 characters of the base64url alphabet, in the only spelling that an
     /// id has.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != Self::TEXT {
@@ -35,7 +35,7 @@ impl SessionId {
         Some(Self(bytes))
     }
 
-    /// What stands for the id of another session layer. It has no text form that a client knows.
+    /// Returns the id that stands for another session layer's id. No client knows its text form.
     pub(crate) fn of_layer(id: &[u8]) -> Self {
         Self(crypto::condense_layer_id(id))
     }
@@ -45,8 +45,8 @@ impl SessionId {
         push_base64(&self.0, out);
     }
 
-    /// Where the session's record is kept, and the key that seals it. Both follow from the id and
-    /// the scope alone.
+    /// Returns the storage key of the session's record and the key that seals it. Both follow from
+    /// the id and the scope alone.
     pub(crate) fn place(&self, scope: &Scope) -> Place {
         Place {
             key: storage_key(&self.0, Purpose::StorageKey, scope),
@@ -54,8 +54,7 @@ impl SessionId {
         }
     }
 
-    /// A name for the session that may stand in a log: it leads neither to the id nor to the
-    /// record.
+    /// Returns a name for the session for logs. It reveals neither the id nor the record.
     pub(crate) fn fingerprint(&self, scope: &Scope) -> String {
         let hash = scope.derive(&self.0, Purpose::Fingerprint);
         let mut first = [0; 8];
@@ -70,7 +69,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Where a record is kept, and the key that seals it.
+/// The storage key of a record, and the key that seals it.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) key: StorageKey,
@@ -78,7 +77,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of an owner's index, from the owner's name hashed under a secret (or under none).
+    /// Returns the place of an owner's index, from the owner's name as hashed under a secret (or
+    /// under none).
     pub(crate) fn of_owner(hashed: &Key, scope: &Scope) -> Self {
         Self {
             key: storage_key(hashed, Purpose::OwnerKey, scope),
@@ -93,12 +93,12 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Appends unpadded base64url, on the stack but for what the text itself needs.
+/// Appends unpadded base64url. It allocates only for the text itself.
 pub(crate) fn push_base64(bytes: &[u8], out: &mut String) {
     let mut chunk = [0; 64];
     for part in bytes.chunks(48) {
-        // 48 bytes make 64 characters, so no chunk but the last leaves bits over and the buffer
-        // always fits.
+        // 48 bytes make 64 characters, so only the last chunk has padding bits, and the buffer is
+        // always large enough.
         if let Ok(text) = Base64UrlUnpadded::encode(part, &mut chunk) {
             out.push_str(text);
         }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_derived_is_distinct_and_stable() {
-        // Golden: changing any of these strands every session there is.
+        // Golden values: a change of any of these makes every existing session unreadable.
         let id = SessionId([7; 32]);
         let scope = Scope::named("__Host-session");
         let place = id.place(&scope);

@@ -1,15 +1,16 @@
-//! `SESSION_SECRET`: secrets that sign or seal what the client holds, and how they are rotated.
+//! `SESSION_SECRET`: the secrets that sign or seal the client's values, and their rotation.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// One or more secrets: the first signs and seals, all of them verify and open.
+/// One or more secrets. The first signs and seals, and all of them verify and open.
 ///
-/// To rotate, put the new one first and drop the old one after the longest session lifetime.
+/// To rotate, put the new secret first, and drop the old one after the longest session lifetime.
 ///
 /// ```
-/// use mocha_session_core::Secrets;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::Secrets;
 ///
 /// let secrets = Secrets::parse("mQ0aVZ2kqf8d1n5p9rJt3uXwB7yCzE4G,oldZ2kqf8d1n5p9rJt3uXwB7yCzE4GHi").unwrap();
 /// assert_eq!(secrets.count(), 2);
@@ -21,23 +22,23 @@ use crate::error::{Error, Result};
 pub struct Secrets(Vec<[u8; 32]>);
 
 impl Secrets {
-    /// The shortest secret that is taken, in bytes.
+    /// The minimum length of a secret, in bytes.
     pub const MIN_BYTES: usize = 32;
 
-    /// Reads secrets separated by commas, as `SESSION_SECRET` holds them. White space around each
+    /// Reads secrets separated by commas, the format of `SESSION_SECRET`. White space around each
     /// is ignored.
     ///
     /// # Errors
-    /// `InvalidConfig` when there is none, or one is shorter than 32 bytes or has fewer than 12
+    /// `InvalidConfig` if there is none, or if one is shorter than 32 bytes or has fewer than 12
     /// different bytes.
     pub fn parse(text: &str) -> Result<Self> {
         Self::new(text.split(',').map(str::trim))
     }
 
-    /// Secrets from text or bytes of your own.
+    /// Creates secrets from text or bytes.
     ///
     /// # Errors
-    /// `InvalidConfig` when there is none, or one is shorter than 32 bytes or has fewer than 12
+    /// `InvalidConfig` if there is none, or if one is shorter than 32 bytes or has fewer than 12
     /// different bytes.
     pub fn new<T: AsRef<[u8]>>(secrets: impl IntoIterator<Item = T>) -> Result<Self> {
         let secrets: Vec<_> =
@@ -48,21 +49,21 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
-    /// A secret from the operating system's generator, for a process whose cookies need not outlive
-    /// it.
+    /// Creates a secret with the operating system's generator, for a process whose cookies need not
+    /// outlive it.
     ///
     /// # Errors
-    /// `Internal` when the operating system has no randomness to give.
+    /// `Internal` if the operating system returns no random bytes.
     pub fn generate() -> Result<Self> {
         Ok(Self(vec![crate::crypto::random()?]))
     }
 
-    /// How many there are.
+    /// Returns the number of secrets.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Each, condensed to 32 bytes, the one that signs and seals first.
+    /// Returns each secret, condensed to 32 bytes. The one that signs and seals comes first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.0.iter()
     }

@@ -1,5 +1,4 @@
-//! The value of the cookie, or the token, in a store-backed manager: the id, signed where there is
-//! a secret.
+//! The value of the cookie or token of a store-backed session: the id, signed if there is a secret.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
@@ -7,7 +6,7 @@ use crate::crypto::id::{self, SessionId};
 use crate::crypto::secret::Secrets;
 use crate::crypto::{self, Key, Purpose, Scope};
 
-/// Bytes of the signature: 128 bits suffice against guessing, which is all it is for.
+/// The length of a signature in bytes. 128 bits prevent guessing, which is its only purpose.
 const SIGNATURE: usize = 16;
 const SIGNATURE_TEXT: usize = 22;
 
@@ -19,7 +18,8 @@ pub(crate) struct Signer {
 }
 
 impl Signer {
-    /// With secrets the first signs and all verify; without, ids are taken as they are.
+    /// Creates a signer. If there are secrets, the first signs and all verify. Otherwise ids are
+    /// accepted as they are.
     pub(crate) fn new(secrets: Option<&Secrets>, accept_unsigned: bool, scope: &Scope) -> Self {
         let keys = secrets
             .into_iter()
@@ -29,7 +29,7 @@ impl Signer {
         Self { accept_unsigned: accept_unsigned || keys.is_empty(), keys }
     }
 
-    /// The length of a cookie's value.
+    /// Returns the length of a cookie's value.
     pub(crate) fn length(&self) -> usize {
         SessionId::TEXT + if self.keys.is_empty() { 0 } else { 1 + SIGNATURE_TEXT }
     }
@@ -45,15 +45,15 @@ impl Signer {
         }
     }
 
-    /// A cookie's value, or a token.
+    /// Returns the value of a cookie or a token.
     pub(crate) fn text(&self, id: &SessionId) -> String {
         let mut text = String::with_capacity(self.length());
         self.write(id, &mut text);
         text
     }
 
-    /// The id of a value, and whether the value should be written anew (signed at all, or with the
-    /// first secret).
+    /// Returns the id of a value, and whether the value must be written again: it is unsigned, or
+    /// signed with another secret than the first.
     pub(crate) fn read(&self, value: &[u8]) -> Option<(SessionId, bool)> {
         let (text, signature) = value.split_at_checked(SessionId::TEXT)?;
         let id = SessionId::parse(text)?;

@@ -1,4 +1,4 @@
-//! What every handle to a session can do: read and change its values, flash, commit, reload.
+//! The methods of every session handle: read and change values, flash, commit, reload.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,27 +15,29 @@ use crate::record::content::{Content, Persistence};
 use crate::record::policy;
 use crate::request;
 use crate::request::load::{self, Known};
+use crate::session::base::Base;
 use crate::session::change::Change;
 use crate::session::shared::Backend;
-use crate::session::state::{Base, Inner, Phase, gone, rebase, stored};
+use crate::session::state::{Inner, Phase, gone, rebase, stored};
 use crate::time::from_millis;
 use crate::values::wire::Text;
 use crate::values::{self, Encoded};
 
-/// What every handle to a session can do. [`Session`](crate::Session) and
-/// [`DetachedSession`](crate::DetachedSession) deref to it.
+/// The methods of every session handle. [`Session`](crate::Session) and
+/// [`DetachedSession`](crate::DetachedSession) dereference to it.
 ///
-/// Names of values are [`Key`](crate::Key)s or plain text; names beginning with `__` are reserved.
+/// The name of a value is a [`Key`](crate::Key) or plain text. Names that begin with `__` are
+/// reserved.
 ///
-/// Values are what serde can write and read. Whatever `serde_json` gives back as it was, a session
-/// gives back, and also maps with any keys and every float. Refused are values nested deeper than
-/// 127 levels, a `Some` of nothing (`Some(None)`, `Some(())`), which would be read as `None`, and
-/// types that only another format can read. Serde itself cannot read 128-bit numbers within
-/// untagged, internally tagged or flattened types, in any format.
+/// A value is any type that serde can write and read. A session returns every value that
+/// `serde_json` would return unchanged, and also maps with any key type and every float. A session
+/// refuses values nested deeper than 127 levels, a `Some` that would be read as `None`
+/// (`Some(None)`, `Some(())`), and types that only another format can read. Serde itself cannot
+/// read 128-bit numbers in untagged, internally tagged or flattened types, in any format.
 ///
-/// `get` then `insert` is a blind write: of two requests that do so at once the later one wins.
-/// Where that matters use [`update`](Self::update), [`try_update`](Self::try_update) or
-/// [`modify`](Self::modify), which are atomic on every engine with compare-and-set.
+/// `get` followed by `insert` is a blind write: if two requests do it at the same time, the later
+/// one wins. Where that matters, use [`update`](Self::update), [`try_update`](Self::try_update) or
+/// [`modify`](Self::modify). They are atomic on every engine with compare-and-set.
 ///
 /// ```
 /// # let session = mocha_session_core::Session::in_memory()?;
@@ -60,10 +62,10 @@ impl SessionData {
         &self.inner
     }
 
-    /// A value; `None` when there is none.
+    /// Returns the value, or `None` if there is none.
     ///
     /// # Errors
-    /// `InvalidInput` when the value is not a `T` (it stays), or the name is not allowed.
+    /// `InvalidInput` if the value is not a `T` (it is not removed), or if the name is not allowed.
     pub fn get<T: DeserializeOwned>(&self, key: impl KeyFor<T>) -> Result<Option<T>> {
         let name = key::checked(&key)?;
         // Decoded outside the lock: a `Deserialize` may use the session.
@@ -71,19 +73,19 @@ impl SessionData {
         view.values.get(name).map(|value| values::decode(name, value)).transpose()
     }
 
-    /// Sets a value, whatever was there.
+    /// Sets a value, and replaces the current one.
     ///
     /// # Errors
-    /// `InvalidInput` when the value cannot be encoded or the name is not allowed; `Closed` when
-    /// the response has its headers; `Gone` when a commit found the session gone; `Unavailable`
-    /// when this request goes on without a session.
+    /// `InvalidInput` if the value cannot be encoded or the name is not allowed. `Closed` if the
+    /// response headers were already written. `Gone` if a commit found the session gone.
+    /// `Unavailable` if this request continues without a session.
     pub fn insert<T: Serialize>(&self, key: impl KeyFor<T>, value: T) -> Result<()> {
         let name = key::text(&key)?;
         let value = values::encode(&value)?;
         self.inner.state().change(Change::Set(name, value))
     }
 
-    /// Removes a value; whether there was one.
+    /// Removes a value. Returns whether there was one.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -95,10 +97,10 @@ impl SessionData {
         Ok(there)
     }
 
-    /// Removes a value and returns it: a one-time token, for example.
+    /// Removes a value and returns it, for example a one-time token.
     ///
-    /// Of several requests that take the same value one succeeds; the commit of the others is a
-    /// `Conflict`.
+    /// If several requests take the same value, one of them succeeds. The commits of the others
+    /// fail with `Conflict`.
     ///
     /// # Errors
     /// As [`get`](Self::get) and [`insert`](Self::insert).
@@ -117,23 +119,22 @@ impl SessionData {
         }
     }
 
-    /// Whether there is such a value.
+    /// Returns whether there is a value of this name.
     pub fn contains(&self, key: impl KeyName) -> bool {
-        // Named before the lock is taken: a name of the caller's own may use the session.
+        // Asked before the lock is taken, because the caller's `KeyName` may use the session.
         let name = key.key_name();
         self.inner.state().view.values.get(name).is_some()
     }
 
-    /// The names of the values, sorted.
+    /// Returns the names of the values, sorted.
     pub fn keys(&self) -> Vec<String> {
         self.inner.state().view.values.iter().map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// All names and values, sorted by name.
+    /// Returns all names and values, sorted by name.
     ///
     /// # Errors
-    /// `InvalidInput` when a value has no JSON form (a map with keys that are not text, for
-    /// example).
+    /// `InvalidInput` if a value has no JSON form, for example a map whose keys are not text.
     pub fn entries(&self) -> Result<Vec<(String, serde_json::Value)>> {
         self.view()
             .values
@@ -142,12 +143,12 @@ impl SessionData {
             .collect()
     }
 
-    /// Whether there are no values.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.inner.state().view.values.is_empty()
     }
 
-    /// Removes all values. The session, its owner and its flash messages stay.
+    /// Removes all values. The session, its owner and its flash messages are kept.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -155,33 +156,35 @@ impl SessionData {
         self.inner.state().change(Change::Clear)
     }
 
-    /// Whether nothing is stored of this session yet, or any more.
+    /// Returns whether the store has no record of this session: it was not yet committed, or is
+    /// gone.
     pub fn is_new(&self) -> bool {
         self.inner.state().base.is_none()
     }
 
-    /// Whose session it is: what [`login`](crate::Session::login) was given.
+    /// Returns the owner that was passed to [`login`](crate::Session::login).
     pub fn owner(&self) -> Option<String> {
         self.inner.state().view.owner.as_ref().map(|owner| owner.name.as_str().to_owned())
     }
 
-    /// When the owner last proved who they are: at the login, or by a later
-    /// [`confirm`](crate::Session::confirm). `None` when nobody is logged in.
+    /// Returns the time at which the owner last authenticated, at the login or by a later
+    /// [`confirm`](crate::Session::confirm). Returns `None` if no user is logged in.
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         let state = self.inner.state();
         state.view.owner.as_ref()?;
         Some(from_millis(state.view.confirmed.unwrap_or(state.view.created)))
     }
 
-    /// Whether the owner has proved who they are within this time: what to ask before something
-    /// sensitive. (ASVS 7.5.1)
+    /// Returns whether the owner has authenticated within this time. Check it before a sensitive
+    /// action. (ASVS 7.5.1)
     pub fn is_fresh(&self, within: Duration) -> bool {
         let now = from_millis(self.inner.shared.now());
         let age = self.authenticated_at().map(|at| now.duration_since(at).unwrap_or_default());
         age.is_some_and(|age| age <= within)
     }
 
-    /// Which of its owner's sessions it is, where owners are indexed: "this device".
+    /// Returns the handle of this session among its owner's sessions ("this device"), or `None` if
+    /// owners are not indexed.
     pub fn handle(&self) -> Option<SessionHandle> {
         let state = self.inner.state();
         state
@@ -192,15 +195,15 @@ impl SessionData {
             .map(|owner| SessionHandle(owner.handle))
     }
 
-    /// What it is called in its owner's list: a browser and a place, for example.
+    /// Returns the session's label in its owner's list, for example a browser and a place.
     pub fn label(&self) -> Option<String> {
         self.inner.state().view.label.as_ref().map(|label| label.as_str().to_owned())
     }
 
-    /// Sets what it is called in its owner's list.
+    /// Sets the session's label in its owner's list. An empty label removes it.
     ///
     /// # Errors
-    /// `InvalidInput` over 256 bytes; else as [`insert`](Self::insert).
+    /// `InvalidInput` if it is longer than 256 bytes. Otherwise as [`insert`](Self::insert).
     pub fn set_label(&self, label: impl AsRef<str>) -> Result<()> {
         let label = label.as_ref();
         if label.len() > MAX_NAME_BYTES {
@@ -211,12 +214,14 @@ impl SessionData {
             .change(Change::Label(Some(Text::from(label)).filter(|_| !label.is_empty())))
     }
 
-    /// Gives this session an idle timeout of its own, counted from now, up to the configured
-    /// ceiling, and a cookie that outlives the browser: "keep me logged in". It sticks through
-    /// refreshes and rotations.
+    /// Sets an idle timeout for this session alone, counted from now, and a cookie that outlives
+    /// the browser: "keep me logged in".
+    ///
+    /// The timeout is limited by the configured ceiling. It is kept through refreshes and
+    /// rotations.
     ///
     /// # Errors
-    /// `InvalidInput` under a second; else as [`insert`](Self::insert).
+    /// `InvalidInput` if it is less than a second. Otherwise as [`insert`](Self::insert).
     pub fn remember_for(&self, idle: Duration) -> Result<()> {
         if idle < Duration::from_secs(1) {
             return Err(Error::invalid_input(
@@ -226,12 +231,11 @@ impl SessionData {
         self.remember(Some(policy::millis(idle)), Persistence::Kept)
     }
 
-    /// Makes this session's cookie one that ends with the browser, with the configured idle
-    /// timeout: what an unticked "keep me logged in" box asks for. It sticks through refreshes and
-    /// rotations.
+    /// Makes this session's cookie end with the browser, and applies the configured idle timeout.
+    /// Use it for an unticked "keep me logged in" box. It is kept through refreshes and rotations.
     ///
-    /// Browsers that restore their tabs keep such cookies too: it is a wish, and the idle timeout
-    /// is the rule.
+    /// Browsers that restore their tabs keep such cookies too. Only the idle timeout ends the
+    /// session reliably.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -244,12 +248,12 @@ impl SessionData {
         self.inner.state().change(Change::Remember { idle, persistence, now })
     }
 
-    /// When it began: at its first write, or at the last login.
+    /// Returns the time at which the session began: its first write, or the last login.
     pub fn created_at(&self) -> SystemTime {
         from_millis(self.inner.state().view.created)
     }
 
-    /// When it expires unless it is used.
+    /// Returns the time at which the session expires if it is not used.
     pub fn expires_at(&self) -> SystemTime {
         let policy = &self.inner.shared.policy;
         let state = self.inner.state();
@@ -262,37 +266,39 @@ impl SessionData {
         from_millis(deadline)
     }
 
-    /// A name for the session that is safe in logs: the same for all its requests until its id
-    /// changes, of no use to anybody who reads it. `None` while it has no id, and for client-side
-    /// sessions, which have none.
+    /// Returns a name for the session that is safe in logs. It is the same for all requests until
+    /// the session's id changes, and it does not reveal the id.
+    ///
+    /// Returns `None` while the session has no id, and for client-side sessions, which have none.
     pub fn fingerprint(&self) -> Option<String> {
         let scope = &self.inner.shared.scope;
         stored(self.inner.state().base.as_ref()).map(|stored| stored.id.fingerprint(scope))
     }
 
-    /// Its flash messages and data.
+    /// Returns the session's flash messages and data.
     pub fn flash(&self) -> Flash {
         Flash::new(self.clone())
     }
 
-    /// Commits the changes now, instead of when the response goes out. They are final whatever the
-    /// response is.
+    /// Commits the changes now, instead of with the response. They are final whatever the response
+    /// is.
     ///
-    /// Runs to its end even when the future is dropped.
+    /// The commit runs to its end even if the future is dropped.
     ///
     /// # Errors
-    /// `Gone` when the session was destroyed, revoked, rotated or expired meanwhile: the changes
-    /// were dropped. `Conflict` when others changed it too often at the same time, or took what
-    /// this took. `Ambiguous` when nobody can tell whether it was written. `TooLarge` over a limit.
-    /// Else the engine's.
+    /// `Gone` if the session was destroyed, revoked, rotated or expired in the meantime: the
+    /// changes were dropped. `Conflict` if other requests changed the session too often at the same
+    /// time, or took a value that this request took. `TooManySessions` if its login was refused.
+    /// `Ambiguous` if it is unknown whether the changes were written. `TooLarge` over a limit.
+    /// Otherwise the engine's errors.
     pub async fn commit(&self) -> Result<()> {
         request::commit_now(&self.inner).await
     }
 
-    /// Loads the session anew and applies the uncommitted changes over it.
+    /// Loads the session again and reapplies the uncommitted changes.
     ///
     /// # Errors
-    /// `Gone` when it is not there any more; else as loading it.
+    /// `Gone` if the session no longer exists. Otherwise as for loading it.
     pub async fn reload(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
         let (known, starts) = {
@@ -316,8 +322,8 @@ impl SessionData {
             }
         };
         {
-            // What an earlier commit left open, and turns out to have been done, is in what was
-            // loaded.
+            // If an earlier commit was in doubt but did succeed, the loaded record contains its
+            // changes.
             let mut state = self.inner.state();
             let landed = |doubt: &mut Box<crate::session::doubt::Doubt>| {
                 stored.version.header.commits.contains(&doubt.commit)
@@ -343,7 +349,7 @@ impl SessionData {
             .finish_non_exhaustive()
     }
 
-    /// The content with the changes so far.
+    /// Returns the content with the uncommitted changes applied.
     pub(crate) fn view(&self) -> Arc<Content> {
         Arc::clone(&self.inner.state().view)
     }

@@ -11,8 +11,9 @@ use crate::handle::SessionData;
 use crate::http::RequestInfo;
 use crate::request;
 use crate::request::load::{self, Known};
+use crate::session::base::Base;
 use crate::session::shared::Backend;
-use crate::session::state::{Base, Inner, Phase, stored};
+use crate::session::state::{Inner, Phase, stored};
 
 /// A handle to a request's session, for work that continues after the request.
 ///

@@ -1,9 +1,9 @@
-//! What the extractors of every framework are: a handle of the core, with a scope.
+//! The extractor types of every framework: a handle of the core, with a scope.
 
-/// Defines types around handles of the core, each with a scope: a framework crate implements its
-/// extractor traits for types of its own alone.
+/// Defines types that wrap a handle of the core and have a scope. A framework crate needs them
+/// because it can implement extractor traits only for its own types.
 ///
-/// For this project's framework crates, and no part of the public API.
+/// It is for this project's framework crates, and not part of the public API.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! handles {
@@ -16,7 +16,7 @@ macro_rules! handles {
                 Self(inner, ::std::marker::PhantomData)
             }
 
-            /// The core's handle.
+            /// Returns the core's handle.
             pub fn into_inner(self) -> $crate::$name {
                 self.0
             }

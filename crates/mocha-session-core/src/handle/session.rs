@@ -11,9 +11,10 @@ use crate::http::{RequestHeaders, RequestInfo, SessionToken};
 use crate::observe::Event;
 use crate::record::content::Content;
 use crate::request::load::{self, Loaded};
+use crate::session::base::Base;
 use crate::session::change::Change;
 use crate::session::shared::Shared;
-use crate::session::state::{self, Base, Inner, Line, Phase, Standing, State};
+use crate::session::state::{self, Inner, Line, Phase, Standing, State};
 use crate::values::wire::Text;
 
 /// The maximum length of an owner's name and of a label, in bytes.
@@ -174,7 +175,7 @@ impl LazySession {
         Ok(if session.is_new() { None } else { Some(session) })
     }
 
-    /// Whether the session was loaded.
+    /// Returns whether the session was loaded.
     pub fn is_touched(&self) -> bool {
         self.inner.state().touched
     }
@@ -217,6 +218,9 @@ impl Session {
     /// The old id is no longer valid. An anonymous session keeps its content. A session of another
     /// owner is emptied, except for flash messages that this request pushed. The absolute timeout
     /// restarts. (OWASP: renew the session id after any privilege level change; ASVS 7.2.4)
+    ///
+    /// With [`WhenFull::RefuseLogin`](crate::WhenFull::RefuseLogin) the commit may refuse the login;
+    /// see [`max_sessions_per_owner`](crate::SessionManagerBuilder::max_sessions_per_owner).
     ///
     /// # Errors
     /// `InvalidInput` if `owner` is empty or longer than 256 bytes. Otherwise as

@@ -1,15 +1,16 @@
-//! How an application names one of an owner's sessions, without its id.
+//! A name for one of an owner's sessions that does not reveal its id.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// Names one of an owner's sessions, through all its rotations. Not a secret: fit for a form on the
-/// "my devices" page.
+/// Names one of an owner's sessions, and stays the same when its id rotates. It is not a secret: it
+/// may be used in a form on a "my devices" page.
 ///
 /// ```
-/// use mocha_session_core::SessionHandle;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::SessionHandle;
 /// let handle: SessionHandle = "00000000000000ff".parse()?;
 /// assert_eq!(handle.to_string(), "00000000000000ff");
 /// assert!("1; DROP TABLE".parse::<SessionHandle>().is_err());

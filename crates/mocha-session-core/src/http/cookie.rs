@@ -1,34 +1,33 @@
-//! The session cookie as text: its attributes, the lines that set and remove it, and how it is
-//! found in a request.
+//! The session cookie as text: its attributes, the lines that set and remove it, and its parser.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// What a cookie may be at most, name and value, in bytes (RFC 6265 §6.1).
+/// The maximum size of a cookie, name and value, in bytes (RFC 6265 §6.1).
 pub const MAX_COOKIE_BYTES: usize = 4096;
 
-/// When a browser sends the cookie with a request that another site caused.
+/// The cross-site requests with which a browser sends the cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SameSite {
-    /// Never.
+    /// None.
     Strict,
-    /// Only when the user navigates to this site. The default. It is no protection against CSRF by
-    /// itself.
+    /// Only navigations to this site. The default. By itself it does not protect against CSRF.
     #[default]
     Lax,
-    /// Always; needs `Secure`.
+    /// All. It requires `Secure`.
     None,
 }
 
 /// The session cookie's name and attributes.
 ///
-/// The default is what OWASP and the `__Host-` prefix ask for: `__Host-session`, `Secure`,
-/// `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`, kept by the browser as long as the session
-/// lives. Combinations that browsers would drop are refused when the manager is built.
+/// The default follows OWASP and the `__Host-` prefix: `__Host-session`, `Secure`, `HttpOnly`,
+/// `SameSite=Lax`, `Path=/`, no `Domain`. The browser keeps the cookie as long as the session
+/// lives. Building the manager fails for combinations that browsers would drop.
 ///
 /// ```
-/// use mocha_session_core::{CookiePolicy, SameSite};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{CookiePolicy, SameSite};
 ///
 /// let default = CookiePolicy::new();
 /// assert_eq!(default.name(), "__Host-session");
@@ -56,12 +55,12 @@ pub struct CookiePolicy {
 }
 
 impl CookiePolicy {
-    /// The default.
+    /// Creates the default policy.
     pub fn new() -> Self {
         Self::named("__Host-session")
     }
 
-    /// The default attributes under another name.
+    /// Creates a policy with the default attributes and another name.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -75,9 +74,10 @@ impl CookiePolicy {
         }
     }
 
-    /// For development over plain HTTP: named `session`, without `Secure`. Never for production.
+    /// Creates a policy for development over plain HTTP: named `session`, without `Secure`. Do not
+    /// use it in production.
     ///
-    /// On `localhost` Chromium and curl keep `Secure` cookies over plain HTTP as well; other
+    /// On `localhost`, Chromium and curl keep `Secure` cookies over plain HTTP as well. Other
     /// browsers and other host names need this policy.
     pub fn for_plain_http() -> Self {
         Self { secure: false, ..Self::named("session") }
@@ -97,35 +97,35 @@ impl CookiePolicy {
         self
     }
 
-    /// Whether browsers send the cookie over TLS alone.
+    /// Sets whether browsers send the cookie only over TLS.
     #[must_use]
     pub fn secure(mut self, yes: bool) -> Self {
         self.secure = yes;
         self
     }
 
-    /// Whether scripts cannot see the cookie.
+    /// Sets whether the cookie is hidden from scripts.
     #[must_use]
     pub fn http_only(mut self, yes: bool) -> Self {
         self.http_only = yes;
         self
     }
 
-    /// Whether requests that other sites cause carry the cookie.
+    /// Sets the cross-site requests with which browsers send the cookie.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Keeps one cookie per embedding site (CHIPS).
+    /// Sets whether browsers keep one cookie per embedding site (CHIPS).
     #[must_use]
     pub fn partitioned(mut self, yes: bool) -> Self {
         self.partitioned = yes;
         self
     }
 
-    /// Whether the browser keeps the cookie when it is closed, for as long as the session lives.
+    /// Sets whether the browser keeps the cookie after it is closed, as long as the session lives.
     /// The default is yes.
     #[must_use]
     pub fn persistent(mut self, yes: bool) -> Self {
@@ -133,20 +133,20 @@ impl CookiePolicy {
         self
     }
 
-    /// The cookie's name.
+    /// Returns the cookie's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether browsers send the cookie over TLS alone.
+    /// Returns whether browsers send the cookie only over TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// Finds combinations that browsers drop, and text that would break the header.
+    /// Checks for combinations that browsers drop, and for text that would break the header.
     ///
     /// # Errors
-    /// `InvalidConfig` saying which attribute is wrong.
+    /// `InvalidConfig`, which names the wrong attribute.
     pub fn check(&self) -> Result<()> {
         let refuse = |why: &str| Err(Error::invalid_config(format!("the session cookie: {why}")));
         let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
@@ -189,13 +189,12 @@ impl Default for CookiePolicy {
     }
 }
 
-/// A checked policy, with the text of its lines made once.
+/// A checked policy, with the text of its lines prepared.
 #[derive(Clone, Debug)]
 pub(crate) struct CookieWriter {
     name: String,
     attributes: String,
-    /// Whether the browser keeps the cookie when it is closed, where a session does not say
-    /// otherwise.
+    /// Whether the browser keeps the cookie after it is closed, unless a session decides otherwise.
     pub(crate) persistent: bool,
 }
 
@@ -223,8 +222,8 @@ impl CookieWriter {
         &self.name
     }
 
-    /// The line that sets the cookie to what `value` appends, of so many bytes. The browser forgets
-    /// it after `max_age`, or when it is closed.
+    /// Returns the line that sets the cookie to the text that `value` appends, of `length` bytes.
+    /// The browser deletes the cookie after `max_age`, or when it is closed.
     pub(crate) fn set(
         &self,
         length: usize,
@@ -235,7 +234,7 @@ impl CookieWriter {
         let seconds = max_age.map(|max_age| max_age.as_secs().max(1));
         let digits = |seconds: u64| seconds.checked_ilog10().map_or(1, |log| log as usize + 1);
         let age = seconds.map_or(0, |seconds| MAX_AGE.len() + digits(seconds));
-        // To the byte: a framework then takes the text over as it is.
+        // Allocated to the byte, so that a framework can take the text over without a copy.
         let mut line =
             String::with_capacity(self.name.len() + 1 + length + age + self.attributes.len());
         line.push_str(&self.name);
@@ -249,8 +248,8 @@ impl CookieWriter {
         line
     }
 
-    /// The line that removes it: the same name, path, domain and attributes, or the browser would
-    /// keep it.
+    /// Returns the line that removes the cookie. It has the same name, path, domain and attributes,
+    /// because otherwise the browser would keep the cookie.
     pub(crate) fn remove(&self) -> String {
         format!(
             "{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{}",
@@ -258,9 +257,9 @@ impl CookieWriter {
         )
     }
 
-    /// Calls `each` with every value the header gives our cookie. Names are compared exactly, and
-    /// only spaces and tabs count as white space, so that nothing else a proxy or an attacker
-    /// writes passes for our name.
+    /// Calls `f` with every value of our cookie in the header. Names are compared exactly, and only
+    /// spaces and tabs are white space, so that no similar name of a proxy or an attacker is
+    /// accepted.
     pub(crate) fn find<'h>(&self, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
         for pair in header.split(|&c| c == b';') {
             let pair = trim(pair);
@@ -273,7 +272,7 @@ impl CookieWriter {
     }
 }
 
-/// Without spaces and tabs around it.
+/// Returns the text without the spaces and tabs around it.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
@@ -311,7 +310,7 @@ mod tests {
             found("ID=x; idx=1; xid=2; id =3; \u{a0}id=4; $Version=1; \"id\"=5; id"),
             Vec::<String>::new()
         );
-        assert_eq!(found("id=\"x\""), ["\"x\""]); // quotes are part of the value, and no id has them
+        assert_eq!(found("id=\"x\""), ["\"x\""]); // ids have no quotes
         assert_eq!(found("id=a=b; id="), ["a=b", ""]);
         assert_eq!(found("\tid=t\t"), ["t"]);
     }

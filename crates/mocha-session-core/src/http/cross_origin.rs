@@ -1,25 +1,27 @@
-//! Refusing what other sites make a browser send (cross-site request forgery).
+//! Refuses requests that other sites make a browser send (cross-site request forgery).
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Refuses requests that change something and that a browser sends because another site told it to.
+/// Refuses requests that change something and that another site made a browser send.
 ///
-/// The decisions are those of Go's `http.CrossOriginProtection`. No token is needed, because
-/// browsers say where a request comes from:
+/// The rules are those of Go's `http.CrossOriginProtection`. They need no token, because browsers
+/// report the origin of a request:
 ///
-/// 1. `GET`, `HEAD` and `OPTIONS` pass: they must not change anything.
-/// 2. `Sec-Fetch-Site`, which every browser since 2023 sends, decides where it is there:
-///    `same-origin` and `none` pass.
-/// 3. Else `Origin` decides: it passes where its host is the request's own.
-/// 4. A request with neither header passes: it is not a browser's, or a very old one's.
+/// 1. `GET`, `HEAD` and `OPTIONS` pass. They must not change anything.
+/// 2. If `Sec-Fetch-Site` is present, it decides: `same-origin` and `none` pass. Every browser
+///    since 2023 sends it.
+/// 3. Otherwise `Origin` decides: a request passes if its host is the request's own host.
+/// 4. A request with neither header passes, because it does not come from a browser, or only from a
+///    very old one.
 ///
-/// What would be refused passes where its `Origin` is [trusted](Self::trust) or its path is
-/// [exempt](Self::exempt).
+/// A request that these rules refuse still passes if its `Origin` is [trusted](Self::trust) or its
+/// path is [exempt](Self::exempt).
 ///
 /// ```
-/// use mocha_session_core::CrossOriginProtection;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::CrossOriginProtection;
 ///
 /// let protection = CrossOriginProtection::new()
 ///     .trust("https://admin.example.com")? // may send forms here
@@ -39,34 +41,35 @@ pub struct CrossOriginProtection {
     exempt: Vec<Pattern>,
 }
 
-/// Why [`CrossOriginProtection`] refuses a request. Its status is 403.
+/// The reason for which [`CrossOriginProtection`] refuses a request. The response's status is 403.
 ///
 /// ```
-/// use mocha_session_core::CrossOrigin;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::CrossOrigin;
 ///
 /// assert!(CrossOrigin::Site.to_string().contains("Sec-Fetch-Site"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CrossOrigin {
-    /// `Sec-Fetch-Site` says that another origin caused the request.
+    /// `Sec-Fetch-Site` reports that another origin caused the request.
     Site,
-    /// There is no `Sec-Fetch-Site`, and `Origin` is another host's.
+    /// There is no `Sec-Fetch-Site`, and `Origin` has another host.
     Origin,
 }
 
 impl CrossOriginProtection {
-    /// Trusts no other origin and exempts no path.
+    /// Creates a protection that trusts no other origin and exempts no path.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets requests of another origin pass, which is written as browsers do:
-    /// `https://admin.example.com`, with a port where it is not the scheme's own.
+    /// Lets requests of another origin pass. Write the origin as browsers do:
+    /// `https://admin.example.com`, with a port unless it is the scheme's default.
     ///
     /// # Errors
-    /// `InvalidConfig` for what no browser sends as an origin: without a scheme or a host, or with
-    /// a path.
+    /// `InvalidConfig` if a browser would not send this as an origin: it has no scheme or no host,
+    /// or it has a path.
     pub fn trust(mut self, origin: impl Into<String>) -> Result<Self> {
         let origin = origin.into();
         let host =
@@ -82,29 +85,29 @@ impl CrossOriginProtection {
         Ok(self)
     }
 
-    /// Lets every request to a path pass. The handler there must not trust the session, or must
-    /// check the request by other means.
+    /// Lets every request to a path pass. The handler of that path must not trust the session, or
+    /// must check the request by other means.
     ///
-    /// The pattern is a path: `/hook` is that path alone, `/hooks/` everything below it too, and
-    /// `{name}` stands for one segment. A method before it (`POST /hook`) limits it to that method.
-    /// A path that a router could read as another one (`..`, an empty segment, an encoded slash or
-    /// dot) matches no pattern.
+    /// The pattern is a path: `/hook` matches only that path, `/hooks/` also everything below it,
+    /// and `{name}` matches one segment. A method before the path (`POST /hook`) limits the pattern
+    /// to that method. A path that a router could read as a different one (`..`, an empty segment,
+    /// an encoded slash or dot) matches no pattern.
     ///
     /// # Errors
-    /// `InvalidConfig` where the path does not begin with a slash.
+    /// `InvalidConfig` if the path does not begin with a slash.
     pub fn exempt(mut self, pattern: &str) -> Result<Self> {
         self.exempt.push(Pattern::parse(pattern)?);
         Ok(self)
     }
 
-    /// Whether the request may go on.
+    /// Checks whether the request may continue.
     ///
-    /// `path` is the path as it was sent. `authority` is the host in the request's URI, where there
-    /// is one, as under HTTP/2; else the `Host` header counts. `header` returns the first value of
-    /// a header, whose name it is given in lower case.
+    /// `path` is the path as the client sent it. `authority` is the host in the request's URI, if
+    /// there is one, as in HTTP/2. Otherwise the `Host` header is used. `header` receives a name in
+    /// lower case and returns the first value of that header.
     ///
     /// # Errors
-    /// Why it may not: answer with 403.
+    /// The reason for the refusal. Respond with 403.
     pub fn check<'a>(
         &self,
         method: &str,
@@ -121,7 +124,8 @@ impl CrossOriginProtection {
             (Some(b"same-origin" | b"none"), _) | (None, None) => return Ok(()),
             (Some(_), _) => CrossOrigin::Site,
             (None, Some(origin)) => {
-                // Host has no scheme, so a form of http://us sent to https://us passes here.
+                // `Host` has no scheme, so a form of `http://us` that is sent to `https://us`
+                // passes here.
                 let own = authority.map(str::as_bytes).or_else(|| sent("host"));
                 if own.is_some() && host(origin) == own {
                     return Ok(());
@@ -153,13 +157,14 @@ impl fmt::Display for CrossOrigin {
 
 impl std::error::Error for CrossOrigin {}
 
-/// The host and port of an origin. `null`, which browsers send for what has no origin, has none.
+/// Returns the host and port of an origin. `null` has none: browsers send it for content that has
+/// no origin.
 fn host(origin: &[u8]) -> Option<&[u8]> {
     let scheme = origin.windows(3).position(|window| window == b"://")?;
     Some(&origin[scheme + 3..])
 }
 
-/// Whether every router reads this path alike.
+/// Returns whether every router reads this path in the same way.
 fn is_plain(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let ambiguous = ["//", "\\", "%2e", "%2f", "%5c"].iter().any(|part| lower.contains(part));
@@ -170,9 +175,9 @@ fn is_plain(path: &str) -> bool {
 #[derive(Clone, Debug)]
 struct Pattern {
     method: Option<String>,
-    /// `None` is any one segment.
+    /// `None` matches any one segment.
     segments: Vec<Option<String>>,
-    /// Whether it ends in a slash, and so covers what is below.
+    /// Whether the pattern ends in a slash, and so also matches the paths below it.
     below: bool,
 }
 
@@ -202,7 +207,7 @@ impl Pattern {
                     Ok(None)
                 }
                 None if !segment.contains(['{', '}']) => Ok(Some(segment.to_owned())),
-                // Among them what Go knows besides: `{$}` and `{name...}`.
+                // This includes the patterns that only Go has: `{$}` and `{name...}`.
                 _ => {
                     let why = format!(
                         "`{pattern}` exempts nothing: between slashes stands a text, or `{{name}}`"
@@ -236,7 +241,7 @@ impl Pattern {
 mod tests {
     use super::*;
 
-    /// What the protection says to a request to `example.com`.
+    /// Checks a request to `example.com`.
     fn check(
         protection: &CrossOriginProtection,
         (method, path): (&str, &str),

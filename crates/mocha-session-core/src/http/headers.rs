@@ -1,34 +1,34 @@
-//! What a framework gets back from the core: changes to the response's headers.
+//! The core's result for a framework: changes to the response's headers.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::transport::TokenNames;
+use super::token::TokenNames;
 
-/// The header map of a response, whatever its type: a framework implements it for its own.
+/// The header map of a response. A framework implements it for its own type.
 ///
-/// Names are given in lower case. A value that is owned holds a session's id, unless it is for
-/// `vary`: where a header map can mark values as sensitive, mark it.
+/// Names are in lower case. An owned value contains a session's id, unless it is for `vary`. If a
+/// header map can mark values as sensitive, mark it.
 pub trait HeaderSink {
     /// Calls `f` with every value of the header `name`.
     fn get_all(&self, name: &str, f: &mut dyn FnMut(&[u8]));
-    /// Adds a line and keeps those that are there.
+    /// Adds a line and keeps the existing ones.
     fn append(&mut self, name: &str, value: Cow<'static, str>);
     /// Replaces all lines of this name by one.
     fn set(&mut self, name: &str, value: Cow<'static, str>);
 }
 
-/// Implements what every framework's `headers.rs` needs over its own version of the `http` crate:
-/// `PURPOSES`, the names of [`RequestInfo::PURPOSE_HEADERS`], and `Sink`, a [`HeaderSink`] over a
-/// response's headers. A macro, because the versions' types are unrelated.
+/// Implements the shared part of every framework's `headers.rs` over its version of the `http`
+/// crate: `PURPOSES`, the names of [`RequestInfo::PURPOSE_HEADERS`], and `Sink`, a [`HeaderSink`]
+/// over a response's headers. It is a macro because the versions' types are unrelated.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __http_headers {
     ($($http:ident)::+) => {
         use $($http)::+::{self as names, HeaderMap, HeaderName, HeaderValue};
 
-        /// A constant, because parsing a name costs more than comparing it.
+        /// A static, because parsing a name costs more than comparing it.
         static PURPOSES: [HeaderName; 3] = {
             let [standard, older, oldest] = $crate::RequestInfo::PURPOSE_HEADERS;
             [
@@ -61,7 +61,7 @@ macro_rules! __http_headers {
             }
         }
 
-        /// The name of a header that the core reads or writes.
+        /// Returns the name of a header that the core reads or writes.
         fn header_name(name: &str) -> Option<HeaderName> {
             match name {
                 "vary" => Some(names::VARY),
@@ -71,8 +71,8 @@ macro_rules! __http_headers {
             }
         }
 
-        /// The core writes names that it has checked, and values of visible ASCII only: both are
-        /// always valid.
+        /// Returns a header line. It is always valid, because the core writes only names that it
+        /// has checked and values of visible ASCII.
         fn header_line(
             name: &str,
             value: ::std::borrow::Cow<'static, str>,
@@ -82,8 +82,8 @@ macro_rules! __http_headers {
                 ::std::borrow::Cow::Borrowed(text) => HeaderValue::from_static(text),
                 ::std::borrow::Cow::Owned(line) => {
                     let mut value = HeaderValue::try_from(line).ok()?;
-                    // A cookie or a token. HTTP/2 and HTTP/3 keep a sensitive value out of their
-                    // compression tables (RFC 7541 §7.1.3).
+                    // It is a cookie or a token. HTTP/2 and HTTP/3 keep sensitive values out of
+                    // their compression tables (RFC 7541 §7.1.3).
                     value.set_sensitive(name != names::VARY);
                     value
                 }
@@ -93,11 +93,12 @@ macro_rules! __http_headers {
     };
 }
 
-/// What a finished session changes in the response's headers: the cookie line or the token, `Vary`,
+/// A finished session's changes to the response's headers: the cookie line or the token, `Vary`,
 /// `Cache-Control`.
 ///
 /// ```
-/// use mocha_session_core::HeaderChanges;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::HeaderChanges;
 /// assert!(HeaderChanges::none().is_none()); // the session was not touched: nothing at all
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -105,46 +106,47 @@ pub struct HeaderChanges {
     pub(crate) cookie: Option<String>,
     /// Whether the response depends on the request's cookie.
     pub(crate) varies_by_cookie: bool,
-    /// In a box, because most applications have no header transport.
+    /// Boxed, because most applications have no header transport.
     pub(crate) token: Option<Box<TokenChanges>>,
 }
 
-/// What a finished session changes where the transport has a header.
+/// A finished session's changes where the transport has a header.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct TokenChanges {
     pub(crate) names: Arc<TokenNames>,
-    /// The new token; empty where the session has ended.
+    /// The new token. It is empty if the session has ended.
     pub(crate) value: Option<String>,
 }
 
 impl HeaderChanges {
-    /// No change.
+    /// Returns an empty set of changes.
     pub const fn none() -> Self {
         Self { cookie: None, varies_by_cookie: false, token: None }
     }
 
-    /// Whether there is nothing to change.
+    /// Returns whether there is nothing to change.
     pub fn is_none(&self) -> bool {
         self.cookie.is_none() && !self.varies_by_cookie && self.token.is_none()
     }
 
-    /// The value of the `Set-Cookie` line, if there is one. It holds the session id: not for logs.
+    /// Returns the value of the `Set-Cookie` line, if there is one. It contains the session id: do
+    /// not log it.
     pub fn set_cookie(&self) -> Option<&str> {
         self.cookie.as_deref()
     }
 
-    /// The value of the header that carries a new token, if there is one: empty where the session
-    /// has ended. Not for logs.
+    /// Returns the value of the header that carries a new token, if there is one. It is empty if
+    /// the session has ended. Do not log it.
     pub fn session_token(&self) -> Option<&str> {
         self.token.as_ref()?.value.as_deref()
     }
 
     /// Writes the changes into a response.
     ///
-    /// A response made from the session varies with its cookie, or the header of its token (RFC
-    /// 9110 §12.5.5), and is `private` where the application says nothing about caching. One that
-    /// carries a cookie or a token is `no-store`, whatever the application said, lest a cache hand
-    /// one user's session to another (ASVS 14.3.2).
+    /// A response that was made from the session varies with its cookie, or with the header of its
+    /// token (RFC 9110 §12.5.5). It is `private` unless the application sets `Cache-Control`. A
+    /// response that carries a cookie or a token is always `no-store`, because otherwise a cache
+    /// could return one user's session to another (ASVS 14.3.2).
     pub fn apply(self, headers: &mut impl HeaderSink) {
         if self.is_none() {
             return;

@@ -1,15 +1,16 @@
-//! What a framework hands to the core: the headers in which a session travels, and whether anybody
-//! sees the response.
+//! The framework's input to the core: the headers that may carry a session, and whether a user sees
+//! the response.
 
 use std::fmt;
 
-/// The header lines of a request in which a session may travel, shared and not copied: a framework
-/// implements it for what it has.
+/// The header lines of a request that may carry a session, shared and not copied. A framework
+/// implements it for its own type.
 ///
-/// Text is the value of a `Cookie` header.
+/// For text, the text is the value of a `Cookie` header.
 ///
 /// ```
-/// use mocha_session_core::RequestHeaders;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::RequestHeaders;
 ///
 /// let mut seen = Vec::new();
 /// "a=1; b=2".each_cookie(&mut |line| seen.push(line.to_vec()));
@@ -48,11 +49,13 @@ impl<T: AsRef<[u8]> + Send + Sync + 'static> RequestHeaders for Vec<T> {
     }
 }
 
-/// The header lines of a request in whatever type a framework shares them. Collected from the
-/// `Cookie` headers: HTTP/1 has one, HTTP/2 may have several. A single one needs no allocation.
+/// The header lines of a request, in the type in which the framework shares them. It is collected
+/// from the `Cookie` headers: HTTP/1 has one, HTTP/2 may have several. A single line needs no
+/// allocation.
 ///
 /// ```
-/// use mocha_session_core::{HeaderLines, RequestInfo};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{HeaderLines, RequestInfo};
 ///
 /// let lines: HeaderLines<&str> = ["a=1", "b=2"].into_iter().collect();
 /// let info = RequestInfo::new(lines);
@@ -116,10 +119,11 @@ impl<T> fmt::Debug for HeaderLines<T> {
     }
 }
 
-/// What a session needs to know of its request.
+/// The parts of a request that a session needs.
 ///
 /// ```
-/// use mocha_session_core::RequestInfo;
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::RequestInfo;
 ///
 /// let info = RequestInfo::new("__Host-session=…").head(true).purpose(b"prefetch;prerender");
 /// assert!(info.is_speculative());
@@ -132,26 +136,27 @@ pub struct RequestInfo<H = ()> {
 }
 
 impl RequestInfo {
-    /// The headers in which browsers say that they only prefetch: the standard's, and what older
-    /// browsers send. [`purpose`](RequestInfo::purpose) takes their values.
+    /// The headers in which browsers mark a prefetch: the standard one, and those of older
+    /// browsers. Pass their values to [`purpose`](RequestInfo::purpose).
     pub const PURPOSE_HEADERS: [&'static str; 3] = ["sec-purpose", "purpose", "x-moz"];
 }
 
 impl<H: RequestHeaders> RequestInfo<H> {
-    /// A request with these header lines; text is a `Cookie` header.
+    /// Creates a request with these header lines. Text is the value of a `Cookie` header.
     pub fn new(headers: H) -> Self {
         Self { headers, head: false, prefetch: false }
     }
 
-    /// Whether its method is HEAD: nobody sees what its response says.
+    /// Sets whether the request's method is HEAD. The response to a HEAD request has no body, so
+    /// the user sees no messages.
     #[must_use]
     pub fn head(mut self, yes: bool) -> Self {
         self.head = yes;
         self
     }
 
-    /// The value of one of its [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS): a prefetch may
-    /// never be seen.
+    /// Adds the value of one of the [`PURPOSE_HEADERS`](RequestInfo::PURPOSE_HEADERS). The response
+    /// to a prefetch may never be shown.
     #[must_use]
     pub fn purpose(mut self, header: &[u8]) -> Self {
         self.prefetch |=
@@ -159,7 +164,7 @@ impl<H: RequestHeaders> RequestInfo<H> {
         self
     }
 
-    /// Whether nobody may see the response's body, so that flash messages stay.
+    /// Returns whether the response's body may never be shown. If so, flash messages are kept.
     pub fn is_speculative(&self) -> bool {
         self.head || self.prefetch
     }

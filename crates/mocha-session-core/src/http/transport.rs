@@ -1,41 +1,44 @@
-//! How a session's id travels: in a cookie, in a header, or in either.
+//! The transport of a session's id: a cookie, a header, or either.
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::cookie::{CookiePolicy, CookieWriter, trim};
+use super::cookie::{CookiePolicy, CookieWriter};
 use super::request::RequestHeaders;
+use super::token::{TokenHeader, TokenNames};
 use crate::error::{Error, Result};
 
-/// The response header that carries a token, where the transport does not name another.
+/// The response header that carries a token, unless the transport names another.
 const RESPONSE_HEADER: &str = "session-token";
 
-/// How a session's id travels between the client and the server.
+/// The way in which a session's id travels between the client and the server.
 ///
 /// | transport | for |
 /// |---|---|
 /// | [`cookie`](Self::cookie), the default | browsers: scripts cannot read the id |
 /// | [`bearer`](Self::bearer) | apps, devices, other servers: `Authorization: Bearer TOKEN` |
-/// | [`header`](Self::header) | the same, where `Authorization` has another use |
+/// | [`header`](Self::header) | the same, if `Authorization` has another use |
 /// | a cookie [`or_bearer`](Self::or_bearer), [`or_header`](Self::or_header) | one application for both |
 ///
-/// In a header transport a response that begins a session or gives it a new id carries the token in
-/// the header `session-token`; an empty value says that the session has ended. Such a response is
-/// `no-store`, and every response made from a session has the request header's name in `Vary`.
-/// There is no `Set-Cookie`, and no response for a deadline that was moved: a token has no
-/// `Max-Age`.
+/// In a header transport, a response that begins a session or changes its id carries the token in
+/// the header `session-token`. An empty value means that the session has ended. Such a response is
+/// `no-store`. Every response made from a session lists the request header's name in `Vary`. No
+/// response has a `Set-Cookie` header. A response that only moves a deadline carries no token,
+/// because a token has no `Max-Age`.
 ///
-/// Browsers do not send a header by themselves, so a header transport alone needs no protection
-/// against cross-site requests.
+/// Browsers do not send this header by themselves, so an application that has only a header
+/// transport needs no protection against cross-site requests.
 ///
-/// With a cookie and a header the answer goes where the session came from. A client without a
-/// session gets a cookie, unless it sends the header (an empty one will do) and no cookie of ours.
-/// A request whose cookie and header name two different live sessions is nobody, as with two
-/// cookies: another site may have planted the cookie, and an old tab may have kept the token. A
-/// login or a logout ends both.
+/// In a transport with a cookie and a header, the response uses the one that carried the session. A
+/// client without a session gets a cookie, unless it sends the header (it may be empty) and no
+/// session cookie.
+///
+/// If the cookie and the header of a request name two different live sessions, the request has no
+/// session, as with two cookies. Another site may have planted the cookie, or an old tab may have
+/// kept the token. A login or a logout ends both sessions.
 ///
 /// ```
-/// use mocha_session_core::{CookiePolicy, Transport};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{CookiePolicy, Transport};
 ///
 /// assert!(Transport::bearer().check().is_ok());
 /// assert!(Transport::header("x-session-token").check().is_ok());
@@ -56,44 +59,44 @@ enum TokenPolicy {
 }
 
 impl Transport {
-    /// In a cookie.
+    /// Creates a transport in a cookie.
     pub fn cookie(policy: CookiePolicy) -> Self {
         Self { cookie: Some(policy), token: None, response: None }
     }
 
-    /// In the request header `Authorization`, with the scheme `Bearer` (RFC 6750). Other schemes in
-    /// that header are left to the application.
+    /// Creates a transport in the request header `Authorization`, with the scheme `Bearer` (RFC
+    /// 6750). Other schemes in that header are left to the application.
     pub fn bearer() -> Self {
         Self { cookie: None, token: Some(TokenPolicy::Bearer), response: None }
     }
 
-    /// In a request header of this name, which holds the token alone.
+    /// Creates a transport in a request header of this name, which contains only the token.
     pub fn header(name: impl Into<String>) -> Self {
         Self { cookie: None, token: Some(TokenPolicy::Header(name.into())), response: None }
     }
 
-    /// Also in `Authorization: Bearer`.
+    /// Also accepts `Authorization: Bearer`.
     #[must_use]
     pub fn or_bearer(self) -> Self {
         Self { token: Some(TokenPolicy::Bearer), ..self }
     }
 
-    /// Also in a request header of this name.
+    /// Also accepts a request header of this name.
     #[must_use]
     pub fn or_header(self, name: impl Into<String>) -> Self {
         Self { token: Some(TokenPolicy::Header(name.into())), ..self }
     }
 
-    /// The response header that carries a token. The default is `session-token`.
+    /// Sets the response header that carries a token. The default is `session-token`.
     #[must_use]
     pub fn response_header(self, name: impl Into<String>) -> Self {
         Self { response: Some(name.into()), ..self }
     }
 
-    /// Finds what browsers and servers would drop or read as something else.
+    /// Checks for values that browsers and servers would drop or misread.
     ///
     /// # Errors
-    /// `InvalidConfig` saying which name or attribute is wrong.
+    /// `InvalidConfig`, which names the wrong name or attribute.
     pub fn check(&self) -> Result<()> {
         self.cookie.as_ref().map_or(Ok(()), CookiePolicy::check)?;
         if let Some(TokenPolicy::Header(name)) = &self.token {
@@ -126,7 +129,7 @@ impl From<CookiePolicy> for Transport {
     }
 }
 
-/// Header names with a meaning of their own, which a token would break.
+/// Names of headers that have another meaning, which a token would break.
 const TAKEN: [&str; 13] = [
     "authorization",
     "cache-control",
@@ -160,7 +163,7 @@ fn check_name(which: &str, name: &str) -> Result<()> {
     }
 }
 
-/// How a request's session came, and how its response is to tell the client of it.
+/// The transport by which a request's session came, and by which its response answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Via {
     Cookie,
@@ -177,13 +180,13 @@ impl Via {
         self != Self::Cookie
     }
 
-    /// The same session, found once more.
+    /// Combines two transports of the same session.
     pub(crate) fn and(self, other: Self) -> Self {
         if self == other { self } else { Self::Both }
     }
 }
 
-/// A checked transport, with what its lines need made once.
+/// A checked transport, with the parts of its lines prepared.
 #[derive(Clone, Debug)]
 pub(crate) struct Carriers {
     pub(crate) cookie: Option<CookieWriter>,
@@ -207,7 +210,8 @@ impl Carriers {
         Ok(Self { cookie, token })
     }
 
-    /// What keeps the sessions of two managers apart, where the application names no scope.
+    /// Returns the text that separates the sessions of two managers if the application names no
+    /// scope.
     pub(crate) fn scope(&self) -> &str {
         match (&self.cookie, &self.token) {
             (Some(cookie), _) => cookie.name(),
@@ -216,12 +220,13 @@ impl Carriers {
         }
     }
 
-    /// How a client is answered that has sent nothing: the cookie comes first.
+    /// Returns the transport for a client that has sent no session. The cookie comes first.
     pub(crate) fn first(&self) -> Via {
         if self.cookie.is_some() { Via::Cookie } else { Via::Header }
     }
 
-    /// How the client of this request is answered, unless its session came by another way.
+    /// Returns the transport for the client of this request, unless its session came by another
+    /// one.
     pub(crate) fn presented(&self, headers: &dyn RequestHeaders) -> Via {
         let (Some(cookie), Some(token)) = (&self.cookie, &self.token) else { return self.first() };
         let (mut cookies, mut tokens) = (false, false);
@@ -230,7 +235,7 @@ impl Carriers {
         if tokens && !cookies { Via::Header } else { Via::Cookie }
     }
 
-    /// Calls `f` with everything that the request presents as a session's value.
+    /// Calls `f` with every value that the request presents for a session.
     pub(crate) fn each_value(&self, headers: &dyn RequestHeaders, mut f: impl FnMut(Via, &[u8])) {
         if let Some(token) = &self.token {
             headers.each_token(&mut |line| {
@@ -244,7 +249,7 @@ impl Carriers {
         }
     }
 
-    /// Whether a request or a response could mean either of the two.
+    /// Returns whether a request or a response could be read as that of either transport.
     pub(crate) fn collides(&self, other: &Self) -> bool {
         let cookies = self.cookie.as_ref().zip(other.cookie.as_ref());
         let tokens = self.token.as_ref().zip(other.token.as_ref());
@@ -252,80 +257,6 @@ impl Carriers {
             || tokens.is_some_and(|(one, two)| {
                 one.names.request == two.names.request || one.names.response == two.names.response
             })
-    }
-}
-
-/// The header in which a token travels.
-#[derive(Clone, Debug)]
-pub(crate) struct TokenHeader {
-    pub(crate) names: Arc<TokenNames>,
-    bearer: bool,
-}
-
-/// The names of its headers: in lower case, and as `Vary` spells the request's.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TokenNames {
-    pub(crate) request: String,
-    pub(crate) vary: String,
-    pub(crate) response: String,
-}
-
-impl TokenHeader {
-    /// The token of a header line, empty where the client has none yet. `None` for a line of
-    /// another scheme.
-    fn find<'h>(&self, line: &'h [u8]) -> Option<&'h [u8]> {
-        let line = trim(line);
-        if !self.bearer {
-            return Some(line);
-        }
-        // `Bearer` 1*SP token (RFC 6750 §2.1); the scheme has no case (RFC 9110 §11.1).
-        let (scheme, rest) = line.split_at_checked("bearer".len())?;
-        let ours = scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [] | [b' ', ..]);
-        ours.then(|| trim(rest))
-    }
-
-    /// The value of the request header for this token.
-    pub(crate) fn request_value(&self, token: &str) -> String {
-        if self.bearer { format!("Bearer {token}") } else { token.to_owned() }
-    }
-}
-
-/// The text that a client presents to be recognised: for an API that returns it in a body.
-///
-/// Whoever has it has the session, so its `Debug` hides it.
-///
-/// ```
-/// # use mocha_session_core::{RequestInfo, SessionManager, Storage, Transport, Secrets};
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// # let storage = Storage::client_side().with_secrets(Secrets::generate()?);
-/// let manager = SessionManager::builder(storage).transport(Transport::bearer()).build()?;
-/// let session = manager.open(RequestInfo::new(())).load().await?;
-/// session.login("alice")?;
-/// session.commit().await?;
-/// let token = session.token().expect("the session was committed");
-/// let body = format!("{{\"token\": \"{}\"}}", token.as_str());
-/// assert_eq!(format!("{token:?}"), "SessionToken(…)");
-/// # Ok::<(), mocha_session_core::Error>(())
-/// # }).unwrap();
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionToken(pub(crate) String);
-
-impl SessionToken {
-    /// The token as text. Not for logs.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The token as text. Not for logs.
-    pub fn into_string(self) -> String {
-        self.0
-    }
-}
-
-impl fmt::Debug for SessionToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionToken(…)")
     }
 }
 

@@ -6,16 +6,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
+use tracing::Span;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
 use crate::ledger::vault::Vault;
-use crate::observe::Event;
+use crate::observe::{Event, spans};
 
 /// A running store call.
 ///
 /// An engine that answers at the first poll, as an in-process engine does, needs no timer. The
-/// timer is boxed, and so is what an observer needs, so that the futures of every request stay
+/// timer is boxed, and so is what observers and spans need, so that the futures of every request stay
 /// small.
 #[must_use]
 pub(crate) struct Call<'c, T> {
@@ -23,10 +24,15 @@ pub(crate) struct Call<'c, T> {
     timer: Option<Pin<Box<Sleep>>>,
     vault: &'c Vault,
     operation: &'static str,
-    /// How many deadlines of a call it may take.
+    /// The maximum duration, in deadlines of a call.
     deadlines: u32,
-    /// When the call started, for an observer.
-    since: Option<Box<Instant>>,
+    watch: Option<Box<Watch>>,
+}
+
+/// When a call started, for an observer, and its span.
+struct Watch {
+    since: Instant,
+    span: Span,
 }
 
 impl<'c, T> Call<'c, T> {
@@ -36,8 +42,12 @@ impl<'c, T> Call<'c, T> {
         operation: &'static str,
         deadlines: u32,
     ) -> Self {
-        let since = vault.observed.is_some().then(|| Box::new(Instant::now()));
-        Self { future, timer: None, vault, operation, deadlines, since }
+        let watched = vault.observed.is_some() || spans::wanted();
+        let watch = watched.then(|| {
+            let span = spans::call(vault.engine, operation);
+            Box::new(Watch { since: Instant::now(), span })
+        });
+        Self { future, timer: None, vault, operation, deadlines, watch }
     }
 }
 
@@ -45,11 +55,15 @@ impl<T> Future for Call<'_, T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let result = match self.future.as_mut().poll(cx) {
+        let call = &mut *self;
+        let entered = call.watch.as_ref().map(|watch| watch.span.enter());
+        let answer = call.future.as_mut().poll(cx);
+        drop(entered);
+        let result = match answer {
             Poll::Ready(result) => result,
             Poll::Pending => {
-                let timeout = self.vault.timeout.saturating_mul(self.deadlines);
-                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                let timeout = call.vault.timeout.saturating_mul(call.deadlines);
+                let timer = call.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(timer.as_mut().poll(cx));
                 let why = format!(
                     "no answer within {timeout:?}; is the engine overloaded or unreachable?"
@@ -57,11 +71,12 @@ impl<T> Future for Call<'_, T> {
                 Err(Error::new(ErrorKind::Timeout, why))
             }
         };
-        let (engine, operation) = (self.vault.engine, self.operation);
+        let (engine, operation) = (call.vault.engine, call.operation);
         let result = result.map_err(|error| error.on(engine).during(operation));
-        if let Some(since) = self.since.take() {
-            let (error, took) = (result.as_ref().err(), since.elapsed());
-            self.vault.observed.tell(|| Event::StoreCall { engine, operation, error, took });
+        if let Some(watch) = call.watch.take() {
+            let (error, took) = (result.as_ref().err(), watch.since.elapsed());
+            spans::answered(&watch.span, error);
+            call.vault.observed.tell(|| Event::StoreCall { engine, operation, error, took });
         }
         Poll::Ready(result)
     }

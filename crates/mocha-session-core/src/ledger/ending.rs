@@ -3,7 +3,8 @@
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::call::pause;
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::mutant;
 use crate::record::Kind;
 use crate::store::StorageKey;
@@ -11,7 +12,7 @@ use crate::store::StorageKey;
 /// The maximum number of attempts to end a session that changes at the same time.
 const ROUNDS: u32 = 64;
 
-/// Who ends a session. It decides which tombstone is written.
+/// The party that ends a session. It decides which tombstone is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// A request of the session, whose response removes the cookie. If the session was rotated at

@@ -13,9 +13,12 @@
 //! - A revoked entry is kept, marked as revoked, until its sessions are ended. It is never revived.
 
 mod entry;
+mod limit;
 mod shelf;
 
 pub(crate) use entry::{Entry, Index, Location};
+pub use limit::WhenFull;
+pub(crate) use limit::too_many;
 pub(crate) use shelf::IndexView;
 
 use crate::crypto::id::Place;
@@ -24,7 +27,9 @@ use crate::crypto::{self, Key, Purpose, Scope};
 use crate::error::Result;
 use crate::ledger::ending::end_all;
 use crate::ledger::vault::Vault;
+use crate::ledger::written::Found;
 use crate::observe::{Ending, Event, Subject};
+use crate::record::Kind;
 use crate::store::StorageKey;
 use crate::values::wire::Text;
 
@@ -36,8 +41,9 @@ pub(crate) struct Owners {
     /// The keys under which owners' names are hashed. New entries use the first; all are read.
     keys: Vec<Key>,
     scope: Scope,
-    /// The maximum number of sessions per owner. The least recently used is revoked to make room.
+    /// The maximum number of sessions per owner.
     most: usize,
+    when_full: WhenFull,
     tombstone: u64,
 }
 
@@ -62,6 +68,8 @@ pub(crate) enum Entered {
     Refused,
     /// The session's previous key is dead.
     Lost,
+    /// The owner has too many sessions, and a login must not revoke one.
+    Full,
 }
 
 /// The next step of adding a session.
@@ -69,6 +77,8 @@ enum Step {
     Done(Entered),
     /// The least recently used session must end first.
     Room(Vec<StorageKey>),
+    /// There is no room, and no session may be ended.
+    Full,
 }
 
 impl Owners {
@@ -79,6 +89,7 @@ impl Owners {
         accept_unsigned: bool,
         scope: Scope,
         most: usize,
+        when_full: WhenFull,
         tombstone: u64,
     ) -> Self {
         let derive = |secret: &Key| scope.derive(secret, Purpose::Owner);
@@ -86,7 +97,7 @@ impl Owners {
         if keys.is_empty() || accept_unsigned {
             keys.push(derive(&[0; 32]));
         }
-        Self { keys, scope, most: most.max(1), tombstone }
+        Self { keys, scope, most: most.max(1), when_full, tombstone }
     }
 
     fn places(&self, owner: &Text) -> impl Iterator<Item = Place> {
@@ -106,8 +117,22 @@ impl Owners {
         Ok(self.find(vault, owner).await?.entries())
     }
 
+    /// Splits entries into those of live sessions and those whose sessions have ended, with one
+    /// store call per key.
+    pub(crate) async fn sort_out(
+        vault: &Vault,
+        entries: Vec<Entry>,
+    ) -> Result<(Vec<Entry>, Vec<Entry>)> {
+        let (mut alive, mut dead) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let lives = is_alive(vault, &entry).await?;
+            if lives { &mut alive } else { &mut dead }.push(entry);
+        }
+        Ok((alive, dead))
+    }
+
     /// Adds a session that was just stored, unless the owner's sessions were revoked since the
-    /// index was `seen`. If there is no room, ends the least recently used session.
+    /// index was `seen`. If there is no room, ends the least recently used session, or refuses.
     pub(crate) async fn enter(
         &self,
         vault: &Vault,
@@ -124,7 +149,10 @@ impl Owners {
                 return Ok(Entered::Lost);
             }
         }
+        // New entries are in the first secret's index only.
+        let elsewhere: Vec<u64> = seen.elsewhere().map(|entry| entry.handle).collect();
         let mut ended: Vec<StorageKey> = Vec::new();
+        let mut sorted_out = false;
         loop {
             let place = seen.first().place.clone();
             let room = vault.room();
@@ -134,6 +162,15 @@ impl Owners {
                 }
                 if !index.arrive(arrival) {
                     return Verdict::Keep(Step::Done(Entered::Lost));
+                }
+                if self.when_full == WhenFull::RefuseLogin {
+                    let is_full = self.is_full(index, arrival, &elsewhere) || index.bytes() > room;
+                    let others = index.live().any(|entry| entry.handle != arrival.handle);
+                    return if is_full && (others || !elsewhere.is_empty()) {
+                        Verdict::Keep(Step::Full)
+                    } else {
+                        Verdict::Write(Step::Done(Entered::Listed))
+                    };
                 }
                 while index.live().count() > self.most || index.bytes() > room {
                     let Some(victim) = index.least_used(arrival.handle) else { break };
@@ -159,8 +196,25 @@ impl Owners {
                     vault.observed.tell(|| Event::Ended { session, how: Ending::MadeRoom });
                     ended.extend(keys);
                 }
+                // A logout may have left its entry behind, and must not lock its user out.
+                Step::Full if !sorted_out => {
+                    let (_, dead) = Self::sort_out(vault, self.list(vault, owner).await?).await?;
+                    if dead.is_empty() {
+                        return Ok(Entered::Full);
+                    }
+                    self.forget_entries(vault, owner, &dead).await?;
+                    sorted_out = true;
+                }
+                Step::Full => return Ok(Entered::Full),
             }
         }
+    }
+
+    /// Whether a login would exceed the maximum number of sessions. A session that already has an
+    /// entry adds none.
+    fn is_full(&self, index: &Index, arrival: &Arrival, elsewhere: &[u64]) -> bool {
+        let here = index.live().filter(|entry| !elsewhere.contains(&entry.handle)).count();
+        arrival.from.is_none() && here + elsewhere.len() > self.most
     }
 
     /// Records that the session under `from` will also be live under `to`, before it is. Returns
@@ -325,4 +379,17 @@ impl Owners {
         }
         Ok(())
     }
+}
+
+/// Whether a session is live under one of the keys of its entry.
+async fn is_alive(vault: &Vault, entry: &Entry) -> Result<bool> {
+    for location in entry.locations.iter().rev() {
+        match vault.look(&location.key).await? {
+            Found::Record(version, _) if version.header.kind == Kind::Live => return Ok(true),
+            // Listed, because it may be live. Revoking it deletes the record.
+            Found::Unreadable { .. } => return Ok(true),
+            Found::Record(..) | Found::Nothing => {}
+        }
+    }
+    Ok(false)
 }

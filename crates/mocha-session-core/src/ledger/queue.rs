@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::ledger::vault::{Sealed, Version};
+use crate::ledger::written::{Sealed, Version};
 use crate::store::StorageKey;
 
 const SHARDS: usize = 32;

@@ -1,18 +1,21 @@
-//! The rules of a manager, and what they refuse.
+//! Builds a manager, and checks its settings.
+// tidy: long because each setting of a manager is a method here
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::SessionManager;
+use super::requirement::{FailurePolicy, Requirement};
 use crate::crypto::Scope;
 use crate::crypto::secret::Secrets;
 use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
 use crate::http::CookiePolicy;
 use crate::http::transport::{Carriers, Transport};
-use crate::ledger::owners::Owners;
+use crate::ledger::owners::{Owners, WhenFull};
 use crate::ledger::vault::Vault;
+use crate::near::Near;
 use crate::observe::{Observed, Observer};
 use crate::open::storage::Storage;
 use crate::open::url::DEFAULT_DEADLINE;
@@ -21,52 +24,14 @@ use crate::record::message::Level;
 use crate::record::policy::{self, CLIENT_SIDE_ABSOLUTE, Policy};
 use crate::record::waiting::Caps;
 use crate::session::shared::{Backend, Shared};
-use crate::store::Durability;
 use crate::time::{Clock, SystemClock};
-
-/// What a request gets when its session cannot be loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FailurePolicy {
-    /// An error, 503 for most: unknown is not absent. The default.
-    #[default]
-    Refuse,
-    /// An empty session that cannot be changed, so that public pages stay up. The cookie is not
-    /// touched.
-    Anonymous,
-}
-
-/// What an application cannot do without: checked when the manager is built, so that a forgotten or
-/// mistyped `SESSION_URL` is found at the start and not after an incident.
-///
-/// ```
-/// use mocha_session_core::{Requirement, Secrets, SessionManager, Storage};
-///
-/// let unset = Storage::client_side().with_secrets(Secrets::generate()?);
-/// let refused = SessionManager::builder(unset).require(Requirement::FinalLogout).build();
-/// assert!(refused.unwrap_err().is_invalid_config());
-/// # Ok::<(), mocha_session_core::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Requirement {
-    /// A destroyed session cannot come back and no update is lost: any store, not the client's
-    /// cookie.
-    FinalLogout,
-    /// An acknowledged write survives this much.
-    Durability(Durability),
-    /// The engine never drops a live session to make room.
-    NoEviction,
-    /// The engine can list its sessions.
-    Listing,
-    /// A user's sessions can be listed and revoked.
-    OwnerIndex,
-}
 
 /// Builds a [`SessionManager`].
 ///
 /// ```
+/// # use mocha_session_core as mocha_session;
 /// use std::time::Duration;
-/// use mocha_session_core::{CookiePolicy, SameSite, Secrets, SessionManager, Storage};
+/// use mocha_session::{CookiePolicy, SameSite, Secrets, SessionManager, Storage};
 ///
 /// let manager = SessionManager::builder(Storage::client_side())
 ///     .secrets(Secrets::generate()?)
@@ -97,6 +62,7 @@ pub struct SessionManagerBuilder {
     accept_unsigned: bool,
     plain: bool,
     owners_most: usize,
+    when_full: WhenFull,
     check_owner_at_load: bool,
     required: Vec<Requirement>,
     observed: Observed,
@@ -124,158 +90,190 @@ impl SessionManagerBuilder {
             accept_unsigned: false,
             plain: false,
             owners_most: 100,
+            when_full: WhenFull::RevokeOldest,
             check_owner_at_load: false,
             required: Vec::new(),
             observed: Observed::default(),
         }
     }
 
-    /// The secrets that sign cookies and hash owners' names, and that seal client-side sessions.
-    /// They take precedence over those that came with the storage.
+    /// Sets the secrets that sign cookies, hash owners' names and seal client-side sessions. They
+    /// override the secrets of the storage.
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = Some(secrets);
         self
     }
 
-    /// The cookie's name and attributes: short for [`transport`](Self::transport) with
+    /// Sets the cookie's name and attributes. It is short for [`transport`](Self::transport) with
     /// [`Transport::cookie`].
     pub fn cookie(self, cookie: CookiePolicy) -> Self {
         self.transport(Transport::cookie(cookie))
     }
 
-    /// How a session's id travels: in a cookie, which is the default, in a header, or in either. It
-    /// replaces what an earlier call of it or of [`cookie`](Self::cookie) set.
+    /// Sets the transport of a session's id: a cookie, which is the default, a header, or either.
+    /// It replaces an earlier [`cookie`](Self::cookie) or `transport`.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Names the application's sessions apart from other sessions in the same store. The default is
-    /// the cookie's name, or that of a transport's header.
+    /// Sets the scope, which separates the application's sessions from others in the same store.
+    /// The default is the cookie's name, or the name of the transport's header.
     ///
-    /// Everything is derived under it: where a record is kept, what seals it, signatures, owners'
-    /// indexes. So two managers on one store accept nothing from each other, and a customer's id is
-    /// no administrator's under another cookie's name. Changing it logs everybody out.
+    /// All keys are derived under the scope: storage keys, encryption keys, signatures and owner
+    /// indexes. Therefore two managers on one store accept nothing from each other, and a
+    /// customer's id is not accepted as an administrator's under another cookie name. Changing the
+    /// scope logs all users out.
     pub fn scope(mut self, name: impl Into<String>) -> Self {
         self.scope = Some(name.into());
         self
     }
 
-    /// Who is told what happens to sessions and store calls. There is none by default, and then
-    /// nothing is computed for it.
+    /// Sets the observer of sessions and store calls. By default there is none, and no event is
+    /// built.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observed = Observed::by(observer);
         self
     }
 
-    /// The clock, for tests of what expires.
+    /// Sets the clock, for tests of expiry.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// How long a session lives without being used. The default is two weeks. (ASVS 7.3.1)
+    /// Sets the time after which an unused session ends. The default is two weeks. (ASVS 7.3.1)
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
 
-    /// How long a session lives however much it is used; a login starts it anew. The default is
-    /// unlimited, or 30 days for client-side sessions. (ASVS 7.3.2)
+    /// Sets the time after which a session ends even if it is used. A login restarts it. The
+    /// default is unlimited, or 30 days for client-side sessions. (ASVS 7.3.2)
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = Some(absolute);
         self
     }
 
-    /// The smallest extension of the idle deadline that is worth a write: below the idle timeout,
-    /// and at most half of a session's own shorter one. The default is a tenth of the idle timeout.
+    /// Sets the smallest extension of the idle deadline that is worth a write. It must be shorter
+    /// than the idle timeout, and is at most half of a session's own shorter timeout. The default
+    /// is a tenth of the idle timeout.
     pub fn refresh_interval(mut self, refresh: Duration) -> Self {
         self.refresh = Some(refresh);
         self
     }
 
-    /// The longest lifetime that [`remember_for`](crate::SessionData::remember_for) may give, at
-    /// least the idle timeout. The default is a year.
+    /// Sets the longest lifetime that [`remember_for`](crate::SessionData::remember_for) can set.
+    /// It must be at least the idle timeout. The default is a year.
     pub fn remember_at_most(mut self, ceiling: Duration) -> Self {
         self.remember_at_most = ceiling;
         self
     }
 
-    /// The deadline of every call of the store. The default is the URL's `timeout`, or five
-    /// seconds.
+    /// Sets the deadline of every store call. The default is the URL's `timeout`, or five seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The largest record in bytes, where the engine does not set a smaller one. The default is 1
-    /// MiB.
+    /// Sets the maximum size of a record in bytes, unless the engine's limit is smaller. The
+    /// default is 1 MiB.
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// How many flash messages and data slots may wait together, and how many bytes they may take.
-    /// Past that the oldest are dropped. The default is 50 and 16 KiB.
+    /// Sets the maximum number of waiting flash messages and data slots together, and their maximum
+    /// size in bytes. Beyond them, the oldest are dropped. The defaults are 50 and 16 KiB.
     pub fn flash_limits(mut self, items: usize, bytes: usize) -> Self {
         self.flash = Caps { items, bytes };
         self
     }
 
-    /// The least level of flash messages; those below it are ignored when pushed. The default keeps
-    /// all.
+    /// Sets the minimum level of flash messages. Messages below it are ignored when they are
+    /// pushed. By default all are kept.
     pub fn flash_minimum(mut self, level: Level) -> Self {
         self.flash_minimum = level;
         self
     }
 
-    /// What a request gets when its session cannot be loaded.
+    /// Sets the result for a request whose session cannot be loaded.
     pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
         self.failure = policy;
         self
     }
 
-    /// Whether a response of 5xx commits its session all the same. The default is no: what the
-    /// response did not confirm did not happen.
+    /// Sets whether a 5xx response commits its session. The default is no, because such a response
+    /// confirms nothing to the client.
     pub fn commit_on_server_error(mut self, yes: bool) -> Self {
         self.commit_on_server_error = yes;
         self
     }
 
-    /// Whether ids without a signature are taken although there is a secret: for the time after a
-    /// secret was introduced.
+    /// Sets whether ids without a signature are accepted although there is a secret. Use it for the
+    /// time after a secret is introduced.
     pub fn accept_unsigned(mut self, yes: bool) -> Self {
         self.accept_unsigned = yes;
         self
     }
 
-    /// Stores payloads unsealed, for debugging: whoever reads the store then reads every session.
+    /// Stores payloads unsealed, for debugging. Anyone who can read the store can then read every
+    /// session.
     pub fn dangerously_unsealed(mut self) -> Self {
         self.plain = true;
         self
     }
 
-    /// How many sessions an owner may have; the least recently used is revoked to make room. The
-    /// default is 100.
-    pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
+    /// The maximum number of sessions per owner, and what a login does that would exceed it. The
+    /// default is 100 and [`WhenFull::RevokeOldest`].
+    ///
+    /// ```
+    /// # use mocha_session_core as mocha_session;
+    /// use mocha_session::{Error, Session, SessionManager, WhenFull};
+    ///
+    /// # let manager = SessionManager::in_memory()?;
+    /// let builder = SessionManager::builder(manager.storage().clone())
+    ///     .max_sessions_per_owner(3, WhenFull::RefuseLogin);
+    /// # drop(builder.build()?);
+    ///
+    /// async fn log_in(session: Session, user: &str) -> Result<&'static str, Error> {
+    ///     session.login(user)?;
+    ///     match session.commit().await {
+    ///         Err(error) if error.is_too_many_sessions() => Ok("Log out on another device first."),
+    ///         done => done.map(|()| "Welcome."),
+    ///     }
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn max_sessions_per_owner(self, most: usize, when_full: WhenFull) -> Self {
+        self.owners_most(most).when_full(when_full)
+    }
+
+    pub(super) fn owners_most(mut self, most: usize) -> Self {
         self.owners_most = most;
         self
     }
 
-    /// Looks the owner's index up at every load of an owned session, one more trip: what is not
-    /// listed there is revoked. Needed for owner calls on engines that evict.
+    pub(super) fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// Sets whether every load of an owned session also reads the owner's index, which is one more
+    /// call. A session that the index does not list counts as revoked. It is necessary for the
+    /// owner methods on engines that evict.
     pub fn check_owner_at_load(mut self, yes: bool) -> Self {
         self.check_owner_at_load = yes;
         self
     }
 
-    /// Refuses to build a manager on an engine that cannot do this.
+    /// Makes the build fail on an engine that does not meet this requirement.
     pub fn require(mut self, requirement: Requirement) -> Self {
         self.required.push(requirement);
         self
     }
 
-    /// The manager.
+    /// Builds the manager.
     ///
     /// # Errors
     /// `InvalidConfig` for cookie attributes that browsers drop, header names with another meaning,
@@ -288,12 +286,12 @@ impl SessionManagerBuilder {
         Ok(SessionManager { shared: Arc::new(shared) })
     }
 
-    /// Whether the sessions would be in the client's cookie.
+    /// Returns whether the sessions are stored in the client's cookie.
     pub(super) fn is_client_side(&self) -> bool {
         self.storage.store.is_none()
     }
 
-    /// Checks the settings and makes the state that requests share.
+    /// Checks the settings and creates the state that requests share.
     pub(super) fn assemble(self) -> Result<Shared> {
         let carriers = Carriers::new(&self.transport)?;
         let capabilities = self.storage.capabilities();
@@ -301,7 +299,9 @@ impl SessionManagerBuilder {
             capabilities.compare_and_set() && (!capabilities.evicts() || self.check_owner_at_load);
         for requirement in &self.required {
             let met = match requirement {
-                Requirement::FinalLogout => capabilities.compare_and_set(),
+                Requirement::FinalLogout => {
+                    capabilities.compare_and_set() && capabilities.reads_within().is_none()
+                }
                 Requirement::Durability(least) => {
                     capabilities.compare_and_set() && capabilities.durability() >= *least
                 }
@@ -329,6 +329,12 @@ impl SessionManagerBuilder {
                  copies that drift apart; set SESSION_URL, or leave one of them out",
             ));
         }
+        if client_side && self.storage.near.is_some() {
+            return Err(Error::invalid_config(
+                "client-side sessions come with each request, so that `near` has nothing to keep; \
+                 set SESSION_URL, or leave `near` out",
+            ));
+        }
         let scope = Scope::named(self.scope.as_deref().unwrap_or_else(|| carriers.scope()));
         let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
         let policy = Policy {
@@ -343,7 +349,7 @@ impl SessionManagerBuilder {
             flash_minimum: self.flash_minimum,
             commit_on_server_error: self.commit_on_server_error,
             anonymous_on_failure: self.failure == FailurePolicy::Anonymous,
-            // Longer than a minute, and than any call that may still carry what was read before it.
+            // At least a minute, and longer than any call that may still write an older record.
             tombstone: policy::millis(Duration::from_secs(60).max(timeout.saturating_mul(4))),
             persistent: carriers.cookie.as_ref().is_none_or(|cookie| cookie.persistent),
         };
@@ -354,7 +360,10 @@ impl SessionManagerBuilder {
                 Backend::Client(ClientSide::new(secrets, scope, carriers.scope()))
             }
             Some(store) => Backend::Store(Vault::new(
-                Arc::clone(store),
+                match self.storage.near {
+                    Some(policy) => Arc::new(Near::new(Arc::clone(store), policy)),
+                    None => Arc::clone(store),
+                },
                 Arc::clone(&self.clock),
                 timeout,
                 policy.limit,
@@ -371,6 +380,7 @@ impl SessionManagerBuilder {
                 self.accept_unsigned,
                 scope,
                 self.owners_most,
+                self.when_full,
                 policy.tombstone,
             ),
             scope,
@@ -414,7 +424,7 @@ impl SessionManagerBuilder {
     }
 }
 
-/// Notes once how the sessions travel: a cookie that a browser drops is hard to find otherwise.
+/// Logs the transport once, because a cookie that a browser drops is otherwise hard to find.
 fn note_start(shared: &Shared, cookie: Option<&CookiePolicy>) {
     let engine = shared.capabilities.engine();
     if let Some(cookie) = cookie {
@@ -432,7 +442,7 @@ fn note_start(shared: &Shared, cookie: Option<&CookiePolicy>) {
     }
 }
 
-/// The smallest limit of a record that leaves room for an owner's name and a label.
+/// The smallest limit of a record that has room for an owner's name and a label.
 const SMALLEST_LIMIT: usize = 1024;
 
 impl fmt::Debug for SessionManagerBuilder {

@@ -1,207 +1,24 @@
-//! A manager's settings from environment variables, and the table of them for the documentation.
+//! A manager's settings from environment variables, and their table for the documentation.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
 
+use super::variables::Apply::{Builder, Cookie};
+use super::variables::{SETTINGS, Setting, Value};
 use super::{SessionManager, SessionManagerBuilder};
 use crate::crypto::Secrets;
 use crate::error::{Error, Result};
-use crate::http::{CookiePolicy, SameSite};
+use crate::http::CookiePolicy;
 use crate::open::settings;
 use crate::open::{Registry, Storage};
 
-/// What all our variables begin with.
+/// The prefix of all variables of this library.
 const PREFIX: &str = "SESSION_";
 
-/// Variables of other programs that begin like ours: the X11 session manager's.
+/// Variables of other programs with the same prefix: `SESSION_MANAGER` belongs to the X11 session
+/// manager.
 const FOREIGN: [&str; 1] = ["SESSION_MANAGER"];
 
-/// One variable.
-struct Setting {
-    name: &'static str,
-    takes: &'static str,
-    default: &'static str,
-    means: &'static str,
-    apply: Apply,
-}
-
-/// What a variable sets.
-enum Apply {
-    /// Where the sessions are: read before there is a builder.
-    Storage,
-    /// The cookie's name, which is chosen with the other attributes.
-    CookieName,
-    Cookie(fn(CookiePolicy, &Value<'_>) -> Result<CookiePolicy>),
-    Builder(fn(SessionManagerBuilder, &Value<'_>) -> Result<SessionManagerBuilder>),
-}
-
-use Apply::{Builder, Cookie};
-
-/// The variables, in the order of the documentation.
-const SETTINGS: [Setting; 18] = [
-    Setting {
-        name: "SESSION_URL",
-        takes: "a URL",
-        default: "none: the client's cookie",
-        means: "the engine that keeps the sessions",
-        apply: Apply::Storage,
-    },
-    Setting {
-        name: "SESSION_SECRET",
-        takes: "secrets, separated by commas",
-        default: "none",
-        means: "signs ids and encrypts client-side sessions: the first is used, all are accepted",
-        apply: Apply::Storage,
-    },
-    Setting {
-        name: "SESSION_IDLE_TIMEOUT",
-        takes: "a duration",
-        default: "`14d`",
-        means: "how long a session lives without being used",
-        apply: Builder(|builder, value| Ok(builder.idle_timeout(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_ABSOLUTE_TIMEOUT",
-        takes: "a duration",
-        default: "none; `30d` for client-side sessions",
-        means: "how long a session lives however much it is used",
-        apply: Builder(|builder, value| Ok(builder.absolute_timeout(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_REFRESH_INTERVAL",
-        takes: "a duration",
-        default: "a tenth of the idle timeout",
-        means: "the smallest extension of the idle deadline that is worth a write",
-        apply: Builder(|builder, value| Ok(builder.refresh_interval(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_REMEMBER_AT_MOST",
-        takes: "a duration",
-        default: "`365d`",
-        means: "the longest lifetime that `remember_for` may give",
-        apply: Builder(|builder, value| Ok(builder.remember_at_most(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_STORE_TIMEOUT",
-        takes: "a duration",
-        default: "the URL's `timeout`, or `5s`",
-        means: "the deadline of every call of the store",
-        apply: Builder(|builder, value| Ok(builder.store_timeout(value.duration()?))),
-    },
-    Setting {
-        name: "SESSION_MAX_RECORD_BYTES",
-        takes: "a number",
-        default: "`1048576`",
-        means: "the largest record, where the engine does not set a smaller one",
-        apply: Builder(|builder, value| Ok(builder.max_record_bytes(value.number()?))),
-    },
-    Setting {
-        name: "SESSION_MAX_PER_OWNER",
-        takes: "a number",
-        default: "`100`",
-        means: "how many sessions a user may have",
-        apply: Builder(|builder, value| Ok(builder.max_sessions_per_owner(value.number()?))),
-    },
-    Setting {
-        name: "SESSION_ACCEPT_UNSIGNED",
-        takes: "a switch",
-        default: "`false`",
-        means: "takes ids without a signature, for the time after a secret was introduced",
-        apply: Builder(|builder, value| Ok(builder.accept_unsigned(value.switch()?))),
-    },
-    Setting {
-        name: "SESSION_SCOPE",
-        takes: "a name",
-        default: "the cookie's name",
-        means: "keeps the sessions apart from others in the same store",
-        apply: Builder(|builder, value| Ok(builder.scope(value.text))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_NAME",
-        takes: "a name",
-        default: "`__Host-session`; with a domain or path `__Secure-session`; not secure `session`",
-        means: "the cookie's name",
-        apply: Apply::CookieName,
-    },
-    Setting {
-        name: "SESSION_COOKIE_DOMAIN",
-        takes: "a host name",
-        default: "none: this host alone",
-        means: "shares the cookie with the subdomains of this domain",
-        apply: Cookie(|cookie, value| Ok(cookie.domain(value.text))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_PATH",
-        takes: "a path",
-        default: "`/`",
-        means: "limits the cookie to paths below this one",
-        apply: Cookie(|cookie, value| Ok(cookie.path(value.text))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_SAMESITE",
-        takes: "`Strict`, `Lax` or `None`",
-        default: "`Lax`",
-        means: "whether requests that other sites cause carry the cookie",
-        apply: Cookie(|cookie, value| Ok(cookie.same_site(value.same_site()?))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_SECURE",
-        takes: "a switch",
-        default: "`true`",
-        means: "whether browsers send the cookie over TLS alone",
-        apply: Cookie(|cookie, value| Ok(cookie.secure(value.switch()?))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_PARTITIONED",
-        takes: "a switch",
-        default: "`false`",
-        means: "keeps one cookie per embedding site",
-        apply: Cookie(|cookie, value| Ok(cookie.partitioned(value.switch()?))),
-    },
-    Setting {
-        name: "SESSION_COOKIE_PERSISTENT",
-        takes: "a switch",
-        default: "`true`",
-        means: "whether the cookie outlives the browser, where a session does not say otherwise",
-        apply: Cookie(|cookie, value| Ok(cookie.persistent(value.switch()?))),
-    },
-];
-
-/// The value of a variable. No error shows it: it may be a secret in the wrong place.
-struct Value<'e> {
-    name: &'static str,
-    text: &'e str,
-}
-
-impl Value<'_> {
-    fn duration(&self) -> Result<Duration> {
-        settings::duration(self.text)
-            .ok_or_else(|| self.refuse("a duration above zero, like 30m, 12h or 14d"))
-    }
-
-    fn switch(&self) -> Result<bool> {
-        settings::switch(self.text).ok_or_else(|| self.refuse("true or false"))
-    }
-
-    fn number(&self) -> Result<usize> {
-        self.text.parse().map_err(|_| self.refuse("a number without a unit"))
-    }
-
-    fn same_site(&self) -> Result<SameSite> {
-        match &*self.text.to_ascii_lowercase() {
-            "strict" => Ok(SameSite::Strict),
-            "lax" => Ok(SameSite::Lax),
-            "none" => Ok(SameSite::None),
-            _ => Err(self.refuse("Strict, Lax or None")),
-        }
-    }
-
-    fn refuse(&self, must_be: &str) -> Error {
-        Error::invalid_config(format!("the environment variable `{}` must be {must_be}", self.name))
-    }
-}
-
-/// The settings that environment variables give: those that begin with `SESSION_`.
+/// The settings in environment variables whose names begin with `SESSION_`.
 ///
 /// ```
 /// # use mocha_session_core::{Environment, Registry};
@@ -222,15 +39,15 @@ impl Value<'_> {
 /// ```
 #[derive(Clone, Default)]
 pub struct Environment {
-    /// Without those that are empty: an empty variable is as one that is not set.
+    /// Empty variables are left out, because an empty variable counts as not set.
     variables: Vec<(&'static str, String)>,
 }
 
 impl Environment {
-    /// The variables of this process.
+    /// Reads the variables of this process.
     ///
     /// # Errors
-    /// As [`of`](Self::of); `InvalidConfig` for a variable of ours that is not UTF-8.
+    /// As [`of`](Self::of). `InvalidConfig` if a variable of this library is not UTF-8.
     pub fn of_process() -> Result<Self> {
         let ours = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
@@ -244,12 +61,12 @@ impl Environment {
         Self::of(ours.collect::<Result<Vec<_>>>()?)
     }
 
-    /// These variables: for tests, and for settings that come from elsewhere. Those that do not
-    /// begin with `SESSION_` are left alone.
+    /// Reads these variables, for tests and for settings from another source. Ignores names that do
+    /// not begin with `SESSION_`.
     ///
     /// # Errors
-    /// `InvalidConfig` for a name that begins with `SESSION_` and is not known, with the nearest
-    /// that is.
+    /// `InvalidConfig` if a name begins with `SESSION_` and is unknown. The message suggests the
+    /// nearest known name.
     pub fn of<N, V>(variables: impl IntoIterator<Item = (N, V)>) -> Result<Self>
     where
         N: AsRef<str>,
@@ -272,11 +89,11 @@ impl Environment {
         Ok(Self { variables: ours })
     }
 
-    /// Opens the engine that `SESSION_URL` names; `SESSION_SECRET` holds the secrets. Without a URL
-    /// the sessions are in the client's cookie.
+    /// Opens the engine that `SESSION_URL` names, with the secrets in `SESSION_SECRET`. Without a
+    /// URL, the sessions are stored in the client's cookie.
     ///
     /// # Errors
-    /// As [`Registry::open`]; `InvalidConfig` for a weak secret.
+    /// As [`Registry::open`]. `InvalidConfig` if a secret is weak.
     pub async fn open(&self, registry: &Registry) -> Result<Storage> {
         let storage = registry.open(self.get("SESSION_URL").unwrap_or_default()).await?;
         Ok(match self.get("SESSION_SECRET") {
@@ -285,13 +102,14 @@ impl Environment {
         })
     }
 
-    /// Opens the engine, and begins a manager with all settings. What the code sets on the builder
-    /// comes after them, so it wins: a cookie or transport as a whole.
+    /// Opens the engine, and creates a builder with all settings. A setting that the code makes on
+    /// the builder overrides the environment: a cookie or a transport is replaced as a whole.
     ///
     /// # Errors
-    /// As [`open`](Self::open); `InvalidConfig` naming a variable whose value cannot be read.
+    /// As [`open`](Self::open). `InvalidConfig`, which names the variable, if a value cannot be
+    /// read.
     pub async fn builder(&self, registry: &Registry) -> Result<SessionManagerBuilder> {
-        // Before anything connects, so that a misspelt value is found offline.
+        // Read before the engine connects, so that a misspelt value is found without a network.
         let cookie = self.cookie()?;
         drop(self.rules(SessionManager::builder(Storage::client_side()))?);
         let mut builder = self.rules(SessionManager::builder(self.open(registry).await?))?;
@@ -310,8 +128,8 @@ impl Environment {
         Ok(builder)
     }
 
-    /// `None` where no variable is about the cookie. A name that is not given is one that browsers
-    /// take with the other attributes.
+    /// Returns `None` if no variable is about the cookie. If no variable sets the name, the default
+    /// name depends on the other attributes, so that browsers accept the cookie.
     fn cookie(&self) -> Result<Option<CookiePolicy>> {
         let mut policy = match self.get("SESSION_COOKIE_NAME") {
             Some(name) => CookiePolicy::named(name),
@@ -334,7 +152,7 @@ impl Environment {
         Ok(any.then_some(policy))
     }
 
-    /// What is set, in the order of the table.
+    /// Returns the settings that are set, in the order of the table.
     fn set(&self) -> impl Iterator<Item = (&'static Setting, Value<'_>)> {
         SETTINGS.iter().filter_map(|setting| {
             let text = self.get(setting.name)?;
@@ -347,7 +165,7 @@ impl Environment {
         found.map(|(_, value)| value.trim())
     }
 
-    /// All variables as a table in Markdown.
+    /// Returns all variables as a table in Markdown.
     pub fn table() -> String {
         let mut table = String::from("| variable | takes | default | sets |\n|---|---|---|---|\n");
         for Setting { name, takes, default, means, .. } in &SETTINGS {
@@ -358,7 +176,7 @@ impl Environment {
     }
 }
 
-/// Shows which variables are set, and no value.
+/// Shows the names of the variables that are set, but not their values.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.variables.iter().map(|(name, _)| name)).finish()
@@ -366,10 +184,10 @@ impl fmt::Debug for Environment {
 }
 
 impl SessionManagerBuilder {
-    /// A builder with the settings of this process's environment: its variables that begin with
-    /// `SESSION_`. The registry has the drivers for `SESSION_URL`.
+    /// Creates a builder with the settings in this process's environment variables that begin with
+    /// `SESSION_`. The registry contains the drivers for `SESSION_URL`.
     ///
-    /// What the code sets on the builder wins over the environment.
+    /// A setting that the code makes on the builder overrides the environment.
     ///
     /// # Errors
     /// As [`Environment::of_process`] and [`Environment::builder`].
@@ -388,7 +206,8 @@ fn unknown(name: &str) -> Error {
     ))
 }
 
-/// How many letters must be added, left out or changed to make one word of the other.
+/// Returns the edit distance: the number of letters to add, remove or replace to make one word into
+/// the other.
 fn distance(one: &str, two: &str) -> usize {
     let mut row: Vec<usize> = (0..=two.len()).collect();
     for (at, left) in one.bytes().enumerate() {

@@ -8,11 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::future;
 use crate::handle::{SessionData, SessionHandle};
 use crate::ledger::ending::end_all;
-use crate::ledger::owners::Entry;
-use crate::ledger::vault::{Found, Vault};
+use crate::ledger::owners::{Entry, Owners};
+use crate::ledger::vault::Vault;
 use crate::mutant;
 use crate::observe::{Ending, Event, Subject};
-use crate::record::Kind;
 use crate::session::shared::Backend;
 use crate::time::from_millis;
 use crate::values::wire::Text;
@@ -37,13 +36,23 @@ pub struct OwnedSession {
 }
 
 impl OwnedSession {
-    /// Whether it is the given session, for example to show "this device".
+    fn of(entry: Entry) -> Self {
+        Self {
+            handle: SessionHandle(entry.handle),
+            created: from_millis(entry.created),
+            used: from_millis(entry.used),
+            until: from_millis(entry.until()),
+            label: entry.label.map(|label| label.as_str().to_owned()),
+        }
+    }
+
+    /// Returns whether it is the given session, for example to show "this device".
     pub fn is_current(&self, session: &SessionData) -> bool {
         session.handle() == Some(self.handle)
     }
 
-    /// Returns when the session was last used. It is updated when the idle deadline is refreshed,
-    /// so it may be late by the refresh interval.
+    /// Returns the time at which the session was last used. It is updated when the idle deadline is
+    /// refreshed, so it may be late by the refresh interval.
     pub fn last_seen(&self) -> SystemTime {
         self.used
     }
@@ -53,12 +62,12 @@ impl OwnedSession {
         self.handle
     }
 
-    /// Returns when the owner logged in.
+    /// Returns the time at which the owner logged in.
     pub fn created_at(&self) -> SystemTime {
         self.created
     }
 
-    /// Returns when the session expires unless it is used.
+    /// Returns the time at which the session expires if it is not used.
     pub fn expires_at(&self) -> SystemTime {
         self.until
     }
@@ -93,26 +102,15 @@ impl SessionManager {
     pub async fn sessions_of(&self, owner: &str) -> Result<Vec<OwnedSession>> {
         let vault = self.indexed()?;
         let owner = Text::from(owner);
-        let (mut sessions, mut dead) = (Vec::new(), Vec::new());
-        for entry in self.shared.owners.list(vault, &owner).await? {
-            if is_alive(vault, &entry).await? {
-                sessions.push(OwnedSession {
-                    handle: SessionHandle(entry.handle),
-                    created: from_millis(entry.created),
-                    used: from_millis(entry.used),
-                    until: from_millis(entry.until()),
-                    label: entry.label.map(|label| label.as_str().to_owned()),
-                });
-            } else {
-                dead.push(entry);
-            }
-        }
+        let listed = self.shared.owners.list(vault, &owner).await?;
+        let (alive, dead) = Owners::sort_out(vault, listed).await?;
         if !dead.is_empty() {
             let forgotten = self.shared.owners.forget_entries(vault, &owner, &dead).await;
             forgotten.unwrap_or_else(|error| {
                 tracing::debug!(%error, "ended sessions stay in their owner index for now");
             });
         }
+        let mut sessions: Vec<_> = alive.into_iter().map(OwnedSession::of).collect();
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created));
         Ok(sessions)
     }
@@ -220,17 +218,4 @@ impl SessionManager {
             Backend::Store(vault) => Ok(vault),
         }
     }
-}
-
-/// Whether a session is live under one of the keys of its entry.
-async fn is_alive(vault: &Vault, entry: &Entry) -> Result<bool> {
-    for location in entry.locations.iter().rev() {
-        match vault.look(&location.key).await? {
-            Found::Record(version, _) if version.header.kind == Kind::Live => return Ok(true),
-            // Listed, because it may be live. Revoking it deletes the record.
-            Found::Unreadable { .. } => return Ok(true),
-            Found::Record(..) | Found::Nothing => {}
-        }
-    }
-    Ok(false)
 }

@@ -1,5 +1,5 @@
-//! Records of other session layers: sealed, bounded and ended as our own sessions are, under ids
-//! that the other layer makes.
+//! Records of other session layers. They are sealed, limited and ended like this library's own
+//! sessions, under ids that the other layer creates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,24 +13,25 @@ use crate::crypto::id::{Place, SessionId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::call::pause;
 use crate::ledger::ending::{By, end};
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::record::{Header, Kind, Payload};
 use crate::session::shared::{Backend, Shared};
 use crate::store::Capabilities;
 use crate::time::to_millis;
 
-/// How many times a write is tried again because another writer was faster.
+/// The maximum number of attempts to write against other writers.
 const ROUNDS: u32 = 64;
 
-/// A store's records under ids that another session layer makes: for adapters that let this
-/// library's engines serve that layer.
+/// A store's records under ids that another session layer creates. It is for adapters that make
+/// this library's engines available to that layer.
 ///
-/// The record of an id is kept and sealed as a session is: the store sees a hash of the id, and a
-/// payload encrypted under a key that follows from the id. So ids must be unguessable. Writes are
+/// A record is stored and sealed like a session: the store sees a hash of the id, and a payload
+/// encrypted under a key derived from the id. Therefore ids must be unguessable. Writes are
 /// compare-and-set, calls have the manager's deadline, and an ended record leaves a tombstone.
 ///
-/// Each write replaces the whole payload. Of two writers the last one wins, because the other
-/// layer does not say what it changed.
+/// Each write replaces the whole payload. Of two writers the later one wins, because the other
+/// layer does not report its changes.
 ///
 /// ```
 /// # use std::time::{Duration, SystemTime};
@@ -52,16 +53,17 @@ pub struct Records {
     shared: Arc<Shared>,
 }
 
-/// What is kept under an id of another session layer.
+/// The content under an id of another session layer.
 #[derive(Debug)]
 pub enum Kept<T> {
     /// A live record.
     Live(T),
-    /// A record that was ended about a minute ago at most.
+    /// A record that was ended, at most about a minute ago.
     Ended,
-    /// Nothing: there was no record, it expired, or it was ended longer ago.
+    /// No record: there was none, it expired, or it was ended longer ago.
     Nothing,
-    /// A record that no version of this library can read, and why. [`Records::end`] removes it.
+    /// A record that no version of this library can read, and the reason. [`Records::end`] removes
+    /// it.
     Damaged(Error),
 }
 
@@ -78,22 +80,23 @@ impl Payload for Opaque<'_> {
     }
 }
 
-/// What a write changes in a record.
+/// The change that a write makes to a record.
 #[derive(Clone, Copy)]
 enum Edit<'e> {
     Payload(&'e [u8]),
-    /// Its deadline alone.
+    /// Changes only the deadline.
     Deadline,
 }
 
 impl SessionManagerBuilder {
-    /// The records of another session layer on this storage, instead of a manager.
+    /// Creates the records of another session layer on this storage, instead of a manager.
     ///
-    /// The scope, the store's deadline, the limit of a record's size, the clock and the
-    /// requirements apply. What concerns cookies, lifetimes and owners is the other layer's.
+    /// The scope, the store's deadline, the maximum size of a record, the clock and the
+    /// requirements apply. Settings of cookies, lifetimes and owners are ignored, because the other
+    /// layer decides them.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and `InvalidConfig` for client-side sessions.
+    /// As [`build`](Self::build). `InvalidConfig` for client-side sessions.
     pub fn records(self) -> Result<Records> {
         if self.is_client_side() {
             return Err(Error::invalid_config(
@@ -109,8 +112,8 @@ impl Records {
     /// Reads the record under an id.
     ///
     /// # Errors
-    /// Those of the engine. `Corrupt` for a record that another version of this library wrote, or
-    /// that is on its way to another engine.
+    /// The engine's errors. `Corrupt` if another version of this library wrote the record, or if it
+    /// is being moved to another engine.
     pub async fn load(&self, id: &[u8]) -> Result<Kept<Bytes>> {
         let (vault, place) = self.find(id)?;
         let found = vault.look(&place.key).await?;
@@ -122,11 +125,11 @@ impl Records {
         })
     }
 
-    /// Stores the first record under an id, until `until`; `false` when the id is taken.
+    /// Stores the first record under an id, until `until`. Returns `false` if the id is in use.
     ///
     /// # Errors
-    /// Those of the engine; ambiguous when the record may have been stored. `TooLarge` past the
-    /// engine's limit or the builder's.
+    /// The engine's errors. They are ambiguous if the record may have been stored. `TooLarge` over
+    /// the engine's or the builder's limit.
     pub async fn create(&self, id: &[u8], payload: &[u8], until: SystemTime) -> Result<bool> {
         let (vault, place) = self.find(id)?;
         let (now, deadline) = (vault.now(), to_millis(until));
@@ -138,15 +141,15 @@ impl Records {
         }
     }
 
-    /// Replaces the payload of a live record and its deadline. Never creates one.
+    /// Replaces the payload and the deadline of a live record. Never creates one.
     ///
     /// # Errors
-    /// As [`create`](Self::create); `Conflict` when other processes write the record all the time.
+    /// As [`create`](Self::create). `Conflict` if other processes write the record continually.
     pub async fn replace(&self, id: &[u8], payload: &[u8], until: SystemTime) -> Result<Kept<()>> {
         self.write(id, Edit::Payload(payload), until).await
     }
 
-    /// Moves the deadline of a live record and leaves its payload.
+    /// Moves the deadline of a live record and keeps its payload.
     ///
     /// # Errors
     /// As [`replace`](Self::replace).
@@ -154,11 +157,11 @@ impl Records {
         self.write(id, Edit::Deadline, until).await
     }
 
-    /// Ends the record under an id, if there is one. A tombstone stays for a minute, or for four of
-    /// the store's deadlines if that is longer. A damaged record is removed.
+    /// Ends the record under an id, if there is one. A tombstone is kept for a minute, or for four
+    /// of the store's deadlines if that is longer. A damaged record is removed.
     ///
     /// # Errors
-    /// Those of the engine, after which the record may still be live. `Corrupt` as for
+    /// The engine's errors. The record may still be live then. `Corrupt` as for
     /// [`load`](Self::load).
     pub async fn end(&self, id: &[u8]) -> Result<()> {
         let (vault, place) = self.find(id)?;
@@ -172,23 +175,24 @@ impl Records {
         }
     }
 
-    /// Removes what expired from the whole store, as
+    /// Removes expired entries from the whole store, as
     /// [`SessionManager::sweep`](crate::SessionManager::sweep) does.
     ///
     /// # Errors
-    /// The engine's, when a batch fails three times in a row. What was removed stays removed.
+    /// The engine's error, if a batch fails three times in a row. Entries that were removed stay
+    /// removed.
     pub async fn sweep(&self) -> Result<SweepTotal> {
         sweeper::sweep(self.vault()?).await
     }
 
-    /// What the engine can do, as it is configured.
+    /// Returns the engine's capabilities in its current configuration.
     pub fn capabilities(&self) -> &Capabilities {
         &self.shared.capabilities
     }
 
     async fn write(&self, id: &[u8], edit: Edit<'_>, until: SystemTime) -> Result<Kept<()>> {
         let (vault, place) = self.find(id)?;
-        // Writers of one process take turns, so that only other processes are raced.
+        // Writers of one process take turns, so that only other processes can conflict.
         let _turn = vault.turn(&place.key).await?;
         let (commit, deadline) = (fastrand::u64(1..), to_millis(until));
         let mut open = false;
@@ -215,7 +219,7 @@ impl Records {
             let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &payload };
             match vault.replace(&place, &version, commit, &draft).await? {
                 Attempt::Done(..) => return Ok(Kept::Live(())),
-                // The same commit again: one of the two can land.
+                // The same commit again: only one of the two attempts can succeed.
                 Attempt::Open => open = true,
                 Attempt::Changed(_) => {
                     open = false;
@@ -242,7 +246,7 @@ impl Records {
     fn vault(&self) -> Result<&Vault> {
         match &self.shared.backend {
             Backend::Store(vault) => Ok(vault),
-            // `records` makes none of these.
+            // `records` refuses client-side storage, so this is unreachable.
             Backend::Client(_) => Err(Error::new(ErrorKind::Unsupported, "")),
         }
     }
@@ -254,7 +258,7 @@ impl fmt::Debug for Records {
     }
 }
 
-/// Opens what was found under a key.
+/// Opens a record that was found under a key.
 fn opened(vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, Bytes)>> {
     let (version, record) = match found {
         Found::Record(version, record) => (version, record),
@@ -267,7 +271,7 @@ fn opened(vault: &Vault, place: &Place, found: Found) -> Result<Kept<(Version, B
     }
     match vault.open(&record, &place.seal) {
         Ok(payload) => Ok(Kept::Live((version, payload))),
-        // Written by a process that seals nothing, and not damaged.
+        // The record is unsealed, not damaged. A process without sealing wrote it.
         Err(error) if Header::read(&record).is_ok_and(|(_, plain, _)| plain) => Err(error),
         Err(error) => Ok(Kept::Damaged(error)),
     }

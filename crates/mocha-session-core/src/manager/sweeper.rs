@@ -44,7 +44,8 @@ impl SweepTotal {
         self.removed
     }
 
-    /// Whether the engine removes expired entries by itself, so that there was nothing to do.
+    /// Returns whether the engine removes expired entries by itself, so that there was nothing to
+    /// do.
     pub fn is_native(&self) -> bool {
         self.native
     }

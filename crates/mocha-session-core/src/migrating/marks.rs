@@ -7,11 +7,11 @@ use crate::record::{self, Header, Kind};
 use crate::store::{Expiry, Revision, ScanCursor, Stored};
 use crate::time::to_millis;
 
-/// How long a tombstone is kept in the new store: longer than a process that is about to copy the
-/// session can be delayed.
+/// The time for which a tombstone is kept in the new store. It exceeds the possible delay of a
+/// process that is about to copy the session.
 pub(crate) const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a tombstone is kept if the session could not be removed from the old store.
+/// The time for which a tombstone is kept if the session could not be removed from the old store.
 pub(crate) const UNTIL_REMOVED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// The prefixes of revisions and cursors, which name the store they belong to.
@@ -44,11 +44,16 @@ pub(crate) fn joined(mark: &str, cursor: &ScanCursor) -> ScanCursor {
     ScanCursor::new(format!("{mark}{}", cursor.as_str()))
 }
 
-/// Marks a revision with the store it belongs to. Numbers and texts are marked differently, so that
+/// Marks a revision with the store it belongs to. Numbers and bytes are marked differently, so that
 /// [`unmarked`] restores the original.
 pub(crate) fn of(mark: &str, revision: &Revision) -> Revision {
-    let kind = if revision.as_u64().is_some() { '#' } else { '"' };
-    Revision::from(format!("{mark}{kind}{}", revision.as_str()))
+    let marked = match (revision.as_bytes(), revision.as_u64()) {
+        (Some(bytes), _) => [mark.as_bytes(), b"\"", bytes].concat(),
+        (None, number) => {
+            [mark.as_bytes(), b"#", &number.unwrap_or_default().to_be_bytes()].concat()
+        }
+    };
+    Revision::from(marked)
 }
 
 /// Returns what [`Migrating`](super::Migrating) returns for an entry of one of the two stores:
@@ -79,13 +84,14 @@ pub(crate) fn remembered(expiry: Expiry, at_least: Duration) -> Expiry {
 }
 
 pub(crate) fn unmarked(revision: &Revision) -> Option<(&'static str, Revision)> {
-    let text = revision.as_str();
+    let bytes = revision.as_bytes()?;
     let (mark, rest) = [OF_OLD, OF_NEW, OF_FROZEN, OF_COPY]
         .iter()
-        .find_map(|mark| Some((*mark, text.strip_prefix(mark)?)))?;
-    let revision = match rest.split_at_checked(1)? {
-        ("#", number) => Revision::from(number.parse::<u64>().ok()?),
-        (_, text) => Revision::from(text.to_owned()),
+        .find_map(|mark| Some((*mark, bytes.strip_prefix(mark.as_bytes())?)))?;
+    let (kind, rest) = rest.split_first()?;
+    let revision = match kind {
+        b'#' => Revision::from(u64::from_be_bytes(rest.try_into().ok()?)),
+        _ => Revision::from(rest.to_vec()),
     };
     Some((mark, revision))
 }
@@ -98,7 +104,7 @@ pub(crate) fn is_tombstone(stored: &Stored) -> bool {
     kind(stored.value()).is_some_and(Kind::is_tombstone)
 }
 
-/// Whether the entry is a guard. A session's own tombstone is an ordinary entry.
+/// Returns whether the entry is a guard. A session's own tombstone is an ordinary entry.
 pub(crate) fn is_ours(stored: &Stored) -> bool {
     Header::read(stored.value()).is_ok_and(|(header, ..)| header.commits[0] == OURS)
 }

@@ -5,14 +5,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::url::invalid;
 use crate::error::{Error, Result};
 
-/// A host name in lower case, or an address without its brackets.
+/// Returns a host name in lower case, or an address without its brackets.
 ///
-/// Names in ASCII and addresses are read here. Other names need the large tables of the `url`
-/// package, hence the cargo feature `idna`. It reads percent-encoded names and shortened IPv4
-/// addresses as well, as browsers do.
+/// ASCII names and addresses are read here. Other names need the large tables of the `url` package,
+/// and therefore the cargo feature `idna`. It also reads percent-encoded names and shortened IPv4
+/// addresses, as browsers do.
 ///
 /// # Errors
-/// `InvalidConfig` when this is the name of no host.
+/// `InvalidConfig` if the text does not name a host.
 pub(super) fn host_name(text: &str) -> Result<String> {
     if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match address.parse::<Ipv6Addr>() {
@@ -26,8 +26,8 @@ pub(super) fn host_name(text: &str) -> Result<String> {
     if is_plain(text) { Ok(text.to_ascii_lowercase()) } else { unusual(text) }
 }
 
-/// Whether this is a name of ASCII letters that everyone reads alike: a last label that is a number
-/// makes it an IPv4 address.
+/// Returns whether this is an ASCII name that every parser reads in the same way. A name whose last
+/// label is a number is an IPv4 address.
 fn is_plain(name: &str) -> bool {
     let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
     let number = last.bytes().all(|c| c.is_ascii_digit());
@@ -42,7 +42,7 @@ fn in_host_name(byte: u8) -> bool {
 #[cfg(feature = "idna")]
 fn unusual(text: &str) -> Result<String> {
     match url::Host::parse(text) {
-        // Percent-decoded by now: a host with a comma would be two to whoever joins them.
+        // The name is percent-decoded here. A comma in it would read as two joined hosts.
         Ok(url::Host::Domain(name)) if name.bytes().all(in_host_name) => Ok(name),
         Ok(url::Host::Ipv4(address)) => Ok(address.to_string()),
         Ok(url::Host::Ipv6(address)) => Ok(address.to_string()),
@@ -77,13 +77,13 @@ mod tests {
             ("my_redis", "my_redis"),
             ("db.example.", "db.example."),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
-            // The name of a container is its id.
+            // A container's name is its id.
             ("7f3a2b1c9d0e", "7f3a2b1c9d0e"),
             ("127.0.0.1", "127.0.0.1"),
             ("[::0001]", "::1"),
         ] {
             assert_eq!(host_name(text).unwrap(), name);
-            // As the tables would read it.
+            // The tables must give the same result.
             #[cfg(feature = "idna")]
             assert_eq!(unusual(text).unwrap(), name);
         }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::future::BoxFuture;
@@ -57,7 +56,7 @@ impl Driver {
         self.schemes
     }
 
-    /// Whether the driver handles this scheme.
+    /// Returns whether the driver handles this scheme.
     pub fn answers(&self, scheme: &str) -> bool {
         self.schemes.iter().any(|own| matches(own, scheme))
     }
@@ -152,22 +151,18 @@ impl Registry {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_url(&self, url: StoreUrl) -> Result<Storage> {
-        let (opening, timeout) = self.prepare(url)?;
-        let storage = Storage::from_arc(opening.await?);
-        Ok(match timeout {
-            Some(timeout) => storage.with_timeout(timeout),
-            None => storage,
-        })
+        let (opening, url) = self.prepare(url)?;
+        Ok(url.storage(opening.await?))
     }
 
-    fn prepare(&self, mut url: StoreUrl) -> Result<(Opening, Option<Duration>)> {
+    fn prepare(&self, mut url: StoreUrl) -> Result<(Opening, StoreUrl)> {
         let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme()))
         else {
             return Err(self.unknown(&url));
         };
         let opening = (driver.prepare)(&mut url)?;
         url.finish()?;
-        Ok((opening, url.timeout()))
+        Ok((opening, url))
     }
 
     fn unknown(&self, url: &StoreUrl) -> Error {
@@ -190,7 +185,7 @@ impl Registry {
     }
 }
 
-/// Whether the value of the environment variable means that there is no URL.
+/// Returns whether the value of the environment variable means that there is no URL.
 fn names_none(text: &str) -> bool {
     matches!(text.trim(), "" | "None")
 }

@@ -1,8 +1,9 @@
-//! How settings are written, in URLs and in environment variables: durations and switches.
+//! The syntax of settings in URLs and environment variables: durations and switches.
 
 use std::time::Duration;
 
-/// A duration above zero: `500ms`, `5s`, `2m`, `1h`, `14d`, `2w`; a bare number counts seconds.
+/// Parses a duration above zero: `500ms`, `5s`, `2m`, `1h`, `14d`, `2w`; a bare number counts
+/// seconds.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     const SECOND: u64 = 1_000;
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -19,7 +20,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number * unit)).filter(|duration| !duration.is_zero())
 }
 
-/// `true` or `false`, also `1`, `0`, `yes`, `no`, `on`, `off`.
+/// Parses `true` or `false`, also `1`, `0`, `yes`, `no`, `on`, `off`.
 pub(crate) fn switch(text: &str) -> Option<bool> {
     match &*text.to_ascii_lowercase() {
         "true" | "1" | "yes" | "on" => Some(true),

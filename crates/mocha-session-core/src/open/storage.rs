@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::NearPolicy;
 use crate::crypto::secret::Secrets;
 use crate::error::Result;
 use crate::store::{Capabilities, SessionStore};
@@ -26,6 +27,7 @@ pub struct Storage {
     pub(crate) store: Option<Arc<dyn SessionStore>>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) secrets: Option<Secrets>,
+    pub(crate) near: Option<NearPolicy>,
 }
 
 impl Storage {
@@ -33,13 +35,13 @@ impl Storage {
     ///
     /// The [`capabilities`](Self::capabilities) list the limits of this mode.
     pub fn client_side() -> Self {
-        Self { store: None, timeout: None, secrets: None }
+        Self { store: None, timeout: None, secrets: None, near: None }
     }
 
     /// Keeps sessions in a store that is shared with other code.
     pub fn from_arc(store: Arc<dyn SessionStore>) -> Self {
         let timeout = store.capabilities().deadline();
-        Self { store: Some(store), timeout, secrets: None }
+        Self { store: Some(store), timeout, secrets: None, near: None }
     }
 
     /// Sets the deadline of every store call. The default is the deadline that the store was
@@ -57,6 +59,23 @@ impl Storage {
         self
     }
 
+    /// Lets managers read sessions from this process's memory if they were read from the engine a
+    /// short time ago. Use it for distant engines. In a URL it is the option `near`, for example
+    /// `?near=2s`.
+    ///
+    /// Writes still go to the engine, so no change is lost and no ended session comes back. A
+    /// request sees the writes of earlier requests to this process. But for at most the policy's
+    /// [`max_age`](NearPolicy::max_age), a load may return the old state of a session that another
+    /// process has changed or ended, and a flash message may be shown twice.
+    /// [`Requirement::FinalLogout`](crate::Requirement::FinalLogout) is refused.
+    ///
+    /// Each manager has its own memory. It contains encrypted records, as the engine does.
+    #[must_use]
+    pub fn near(mut self, policy: NearPolicy) -> Self {
+        self.near = Some(policy);
+        self
+    }
+
     /// Returns the store, or `None` for client-side sessions.
     pub fn store(&self) -> Option<&Arc<dyn SessionStore>> {
         self.store.as_ref()
@@ -64,7 +83,12 @@ impl Storage {
 
     /// Returns the capabilities of the store or of the client-side mode.
     pub fn capabilities(&self) -> Capabilities {
-        self.store.as_ref().map_or_else(Capabilities::client_side, |store| (**store).capabilities())
+        let store = self.store.as_ref();
+        let it = store.map_or_else(Capabilities::client_side, |store| (**store).capabilities());
+        match self.near {
+            Some(near) => it.with_reads_within(near.max_age()),
+            None => it,
+        }
     }
 
     /// Checks that the engine answers. Client-side sessions have no engine, so the check always

@@ -5,55 +5,18 @@ mod parts;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::parts::Host;
 use self::parts::{decode, parse_credentials, parse_host, parse_options};
 use super::settings;
 use crate::error::{Error, Result};
-use crate::open::{CredentialSource, Credentials};
-use crate::store::KeySpace;
+use crate::open::{CredentialSource, Credentials, NearPolicy, Storage};
+use crate::store::{KeySpace, SessionStore};
 
 /// The default deadline of a store call.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
-
-/// A host of a [`StoreUrl`], with its port if the URL has one.
-///
-/// ```
-/// # use mocha_session_core as mocha_session;
-/// use mocha_session::StoreUrl;
-///
-/// let url = StoreUrl::parse("redis://[::1]:6380").unwrap();
-/// assert_eq!((url.hosts()[0].name(), url.hosts()[0].port()), ("::1", Some(6380)));
-/// assert_eq!(url.hosts()[0].authority(6379), "[::1]:6380");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    name: String,
-    port: Option<u16>,
-}
-
-impl Host {
-    /// Returns the name or address. An IPv6 address has no brackets.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the port, if the URL has one.
-    pub fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    /// Returns `name:port`, with brackets around an IPv6 address. If the URL has no port, uses
-    /// `default_port`.
-    pub fn authority(&self, default_port: u16) -> String {
-        let port = self.port.unwrap_or(default_port);
-        if self.name.contains(':') {
-            format!("[{}]:{port}", self.name)
-        } else {
-            format!("{}:{port}", self.name)
-        }
-    }
-}
 
 /// A parsed store URL: `scheme://username:password@host:port,host:port/path?option=value`.
 ///
@@ -84,6 +47,7 @@ pub struct StoreUrl {
     options: Vec<(String, String)>,
     known: Vec<&'static str>,
     timeout: Option<Duration>,
+    near: Option<Duration>,
     credentials: Option<CredentialSource>,
 }
 
@@ -157,9 +121,11 @@ impl StoreUrl {
             options: parse_options(query)?,
             known: Vec::new(),
             timeout: None,
+            near: None,
             credentials: None,
         };
         url.timeout = url.take_duration("timeout")?;
+        url.near = url.take_duration("near")?;
         Ok(url)
     }
 
@@ -175,9 +141,12 @@ impl StoreUrl {
         self.timeout.unwrap_or(DEFAULT_DEADLINE)
     }
 
-    /// Returns the `timeout` of the URL, if it has one.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    /// Returns the storage of an opened store, with the URL's `timeout` and `near`.
+    pub(super) fn storage(&self, store: Arc<dyn SessionStore>) -> Storage {
+        let mut storage = Storage::from_arc(store);
+        storage.timeout = self.timeout.or(storage.timeout);
+        storage.near = self.near.map(NearPolicy::within);
+        storage
     }
 
     /// Returns the scheme in lower case.

@@ -36,7 +36,7 @@ pub(crate) struct ClientSide {
 pub(crate) struct Opened {
     pub(crate) content: Content,
     pub(crate) deadline: u64,
-    /// When it was encrypted. If a request has two cookies, the newer one is used.
+    /// The time of encryption. If a request has two cookies, the newer one is used.
     pub(crate) sealed: u64,
     /// Whether it was encrypted under an old secret, so that it should be encrypted again.
     pub(crate) stale: bool,

@@ -12,9 +12,9 @@ use crate::values::wire::{self, Reader, Text};
 /// The content of a session. Instants are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Content {
-    /// When the session started. A login resets it.
+    /// The start of the session. A login resets it.
     pub(crate) created: u64,
-    /// When the idle deadline was last moved.
+    /// The time at which the idle deadline was last moved.
     pub(crate) touched: u64,
     /// The expiry of the cookie that the client last received; see [`UNTIL_CLOSED`].
     pub(crate) told: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Content {
     pub(crate) persistence: Persistence,
     pub(crate) owner: Option<Owner>,
     pub(crate) label: Option<Text>,
-    /// When the owner last re-authenticated after the login.
+    /// The time at which the owner last re-authenticated after the login.
     pub(crate) confirmed: Option<u64>,
     pub(crate) values: Values,
     pub(crate) flash: Waiting,
@@ -33,7 +33,7 @@ pub(crate) struct Content {
 /// closed.
 pub(crate) const UNTIL_CLOSED: u64 = u64::MAX;
 
-/// Whether the session's cookie persists after the browser is closed.
+/// The choice whether the session's cookie persists after the browser is closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Persistence {
     /// The manager's cookie policy decides.
@@ -62,13 +62,13 @@ impl Content {
         Self { created: now, touched: now, ..Self::default() }
     }
 
-    /// Whether the content needs no record. Values, flash or an owner need one; a lifetime or a
-    /// label alone does not.
+    /// Returns whether the content needs no record. Values, flash or an owner need one; a lifetime
+    /// or a label alone does not.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty() && self.flash.is_empty() && self.owner.is_none()
     }
 
-    /// Whether two contents are equal, apart from `touched` and `told`.
+    /// Returns whether two contents are equal, apart from `touched` and `told`.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let Self {
             created,

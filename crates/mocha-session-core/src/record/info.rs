@@ -21,12 +21,12 @@ pub enum RecordKind {
     Revoked,
     /// The index of an owner's sessions.
     OwnerIndex,
-    /// A session that is on its way to another engine.
+    /// A session that is being moved to another engine.
     Moving,
 }
 
 impl RecordKind {
-    /// A name for reports and labels: `session`, `owner_index`.
+    /// Returns a name for reports and labels, such as `session` or `owner_index`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
@@ -39,11 +39,12 @@ impl RecordKind {
     }
 }
 
-/// The readable header of a record: enough to count and to move, and nothing of what the session
-/// holds.
+/// The readable header of a record. It is enough to count and move records, and contains nothing of
+/// the session's content.
 ///
 /// ```
-/// use mocha_session_core::{RecordInfo, RecordKind, SessionManager};
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::{RecordInfo, RecordKind, SessionManager};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let manager = SessionManager::in_memory()?;
@@ -62,10 +63,10 @@ pub struct RecordInfo {
 }
 
 impl RecordInfo {
-    /// Reads the header of what a store returned.
+    /// Reads the header of a stored value.
     ///
     /// # Errors
-    /// `Corrupt` when the value is not a record that this version can read.
+    /// `Corrupt` if the value is not a record that this version can read.
     pub fn read(stored: &Stored) -> Result<Self> {
         let frozen = thaw(stored.value());
         let (header, ..) = Header::read(frozen.as_ref().unwrap_or(stored.value()))?;

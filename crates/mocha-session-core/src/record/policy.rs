@@ -8,8 +8,8 @@ use crate::record::message::Level;
 use crate::record::waiting::Caps;
 use crate::store::Expiry;
 
-/// How long the record of an emptied session is kept, in milliseconds, so that a concurrent writer
-/// still finds a base.
+/// The time for which an emptied session's record is kept, in milliseconds, so that a concurrent
+/// writer still finds a base.
 pub(crate) const EMPTIED: u64 = 60_000;
 
 /// The default absolute timeout of client-side sessions. Without a store nothing else ends a copied
@@ -46,8 +46,8 @@ impl Policy {
         written.min(self.deadline(content))
     }
 
-    /// Whether moving the idle deadline is worth a write, because it would gain at least a refresh
-    /// interval.
+    /// Returns whether moving the idle deadline is worth a write, because it would gain at least a
+    /// refresh interval.
     pub(crate) fn wants_refresh(&self, content: &Content, written: u64, now: u64) -> bool {
         let gain =
             self.deadline_from(content, now).saturating_sub(self.effective(content, written));

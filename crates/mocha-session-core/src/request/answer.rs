@@ -1,4 +1,4 @@
-//! What a response tells its client: the line of the cookie, and that of the token.
+//! The header lines of a response: the cookie, and the token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::http::headers::{HeaderChanges, TokenChanges};
 use crate::http::transport::Via;
 use crate::record::content::{Content, UNTIL_CLOSED};
+use crate::session::base::Base;
 use crate::session::shared::Shared;
-use crate::session::state::{Base, Line, stored};
+use crate::session::state::{Line, stored};
 use crate::store::Revision;
 
-/// The header lines that say `line` to a client whose session came this way.
+/// Returns the header lines that carry `line` to a client whose session came by `via`.
 pub(super) fn headers(shared: &Shared, via: Via, line: Option<Line>) -> HeaderChanges {
     let token = shared.carriers.token.as_ref().map(|token| {
         let value = line.as_ref().filter(|_| via.header()).map(|line| match line {
@@ -41,10 +42,10 @@ pub(super) fn headers(shared: &Shared, via: Via, line: Option<Line>) -> HeaderCh
     HeaderChanges { cookie, varies_by_cookie: true, token }
 }
 
-/// What a client that has a token is to be told of a commit that left its session under its id:
-/// nothing, unless the session is empty now, or was when the client was told last, or the token is
-/// to be signed anew. A signature is renewed only with a write, which tells that the session is
-/// still under its id.
+/// Returns the line for a client with a token after a commit that kept the session's id. There is
+/// none, unless the session is empty now, or was empty when the last line was sent, or the token
+/// must be signed again. A signature is renewed only with a write, because a write shows that the
+/// session still has this id.
 pub(super) fn token_line(
     base: Option<&Base>,
     before: Option<&Revision>,

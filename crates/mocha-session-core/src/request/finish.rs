@@ -1,4 +1,4 @@
-//! When and how a request's changes are committed, and what its response says.
+//! The end of a request: decides whether to commit, commits, and returns the response's headers.
 
 use std::fmt;
 use std::future::Future;
@@ -6,21 +6,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::answer::{headers, token_line};
-use crate::commit::{self, Committed, Edit, Outcome, Pending, Plan};
+use super::answer::headers;
+use super::refresh::{is_due, refresh};
+use super::settle::{settle, take_pending};
 use crate::error::{Error, Result};
 use crate::future;
 use crate::future::BoxFuture;
 use crate::http::headers::{HeaderChanges, HeaderSink};
 use crate::mutant;
-use crate::observe::Event;
 use crate::session::change;
-use crate::session::shared::{Backend, Shared};
-use crate::session::state::{Base, Inner, Phase, Standing, State, gone, rebase, stored};
+use crate::session::shared::Shared;
+use crate::session::state::{Inner, Phase, gone};
 
-/// The end of a request's session: a future that commits what the response confirms.
+/// The end of a request's session: a future that commits the changes that the response confirms.
 ///
-/// Most responses have nothing to write. Their `Finish` is ready at once and holds no allocation.
+/// Most responses have nothing to write. Their `Finish` is ready at once and does not allocate.
 #[must_use = "a session that is not finished is not committed"]
 pub struct Finish(Progress);
 
@@ -30,8 +30,8 @@ enum Progress {
 }
 
 impl Finish {
-    /// Whether it will be ready when it is polled first: there is nothing to write and nobody to
-    /// wait for.
+    /// Returns whether the future is ready at its first poll, because there is nothing to write and
+    /// nothing to wait for.
     pub fn is_ready(&self) -> bool {
         matches!(self.0, Progress::Ready(_))
     }
@@ -42,7 +42,7 @@ impl Future for Finish {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished> {
         match &mut self.0 {
-            // Polled again after it was ready: there is nothing more to say.
+            // Polled again after it was ready: there are no more changes.
             Progress::Ready(finished) => Poll::Ready(finished.take().unwrap_or_default()),
             Progress::Running(running) => running.as_mut().poll(cx),
         }
@@ -55,12 +55,13 @@ impl fmt::Debug for Finish {
     }
 }
 
-/// What a finished session means for the response: header lines, and an error where the response
+/// The effect of a finished session on the response: header lines, and an error if the response
 /// must be replaced because its changes could not be committed.
 ///
 /// ```
+/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
 /// # use std::borrow::Cow;
-/// use mocha_session_core::{Finished, HeaderSink};
+/// use mocha_session::{HeaderSink, core::Finished};
 ///
 /// # struct Response { status: u16 }
 /// # impl HeaderSink for Response {
@@ -85,43 +86,44 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Why the response must be replaced, if it must: its status is [`Error::http_status`].
+    /// Returns the error because of which the response must be replaced, if any. The new response's
+    /// status is [`Error::http_status`].
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
     }
 
-    /// The `Set-Cookie` line, if there is one. It holds the session id: not for logs.
+    /// Returns the `Set-Cookie` line, if there is one. It contains the session id: do not log it.
     pub fn set_cookie(&self) -> Option<&str> {
         self.headers.set_cookie()
     }
 
-    /// The value of the header that carries a new token, if there is one: empty where the session
-    /// has ended. Not for logs.
+    /// Returns the value of the header that carries a new token, if there is one. It is empty if
+    /// the session has ended. Do not log it.
     pub fn session_token(&self) -> Option<&str> {
         self.headers.session_token()
     }
 
-    /// Writes the header lines into the response, or into the one that replaces it.
+    /// Writes the header lines into the response, or into the response that replaces it.
     pub fn apply(self, headers: &mut impl HeaderSink) {
         self.headers.apply(headers);
     }
 
-    /// The header lines and the error, for frameworks that build their responses elsewhere.
+    /// Returns the header lines and the error, for frameworks that build their responses elsewhere.
     pub fn into_parts(self) -> (HeaderChanges, Option<Error>) {
         (self.headers, self.error)
     }
 
-    /// The header lines, for programs and tests without a response to replace.
+    /// Returns the header lines, for programs and tests that have no response to replace.
     ///
     /// # Errors
-    /// Why the changes could not be committed. The lines that go with the error are lost.
+    /// The reason for which the changes could not be committed. The header lines are lost then.
     pub fn into_result(self) -> Result<HeaderChanges> {
         self.error.map_or(Ok(self.headers), Err)
     }
 }
 
-/// Commits for a response of this status, closes the session, and says what the response must tell
-/// the client.
+/// Commits for a response of this status, closes the session, and returns the changes to the
+/// response.
 pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     if let Some(headers) = at_once(inner, status) {
         return Finish(Progress::Ready(Some(Finished { headers, error: None })));
@@ -129,8 +131,8 @@ pub(crate) fn finish(inner: &Arc<Inner>, status: u16) -> Finish {
     Finish(Progress::Running(Box::pin(commit_and_close(Arc::clone(inner), status))))
 }
 
-/// The future of a response that has something to write. It must stay below 1,032 bytes, the
-/// largest block that glibc's allocator hands out from its per-thread cache.
+/// Returns the future of a response that has something to write. It must stay below 1,032 bytes,
+/// the largest block that glibc's allocator serves from its per-thread cache.
 #[allow(clippy::manual_async_fn, reason = "the future of a function keeps its arguments twice")]
 fn commit_and_close(inner: Arc<Inner>, status: u16) -> impl Future<Output = Finished> + Send {
     async move {
@@ -140,8 +142,8 @@ fn commit_and_close(inner: Arc<Inner>, status: u16) -> impl Future<Output = Fini
     }
 }
 
-/// What [`finish`] says, where nothing is to be written and nobody is to be waited for: most
-/// responses.
+/// Returns the result of [`finish`] if there is nothing to write and nothing to wait for. That is
+/// the case for most responses.
 fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
     let shared = &inner.shared;
     let mut state = inner.state();
@@ -155,7 +157,7 @@ fn at_once(inner: &Inner, status: u16) -> Option<HeaderChanges> {
             return None;
         }
     }
-    // A reload or a commit that is under way at this moment is to be waited for.
+    // A reload or a commit that is running must be waited for.
     drop(inner.gate.try_lock().ok()?);
     drop(state);
     let (via, line) = inner.close();
@@ -182,14 +184,14 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     }
     let mut pending = take_pending(inner);
     let settled = if pending.has_steps() {
-        // Steps that must not be left half-way outlive a client that goes away.
+        // These steps must complete even if the client disconnects.
         let inner = Arc::clone(inner);
         future::to_its_end(Box::pin(async move { settle(&inner, &mut pending).await })).await
     } else {
         settle(inner, &mut pending).await
     };
     match settled {
-        // Messages that could not be consumed are shown once more: the page is no worse for it.
+        // Messages that could not be consumed are shown again. The response is still correct.
         Err(error) if only_shown => {
             tracing::debug!(%error, "shown flash messages were not consumed; they will be shown again");
             Ok(())
@@ -198,14 +200,14 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     }
 }
 
-/// Whether a response of this status says that its handler did its work. 408 is what a layer
-/// answers that has cut the handler off.
+/// Returns whether a response of this status means that its handler succeeded. A layer responds
+/// with 408 after it has cancelled the handler.
 fn commits(shared: &Shared, status: u16) -> bool {
     (status < 500 && (status != 408 || mutant("a response that timed out commits")))
         || shared.policy.commit_on_server_error
 }
 
-/// Whether the user who gets a response of this status sees what it says.
+/// Returns whether the user sees the body of a response of this status.
 fn shows_messages(status: u16) -> bool {
     !(matches!(status, 204 | 205 | 408) || status < 200 || is_redirect(status) || status >= 500)
 }
@@ -214,7 +216,7 @@ fn is_redirect(status: u16) -> bool {
     (300..400).contains(&status) && !mutant("a redirect shows")
 }
 
-/// Commits now. Runs to its end even when the caller goes away.
+/// Commits now. Runs to its end even if the caller is cancelled.
 pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
     let inner = Arc::clone(inner);
     future::to_its_end(Box::pin(async move {
@@ -236,247 +238,6 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
 pub(crate) async fn touch(inner: &Arc<Inner>) -> Result<()> {
     let _gate = inner.gate.lock().await;
     refresh(inner, 200).await
-}
-
-fn take_pending(inner: &Inner) -> Box<Pending> {
-    let mut state = inner.state();
-    let state = &mut *state;
-    let plan = Plan::of(state.base.is_some(), state.rotate, &state.log);
-    if let Plan::Begin { login } = plan {
-        let (view, now) = (Arc::make_mut(&mut state.view), inner.shared.now());
-        commit::begun(&inner.shared, view, login, now);
-    }
-    let tells = inner.tells && state.tells_deadline();
-    let view = Arc::clone(&state.view);
-    let loaded = state.original.take().unwrap_or_else(|| Arc::clone(&view));
-    // Boxed, because it would be moved with every future that it is in.
-    let pending = Box::new(Pending {
-        plan,
-        doomed: std::mem::take(&mut state.doomed),
-        base: state.base.clone(),
-        loaded,
-        log: std::mem::take(&mut state.log),
-        view: Some(view).filter(|_| state.doubt.is_none()),
-        rotate: std::mem::take(&mut state.rotate),
-        superseded: !matches!(state.standing, Standing::Ordinary),
-        tells,
-        renews: state.stale_cookie && inner.tells,
-        doubt: state.doubt.take(),
-        line: None,
-        starts: state.starts,
-    });
-    state.edits += 1;
-    state.flash.pushed(change::pushed_ids(&pending.log));
-    pending
-}
-
-/// What is to be put back unless it was committed, also when a closure of an update panics.
-struct Unsettled<'j> {
-    inner: &'j Inner,
-    pending: &'j mut Pending,
-    settled: bool,
-}
-
-impl Drop for Unsettled<'_> {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        let (mut state, pending) = (self.inner.state(), &mut *self.pending);
-        let state = &mut *state;
-        note_steps(state, pending);
-        state.doomed.splice(0..0, pending.doomed.drain(..));
-        if state.starts != pending.starts {
-            // Destroyed meanwhile by another handle: what may have been begun is to be ended.
-            if let Some(begun) = pending.doubt.take().and_then(|doubt| doubt.successor) {
-                state.doomed.push(begun.doomed());
-            }
-            return;
-        }
-        // In front of what was changed meanwhile, so that another commit may try again.
-        let meanwhile = std::mem::replace(&mut state.log, std::mem::take(&mut pending.log));
-        state.log.extend(meanwhile);
-        state.edits += 1;
-        state.original = Some(Arc::clone(&pending.loaded));
-        state.base.clone_from(&pending.base);
-        state.rotate |= pending.rotate;
-        state.doubt = pending.doubt.take();
-    }
-}
-
-/// Takes over what the steps of a pending that are done have made known.
-fn note_steps(state: &mut State, pending: &mut Pending) {
-    if pending.superseded && matches!(state.standing, Standing::Ordinary) {
-        state.standing = Standing::Superseded;
-    }
-    if let Some(line) = pending.line.take() {
-        state.line = Some(line);
-    }
-}
-
-/// Runs a pending and takes its outcome over; whether the session is still there. What could not be
-/// committed is as it was.
-async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
-    let silent = inner.tells && !pending.tells;
-    let before = stored(pending.base.as_ref().filter(|_| silent));
-    let before = before.map(|stored| stored.version.revision.clone());
-    let mut unsettled = Unsettled { inner, pending, settled: false };
-    let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
-        inner.shared.observed.tell(|| Event::Failed { during: "commit", error });
-    })?;
-    unsettled.settled = true;
-    let pending = &mut *unsettled.pending;
-    match outcome {
-        Outcome::Committed(Committed { base, content, line, superseded }) => {
-            {
-                let mut state = inner.state();
-                let line = line.or_else(|| {
-                    let base = base.as_ref().filter(|_| silent);
-                    token_line(base, before.as_ref(), &content, state.stale_cookie)
-                });
-                if line.is_some() {
-                    state.line = line;
-                }
-                state.standing = Standing::Ordinary;
-                state.stale_cookie &= state.line.is_none();
-                if superseded {
-                    state.phase =
-                        if state.phase == Phase::Loaded { Phase::Gone } else { state.phase };
-                    state.line = None;
-                }
-            }
-            if !rebase(inner, pending.starts, base.as_ref(), &content)? {
-                // Destroyed meanwhile by another handle: what was committed is ended too.
-                inner.state().doomed.extend(base.map(|base| base.doomed(&content)));
-            }
-            Ok(true)
-        }
-        Outcome::Gone => {
-            let fingerprint = stored(pending.base.as_ref())
-                .map(|stored| stored.id.fingerprint(&inner.shared.scope));
-            tracing::debug!(
-                session = fingerprint.as_deref().unwrap_or("new"),
-                changes = pending.log.len(),
-                "changes were dropped: the session was moved, ended or revoked meanwhile"
-            );
-            let id = stored(pending.base.as_ref()).map(|stored| &stored.id);
-            let (owner, changes) = (pending.loaded.owner.as_ref(), pending.log.len());
-            inner.shared.tell(id, owner, |session| Event::Dropped { session, changes });
-            let must_happen = change::must_happen(&pending.log);
-            let mut state = inner.state();
-            if state.phase == Phase::Loaded {
-                state.phase = Phase::Gone;
-            }
-            state.line = None;
-            state.stale_cookie = false;
-            state.start_over(inner.shared.now());
-            drop(state);
-            if must_happen { Err(gone()) } else { Ok(false) }
-        }
-    }
-}
-
-/// Runs a pending. Where its session would be too large, the oldest flash is left out until it fits: a
-/// visitor who never sees a page that shows it must not be locked out by it.
-async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
-    let changes = pending.log.len();
-    let done = loop {
-        match commit::run(&inner.shared, pending).await {
-            Err(error) if error.is_too_large() && pending.drop_oldest_flash() => {}
-            done => break done,
-        }
-    };
-    let dropped = pending.log.len().saturating_sub(changes);
-    if dropped > 0 && done.is_ok() {
-        inner.state().flash.dropped(dropped);
-        tracing::warn!(
-            dropped,
-            "a session has no room for all flash that waits; the oldest was dropped"
-        );
-    } else if pending.doubt.as_ref().is_none_or(|doubt| doubt.changes <= changes) {
-        // Nothing was written, so that nothing is to be dropped either.
-        pending.log.truncate(changes);
-    }
-    done
-}
-
-/// Moves the idle deadline of a session that was only read, if that is due, and leaves what the
-/// client is to be told of it. It never turns a good response into an error, and never waits for a
-/// commit that is under way.
-async fn refresh(inner: &Inner, status: u16) -> Result<()> {
-    let shared = &inner.shared;
-    let (base, content, stale, dated) = {
-        let state = inner.state();
-        let Some(base) = state.base.clone() else { return Ok(()) };
-        if !is_due(shared, &state, status) && !state.stale_cookie {
-            return Ok(());
-        }
-        (base, Arc::clone(&state.view), state.stale_cookie, state.tells_deadline())
-    };
-    // A cached response is not the place for a mere refresh: its client is told by another one.
-    let answers = inner.tells && (status != 304 || mutant("a 304 tells"));
-    let tells = answers && dated;
-    let before = stored(Some(&base)).filter(|_| !dated);
-    let before = before.map(|stored| stored.version.revision.clone());
-    let outcome = match (&shared.backend, &base) {
-        (Backend::Store(vault), Base::Stored(stored)) => {
-            let Some(mut turn) = vault.turn_now(&stored.place.key) else { return Ok(()) };
-            // A cookie is written anew only with a write, which tells that the session is still
-            // under its id.
-            let renews = stale && answers;
-            let (loaded, log) = (&content, &[][..]);
-            let mut edit = Edit {
-                shared,
-                vault,
-                stored,
-                loaded,
-                log,
-                login: false,
-                view: None,
-                tells,
-                renews,
-                rounds: 1,
-            };
-            commit::in_place(&mut edit, &mut turn, &mut None).await
-        }
-        _ => {
-            let mut pending = Pending::refresh(base, content, stale);
-            commit::run(shared, &mut pending).await
-        }
-    };
-    match outcome {
-        Ok(Outcome::Committed(Committed { base, content, line, .. })) => {
-            let mut state = inner.state();
-            let line = line.or_else(|| {
-                token_line(base.as_ref().filter(|_| !dated), before.as_ref(), &content, stale)
-            });
-            if let Some(line) = line.filter(|_| answers) {
-                state.line = Some(line);
-            }
-            if let Some(base) = base.filter(|_| state.base.is_some()) {
-                state.base = Some(base);
-            }
-            Ok(())
-        }
-        Ok(Outcome::Gone) => Ok(()),
-        Err(error) => {
-            tracing::debug!(%error, "a session's idle deadline was not moved; a later request does it");
-            Ok(())
-        }
-    }
-}
-
-/// Whether the idle deadline is to be moved, or the client is to be told of one that was.
-fn is_due(shared: &Shared, state: &State, status: u16) -> bool {
-    let (Some(base), content) = (&state.base, &*state.view) else { return false };
-    let (written, told) = match base {
-        Base::Stored(stored) => (stored.version.header.deadline, content.told),
-        // What the client has is what it was told.
-        Base::Client { deadline } => (*deadline, shared.policy.told(content, *deadline)),
-    };
-    let untold =
-        status != 304 && state.via.cookie() && told != shared.policy.told(content, written);
-    !content.is_empty() && (untold || shared.policy.wants_refresh(content, written, shared.now()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From a request's cookies and tokens to a live session.
+//! Loads a live session from a request's cookies and tokens.
 
 use std::sync::Arc;
 
@@ -7,33 +7,34 @@ use crate::error::Result;
 use crate::http::request::RequestHeaders;
 use crate::http::transport::Via;
 use crate::ledger::ending::{By, end};
-use crate::ledger::vault::{Found, Vault};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::Found;
 use crate::mutant;
-use crate::observe::{Event, Loading};
+use crate::observe::{Event, Loading, spans};
 use crate::record::Kind;
 use crate::record::client_side::Opened;
 use crate::record::content::Content;
+use crate::session::base::{Base, Doomed, Stored};
 use crate::session::shared::{Backend, Shared, reopen};
-use crate::session::state::{Base, Doomed, Stored};
 
-/// Of several values at most this many are tried: an attacker who can plant cookies cannot buy
-/// store calls.
+/// The maximum number of values that are tried, so that an attacker who can plant cookies cannot
+/// cause more store calls.
 const CANDIDATES: usize = 3;
 
-/// What the request's cookies and tokens name.
+/// The result of reading a request's cookies and tokens.
 pub(crate) enum Loaded {
-    /// Nothing that is known: the browser is a stranger.
+    /// They name no known session.
     Stranger,
     Live(Live),
-    /// A session that its own browser moved or ended: the browser was told something newer, by a
-    /// response that this request crossed.
+    /// They name a session that its own browser moved or ended. The browser already has a newer
+    /// response, which this request crossed.
     Superseded,
-    /// Several live sessions, of which all but one were planted or left over: nobody, until a login
-    /// or a logout ends them all.
+    /// They name several live sessions, of which all but one were planted or left over. The request
+    /// has no session until a login or a logout ends them all.
     Several(Vec<Doomed>),
 }
 
-/// A live session, how it came, and whether its cookie should be written anew.
+/// A live session, its transport, and whether its cookie must be written again.
 pub(crate) struct Live {
     pub(crate) base: Base,
     pub(crate) content: Arc<Content>,
@@ -41,7 +42,7 @@ pub(crate) struct Live {
     pub(crate) stale_cookie: bool,
 }
 
-/// What an id stands for.
+/// The result of looking up an id.
 #[allow(clippy::large_enum_variant, reason = "short-lived, and nearly always the large one")]
 pub(crate) enum Known {
     Nothing,
@@ -49,7 +50,7 @@ pub(crate) enum Known {
     Superseded,
 }
 
-/// The session that the request names. Of several values one that is live wins.
+/// Loads the session that the request names. If there are several values, a live one wins.
 pub(crate) async fn from_request(shared: &Shared, headers: &dyn RequestHeaders) -> Result<Loaded> {
     match &shared.backend {
         Backend::Client(client) => {
@@ -62,7 +63,7 @@ pub(crate) async fn from_request(shared: &Shared, headers: &dyn RequestHeaders) 
                 else {
                     continue;
                 };
-                // Nothing can be ended here, so the one that was sealed last counts.
+                // A client-side session cannot be ended, so the value that was sealed last wins.
                 let newer = newest.as_ref().is_none_or(|(at, _)| *at < sealed);
                 let over = shared.policy.effective(&content, deadline) <= now;
                 outcome = if over { Loading::Expired } else { outcome };
@@ -99,7 +100,7 @@ pub(crate) async fn from_request(shared: &Shared, headers: &dyn RequestHeaders) 
     }
 }
 
-/// The only live one of several sessions.
+/// Returns the only live session of several.
 async fn one_of(
     shared: &Shared,
     vault: &Vault,
@@ -137,12 +138,21 @@ async fn one_of(
     })
 }
 
-/// What is stored under this id.
+/// Loads the session of this id from the store.
 pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known> {
+    if spans::wanted() {
+        let span = spans::load(vault.engine, &id.fingerprint(&shared.scope));
+        return Box::pin(spans::within(span, Box::pin(look_up(shared, vault, id)))).await;
+    }
+    look_up(shared, vault, id).await
+}
+
+async fn look_up(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known> {
     let place = id.place(&shared.scope);
-    let tell = |content: Option<&Content>, outcome| {
+    let tell = |content: Option<&Content>, outcome: Loading| {
         let owner = content.and_then(|content| content.owner.as_ref());
         shared.tell(Some(id), owner, |session| Event::Loaded { session, outcome });
+        spans::note("outcome", outcome.as_str());
     };
     let nothing = |content: Option<&Content>, outcome| {
         tell(content, outcome);
@@ -172,8 +182,8 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     }
     if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
         let listed = Box::pin(shared.owners.list(vault, &owner.name)).await?;
-        // An index that was evicted tells nothing, and a session that cannot be shown not to be
-        // revoked is revoked.
+        // An index that was evicted proves nothing. A session that cannot be shown to be valid
+        // counts as revoked.
         if !listed.iter().any(|entry| entry.handle == owner.handle && !entry.revoked) {
             return nothing(Some(&content), Loading::Refused);
         }
@@ -182,7 +192,7 @@ pub(crate) async fn from_store(shared: &Shared, vault: &Vault, id: &SessionId) -
     Ok(Known::Live(Stored { id: id.clone(), place, version }, content))
 }
 
-/// Ends whatever the request names, where something of it cannot be read.
+/// Ends every session that the request names, if one of them cannot be read.
 pub(crate) async fn abandon(shared: &Shared, headers: &dyn RequestHeaders) -> Result<()> {
     let Backend::Store(vault) = &shared.backend else { return Ok(()) };
     let ids = ids(shared, headers);
@@ -199,14 +209,14 @@ pub(crate) async fn abandon(shared: &Shared, headers: &dyn RequestHeaders) -> Re
     Ok(())
 }
 
-/// The ids that the request presents, each once. Nearly always there is one at most, and nothing is
-/// allocated.
+/// The ids that the request presents, each once. There is nearly always at most one, which needs no
+/// allocation.
 struct Ids {
     first: Option<Presented>,
     more: Vec<Presented>,
 }
 
-/// An id, how it came, and whether its value should be written anew.
+/// An id, its transport, and whether its value must be written again.
 struct Presented {
     id: SessionId,
     via: Via,
@@ -219,8 +229,8 @@ fn ids(shared: &Shared, headers: &dyn RequestHeaders) -> Ids {
         let Some((id, stale_cookie)) = shared.signer.read(value) else { return };
         if let Some(known) = ids.first.iter_mut().chain(&mut ids.more).find(|known| known.id == id)
         {
-            // Of two cookies with one id the first counts: the other may have been set with another
-            // path, where no line replaces it, and would be written anew forever.
+            // Of two cookies with the same id, the first decides. The other may have another path,
+            // so no line would replace it and it would be written again with every response.
             known.stale_cookie |= stale_cookie && known.via.and(via) != known.via;
             known.via = known.via.and(via);
         } else if ids.first.is_none() {

@@ -165,8 +165,8 @@ pub(crate) fn dropped_ids(log: &[Change]) -> Vec<FlashId> {
     dropped.flatten().copied().collect()
 }
 
-/// Whether the loss of the log must be reported as an error, because the handler relies on it: a
-/// value was taken, messages were claimed, or a user logged in.
+/// Returns whether the loss of the log must be reported as an error, because the handler relies on
+/// it: a value was taken, messages were claimed, or a user logged in.
 pub(crate) fn must_happen(log: &[Change]) -> bool {
     if mutant("what is dropped is dropped in silence") {
         return false;

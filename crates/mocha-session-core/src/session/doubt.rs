@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::state::{Doomed, Stored};
-use crate::ledger::vault::Version;
+use super::base::{Doomed, Stored};
+use crate::ledger::written::Version;
 use crate::record::CommitId;
 use crate::record::content::Content;
 
@@ -36,7 +36,7 @@ impl NewSession {
 }
 
 impl Doubt {
-    /// Whether the commit changes the session's id.
+    /// Returns whether the commit changes the session's id.
     pub(crate) fn rotates(&self) -> bool {
         self.successor.is_some()
     }

@@ -44,7 +44,7 @@ impl Reading {
         self.dropped += count;
     }
 
-    /// Whether the request has read anything that a response may consume.
+    /// Returns whether the request has read anything that a response may consume.
     pub(crate) fn has_read(&self) -> bool {
         !self.read.is_empty()
     }

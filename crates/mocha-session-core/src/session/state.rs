@@ -2,17 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::base::{Base, Doomed, Stored};
 use super::change::{self, Change};
 use super::doubt::{Doubt, NewSession};
-use crate::crypto::id::{Place, SessionId};
+use crate::crypto::id::SessionId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::request::{RequestHeaders, RequestInfo};
 use crate::http::transport::Via;
-use crate::ledger::vault::Version;
-use crate::record::content::{Content, Owner};
+use crate::record::content::Content;
 use crate::session::reading::Reading;
 use crate::session::shared::Shared;
-use crate::store::StorageKey;
 
 /// The session of one request. It is a single allocation, with the request's header lines at its
 /// end.
@@ -58,53 +57,6 @@ impl Inner {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The base of a session: where it was loaded from.
-#[derive(Clone, Debug)]
-pub(crate) enum Base {
-    /// The store.
-    Stored(Stored),
-    /// The client's cookie, with its deadline.
-    Client { deadline: u64 },
-}
-
-impl Base {
-    /// Returns the session as one to be ended.
-    pub(crate) fn doomed(&self, content: &Content) -> Doomed {
-        match self {
-            Self::Stored(stored) => Doomed::of(stored, content),
-            Self::Client { .. } => Doomed::Client,
-        }
-    }
-}
-
-/// A session in the store: its secret id, and the version that was read last.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) id: SessionId,
-    pub(crate) place: Place,
-    pub(crate) version: Version,
-}
-
-/// A session that this request ends.
-#[derive(Clone, Debug)]
-pub(crate) enum Doomed {
-    Stored {
-        id: SessionId,
-        key: StorageKey,
-        version: Option<Version>,
-        owner: Option<Owner>,
-    },
-    /// A client-side session, which ends when its cookie is removed.
-    Client,
-}
-
-impl Doomed {
-    pub(crate) fn of(stored: &Stored, content: &Content) -> Self {
-        let (key, version) = (stored.place.key, Some(stored.version.clone()));
-        Self::Stored { id: stored.id.clone(), key, version, owner: content.owner.clone() }
     }
 }
 
@@ -178,7 +130,7 @@ pub(crate) struct State {
     /// The cookie is not signed, or was signed or encrypted with an old secret.
     pub(crate) stale_cookie: bool,
     pub(crate) flash: Reading,
-    /// How the session came, or a client without one is answered.
+    /// The transport of the session, or of the response to a client without one.
     pub(crate) via: Via,
 }
 
@@ -204,7 +156,7 @@ impl State {
         }
     }
 
-    /// Whether the session was loaded.
+    /// Returns whether the session was loaded.
     ///
     /// # Errors
     /// `Closed` if it was not loaded before the response, and so never will be.
@@ -271,8 +223,8 @@ impl State {
         self.original.as_deref().unwrap_or(&self.view)
     }
 
-    /// Whether a commit tells the client of a deadline that it has moved. A token has none; but its
-    /// client is told that its session is empty, and that it is not any more.
+    /// Returns whether a commit that moves a deadline changes the response's headers. A token has no
+    /// deadline, but its client must learn that its session has become empty, or is no longer so.
     pub(crate) fn tells_deadline(&self) -> bool {
         let emptied = || self.view.is_empty() || self.before().told == 0;
         self.via.cookie() || (self.base.is_some() && emptied())
@@ -289,6 +241,21 @@ impl State {
         self.rotate = false;
         self.doubt = None;
         self.flash.forget();
+    }
+
+    /// Discards the uncommitted changes, so that the session is as it was `loaded`. Returns the log,
+    /// which must be dropped without the lock because its closures may own the session itself.
+    #[must_use = "it must be dropped without the lock"]
+    pub(crate) fn undo(&mut self, loaded: Arc<Content>, now: u64) -> Vec<Change> {
+        self.edits += 1;
+        self.rotate = false;
+        self.doubt = None;
+        self.flash.forget();
+        (self.original, self.view) = match self.base {
+            Some(_) => (None, loaded),
+            None => (Some(loaded), Arc::new(Content::new(now))),
+        };
+        std::mem::take(&mut self.log)
     }
 
     /// Marks all sessions of the request to be ended: the base, a session that a commit of this
@@ -327,7 +294,7 @@ impl State {
         std::mem::take(&mut self.log)
     }
 
-    /// Whether a commit would have anything to do.
+    /// Returns whether a commit would have anything to do.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.log.is_empty() || self.rotate || !self.doomed.is_empty()
     }

@@ -55,6 +55,7 @@ pub struct Capabilities {
     max_value: Option<usize>,
     repeats_writes: bool,
     deadline: Option<Duration>,
+    reads_within: Option<Duration>,
 }
 
 impl Capabilities {
@@ -71,6 +72,7 @@ impl Capabilities {
             max_value: None,
             repeats_writes: false,
             deadline: None,
+            reads_within: None,
         }
     }
 
@@ -137,12 +139,19 @@ impl Capabilities {
         self
     }
 
+    /// Sets the maximum age of a read. The default is that a read sees every acknowledged write.
+    #[must_use]
+    pub(crate) const fn with_reads_within(mut self, age: Duration) -> Self {
+        self.reads_within = Some(age);
+        self
+    }
+
     /// Returns the engine's name.
     pub const fn engine(&self) -> &'static str {
         self.engine
     }
 
-    /// Whether writes are conditional on the revision that was read.
+    /// Returns whether writes are conditional on the revision that was read.
     ///
     /// False only for client-side sessions. With them, a logout is not final, and one of several
     /// simultaneous writes can be lost.
@@ -150,17 +159,17 @@ impl Capabilities {
         self.compare_and_set
     }
 
-    /// Whether entries can be listed.
+    /// Returns whether entries can be listed.
     pub const fn listing(&self) -> bool {
         self.listing
     }
 
-    /// Whether the engine removes expired entries without a sweep.
+    /// Returns whether the engine removes expired entries without a sweep.
     pub const fn native_expiry(&self) -> bool {
         self.native_expiry
     }
 
-    /// Whether the engine may drop live entries to make room.
+    /// Returns whether the engine may drop live entries to make room.
     pub const fn evicts(&self) -> bool {
         self.evicts
     }
@@ -175,8 +184,8 @@ impl Capabilities {
         self.max_value
     }
 
-    /// Whether the client library may repeat writes. If so, and the core cannot tell whether a
-    /// commit was done, it reports the commit as ambiguous instead of repeating it.
+    /// Returns whether the client library may repeat writes. If so, and the core cannot tell
+    /// whether a commit was done, it reports the commit as ambiguous instead of repeating it.
     pub const fn repeats_writes(&self) -> bool {
         self.repeats_writes
     }
@@ -184,6 +193,12 @@ impl Capabilities {
     /// Returns the deadline of a call that the store was configured with.
     pub const fn deadline(&self) -> Option<Duration> {
         self.deadline
+    }
+
+    /// Returns the maximum age of a read, or `None` if it sees every acknowledged write. Only
+    /// [`Storage::near`](crate::Storage::near) allows old reads.
+    pub const fn reads_within(&self) -> Option<Duration> {
+        self.reads_within
     }
 
     /// Refuses a value that is larger than [`max_value`](Self::max_value).
@@ -228,6 +243,10 @@ impl fmt::Display for Capabilities {
             yes(self.evicts),
             self.durability,
             self.max_value.map_or_else(|| "unlimited".to_owned(), |bytes| format!("{bytes} bytes")),
-        )
+        )?;
+        match self.reads_within {
+            Some(age) => write!(f, ", reads at most {age:?} old"),
+            None => Ok(()),
+        }
     }
 }

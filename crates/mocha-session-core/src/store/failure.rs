@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::{Error, ErrorKind};
 
-/// Whether a store call changes the entry when it succeeds.
+/// The effect of a successful store call on the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The call changes nothing, so it may be repeated.
@@ -13,7 +13,7 @@ pub enum Effect {
     Write,
 }
 
-/// How far a failed store call got.
+/// The point at which a store call failed.
 ///
 /// A backend maps its client's errors to this type in one function. It never chooses between
 /// [`Ambiguous`](ErrorKind::Ambiguous), [`Timeout`](ErrorKind::Timeout) and

@@ -12,6 +12,9 @@ use crate::time::{from_millis, to_millis};
 
 /// Identifies one write of an entry. It is opaque, and never used twice for one key.
 ///
+/// An engine that compares whole values can use the stored value itself, if that holds something
+/// unique.
+///
 /// ```
 /// # use mocha_session_core as mocha_session;
 /// use mocha_session::store::Revision;
@@ -21,15 +24,16 @@ use crate::time::{from_millis, to_millis};
 /// let etag = Revision::from("\"9b2cf535f27731c974343645a3985328\"".to_owned());
 /// assert_eq!(etag.as_u64(), None);
 /// assert_eq!(etag.as_str(), "\"9b2cf535f27731c974343645a3985328\"");
+/// assert_eq!(Revision::from(vec![7, 255]).as_bytes(), Some(&[7, 255][..]));
 /// assert_ne!(Revision::random(), Revision::random());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Revision(Repr);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     Number(u64),
-    Text(Box<str>),
+    Bytes(Box<[u8]>),
 }
 
 impl Revision {
@@ -41,19 +45,27 @@ impl Revision {
         Self(Repr::Number(fastrand::u64(..)))
     }
 
-    /// Returns the number, or `None` if the revision is text.
+    /// Returns the number, or `None` if the revision is text or bytes.
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
             Repr::Number(number) => Some(number),
-            Repr::Text(_) => None,
+            Repr::Bytes(_) => None,
         }
     }
 
-    /// Returns the text, or the number in decimal.
+    /// Returns the bytes, or those of the text. Returns `None` if the revision is a number.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Repr::Number(_) => None,
+            Repr::Bytes(bytes) => Some(bytes),
+        }
+    }
+
+    /// Returns the text, or the number in decimal. Bytes that are not UTF-8 are replaced.
     pub fn as_str(&self) -> Cow<'_, str> {
         match &self.0 {
             Repr::Number(number) => Cow::Owned(number.to_string()),
-            Repr::Text(text) => Cow::Borrowed(text),
+            Repr::Bytes(bytes) => String::from_utf8_lossy(bytes),
         }
     }
 }
@@ -66,7 +78,23 @@ impl From<u64> for Revision {
 
 impl From<String> for Revision {
     fn from(text: String) -> Self {
-        Self(Repr::Text(text.into()))
+        Self::from(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Revision {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Repr::Bytes(bytes.into()))
+    }
+}
+
+/// Shows the number. Omits bytes, because they can be a stored value.
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Number(number) => write!(f, "Revision({number})"),
+            Repr::Bytes(bytes) => write!(f, "Revision({} bytes)", bytes.len()),
+        }
     }
 }
 
@@ -318,7 +346,7 @@ impl SweepReport {
         self.next.as_ref()
     }
 
-    /// Whether the engine removes expired entries by itself.
+    /// Returns whether the engine removes expired entries by itself.
     pub fn is_native(&self) -> bool {
         self.native
     }

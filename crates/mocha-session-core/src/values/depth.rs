@@ -2,8 +2,8 @@
 
 use rmp::Marker;
 
-/// Whether the value is nested deeper than `most` levels. Returns `false` for damaged bytes, which
-/// the decoder refuses.
+/// Returns whether the value is nested deeper than `most` levels. Returns `false` for damaged
+/// bytes, which the decoder refuses.
 pub(super) fn exceeds(bytes: &[u8], most: usize) -> bool {
     if bytes.len() <= most {
         return false;

@@ -1,5 +1,4 @@
-//! Reads and writes the bytes of a record: checks every length, never panics, and does not copy
-//! what it reads.
+//! Reads and writes the bytes of a record: checks every length, never panics, and copies no input.
 
 use std::sync::Arc;
 

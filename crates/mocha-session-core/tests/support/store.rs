@@ -1,4 +1,5 @@
 //! A store that does as it is told: it fails, hangs, loses answers and waits at gates.
+// tidy: long because one store does all that tests ask of it
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,8 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use super::{Dialect, Table, schema_sql};
 
-/// How many ids one statement of a sweep removes: few enough to hold locks only briefly.
+/// The number of ids that one statement of a sweep removes. It is small, so that locks are held
+/// only briefly.
 pub(crate) const SWEEP_WIDTH: usize = 64;
 
 /// The statements for one table. Each line says `[parameters] → columns`.

@@ -64,8 +64,8 @@ pub(super) fn verdict(dialect: Dialect, code: &str, text: &str) -> Verdict {
     }
 }
 
-/// Whether a pooler refused a setting of a new connection: `protocol_violation`, with a text that
-/// is never translated.
+/// Returns whether a pooler refused a setting of a new connection: `protocol_violation`, with a
+/// text that is never translated.
 pub(crate) fn is_refused_setting(code: &str, text: &str) -> bool {
     code == "08P01" && text.contains("unsupported startup parameter")
 }

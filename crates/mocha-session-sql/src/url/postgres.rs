@@ -125,7 +125,7 @@ fn connect_options(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgConnectOp
     Ok(options.ssl_mode(tls_mode(url, server)?).disable_statement_logging())
 }
 
-/// How to encrypt: by the URL, or else by the environment.
+/// Returns the encryption mode, from the URL or otherwise from the environment.
 fn tls_mode(url: &mut StoreUrl, server: &ServerUrl) -> Result<PgSslMode> {
     let mut mode = server.tls.mode;
     if let (None, Ok(word)) = (mode, std::env::var("PGSSLMODE")) {

@@ -106,7 +106,7 @@ impl Server {
         let port = free_port();
         let mut server = Command::new(program("mariadbd"));
         server.args(MARIADB).args(mariadb_user()).arg(format!("--datadir={}", data.display()));
-        server.arg(format!("--socket={}", socket.display()));
+        server.arg(format!("--socket={}", socket.display())).arg(tmpdir(&folder));
         server.args([format!("--port={port}"), format!("--server-id={id}")]);
         server
             .args([
@@ -210,8 +210,14 @@ fn new_mariadb() -> TempDir {
     let mut install = Command::new(program("mariadb-install-db"));
     install.args(MARIADB).args(mariadb_user()).args(["--auth-root-authentication-method=normal"]);
     let data = folder.path().join("data");
-    run(install.arg("--skip-test-db").arg(format!("--datadir={}", data.display())));
+    install.args([String::from("--skip-test-db"), tmpdir(&folder)]);
+    run(install.arg(format!("--datadir={}", data.display())));
     folder
+}
+
+/// A server that starts removes the temporary tables of others from a folder that they share.
+fn tmpdir(folder: &TempDir) -> String {
+    format!("--tmpdir={}", folder.path().display())
 }
 
 fn folder_of(user: &str) -> TempDir {

@@ -1,4 +1,4 @@
-//! What the account page does with its session, whatever framework serves it.
+//! The account page's use of its session, for every framework.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const VISITS: Key<u64> = Key::new("visits");
 const ACCOUNT: Key<Account> = Key::new("account");
 
-/// For engines that cannot list a user's sessions.
+/// The message for engines that cannot list a user's sessions.
 const NO_DEVICES: &str = "This engine cannot list your devices. Log out on each of them.";
 
 /// The form of `/account`.
@@ -42,13 +42,13 @@ pub(crate) struct Device {
     handle: String,
 }
 
-/// What a request is answered with.
+/// The answer to a request.
 pub(crate) enum Answer {
     /// A page.
     Page(String),
     /// A redirect after a form, so that reloading does not send it again.
     SeeOther(&'static str),
-    /// A page that could not be made.
+    /// A page that could not be rendered.
     Broken,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Answer {
 #[derive(Clone)]
 pub(crate) struct App {
     manager: SessionManager,
-    /// Their names end in `.html`, so everything in them is escaped.
+    /// The templates' names end in `.html`, so all values in them are escaped.
     pages: Arc<Environment<'static>>,
     engine: String,
 }
@@ -71,8 +71,8 @@ impl App {
             println!("No SESSION_SECRET: made one for this process. Sessions end when it does.");
             storage = storage.with_secrets(Secrets::generate()?);
         }
-        // Plain HTTP on this machine. A real application behind TLS leaves the cookie as it is:
-        // `__Host-session`, Secure.
+        // For plain HTTP on this machine. A real application behind TLS uses the default cookie:
+        // `__Host-session`, `Secure`.
         let manager =
             SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
         println!("Sessions live in {}", manager.capabilities());
@@ -102,7 +102,7 @@ impl App {
 
     pub(crate) fn account_form(&self, session: &Session) -> Result<Answer> {
         let flash = session.flash();
-        // The form as it was sent, if it was refused; else what is saved.
+        // The form as the user sent it, if it was refused; otherwise the saved values.
         let refused = flash.take_data_for::<Account>("refused")?;
         if refused.is_none() {
             flash.now(Level::Info, "You need to provide your account info");
@@ -135,18 +135,19 @@ impl App {
         Ok(self.page("saved.html", session, context! { what, account }))
     }
 
-    /// Logs in with a name alone. `browser` is the request's `User-Agent`.
+    /// Logs in with only a name. `browser` is the request's `User-Agent`.
     pub(crate) fn login(session: &Session, login: &Login, browser: Option<&str>) -> Result<Answer> {
         let user = login.user.trim();
         if user.is_empty() {
             session.flash().error("Who are you?")?;
             return Ok(Answer::SeeOther("/"));
         }
-        // A real application checks a password here. The session gets a new id; the old one dies.
+        // A real application checks a password here. The session gets a new id, and the old id is
+        // no longer valid.
         session.login(user)?;
         let browser = browser.unwrap_or("unknown browser");
         session.set_label(browser.chars().take(60).collect::<String>())?;
-        // A client-side session has no id: its contents travel in the cookie.
+        // A client-side session has no id, because its content is in the cookie.
         let id = if session.fingerprint().is_some() { " Your session has a new id." } else { "" };
         session.flash().success(format!("Welcome, {user}.{id}"))?;
         Ok(Answer::SeeOther("/"))
@@ -154,7 +155,7 @@ impl App {
 
     pub(crate) fn logout(session: &Session) -> Result<Answer> {
         session.destroy()?;
-        // Pushed after it: the beginning of a new session, which holds this message alone.
+        // Pushed after the logout, so it starts a new session with only this message.
         session.flash().info("You are logged out.")?;
         Ok(Answer::SeeOther("/"))
     }
@@ -246,8 +247,8 @@ impl App {
         self.render("about.html", context! { engine => self.engine.as_str(), abilities })
     }
 
-    /// A page with what all pages show: the messages that wait, who is logged in, where the session
-    /// lives.
+    /// Renders a page, with the data that all pages show: the waiting messages, the user, and the
+    /// engine.
     fn page(&self, name: &str, session: &Session, own: Value) -> Answer {
         let messages: Vec<_> = session
             .flash()

@@ -1,6 +1,6 @@
-//! An account page as a small, whole web application: forms with post/redirect/get and flash
+//! An account page as a small, complete web application: forms with post/redirect/get and flash
 //! messages, flash data, a visit counter, login and logout with a new session id, "my devices" with
-//! log-out-everywhere. Under axum; `account_actix` is the same under actix-web.
+//! log-out-everywhere. It uses axum; `account_actix` is the same for actix-web.
 //!
 //! ```console
 //! $ cargo run --example account                                                     # sessions in the client's cookie
@@ -8,7 +8,7 @@
 //! $ SESSION_URL=redis://127.0.0.1:6379/0 cargo run --example account --features redis
 //! ```
 //!
-//! `PORT` (3000; 0 picks a free one) and `SESSION_SECRET` are read from the environment too.
+//! `PORT` (3000; 0 selects a free one) and `SESSION_SECRET` are also read from the environment.
 
 #![allow(clippy::print_stdout, reason = "it speaks to whoever starts it")]
 
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/devices/end-others", post(end_others))
         .route("/devices/end-all", post(end_all))
         .layer(SessionLayer::new(app.manager().clone()))
-        // Outside the session layer, and so are the pages that need no session at all.
+        // Outside the session layer, as are all pages that need no session.
         .route("/about", get(about))
         .layer(CrossOriginLayer::new(CrossOriginProtection::new()))
         .with_state(app);
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What a handler answers: a page, a redirect, or a session error, which is a response of its own.
+/// The result of a handler: a page, a redirect, or a session error, which is a response too.
 type Handled = Result<Answer, Error>;
 
 impl IntoResponse for Answer {

@@ -1,5 +1,5 @@
-//! The account page of the example `account`, under actix-web: the same pages and the same use of
-//! the session, which are in `../account/app.rs`.
+//! The account page of the example `account` for actix-web. The pages and the use of the session
+//! are the same, and are in `../account/app.rs`.
 //!
 //! ```console
 //! $ cargo run --example account_actix                                               # sessions in the client's cookie
@@ -7,7 +7,7 @@
 //! $ SESSION_URL=redis://127.0.0.1:6379/0 cargo run --example account_actix --features redis
 //! ```
 //!
-//! `PORT` (3000; 0 picks a free one) and `SESSION_SECRET` are read from the environment too.
+//! `PORT` (3000; 0 selects a free one) and `SESSION_SECRET` are also read from the environment.
 
 #![allow(clippy::print_stdout, reason = "it speaks to whoever starts it")]
 
@@ -25,7 +25,7 @@ use mocha_session::actix::{CrossOriginMiddleware, Error, Session, SessionMiddlew
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = App::open().await?;
     let _sweeper = app.manager().spawn_sweeper(std::time::Duration::from_secs(600));
-    // One manager for all workers: what follows runs once in each.
+    // One manager for all workers, because the closure below runs once in each.
     let sessions = SessionMiddleware::new(app.manager().clone());
     let cross_origin = CrossOriginMiddleware::new(CrossOriginProtection::new());
     let app = Data::new(app);
@@ -61,7 +61,7 @@ fn routes(config: &mut ServiceConfig) {
         .route("/devices/end-all", post().to(end_all));
 }
 
-/// What a handler answers: a page, a redirect, or a session error, which is a response of its own.
+/// The result of a handler: a page, a redirect, or a session error, which is a response too.
 type Handled = Result<Answer, Error>;
 
 impl Responder for Answer {

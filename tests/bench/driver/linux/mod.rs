@@ -113,9 +113,8 @@ pub(crate) fn run() -> Result {
         Ok(())
     });
     let has_ours = wanted.iter().any(|subject| !subject.theirs);
-    let measured = measured.and_then(|()| {
-        if has_ours { growth(&lab, options.quick, &mut findings) } else { Ok(()) }
-    });
+    let measured = measured
+        .and_then(|()| if has_ours { growth(&lab, options.quick, &mut findings) } else { Ok(()) });
     let (markdown, json) = (lab.results("results.md"), lab.results("results.json"));
     lab.close()?;
     measured?;

@@ -1,5 +1,5 @@
-//! This library, the bare handler and the ideal, as a worker of `cargo xtask bench`; and `scale`,
-//! how its cost grows.
+//! This library, the bare handler and the ideal, as a worker of `cargo xtask bench`, and `scale`,
+//! which measures the growth of the cost.
 
 use mocha_session_bench::{ours, scale, worker};
 

@@ -3,7 +3,7 @@
 use crate::{Result, command};
 use std::path::{Path, PathBuf};
 
-/// Where the PEM files are.
+/// The paths of the PEM files.
 pub(super) struct Certificates {
     pub(super) authority: Pair,
     pub(super) server: Pair,
@@ -16,7 +16,7 @@ pub(super) struct Pair {
 }
 
 impl Certificates {
-    /// Makes all of them in a folder. Servers are 127.0.0.1, `::1` and localhost.
+    /// Creates all of them in a folder. The servers' names are 127.0.0.1, `::1` and localhost.
     pub(super) fn make(folder: &Path) -> Result<Self> {
         let authority = pair(folder, "authority", None, &["basicConstraints=critical,CA:TRUE"])?;
         let made = |name, uses, names| {
@@ -33,7 +33,7 @@ impl Certificates {
     }
 }
 
-/// A new key and a certificate for it, by this authority or by itself.
+/// Creates a new key and a certificate for it, signed by this authority or by itself.
 fn pair(folder: &Path, name: &str, by: Option<&Pair>, extensions: &[&str]) -> Result<Pair> {
     let file = |kind: &str| folder.join(format!("{name}.{kind}"));
     let made = Pair { certificate: file("pem"), key: file("key") };

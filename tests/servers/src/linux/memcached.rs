@@ -1,4 +1,4 @@
-//! memcached, one and three of them.
+//! memcached: one server, and three.
 
 use super::place::{Place, free_port};
 use super::redis::{ask, expect};
@@ -12,7 +12,7 @@ pub(super) fn three(place: &Place) -> Result<Vec<String>> {
     start(place, 3)
 }
 
-/// Starts so many and answers their URL.
+/// Starts `count` servers and returns their URL.
 fn start(place: &Place, count: usize) -> Result<Vec<String>> {
     let mut servers = Vec::new();
     for number in 1..=count {

@@ -1,4 +1,4 @@
-//! Starting servers, the guard that stops them, and what `services` says.
+//! Starts servers, guards them, and implements the command `services`.
 
 mod certificates;
 mod memcached;
@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use table::{SERVICES, Service};
 
-/// The hidden command of the guard; a program that starts servers hands it to [`guard`].
+/// The hidden command of the guard. A program that starts servers passes it to [`guard`].
 const GUARD: &str = "stop-servers-when-abandoned";
 const KEEP: &[u8] = b"keep";
 
-/// `services up`, `down`, `env` or `status`: the servers that stay while somebody works.
+/// Runs `services up`, `down`, `env` or `status`, for servers that keep running during development.
 pub fn services(what: &str) -> Result {
     let record = Record::at(state()?.join("up"));
     let is_up = record.is_up()?;
@@ -57,9 +57,9 @@ pub fn services(what: &str) -> Result {
     Ok(())
 }
 
-/// Is the guard, if this process was started as one. It waits until whoever holds the other end of
-/// its standard input lets go, then stops what the record names. That end closes however its owner
-/// ends: normally, with an error, by Ctrl-C, by a kill that nobody can catch.
+/// Runs the guard, if this process was started as one. It waits until its standard input is closed,
+/// and then stops the servers in the record. The operating system closes it however the owner ends:
+/// normally, with an error, by Ctrl-C, or by a kill signal.
 pub fn guard() -> Option<Result> {
     let mut args = std::env::args_os().skip(1);
     args.next().filter(|word| word == OsStr::new(GUARD))?;
@@ -69,7 +69,7 @@ pub fn guard() -> Option<Result> {
     Some(heard.map_err(Into::into).and_then(|_| if word == KEEP { Ok(()) } else { record.stop() }))
 }
 
-/// Servers that run, and whoever stops them at the end.
+/// Running servers, which are stopped when this is dropped.
 #[derive(Debug)]
 pub struct Servers {
     variables: Vec<(String, String)>,
@@ -78,7 +78,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// All servers, for one run of the tests: those that are up already, or private ones.
+    /// Starts all servers for one test run, or uses those that are already up.
     pub fn for_tests() -> Result<Self> {
         clear_leftovers()?;
         let record = Record::at(state()?.join("up"));
@@ -92,8 +92,8 @@ impl Servers {
         Self::start(record_of_a_run()?, |_| true)
     }
 
-    /// Some servers for one run, by their names: private ones always, for what is measured must not
-    /// be shared.
+    /// Starts servers for one run, by their names. They are always private, because a benchmark's
+    /// servers must not be shared.
     pub fn only(names: &[&str]) -> Result<Self> {
         clear_leftovers()?;
         Self::start(record_of_a_run()?, |service| names.contains(&service.name))
@@ -103,7 +103,8 @@ impl Servers {
         let services = startable(wanted)?;
         let data = place::data_folder()?;
         record.begin(&data)?;
-        // A process group of its own, so that Ctrl-C reaches us, and neither it nor the servers.
+        // A separate process group, so that Ctrl-C reaches this process but neither the guard nor
+        // the servers.
         let guard = Command::new(std::env::current_exe()?)
             .arg(GUARD)
             .arg(record.folder())
@@ -113,7 +114,7 @@ impl Servers {
             .spawn()?;
         record.add("group", &[&guard.id().to_string()])?;
         let mut servers = Self { variables: Vec::new(), record, guard: Some(guard) };
-        // From here on whatever returns early drops `servers`, and so stops what has been started.
+        // From here on, an early return drops `servers` and so stops the started servers.
         servers.variables = start_all(&services, &data, &servers.record)?;
         for (name, value) in &servers.variables {
             servers.record.add("variable", &[name, value])?;
@@ -122,22 +123,22 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Names and values for the environment of the tests.
+    /// Returns names and values for the environment of the tests.
     pub fn variables(&self) -> &[(String, String)] {
         &self.variables
     }
 
-    /// The value of one of them; `None` where its server could not start here.
+    /// Returns the value of one of them, or `None` if its server could not start here.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.as_str())
     }
 
-    /// The process of a server, by its own name.
+    /// Returns the process of a server, by the server's own name.
     pub fn pid(&self, server: &str) -> Result<Option<u32>> {
         self.record.pid(server)
     }
 
-    /// Stops what was started for this run alone.
+    /// Stops the servers that were started only for this run.
     pub fn stop(mut self) -> Result {
         self.dismiss(b"")
     }
@@ -159,19 +160,19 @@ impl Drop for Servers {
     }
 }
 
-/// Where the records are: where cargo builds.
+/// Returns the folder of the records, in cargo's target folder.
 fn state() -> Result<PathBuf> {
     Ok(command::workspace()?.target_directory.join("services").into())
 }
 
-/// The beginning of the name of a run's record; the number of its process follows.
+/// The prefix of a run's record. The number of its process follows.
 const RUN: &str = "run-";
 
 fn record_of_a_run() -> Result<Record> {
     Ok(Record::at(state()?.join(format!("{RUN}{}", std::process::id()))))
 }
 
-/// Stops what earlier runs left, where their process and its guard are gone.
+/// Stops the servers that earlier runs left, if their process and its guard have ended.
 fn clear_leftovers() -> Result {
     for entry in std::fs::read_dir(state()?).into_iter().flatten() {
         let entry = entry?;
@@ -185,7 +186,8 @@ fn clear_leftovers() -> Result {
     Ok(())
 }
 
-/// Starts all at once and collects what they say; one failure fails all, after all have been heard.
+/// Starts all services concurrently and collects their variables. If one fails, the result is an
+/// error, but only after all have ended their start.
 fn start_all(services: &[&Service], data: &Path, record: &Record) -> Result<Vec<(String, String)>> {
     let results: Vec<_> = std::thread::scope(|scope| {
         let start = |service| scope.spawn(move || Service::start(service, data, record));
@@ -203,8 +205,8 @@ fn start_all(services: &[&Service], data: &Path, record: &Record) -> Result<Vec<
     if errors.is_empty() { Ok(variables) } else { Err(errors.join("\n").into()) }
 }
 
-/// The services that can start here, after installing what can be installed. Of the others it says
-/// what to do and which tests will not run; in CI that is an error.
+/// Returns the services that can start here, after installing missing software. For the others,
+/// prints how to install them and which tests will not run. In CI that is an error.
 fn startable(wanted: impl Fn(&Service) -> bool) -> Result<Vec<&'static Service>> {
     let services = || SERVICES.iter().filter(|service| wanted(service));
     let lacking = || -> Vec<&str> {

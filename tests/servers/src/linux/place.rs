@@ -1,4 +1,4 @@
-//! Where a service lives: its folder, its ports, its processes and how one waits for them.
+//! The environment of a service: its folder, its ports, its processes, and waiting for them.
 
 use super::record::{DATA_PREFIX, Record};
 use super::tree;
@@ -12,15 +12,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a server may take until it answers, on a busy machine.
+/// The maximum time until a server answers, on a busy machine.
 const BOUND: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) struct Place {
     pub(super) folder: PathBuf,
-    /// Whether we are root: some servers refuse to run so and get a user of their own.
+    /// Whether this process is root. Some servers refuse to run as root and get their own user.
     pub(super) root: bool,
-    /// The root that the service's programs see, where they are not the machine's own.
+    /// The root folder of the service's programs, if it is not the machine's root.
     tree: Option<PathBuf>,
     record: Record,
 }
@@ -35,7 +35,7 @@ impl Place {
         let tree = tree.map(fs::canonicalize).transpose()?;
         let folder = match &tree {
             None => data.join(name),
-            // What a program in a tree shall see must be in the tree.
+            // Files that a program in a tree must read have to be in the tree.
             Some(tree) => {
                 let folder = tree.join("tmp").join(format!("{}-{name}", fresh_name()?));
                 record.add("folder", &[&folder.to_string_lossy()])?;
@@ -53,13 +53,13 @@ impl Place {
         Ok(folder)
     }
 
-    /// The name by which the service's programs know a file or folder of ours.
+    /// Returns the path by which the service's programs refer to a file or folder of this process.
     pub(super) fn seen(&self, path: &Path) -> PathBuf {
         let within = self.tree.as_ref().and_then(|tree| path.strip_prefix(tree).ok());
         within.map_or_else(|| path.to_path_buf(), |path| Path::new("/").join(path))
     }
 
-    /// Hands a file or folder of ours to the user that a server will run as.
+    /// Gives a file or folder to the user under which a server will run.
     pub(super) fn give_to(&self, user: &str, path: &Path) -> Result {
         if self.root {
             let user = if self.tree.is_some() { tree::USER } else { user };
@@ -68,8 +68,8 @@ impl Place {
         Ok(())
     }
 
-    /// A program of the service with its arguments, separated by spaces, as we are; within a tree,
-    /// as its only user.
+    /// Creates a command for a program of the service, with arguments separated by spaces, under
+    /// the current user. In a tree, it runs as the tree's only user.
     pub(super) fn program(&self, words: &str) -> Result<Command> {
         match &self.tree {
             None => command::program(words),
@@ -77,7 +77,8 @@ impl Place {
         }
     }
 
-    /// A program as this user when we are root, and as ourselves otherwise.
+    /// Creates a command for a program that runs as this user if this process is root, and
+    /// otherwise as the current user.
     pub(super) fn as_user(&self, user: &str, words: &str) -> Result<Command> {
         let found = self.program(words)?;
         if !self.root || self.tree.is_some() {
@@ -96,14 +97,14 @@ impl Place {
         Ok(server)
     }
 
-    /// Runs a program that prepares something and ends by itself.
+    /// Runs a preparing program to its end.
     pub(super) fn run(&self, name: &str, command: Command) -> Result {
         let mut helper = self.launch(name, command)?;
         let status = helper.child.wait()?;
         if status.success() { Ok(()) } else { Err(helper.complaint(&format!("{status}")).into()) }
     }
 
-    /// Starts a program in the group of the guard, with its output in `name.log`.
+    /// Starts a program in the guard's process group, with its output in `name.log`.
     fn launch(&self, name: &str, mut command: Command) -> Result<Server> {
         let log = self.folder.join(format!("{name}.log"));
         let file = fs::File::create(&log)?;
@@ -115,7 +116,7 @@ impl Place {
     }
 }
 
-/// A server that was started.
+/// A started server.
 pub(super) struct Server {
     name: String,
     child: Child,
@@ -123,8 +124,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Waits until the probe succeeds; an error with the end of the server's log when the server
-    /// ends or takes too long.
+    /// Waits until the probe succeeds. If the server ends or takes too long, returns an error with
+    /// the end of its log.
     pub(super) fn ready(&mut self, mut probe: impl FnMut() -> Result) -> Result {
         let begun = Instant::now();
         loop {
@@ -149,14 +150,13 @@ impl Server {
     }
 }
 
-/// A free port of the loopback. Below the range from which the system picks ports for outgoing
-/// connections, so that none of those can take it before the server does, and never the same one
-/// twice.
+/// Returns a free port of the loopback, never the same one twice. It is below the range of outgoing
+/// connections, so that none of them takes it before the server does.
 pub(super) fn free_port() -> Result<u16> {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static TAKEN: AtomicU32 = AtomicU32::new(0);
-    // Two runs at once begin at different places.
+    // Two concurrent runs begin at different ports.
     let begin = std::process::id().wrapping_mul(101);
     for _ in 0..COUNT {
         let step = TAKEN.fetch_add(1, Ordering::Relaxed);
@@ -168,8 +168,8 @@ pub(super) fn free_port() -> Result<u16> {
     Err("no free port on 127.0.0.1".into())
 }
 
-/// A new folder that servers running as other users can reach: every folder above it lets them
-/// pass.
+/// Creates a new folder that servers under other users can reach, because all its parents are
+/// accessible.
 pub(super) fn data_folder() -> Result<PathBuf> {
     let candidates = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
     let base = candidates.iter().find(|folder| all_may_pass(folder));
@@ -179,19 +179,19 @@ pub(super) fn data_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The name of a folder of data, which no other process and no earlier call has had.
+/// Returns the name of a data folder that no other process and no earlier call uses.
 fn fresh_name() -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     Ok(format!("{DATA_PREFIX}{}-{now}", std::process::id()))
 }
 
-/// Makes a new folder that every user may enter.
+/// Creates a new folder that every user may enter.
 fn make_folder(folder: &Path) -> Result {
     fs::create_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?)
 }
 
-/// Whether every user may pass through this folder and all above it.
+/// Returns whether every user may enter this folder and all its parents.
 fn all_may_pass(folder: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     let passable = |folder: &Path| {

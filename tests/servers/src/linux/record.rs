@@ -1,5 +1,5 @@
-//! The record of what was started: lines of a file, written as it happens, so that anyone can stop
-//! it later, and nothing else.
+//! The record of started servers, written to a file line by line, so that any later process can
+//! stop exactly these servers.
 //!
 //! ```text
 //! folder PATH           data, removed in the end
@@ -18,14 +18,14 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How the names of our folders of data begin; a folder named otherwise is never deleted.
+/// The prefix of our data folders' names. A folder with another name is never deleted.
 pub(super) const DATA_PREFIX: &str = "mocha-session-services-";
 
-/// How long PostgreSQL may take to end in order, and then everything to be gone.
+/// The maximum time for PostgreSQL to shut down, and then for all processes to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What one start of servers has started, in a folder of its own under target/.
+/// The record of one start of servers, in its own folder under target/.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     folder: PathBuf,
@@ -40,21 +40,21 @@ impl Record {
         &self.folder
     }
 
-    /// Begins a new record, whose data is in this folder.
+    /// Begins a new record, with this data folder.
     pub(super) fn begin(&self, data: &Path) -> Result {
         fs::create_dir_all(&self.folder)?;
         self.add("folder", &[&data.to_string_lossy()])
     }
 
-    /// Adds a line; safe from several threads, for each line is one write to a file open for
-    /// appending.
+    /// Adds a line. Several threads may call it, because each line is one write to a file in append
+    /// mode.
     pub(super) fn add(&self, kind: &str, words: &[&str]) -> Result {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(self.file())?;
         let line = [&[kind], words].concat().join("\t");
         Ok(file.write_all(format!("{line}\n").as_bytes())?)
     }
 
-    /// The words of every line of a kind. A line cut short by a crash lacks some.
+    /// Returns the words of every line of a kind. A line that a crash truncated has fewer.
     pub(super) fn lines(&self, kind: &str) -> Result<Vec<Vec<String>>> {
         let text = match fs::read_to_string(self.file()) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -70,19 +70,20 @@ impl Record {
         Ok(lines.filter_map(|line| <[_; 2]>::try_from(line).ok().map(Into::into)).collect())
     }
 
-    /// The process of the server with this name.
+    /// Returns the process of the server with this name.
     pub(super) fn pid(&self, server: &str) -> Result<Option<u32>> {
         Ok(self.servers()?.into_iter().find(|(name, _)| name == server).map(|(_, pid)| pid))
     }
 
-    /// Whether the guard lives: whoever started these servers still needs them.
+    /// Returns whether the guard is alive, which means that the owner of these servers still needs
+    /// them.
     pub(super) fn is_guarded(&self) -> Result<bool> {
         let Some(group) = self.group()? else { return Ok(false) };
         let folder = fs::canonicalize(&self.folder)?;
         Ok(Process::new(group).and_then(|guard| guard.cwd()).is_ok_and(|cwd| cwd == folder))
     }
 
-    /// Whether all servers of this record have started and still live.
+    /// Returns whether all servers of this record have started and are alive.
     pub(super) fn is_up(&self) -> Result<bool> {
         let living = self.processes()?;
         let lives =
@@ -91,7 +92,8 @@ impl Record {
         Ok(complete && self.servers()?.iter().all(|(_, pid)| lives(pid)))
     }
 
-    /// Stops what still lives, removes its data and the record. Nothing to do is fine.
+    /// Stops all living processes, and removes the data and the record. It succeeds if there is
+    /// nothing to do.
     pub(super) fn stop(&self) -> Result {
         let begun = Instant::now();
         loop {
@@ -103,11 +105,11 @@ impl Record {
                 return Err(format!("these processes do not end: {living:?}").into());
             }
             for (pid, program) in living {
-                // PostgreSQL has shared memory to give back. What the others keep is in folders
-                // that are removed.
+                // PostgreSQL has to release shared memory. The other servers keep their data only
+                // in folders that are removed.
                 let in_order = program == "postgres" && begun.elapsed() < PATIENCE;
                 let signal = if in_order { Signal::INT } else { Signal::KILL };
-                // It may have ended just now.
+                // It may have ended in the meantime.
                 _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
             }
             std::thread::sleep(PAUSE);
@@ -118,8 +120,8 @@ impl Record {
         remove(&self.folder)
     }
 
-    /// The living processes of the group, the guard left out, each with its program's name. A
-    /// process of another group with the same number, a later one, works in other folders.
+    /// Returns the living processes of the group without the guard, each with its program's name. A
+    /// later process group with the same number is recognised by its other working folders.
     fn processes(&self) -> Result<Vec<(i32, String)>> {
         let Some(group) = self.group()? else { return Ok(Vec::new()) };
         let folders = [self.paths("folder")?, self.paths("root")?].concat();
@@ -163,7 +165,7 @@ fn remove(folder: &Path) -> Result {
     let begun = Instant::now();
     loop {
         match fs::remove_dir_all(folder) {
-            // What a server had started may write for a moment after it was killed.
+            // A process that the server started may still write for a moment after it was killed.
             Err(error)
                 if error.kind() == ErrorKind::DirectoryNotEmpty && begun.elapsed() < PATIENCE =>
             {
@@ -215,8 +217,8 @@ mod tests {
         let group = i32::try_from(guard.id()).unwrap();
         record.add("group", &[&group.to_string()]).unwrap();
         let mut ours = sleep(group, &data);
-        // One of another group, and one that is elsewhere, as in a group that has got this number
-        // since.
+        // One process of another group, and one elsewhere, as in a later group with the same
+        // number.
         let (mut other, mut impostor) = (sleep(0, &data), sleep(group, Path::new("/")));
         record.add("server", &["sleep", &ours.id().to_string()]).unwrap();
         assert!(record.is_guarded().unwrap() && !record.is_up().unwrap());

@@ -14,6 +14,10 @@ const PASSWORD: &str = "s3cret";
 const SLOTS: usize = 16_384;
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A node that does not answer within the cluster's timeout while it joins another is forgotten for
+/// good. That happens on a busy machine.
+const PATIENCE_OF_MEETING: Duration = Duration::from_secs(60);
+
 /// One server over TCP and a Unix socket, without a password.
 pub(super) fn plain(place: &Place) -> Result<Vec<String>> {
     let socket = place.folder.join("redis.sock");
@@ -29,12 +33,12 @@ pub(super) fn valkey(place: &Place) -> Result<Vec<String>> {
     Ok(vec![format!("valkey://127.0.0.1:{port}")])
 }
 
-/// TLS with a certificate authority of our own and one user, `app`; a second server that insists on
-/// a client certificate.
+/// Starts TLS with our own certificate authority and one user, `app`, and a second server that
+/// requires a client certificate.
 pub(super) fn tls(place: &Place) -> Result<Vec<String>> {
     let Certificates { authority, server: own, client } = Certificates::make(&place.folder)?;
     let mut values = Vec::new();
-    // "optional": a client may come without a certificate, but not with a wrong one.
+    // "optional": a client may connect without a certificate, but not with a wrong one.
     for (name, clients) in [("redis-tls", "optional"), ("redis-mtls", "yes")] {
         let port = free_port()?;
         let mut redis = server(place, "redis-server", name)?;
@@ -68,7 +72,8 @@ pub(super) fn cluster(place: &Place) -> Result<Vec<String>> {
         let mut redis = server(place, "redis-server", &name)?;
         let options = format!(
             "--cluster-enabled yes --cluster-config-file nodes.conf \
-             --cluster-node-timeout 2000 --cluster-port {bus}"
+             --cluster-node-timeout {} --cluster-port {bus}",
+            PATIENCE_OF_MEETING.as_millis()
         );
         redis.args(options.split_whitespace());
         let (port, node) = start(place, &name, redis)?;
@@ -77,7 +82,7 @@ pub(super) fn cluster(place: &Place) -> Result<Vec<String>> {
     for (index, (port, _, _)) in nodes.iter().enumerate() {
         let (first, end) = (SLOTS * index / 3, SLOTS * (index + 1) / 3);
         ask(*port, &format!("CLUSTER ADDSLOTSRANGE {first} {}", end - 1))?;
-        // Without epochs of their own the nodes would have to settle who is newer.
+        // Without their own epochs, the nodes would have to agree on which of them is newer.
         ask(*port, &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1))?;
     }
     let ports: Vec<u16> = nodes.iter().map(|(port, _, _)| *port).collect();
@@ -87,25 +92,26 @@ pub(super) fn cluster(place: &Place) -> Result<Vec<String>> {
     for (port, _, node) in &mut nodes {
         node.ready(|| {
             expect(&ask(*port, "CLUSTER INFO")?, "cluster_state:ok")?;
-            // Each node knows all others and, from them, its own address.
+            // Each node knows all others, and learns its own address from them.
             let known = ask(*port, "CLUSTER NODES")?;
             ports.iter().try_for_each(|port| expect(&known, &format!(" 127.0.0.1:{port}@")))
         })?;
+        ask(*port, "CONFIG SET cluster-node-timeout 2000")?;
     }
     Ok(vec![format!("redis+cluster://{}", addresses(&ports))])
 }
 
-/// A master, its replica and three sentinels who notice within a second that the master is gone.
+/// A master, its replica and three sentinels, which detect within a second that the master is gone.
 pub(super) fn sentinel(place: &Place) -> Result<Vec<String>> {
     let mut master = server(place, "redis-server", "master")?;
-    // A replica that asks for a copy is served at once, not after waiting for others.
+    // A replica that requests a copy is served at once, without waiting for others.
     master.args(["--repl-diskless-sync-delay", "0"]);
     let (master, _) = start(place, "master", master)?;
     let mut replica = server(place, "redis-server", "replica")?;
     let options = format!("--replicaof 127.0.0.1 {master} --repl-diskless-sync-delay 0");
     replica.args(options.split_whitespace());
     let (replica, mut process) = start(place, "replica", replica)?;
-    // A sentinel that looks before the replica is there looks again ten seconds later.
+    // A sentinel that checks before the replica is connected checks again ten seconds later.
     process.ready(|| expect(&ask(replica, "INFO replication")?, "master_link_status:up"))?;
 
     let mut sentinels = Vec::new();
@@ -135,10 +141,10 @@ pub(super) fn sentinel(place: &Place) -> Result<Vec<String>> {
     Ok(vec![format!("redis+sentinel://{}/{MASTER}", addresses(&ports))])
 }
 
-/// A server with a folder of its own that keeps nothing on disk; the port is the caller's business.
+/// Creates a server with its own folder that writes nothing to disk. The caller sets the port.
 fn server(place: &Place, program: &str, name: &str) -> Result<Command> {
     let folder = place.subfolder(name)?;
-    // DEBUG SLEEP is how a test makes a server hang.
+    // Tests use DEBUG SLEEP to make a server hang.
     let words = format!("{program} --bind 127.0.0.1 --appendonly no --enable-debug-command local");
     let mut redis = place.program(&words)?;
     redis.args(["--save", "", "--dir"]).arg(place.seen(&folder));
@@ -154,8 +160,8 @@ fn start(place: &Place, name: &str, mut redis: Command) -> Result<(u16, Server)>
     Ok((port, process))
 }
 
-/// Sends one line to a server of this machine and answers the reply: an inline command of Redis, or
-/// memcached's text.
+/// Sends one line to a server of this machine and returns the reply: an inline command of Redis, or
+/// memcached's text protocol.
 pub(super) fn ask(port: u16, line: &str) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
@@ -164,7 +170,7 @@ pub(super) fn ask(port: u16, line: &str) -> Result<String> {
     reply(&mut BufReader::new(stream)).map_err(|error| format!("`{line}`: {error}").into())
 }
 
-/// A line, or the text whose length a line announces.
+/// Reads a line, or the text whose length a line announces.
 fn reply(stream: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     stream.read_line(&mut line)?;

@@ -1,4 +1,4 @@
-//! S3, by moto: one that believes everybody, one that verifies signatures.
+//! S3, by moto: one server that accepts every key, and one that verifies signatures.
 
 use super::place::{Place, free_port};
 use crate::{Result, install};
@@ -6,24 +6,24 @@ use std::fs;
 use std::net::TcpStream;
 use std::process::Command;
 
-/// A server that takes any key and secret.
+/// Starts a server that accepts any key and secret.
 pub(super) fn open(place: &Place) -> Result<Vec<String>> {
     start(place, "open")
 }
 
-/// A server that verifies signatures.
+/// Starts a server that verifies signatures.
 pub(super) fn signed(place: &Place) -> Result<Vec<String>> {
     start(place, "signed")
 }
 
 fn start(place: &Place, kind: &str) -> Result<Vec<String>> {
     let (port, url) = (free_port()?, place.folder.join("url"));
-    // Not bin/moto_server, which has the path of its folder written into it; and as atomic as S3,
-    // which moto alone is not.
+    // It does not start bin/moto_server, which contains its folder's path. It also makes moto
+    // atomic, as S3 is.
     let mut moto = Command::new(install::MOTO.program()?);
     moto.args(["-c", include_str!("moto.py"), &port.to_string(), kind]).arg(&url);
     let mut moto = place.spawn("moto", moto)?;
-    // It writes the file when it is about to listen.
+    // It writes the file shortly before it listens.
     moto.ready(|| {
         fs::metadata(&url)?;
         Ok(TcpStream::connect(("127.0.0.1", port)).map(drop)?)

@@ -1,5 +1,5 @@
 //! PostgreSQL, directly and through `PgBouncer`, and MariaDB and MySQL, each with a database
-//! `mocha` and a user `app` who may do everything there.
+//! `mocha` and a user `app` with all rights in it.
 
 use super::place::{Place, free_port};
 use crate::{Result, command};
@@ -12,8 +12,8 @@ pub(super) fn postgres(place: &Place) -> Result<Vec<String>> {
     Ok(vec![postgres_url(start_postgres(place)?)])
 }
 
-/// The same server by two ways: directly, and through a pooler that gives a connection to each
-/// transaction alone.
+/// Starts one server with two URLs: a direct one, and one through a pooler that assigns connections
+/// per transaction.
 pub(super) fn pgbouncer(place: &Place) -> Result<Vec<String>> {
     let server = start_postgres(place)?;
     let folder = place.subfolder("pgbouncer")?;
@@ -36,14 +36,14 @@ pub(super) fn pgbouncer(place: &Place) -> Result<Vec<String>> {
     Ok(vec![postgres_url(server), postgres_url(port)])
 }
 
-/// Starts it and answers its port.
+/// Starts it and returns its port.
 fn start_postgres(place: &Place) -> Result<u16> {
     let folder = place.subfolder("server")?;
     let password = folder.join("password");
     fs::write(&password, PASSWORD)?;
     place.give_to("postgres", &folder)?;
     let data = place.seen(&folder.join("data"));
-    // A password is asked for over TCP, so that wrong ones are refused.
+    // TCP connections need a password, so that wrong passwords are refused.
     let mut initdb = place.as_user(
         "postgres",
         "initdb -U app --auth-host=scram-sha-256 --auth-local=trust -E UTF8 --locale=C --no-sync",
@@ -52,8 +52,8 @@ fn start_postgres(place: &Place) -> Result<u16> {
     place.run("initdb", initdb)?;
 
     let port = free_port()?;
-    // A crash of the whole machine may lose this data: nobody will miss it. Shared memory is a
-    // file of its own: no tree has a /dev/shm.
+    // A crash of the machine may lose this data, which is acceptable. Shared memory is a file,
+    // because a tree has no /dev/shm.
     let words = format!(
         "postgres -p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=500 \
          -c dynamic_shared_memory_type=mmap"
@@ -83,15 +83,15 @@ pub(super) fn mariadb(place: &Place) -> Result<Vec<String>> {
     start_mysql(place, install, "mariadbd --no-defaults", "mariadb")
 }
 
-/// Values up to MariaDB's default. MySQL's own, 64 MiB, are too large for the conformance suite to
-/// try.
+/// Values up to MariaDB's default size. MySQL's own default, 64 MiB, is too large for the
+/// conformance suite to try.
 pub(super) fn mysql(place: &Place) -> Result<Vec<String>> {
     let server = "mysqld --no-defaults --mysqlx=OFF --secure-file-priv=NULL \
         --max-allowed-packet=16M";
     start_mysql(place, "mysqld --no-defaults --initialize-insecure", server, "mysql")
 }
 
-/// What MariaDB and MySQL have in common: all but their names.
+/// Starts MariaDB or MySQL, which differ only in their names.
 fn start_mysql(place: &Place, install: &str, server: &str, client: &str) -> Result<Vec<String>> {
     let folder = place.subfolder("server")?;
     place.give_to("mysql", &folder)?;
@@ -99,6 +99,10 @@ fn start_mysql(place: &Place, install: &str, server: &str, client: &str) -> Resu
         command.arg(format!("--{name}={}", place.seen(&folder.join(file)).display()));
     };
     let mut install = place.as_user("mysql", install)?;
+    // A server that starts removes the temporary tables of others from a folder that they share.
+    fs::create_dir_all(folder.join("tmp"))?;
+    place.give_to("mysql", &folder.join("tmp"))?;
+    add(&mut install, "tmpdir", "tmp");
     add(&mut install, "datadir", "data");
     place.run("install", install)?;
 
@@ -109,8 +113,8 @@ fn start_mysql(place: &Place, install: &str, server: &str, client: &str) -> Resu
          GRANT ALL ON *.* TO app@'%';\n"
     );
     fs::write(folder.join("set-up.sql"), set_up)?;
-    // The log of a commit is written but not forced to disk: it survives the server's end, which is
-    // all that tests do.
+    // The commit log is written but not forced to disk. It survives the end of the server, which is
+    // all that the tests need.
     let mut server = place.as_user(
         "mysql",
         &format!(
@@ -118,7 +122,8 @@ fn start_mysql(place: &Place, install: &str, server: &str, client: &str) -> Resu
              --innodb-flush-log-at-trx-commit=2 --innodb-buffer-pool-size=64M"
         ),
     )?;
-    for (name, file) in [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid")] {
+    let files = [("datadir", "data"), ("tmpdir", "tmp"), ("socket", "socket"), ("pid-file", "pid")];
+    for (name, file) in files {
         add(&mut server, name, file);
     }
     add(&mut server, "init-file", "set-up.sql");

@@ -1,4 +1,5 @@
-//! The servers: what each needs, how it starts, and what tells the tests where it is.
+//! The table of servers: their requirements, their start, and the variables that tell the tests
+//! their URLs.
 
 use super::place::Place;
 use super::record::Record;
@@ -11,24 +12,24 @@ use std::time::Instant;
 /// A kind of server. Lists are words, separated by spaces.
 pub(super) struct Service {
     pub(super) name: &'static str,
-    /// How the version begins that the tests' tables name it by.
+    /// The prefix of its version, as in the names of the tests' tables.
     version: &'static str,
-    /// Where its programs come from.
+    /// The source of its programs.
     from: From,
-    /// The server first; none where the version is known without asking.
+    /// The programs, the server first. Empty if the version is known without asking.
     programs: &'static str,
-    /// Set for the tests, in the order of the values that `start` answers.
+    /// The variables for the tests, in the order of the values that `start` returns.
     variables: &'static str,
     /// Starts it and returns when it answers.
     start: Start,
 }
 
 enum From {
-    /// Debian packages that bring them.
+    /// Debian packages to install on the machine.
     Machine(&'static str),
-    /// Packages that need not be installed.
+    /// Packages that are unpacked without installing them.
     Newer(&'static Tree),
-    /// Python's packages.
+    /// Python packages.
     Moto,
 }
 use From::{Machine, Moto, Newer};
@@ -56,7 +57,7 @@ pub(super) const SERVICES: &[Service] = &[
     service(("mysql", "9"), Newer(&SID), "mysqld", "MOCHA_TEST_MYSQL_9_URL", sql::mysql),
     service(("valkey", "8.1"), Newer(&TRIXIE), "valkey-server",
         "MOCHA_TEST_VALKEY_URL", redis::valkey),
-    // Tests stop and freeze servers of their own with `kill`, which is in procps.
+    // Tests stop and freeze their own servers with `kill`, which is in procps.
     service(("redis", "7.0"), Machine("redis-server procps"), "redis-server kill",
         "MOCHA_TEST_REDIS_URL MOCHA_TEST_REDIS_SOCKET", redis::plain),
     service(("redis-tls", "7.0"), Machine("redis-server openssl"), "redis-server redis-cli openssl",
@@ -80,7 +81,7 @@ impl Service {
         self.variables.split_whitespace()
     }
 
-    /// Debian packages that bring what it needs.
+    /// Returns the Debian packages that it needs.
     pub(super) fn packages(&self) -> impl Iterator<Item = &'static str> + use<> {
         let packages = match self.from {
             Machine(packages) => packages,
@@ -90,7 +91,7 @@ impl Service {
         packages.split_whitespace()
     }
 
-    /// What it needs and this machine hasn't.
+    /// Returns the requirements that this machine lacks.
     pub(super) fn lacks(&self) -> Vec<String> {
         let missing = |words: &str| -> Vec<String> {
             let words = words.split_whitespace().filter(|name| command::find(name).is_none());
@@ -104,7 +105,7 @@ impl Service {
         }
     }
 
-    /// Installs what goes into the cache and not onto the machine.
+    /// Installs the software that belongs in the cache and not on the machine.
     pub(super) fn install(&self) -> Result {
         match self.from {
             Machine(_) => Ok(()),
@@ -131,7 +132,7 @@ impl Service {
         Ok(self.variables().map(str::to_owned).zip(values).collect())
     }
 
-    /// The version of its server.
+    /// Returns the version of its server.
     fn found(&self, place: &Place) -> Result<String> {
         let Some(name) = self.programs.split_whitespace().next() else {
             return Ok(self.version.to_owned());

@@ -1,15 +1,15 @@
-//! Servers newer than the machine's: packages of another suite of Debian, unpacked into a folder.
-//! Their programs run with that folder as their root, so nothing of the machine changes.
+//! Servers newer than the machine's: packages of another Debian suite, unpacked into a folder.
+//! Their programs run with that folder as their root, so the machine is not changed.
 
 use crate::{Result, command, install};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The one user in a tree, by number: no tree has a list of users that the machine shares.
+/// The only user in a tree, by number, because a tree and the machine share no list of users.
 pub(super) const USER: &str = "65534";
 
-/// Packages of a suite, and one program of each server among them.
+/// Packages of a suite, with one program of each server.
 pub(super) struct Tree {
     suite: &'static str,
     packages: &'static [&'static str],
@@ -19,7 +19,7 @@ pub(super) struct Tree {
 /// Debian's stable suite of 2025.
 pub(super) const TRIXIE: Tree = Tree {
     suite: "trixie",
-    // PostgreSQL's initdb needs a shell; base-files has the links that lead to the loader.
+    // PostgreSQL's initdb needs a shell. base-files has the links to the loader.
     packages: &["base-files", "dash", "pgbouncer", "postgresql-17", "valkey-server"],
     programs: &[
         "usr/bin/sh",
@@ -37,24 +37,24 @@ pub(super) const SID: Tree = Tree {
 };
 
 impl Tree {
-    /// Whether it is in the cache.
+    /// Returns whether it is in the cache.
     pub(super) fn is_there(&self) -> bool {
         install::in_cache(&self.name(), self.programs)
     }
 
-    /// The tree's folder, after unpacking it where it is not in the cache yet.
+    /// Returns the tree's folder. Unpacks it first if it is not in the cache yet.
     pub(super) fn install(&self) -> Result<PathBuf> {
         if !install::can_install() {
             return Err("root on Debian".into());
         }
         install::cached(&self.name(), self.programs, |folder| {
-            // Unpacked and not configured: no script of a package runs. An unstable suite's list
-            // may be past its date.
+            // The packages are unpacked but not configured, so none of their scripts runs. An
+            // unstable suite's list may have expired.
             let mut unpack = command::program("mmdebstrap --quiet --variant=extract")?;
             unpack.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
             unpack.arg(format!("--include={}", self.packages.join(","))).arg(self.suite);
             command::read(unpack.arg(folder).arg(install::archive()?))?;
-            // Servers ask who they are.
+            // Servers look up their own user.
             let users = format!("nobody:x:{USER}:{USER}::/tmp:/bin/sh\n");
             Ok(fs::write(folder.join("etc/passwd"), users)?)
         })
@@ -65,7 +65,7 @@ impl Tree {
     }
 }
 
-/// A command, its words separated by spaces, for a program in a tree.
+/// Creates a command for a program in a tree, from words separated by spaces.
 pub(super) fn program(tree: &Path, words: &str) -> Result<Command> {
     let mut words = words.split_whitespace();
     let name = words.next().unwrap_or_default();

@@ -44,6 +44,7 @@ bugs! {
     a_304_tells "a 304 tells",
     what_moved_is_unknown "what moved is unknown",
     a_move_does_not_freeze "a move does not freeze",
+    a_write_over_an_old_read_overwrites "a write over an old read overwrites",
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Check<'_> {
             }
             // What was ended or moved before it began: it is nobody, and its browser knows better.
             let superseded = history.records.iter().any(|other| {
-                let done = other.acked() && other.op.from != From::Old && other.before(record);
+                let done = other.acked() && other.op.from != From::Old && self.knows(other, record);
                 // Of a session that was revoked its browser knows nothing.
                 let revoked = history.records.iter().any(|other| other.op.kind.revokes());
                 // An engine that takes no tombstone, twice, has deleted the record.
@@ -122,7 +122,7 @@ impl Check<'_> {
             let told =
                 matches!(&record.report.line, Some(Line::Set(value, _)) if record.brought(value));
             told && history.records.iter().filter(|other| other.op.kind.moves()).any(|mover| {
-                (silent && !mover.before(record))
+                (silent && !self.knows(mover, record))
                     || self.wrote_before(record.op.process, mover.op.process)
             })
         });

@@ -153,7 +153,7 @@ impl Check<'_> {
             }
             for claim in claims.clone() {
                 let again = history.records.iter().any(|other| {
-                    claim.before(other)
+                    self.knows(claim, other)
                         && (other.report.shown.contains(&message)
                             || other.report.claimed.contains(&message))
                 });
@@ -163,7 +163,8 @@ impl Check<'_> {
             }
             let shown = |record: &&Record| record.report.shown.contains(&message);
             for show in history.records.iter().filter(shown) {
-                let again = history.records.iter().any(|other| show.before(other) && shown(&other));
+                let again =
+                    history.records.iter().any(|other| self.knows(show, other) && shown(&other));
                 if again && self.quiet() && show.acked() && show.op.shows() && !self.any_moves() {
                     broken.push(("a message is shown once", message.clone()));
                 }

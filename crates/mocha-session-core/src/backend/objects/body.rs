@@ -54,7 +54,7 @@ fn nonce() -> [u8; NONCE] {
     fastrand::u64(..).to_be_bytes()
 }
 
-/// Whether a body of this size is a grave.
+/// Returns whether a body of this size is a grave.
 pub(super) fn is_grave(size: u64) -> bool {
     usize::try_from(size) == Ok(NONCE)
 }
@@ -75,7 +75,8 @@ pub(super) fn unwrap(body: &Bytes) -> Result<Option<Bytes>, NotOurs> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotOurs;
 
-/// Whether an entry of this size, last written at this instant, cannot have expired before `now`.
+/// Returns whether an entry of this size, last written at this instant, cannot have expired before
+/// `now`.
 pub(super) fn is_fresh(size: u64, written: SystemTime, now: SystemTime) -> bool {
     let lives = Duration::from_secs(shortest(residue(size)));
     written.checked_add(lives).is_none_or(|until| until > now + SKEW)

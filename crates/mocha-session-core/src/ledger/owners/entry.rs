@@ -6,8 +6,8 @@ use crate::record::Payload;
 use crate::store::StorageKey;
 use crate::values::wire::{self, Reader, Text};
 
-/// How long an entry is kept after its session has expired, in milliseconds, because the clocks of
-/// processes may differ.
+/// The time for which an entry is kept after its session has expired, in milliseconds, because the
+/// clocks of processes may differ.
 const SKEW: u64 = 60 * 60 * 1_000;
 
 /// An owner index.
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
     /// successor.
     pub(crate) locations: Vec<Location>,
     pub(crate) created: u64,
-    /// When it was last used, to the precision of the refresh interval.
+    /// The time of its last use, to the precision of the refresh interval.
     pub(crate) used: u64,
     pub(crate) label: Option<Text>,
     /// It is being ended: no rotation, refresh or check may revive it.
@@ -86,14 +86,14 @@ impl Index {
         fresh
     }
 
-    /// Drops the entries that are picked; whether there were any.
+    /// Drops the selected entries. Returns whether there were any.
     pub(super) fn drop_entries(&mut self, which: impl Fn(&Entry) -> bool) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| !which(entry));
         self.entries.len() < before
     }
 
-    /// Drops a key, and an entry that has no other; whether it was there.
+    /// Drops a key, and its entry if it has no other key. Returns whether the key was there.
     pub(super) fn drop_key(&mut self, key: StorageKey) -> bool {
         let mut there = false;
         self.entries.retain_mut(|entry| {
@@ -283,16 +283,16 @@ mod tests {
     #[test]
     fn keys_that_may_live_stay_and_keys_that_are_known_dead_go() {
         let mut it = entry(1);
-        // Two rotations of one session at once: either may win.
+        // Two concurrent rotations of one session: either may win.
         assert!(it.extend(key(1), location(2, 1)) && it.extend(key(1), location(3, 1)));
         assert_eq!(keys(&it), [key(1), key(2), key(3)]);
-        // A client presents 2: it has won, so 1 is dead and 3 has lost.
+        // A client presents 2, so 2 has won, 1 is dead and 3 has lost.
         assert!(it.extend(key(2), location(4, 2)));
         assert_eq!(keys(&it), [key(2), key(4)]);
         // A late rotation of 1 has lost, and drops nothing.
         assert!(!it.extend(key(1), location(5, 1)));
         assert_eq!(keys(&it), [key(2), key(4)]);
-        // A late rotation of 2, while 4 has gone on to 6.
+        // A late rotation of 2, after 4 was rotated to 6.
         assert!(it.extend(key(4), location(6, 4)) && !it.extend(key(2), location(7, 2)));
         assert_eq!(keys(&it), [key(4), key(6)]);
     }

@@ -4,7 +4,8 @@ use super::entry::{Entry, Index};
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::call::pause;
-use crate::ledger::vault::{Attempt, Draft, Found, Vault, Version};
+use crate::ledger::vault::Vault;
+use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::record::{Header, Kind};
 
 /// The maximum number of attempts to change an index that other requests change at the same time.
@@ -25,7 +26,7 @@ pub(crate) struct IndexView {
     others: Vec<Shelf>,
 }
 
-/// Whether a change of an index must be written.
+/// The decision whether a change of an index must be written.
 pub(super) enum Verdict<T> {
     /// Write the changed index.
     Write(T),
@@ -110,6 +111,12 @@ impl IndexView {
             .collect();
         there.push(self.first.clone());
         there
+    }
+
+    /// Returns the live entries that are not in the first secret's index.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Entry> {
+        let others = self.others.iter().flat_map(|shelf| shelf.index.live());
+        others.filter(|entry| !self.first.has(entry.handle))
     }
 
     /// Returns all entries, each once. An entry is revoked if any index marks it, and has the keys

@@ -1,10 +1,49 @@
-//! The parts of a store URL: credentials, hosts, options, percent-decoding.
+//! The parts of a store URL: hosts, credentials, options, percent-decoding.
 
 use percent_encoding::percent_decode_str;
 
-use super::{Host, invalid, raw_character};
+use super::{invalid, raw_character};
 use crate::error::Result;
 use crate::open::host::host_name;
+
+/// A host of a [`StoreUrl`](crate::StoreUrl), with its port if the URL has one.
+///
+/// ```
+/// # use mocha_session_core as mocha_session;
+/// use mocha_session::StoreUrl;
+///
+/// let url = StoreUrl::parse("redis://[::1]:6380").unwrap();
+/// assert_eq!((url.hosts()[0].name(), url.hosts()[0].port()), ("::1", Some(6380)));
+/// assert_eq!(url.hosts()[0].authority(6379), "[::1]:6380");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    pub(super) name: String,
+    pub(super) port: Option<u16>,
+}
+
+impl Host {
+    /// Returns the name or address. An IPv6 address has no brackets.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the port, if the URL has one.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Returns `name:port`, with brackets around an IPv6 address. If the URL has no port, uses
+    /// `default_port`.
+    pub fn authority(&self, default_port: u16) -> String {
+        let port = self.port.unwrap_or(default_port);
+        if self.name.contains(':') {
+            format!("[{}]:{port}", self.name)
+        } else {
+            format!("{}:{port}", self.name)
+        }
+    }
+}
 
 pub(crate) fn decode(text: &str, what: &str) -> Result<String> {
     let broken = text.match_indices('%').any(|(at, _)| {

@@ -115,9 +115,9 @@ fn options_nobody_took_are_refused_by_name() {
 #[test]
 fn the_deadline_is_read_with_the_url_whatever_the_engine() {
     let url = parse("x://h?timeout=700ms");
-    assert_eq!((url.deadline(), url.timeout()), (Duration::from_millis(700), Some(url.deadline())));
+    assert_eq!((url.deadline(), url.timeout), (Duration::from_millis(700), Some(url.deadline())));
     assert!(url.finish().is_ok(), "nobody need take it");
-    assert_eq!((parse("x://h").deadline(), parse("x://h").timeout()), (DEFAULT_DEADLINE, None));
+    assert_eq!((parse("x://h").deadline(), parse("x://h").timeout), (DEFAULT_DEADLINE, None));
     for bad in ["x://h?timeout=0", "x://h?timeout=soon", "x://h?timeout="] {
         let message = StoreUrl::parse(bad).unwrap_err().to_string();
         assert!(message.contains("`timeout`"), "{bad}: {message}");
