@@ -46,7 +46,7 @@ type Shown = (&'static str, &'static str, f64, fn(f64) -> String, bool);
 const TABLES: &[Shown] = &[
     ("cpu_ns", "CPU per round in one task, µs", 1e3, number, true),
     ("wall_ns", "wall time per round in one task, µs", 1e3, number, true),
-    ("instructions", "instructions per round (callgrind, which hides SHA-NI)", 1.0, thousands, false),
+    ("instructions", "instructions per round (callgrind hides SHA-NI)", 1.0, thousands, false),
     ("allocations", "allocations per round", 1.0, count, false),
     ("bytes_per_session", "resident memory per session, bytes", 1.0, thousands, false),
     ("round_trips", "round trips to the server per round", 1.0, count, false),
