@@ -14,6 +14,7 @@ mod open_connection;
 mod reconnecting;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
+mod tracking;
 
 pub use connection::Connection;
 pub use store::RedisStore;

@@ -54,13 +54,17 @@ impl RedisStore {
     /// Until [`detect`](Self::detect) has asked the server, the store assumes that the server
     /// evicts, and that a write does not survive its restart.
     pub fn new(connection: impl Into<Connection>, space: KeySpace) -> Self {
-        let capabilities = Capabilities::new(ENGINE)
+        let connection = connection.into();
+        let mut capabilities = Capabilities::new(ENGINE)
             .with_listing(true)
             .with_native_expiry(true)
             .with_eviction(true)
             .with_durability(Durability::Server)
             .with_max_value(MAX_VALUE);
-        Self { connection: connection.into(), space, capabilities }
+        if let Some(changes) = connection.changes(&space) {
+            capabilities = capabilities.with_changes(changes);
+        }
+        Self { connection, space, capabilities }
     }
 
     /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)

@@ -62,7 +62,8 @@ pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Redis
     let files = if tls { Some(Files::take(url)?) } else { None };
     let (place, database) = read(url)?;
     let login = login(url, url.username(), url.password())?.set_db(database);
-    let target = Target { place, login, credentials: Some(url.credentials()), files, timeouts };
+    let credentials = Some(url.credentials());
+    let target = Target { login, credentials, files, timeouts, ..Target::new(place) };
     Ok(Box::pin(async move {
         let store = RedisStore::new(Connection::dialling(target), space).with_deadline(deadline);
         answers(&store).await.map_err(|error| error.on(ENGINE).during("open"))?;
