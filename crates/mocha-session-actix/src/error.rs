@@ -1,6 +1,5 @@
 //! The error of handlers, which becomes a response that the middleware shapes.
 
-use std::fmt;
 use std::sync::Arc;
 
 use actix_web::http::{StatusCode, header};
@@ -42,19 +41,7 @@ impl Error {
     }
 }
 
-impl From<core::Error> for Error {
-    fn from(error: core::Error) -> Self {
-        Self(Arc::new(error))
-    }
-}
-
-impl std::ops::Deref for Error {
-    type Target = core::Error;
-
-    fn deref(&self) -> &core::Error {
-        &self.0
-    }
-}
+core::__handler_error!(Error);
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
@@ -67,24 +54,6 @@ impl ResponseError for Error {
         let mut response = plain(self.status_code());
         response.extensions_mut().insert(Failed { error: self.clone(), shaped: false });
         response
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&*self.0)
     }
 }
 

@@ -7,6 +7,8 @@ mod proxy;
 mod report;
 mod run;
 mod subject;
+pub mod tools;
+mod trace;
 
 pub use env::{engine_url, not_run, rerun};
 pub use proxy::Proxy;

@@ -292,6 +292,47 @@ impl StdError for Error {
     }
 }
 
+/// Implements what the error of every framework's handlers shares, over a field that is the core's
+/// error or an `Arc` of it. A macro, because a framework's response trait must be implemented for a
+/// type of the framework's own crate.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __handler_error {
+    ($error:ident) => {
+        impl ::std::convert::From<$crate::Error> for $error {
+            fn from(error: $crate::Error) -> Self {
+                Self(error.into())
+            }
+        }
+
+        impl ::std::ops::Deref for $error {
+            type Target = $crate::Error;
+
+            fn deref(&self) -> &$crate::Error {
+                &self.0
+            }
+        }
+
+        impl ::std::fmt::Display for $error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl ::std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl ::std::error::Error for $error {
+            fn source(&self) -> Option<&(dyn ::std::error::Error + 'static)> {
+                ::std::error::Error::source(&**self)
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,7 @@
 
 mod support;
 
-use support::{App, Browser, finish_in_background};
-
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
+use support::{App, finish_in_background, with_values};
 
 #[tokio::test]
 async fn a_request_dropped_in_mid_commit_leaves_the_old_or_the_new_state() {
@@ -19,7 +13,7 @@ async fn a_request_dropped_in_mid_commit_leaves_the_old_or_the_new_state() {
             [("update", "write"), ("create", "rotate"), ("update", "rotate"), ("update", "destroy")]
         {
             let app = App::new();
-            let browser = with_values(&app).await;
+            let browser = with_values(&app.manager).await;
             let (lazy, session) = browser.start(&app.manager).await;
             match what {
                 "write" => session.insert("a", 2).unwrap(),
@@ -55,7 +49,7 @@ async fn a_request_dropped_in_mid_commit_leaves_the_old_or_the_new_state() {
 #[tokio::test]
 async fn commit_runs_to_its_end_when_its_future_is_dropped() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     let mut paused = app.store.pause("update", 0);
@@ -78,7 +72,7 @@ async fn commit_runs_to_its_end_when_its_future_is_dropped() {
 #[tokio::test]
 async fn a_commit_that_nobody_looks_at_any_more_holds_nobody_up() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (_lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     let mut paused = app.store.pause("update", 0);
@@ -107,7 +101,7 @@ async fn what_a_panicking_closure_kept_from_being_committed_is_not_lost() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     // The second run, which another writer causes, panics.
     let runs = AtomicU32::new(0);

@@ -14,7 +14,7 @@ use mocha_session_core::{
     CookiePolicy, ErrorKind, ManualClock, Requirement, Secrets, SessionManager,
     SessionManagerBuilder, Storage,
 };
-use support::{App, Browser};
+use support::{App, Browser, with_values};
 
 const OLD: &str = "an old secret of more than 32 bytes: kdU2hs8";
 const NEW: &str = "a new secret of more than 32 bytes: pqP82jdn";
@@ -28,12 +28,6 @@ fn with(
 ) -> SessionManager {
     let builder = SessionManager::builder(Storage::client_side());
     rules(builder.secrets(Secrets::parse(secrets).unwrap()).clock(clock.clone())).build().unwrap()
-}
-
-async fn with_values(manager: &SessionManager) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
 }
 
 #[tokio::test]

@@ -15,14 +15,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use mocha_session_core::{ErrorKind, FailurePolicy, Session};
-use support::{App, Browser, Fault, finish_in_background, listed, logged_in};
+use support::{App, Browser, Fault, finish_in_background, listed, logged_in, with_values};
 use tokio::time::Instant;
-
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
 
 #[tokio::test]
 async fn destroying_by_a_clone_during_the_first_commit_of_a_session_logs_out() {
@@ -52,7 +46,7 @@ async fn destroying_by_a_clone_during_a_rotation_or_login_logs_out_of_the_new_id
     for login in [false, true] {
         for after in [false, true] {
             let app = App::new();
-            let browser = with_values(&app).await;
+            let browser = with_values(&app.manager).await;
             let (lazy, session) = browser.start(&app.manager).await;
             if login {
                 session.login("alice").unwrap();
@@ -111,7 +105,7 @@ async fn ten_writers_of_one_session_on_a_hanging_engine_are_each_bounded_and_a_r
 {
     let limit = Duration::from_secs(2);
     let app = App::with(|rules| rules.store_timeout(limit));
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let mut requests = Vec::new();
     for _ in 0..10 {
         let (lazy, session) = browser.start(&app.manager).await;
@@ -142,7 +136,7 @@ async fn ten_writers_of_one_session_on_a_hanging_engine_are_each_bounded_and_a_r
 #[tokio::test]
 async fn a_closure_that_holds_its_session_is_freed_with_the_request_whatever_the_response() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     for end in ["200", "500", "408", "failed", "closed"] {
         let held = Arc::new(());
         let alive = Arc::downgrade(&held);
@@ -194,7 +188,7 @@ fn nosy(session: &Session) -> impl Fn(Option<u32>) -> u32 + Send + Sync + 'stati
 fn closures_that_a_reload_runs_may_use_their_session() {
     in_time(async || {
         let app = App::new();
-        let browser = with_values(&app).await;
+        let browser = with_values(&app.manager).await;
         let (lazy, session) = browser.start(&app.manager).await;
         session.update("n", nosy(&session)).unwrap();
         browser.clone().request(&app.other_process(), |other| other.insert("n", 10)).await.unwrap();
@@ -208,7 +202,7 @@ fn closures_that_a_reload_runs_may_use_their_session() {
 fn closures_that_a_commit_runs_again_may_use_their_session() {
     in_time(async || {
         let app = App::new();
-        let browser = with_values(&app).await;
+        let browser = with_values(&app.manager).await;
         let (lazy, session) = browser.start(&app.manager).await;
         session.update("n", nosy(&session)).unwrap();
         browser.clone().request(&app.other_process(), |other| other.insert("n", 10)).await.unwrap();
@@ -232,8 +226,11 @@ fn closures_that_a_commit_runs_again_may_use_their_session() {
 async fn a_logout_on_an_engine_that_is_full_deletes_the_record() {
     for owner in [false, true] {
         let app = App::new();
-        let mut browser =
-            if owner { logged_in(&app.manager, "alice").await } else { with_values(&app).await };
+        let mut browser = if owner {
+            logged_in(&app.manager, "alice").await
+        } else {
+            with_values(&app.manager).await
+        };
         let old = browser.clone();
         app.store.fail("update", 50, ErrorKind::Full);
         app.store.fail("create", 50, ErrorKind::Full);
@@ -249,7 +246,7 @@ async fn a_logout_on_an_engine_that_is_full_deletes_the_record() {
 async fn a_page_that_shows_flash_is_shown_when_its_consumption_cannot_be_stored() {
     for kind in [ErrorKind::Full, ErrorKind::Unavailable, ErrorKind::Denied, ErrorKind::Timeout] {
         let app = App::new();
-        let mut browser = with_values(&app).await;
+        let mut browser = with_values(&app.manager).await;
         browser
             .request(&app.manager, |session| session.flash().info("saved").map(drop))
             .await
@@ -316,7 +313,7 @@ async fn abandon_ends_a_record_that_cannot_be_read_and_begins_an_empty_session()
     for (what, damage) in DAMAGES {
         for write in [false, true] {
             let app = App::new();
-            let mut browser = with_values(&app).await;
+            let mut browser = with_values(&app.manager).await;
             let old = browser.clone();
             app.store.tamper(damage);
             let lazy = browser.open(&app.manager);
@@ -340,7 +337,7 @@ async fn abandon_ends_a_record_that_cannot_be_read_and_begins_an_empty_session()
 #[tokio::test]
 async fn abandon_by_two_handles_at_once_begins_one_session() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     app.store.tamper(DAMAGES[0].1);
     let lazy = browser.open(&app.manager);
     let mut keeper = app.store.pause("delete", 0);
@@ -397,7 +394,7 @@ async fn abandon_by_a_request_that_a_rotation_overtook_leaves_the_cookie_alone()
 async fn in_anonymous_mode_a_user_whose_record_cannot_be_read_can_log_in() {
     for (what, damage) in DAMAGES {
         let app = App::with(|rules| rules.on_failure(FailurePolicy::Anonymous));
-        let mut browser = with_values(&app).await;
+        let mut browser = with_values(&app.manager).await;
         app.store.tamper(damage);
         // Public pages stay up, and nothing else can be changed.
         let (lazy, session) = browser.start(&app.manager).await;

@@ -5,7 +5,7 @@
 mod support;
 
 use mocha_session_core::{ErrorKind, SessionManager};
-use support::{App, Browser, Fault, finish_in_background};
+use support::{App, Browser, Fault, finish_in_background, with_values};
 
 async fn logged_in(app: &App) -> Browser {
     let mut browser = Browser::new();
@@ -18,12 +18,6 @@ async fn logged_in(app: &App) -> Browser {
     browser
 }
 
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
-
 fn both(app: &App) -> (SessionManager, SessionManager) {
     (app.manager.clone(), app.other_process())
 }
@@ -31,7 +25,7 @@ fn both(app: &App) -> (SessionManager, SessionManager) {
 #[tokio::test]
 async fn disjoint_keys_from_two_requests_are_both_kept() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (one, two) = both(&app);
     let (first, session_1) = browser.start(&one).await;
     let (second, session_2) = browser.start(&two).await;
@@ -44,7 +38,7 @@ async fn disjoint_keys_from_two_requests_are_both_kept() {
 }
 
 async fn count(app: &App, managers: &[SessionManager], tasks: usize) -> u64 {
-    let browser = with_values(app).await;
+    let browser = with_values(&app.manager).await;
     let mut all = Vec::new();
     for task in 0..tasks {
         let (browser, manager) = (browser.clone(), managers[task % managers.len()].clone());
@@ -126,7 +120,7 @@ async fn a_refresh_only_request_meets_a_logout_and_stays_out() {
 #[tokio::test]
 async fn a_stale_refresh_after_a_write_leaves_the_write() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     app.clock.advance(std::time::Duration::from_secs(3 * 24 * 3600));
     let (reading, _session) = browser.start(&app.manager).await;
     browser.clone().request(&app.other_process(), |session| session.insert("a", 2).unwrap()).await;
@@ -137,7 +131,7 @@ async fn a_stale_refresh_after_a_write_leaves_the_write() {
 #[tokio::test]
 async fn a_write_in_flight_while_the_session_rotates_is_carried_or_gone_never_a_second_session() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let old = browser.clone();
     // The write comes first: the rotation meets it and replays over it.
     let (rotating, session) = browser.start(&app.manager).await;
@@ -165,7 +159,8 @@ async fn a_write_in_flight_while_the_session_rotates_is_carried_or_gone_never_a_
 async fn of_n_rotations_at_once_one_wins_and_one_session_is_left() {
     for round in 0..20 {
         let app = App::new();
-        let browser = if round % 2 == 0 { with_values(&app).await } else { logged_in(&app).await };
+        let browser =
+            if round % 2 == 0 { with_values(&app.manager).await } else { logged_in(&app).await };
         let mut tasks = Vec::new();
         for _ in 0..8 {
             let (browser, manager) = (browser.clone(), app.other_process());
@@ -221,7 +216,7 @@ async fn logout_holding_the_old_id_after_a_rotation_created_the_new_one() {
 #[tokio::test]
 async fn logout_between_a_rotations_two_writes_leaves_neither() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (rotating, session) = browser.start(&app.manager).await;
     session.rotate().unwrap();
     let mut paused = app.store.pause("update", 0);
@@ -236,7 +231,7 @@ async fn logout_between_a_rotations_two_writes_leaves_neither() {
 #[tokio::test]
 async fn a_login_that_loses_starts_fresh_from_its_own_changes_alone() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (one, two) = both(&app);
     let (first, session_1) = browser.start(&one).await;
     let (second, session_2) = browser.start(&two).await;
@@ -272,7 +267,7 @@ async fn take_of_a_one_time_token_from_two_requests_gives_it_to_one() {
 #[tokio::test]
 async fn one_request_empties_the_session_while_another_inserts_and_the_insert_lives() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (one, two) = both(&app);
     let (emptying, session_1) = browser.start(&one).await;
     let (inserting, session_2) = browser.start(&two).await;
@@ -295,7 +290,7 @@ async fn one_request_empties_the_session_while_another_inserts_and_the_insert_li
 #[tokio::test]
 async fn a_change_that_equals_the_base_is_applied_when_a_conflict_makes_it_a_change() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("a", 1).unwrap(); // as it is
     session.insert("b", 2).unwrap();
@@ -307,7 +302,7 @@ async fn a_change_that_equals_the_base_is_applied_when_a_conflict_makes_it_a_cha
 #[tokio::test]
 async fn a_lost_answer_is_neither_applied_twice_nor_reported() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     app.store.on("update", 0, Fault::LoseAnswer);
@@ -324,7 +319,7 @@ async fn a_lost_answer_is_neither_applied_twice_nor_reported() {
 #[tokio::test]
 async fn a_write_that_was_not_done_but_may_have_been_is_done_once() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     app.store.on("update", 0, Fault::Fail(ErrorKind::Ambiguous));
@@ -336,7 +331,7 @@ async fn a_write_that_was_not_done_but_may_have_been_is_done_once() {
 async fn an_ambiguous_failure_then_other_writers_then_our_look_is_not_applied_twice() {
     for others in 1..=6 {
         let app = App::new();
-        let browser = with_values(&app).await;
+        let browser = with_values(&app.manager).await;
         let (lazy, session) = browser.start(&app.manager).await;
         session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
         app.store.on("update", 0, Fault::LoseAnswer);
@@ -363,7 +358,7 @@ async fn an_ambiguous_failure_then_other_writers_then_our_look_is_not_applied_tw
 #[tokio::test]
 async fn delete_and_create_with_the_same_bytes_between_load_and_update_refuses_the_stale_update() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
     app.store.recreate_all();
@@ -376,7 +371,7 @@ async fn delete_and_create_with_the_same_bytes_between_load_and_update_refuses_t
 #[tokio::test]
 async fn destroying_by_a_clone_while_a_commit_is_under_way_logs_out() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("a", 2).unwrap();
     let mut paused = app.store.pause_after("update", 0);

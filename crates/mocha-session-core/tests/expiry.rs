@@ -15,17 +15,11 @@ use std::time::Duration;
 use mocha_session_core::{
     Clock, CookiePolicy, ErrorKind, HeaderChanges, Secrets, SessionManager, Storage,
 };
-use support::{App, Browser, Calls, Fault};
+use support::{App, Browser, Calls, Fault, with_values};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-async fn with_values(manager: &SessionManager) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
 
 async fn read(browser: &mut Browser, manager: &SessionManager) -> (bool, HeaderChanges) {
     browser.request_status(manager, 200, |session| session.contains("a")).await

@@ -12,7 +12,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use mocha_session_core::{Error, ErrorKind, FailurePolicy, Session, SessionManager};
-use support::{App, Browser, Fault};
+use support::{App, Browser, Fault, with_values};
 
 type Named<T> = (&'static str, T);
 type Damage = fn(&mut Vec<u8>);
@@ -24,12 +24,6 @@ const DOWN: [ErrorKind; 5] = [
     ErrorKind::Full,
     ErrorKind::Denied,
 ];
-
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
 
 fn down(app: &App, operations: &[&'static str], calls: usize, kind: ErrorKind) {
     for operation in operations {
@@ -54,7 +48,7 @@ async fn failing(
 #[tokio::test]
 async fn down_at_load_is_an_error_and_the_cookie_stays() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     for kind in DOWN {
         let lazy = browser.open(&app.manager);
         app.store.on("load", 0, Fault::Fail(kind));
@@ -91,7 +85,7 @@ async fn down_at_commit_is_an_error_without_a_cookie_line_and_loses_nothing() {
     for kind in DOWN {
         for (name, change) in changes {
             let app = App::new();
-            let mut browser = with_values(&app).await;
+            let mut browser = with_values(&app.manager).await;
             let (lazy, session) = browser.start(&app.manager).await;
             change(&session);
             down(&app, &["create", "update", "delete", "load"], 20, kind);
@@ -124,7 +118,7 @@ async fn a_rotation_that_fails_at_any_call_leaves_one_session_under_a_known_id()
                     Fault::LoseAnswer,
                 ] {
                     let app = App::new();
-                    let mut browser = with_values(&app).await;
+                    let mut browser = with_values(&app.manager).await;
                     if login {
                         browser
                             .request(&app.manager, |session| session.login("alice"))
@@ -162,7 +156,8 @@ async fn a_hanging_engine_is_bounded_by_the_deadline() {
     let limit = Duration::from_secs(2);
     for (operation, writes) in [("load", false), ("update", true), ("create", true)] {
         let app = App::with(|rules| rules.store_timeout(limit));
-        let browser = if operation == "create" { Browser::new() } else { with_values(&app).await };
+        let browser =
+            if operation == "create" { Browser::new() } else { with_values(&app.manager).await };
         for _ in 0..20 {
             app.store.on(operation, 0, Fault::Hang);
             if writes {
@@ -192,7 +187,7 @@ async fn a_hanging_engine_is_bounded_by_the_deadline() {
 #[tokio::test]
 async fn a_write_that_hung_and_was_done_is_found_done() {
     let app = App::with(|rules| rules.store_timeout(Duration::from_millis(50)));
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
     let held = app.store.pause_after("update", 0); // done, and never answered
@@ -206,7 +201,7 @@ async fn a_write_that_hung_and_was_done_is_found_done() {
 #[tokio::test]
 async fn the_failure_policy_anonymous_serves_an_empty_session_that_cannot_change() {
     let app = App::with(|rules| rules.on_failure(FailurePolicy::Anonymous));
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     app.store.on("load", 0, Fault::Fail(ErrorKind::Unavailable));
     let (lazy, session) = browser.start(&app.manager).await;
     assert!(session.is_empty() && session.is_new() && session.owner().is_none());
@@ -247,7 +242,7 @@ async fn a_corrupt_or_newer_record_is_a_typed_error_and_is_kept() {
     ];
     for (what, damage) in damages {
         let app = App::new();
-        let browser = with_values(&app).await;
+        let browser = with_values(&app.manager).await;
         app.store.tamper(damage);
         let before = app.store.snapshot();
         let lazy = browser.open(&app.manager);
@@ -258,7 +253,7 @@ async fn a_corrupt_or_newer_record_is_a_typed_error_and_is_kept() {
     }
     // Damaged between load and commit: what was there is not written over.
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("b", 2).unwrap();
     app.store.tamper(|record| record[1] = 2);
@@ -270,7 +265,7 @@ async fn a_corrupt_or_newer_record_is_a_typed_error_and_is_kept() {
 #[tokio::test]
 async fn a_full_engine_is_an_error_and_the_session_lives() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     down(&app, &["update"], 1, ErrorKind::Full);
     let error = failing(&app.manager, &browser, |session| session.insert("a", 2).unwrap()).await;
     assert_eq!((error.kind(), error.http_status()), (ErrorKind::Full, 503));
@@ -279,7 +274,7 @@ async fn a_full_engine_is_an_error_and_the_session_lives() {
         .await;
     // Over the limit of the record: nothing is written, and the next request is none the worse.
     let app = App::with(|rules| rules.max_record_bytes(1024));
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     app.store.reset_calls();
     let error =
         failing(&app.manager, &browser, |session| session.insert("b", "x".repeat(1024)).unwrap())
@@ -315,7 +310,7 @@ async fn an_ambiguous_create_makes_one_session_and_no_more() {
 #[tokio::test]
 async fn an_evicted_session_is_absent_and_not_an_error() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("b", 2).unwrap();
     app.store.evict(1);
@@ -328,7 +323,7 @@ async fn an_evicted_session_is_absent_and_not_an_error() {
 #[tokio::test]
 async fn a_commit_that_failed_may_be_tried_again() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
     session.rotate().unwrap();

@@ -10,18 +10,12 @@
 mod support;
 
 use mocha_session_core::{ErrorKind, LazySession, RequestInfo, Session, SessionManager};
-use support::{App, Browser, Fault};
-
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
+use support::{App, Browser, Fault, with_values};
 
 #[tokio::test]
 async fn reload_sees_what_others_wrote_under_what_this_request_changed() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("b", 2).unwrap();
     session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap();
@@ -45,7 +39,7 @@ async fn reload_sees_what_others_wrote_under_what_this_request_changed() {
 #[tokio::test]
 async fn a_reload_that_fails_changes_nothing() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     assert_eq!(session.take::<u8>("a").unwrap(), Some(1));
     session.insert("mine", 1).unwrap();
@@ -70,7 +64,7 @@ async fn a_reload_that_fails_changes_nothing() {
 #[tokio::test]
 async fn reload_of_a_session_that_is_gone_says_so_and_drops_the_changes() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("b", 2).unwrap();
     browser.clone().request(&app.other_process(), |session| session.destroy()).await.unwrap();
@@ -123,7 +117,7 @@ async fn a_detached_handle_follows_a_new_and_a_rotated_session_and_sees_a_logout
 #[tokio::test]
 async fn a_5xx_or_a_panic_commits_nothing() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let before = browser.clone();
     let changes: [fn(&Session); 4] = [
         |session| session.insert("a", 2).unwrap(),
@@ -153,7 +147,7 @@ async fn what_was_committed_stays_and_its_cookie_is_sent_whatever_the_status() {
     for status in [200, 204, 302, 304, 404, 500, 503] {
         for rotate in [false, true] {
             let app = App::new();
-            let mut browser = if rotate { with_values(&app).await } else { Browser::new() };
+            let mut browser = if rotate { with_values(&app.manager).await } else { Browser::new() };
             let (lazy, session) = browser.start(&app.manager).await;
             session.insert("a", 2).unwrap();
             session.rotate().unwrap();
@@ -179,7 +173,7 @@ async fn what_was_committed_stays_and_its_cookie_is_sent_whatever_the_status() {
 #[tokio::test]
 async fn when_finish_fails_the_committed_ids_cookie_is_still_told() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.rotate().unwrap();
     session.commit().await.unwrap();
@@ -200,7 +194,7 @@ async fn when_finish_fails_the_committed_ids_cookie_is_still_told() {
 #[tokio::test]
 async fn only_finish_closes_the_session() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.commit().await.unwrap();
     session.insert("b", 2).unwrap();
@@ -229,7 +223,7 @@ async fn only_finish_closes_the_session() {
 #[tokio::test]
 async fn a_session_nobody_asked_for_cannot_be_loaded_after_finish() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let lazy = browser.open(&app.manager);
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
     // An empty session would say that nobody is logged in.
@@ -252,7 +246,7 @@ async fn a_session_nobody_asked_for_cannot_be_loaded_after_finish() {
 #[tokio::test]
 async fn closures_run_outside_the_lock_and_may_use_the_session() {
     let app = App::new();
-    let (lazy, session) = with_values(&app).await.start(&app.manager).await;
+    let (lazy, session) = with_values(&app.manager).await.start(&app.manager).await;
     let inner = session.clone();
     let sum = session
         .update("sum", move |_: Option<u8>| inner.get::<u8>("a").unwrap().unwrap() + 1)
@@ -269,7 +263,7 @@ async fn closures_run_outside_the_lock_and_may_use_the_session() {
 #[tokio::test]
 async fn clones_and_every_load_of_a_request_are_one_session() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     app.store.reset_calls();
     let lazy = browser.open(&app.manager);
     let (one, two) = (lazy.load().await.unwrap(), lazy.clone().load().await.unwrap());
@@ -333,7 +327,7 @@ async fn seed_stores_a_session_and_gives_its_cookie() {
 #[tokio::test]
 async fn finish_is_ready_where_nothing_is_to_be_written_or_waited_for() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     app.store.reset_calls();
 
     let lazy = browser.open(&app.manager);

@@ -9,13 +9,7 @@
 mod support;
 
 use mocha_session_core::{RequestInfo, Secrets, SessionManager};
-use support::{App, Browser, Calls};
-
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
+use support::{App, Calls, with_values};
 
 async fn value_with(manager: &SessionManager, headers: Vec<Vec<u8>>) -> Option<u8> {
     let lazy = manager.open(RequestInfo::new(headers));
@@ -27,7 +21,7 @@ async fn value_with(manager: &SessionManager, headers: Vec<Vec<u8>>) -> Option<u
 #[tokio::test]
 async fn hostile_ids_never_reach_the_store() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let good = browser.header();
     let id = good.strip_prefix("__Host-session=").unwrap();
     let signing = app.process_with(|rules| rules.secrets(Secrets::generate().unwrap()));
@@ -92,9 +86,9 @@ async fn hostile_ids_never_reach_the_store() {
 #[tokio::test]
 async fn of_duplicate_cookies_a_bad_first_one_hides_no_valid_second_one() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     let good = browser.header();
-    let stale = with_values(&app).await;
+    let stale = with_values(&app.manager).await;
     stale.clone().request(&app.manager, |session| session.destroy()).await.unwrap();
     for bad in ["__Host-session=", "__Host-session=garbage", &stale.header()] {
         let one_line = format!("a=b; {bad}; {good}; c=d").into_bytes();
@@ -113,7 +107,7 @@ async fn of_duplicate_cookies_a_bad_first_one_hides_no_valid_second_one() {
 #[tokio::test]
 async fn two_different_live_sessions_are_nobody() {
     let app = App::new();
-    let (one, two) = (with_values(&app).await, with_values(&app).await);
+    let (one, two) = (with_values(&app.manager).await, with_values(&app.manager).await);
     for (first, second) in [(&one, &two), (&two, &one)] {
         let header = format!("{}; {}", first.header(), second.header());
         let lazy = app.manager.open(RequestInfo::new(header));
@@ -128,11 +122,11 @@ async fn of_many_cookies_at_most_three_are_tried() {
     let app = App::new();
     let mut headers = Vec::new();
     for _ in 0..50 {
-        let dead = with_values(&app).await;
+        let dead = with_values(&app.manager).await;
         dead.clone().request(&app.manager, |session| session.destroy()).await.unwrap();
         headers.push(dead.header().into_bytes());
     }
-    headers.push(with_values(&app).await.header().into_bytes());
+    headers.push(with_values(&app.manager).await.header().into_bytes());
     app.store.reset_calls();
     assert_eq!(value_with(&app.manager, headers).await, None);
     assert_eq!(app.store.calls(), Calls { load: 3, ..Calls::default() });

@@ -17,7 +17,7 @@ use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
 use mocha_session_core::{
     Clock, ErrorKind, ManualClock, Migrating, Session, SessionManager, SessionManagerBuilder,
 };
-use support::{Browser, Fault, ScriptedStore, finish_in_background};
+use support::{Browser, Fault, ScriptedStore, finish_in_background, with_values};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,12 +63,6 @@ impl Two {
     fn wait(&self) {
         self.clock.advance(Duration::from_secs(11 * 60));
     }
-}
-
-async fn with_values(manager: &SessionManager) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ mod support;
 
 use std::time::Duration;
 
+use mocha_session_conformance::tools::Trace;
 use mocha_session_core::store::Capabilities;
 use mocha_session_core::{ErrorKind, Session, SessionManager, WhenFull};
-use support::{App, Browser, Fault, listed, logged_in, traced};
-use tracing::Level;
+use support::{App, Browser, Fault, listed, logged_in};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -121,9 +121,9 @@ async fn a_user_whose_index_is_damaged_can_log_in_and_the_trace_says_so() {
                 damage(record);
             }
         });
-        let (trace, _guard) = traced();
+        let trace = Trace::start();
         let mut browser = logged_in(&app.manager, "alice").await;
-        let errors = trace.at(Level::ERROR);
+        let errors = trace.at("ERROR");
         assert!(errors.iter().any(|line| line.contains("index is damaged")), "{what}: {errors:?}");
         assert!(!errors.concat().contains("alice"), "{what}");
         // It is rebuilt by the logins that come, and everything it lists can be ended.

@@ -13,13 +13,7 @@ use std::collections::BTreeMap;
 
 use mocha_session_core::{ErrorKind, Key, RequestInfo};
 use serde::{Deserialize, Serialize};
-use support::{App, Browser, Calls};
-
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
+use support::{App, Browser, Calls, with_values};
 
 /// An id that nobody minted.
 fn unknown_id() -> String {
@@ -70,7 +64,7 @@ async fn roundtrip_of_every_kind_of_value() {
 #[tokio::test]
 async fn an_untouched_session_costs_nothing() {
     let app = App::new();
-    let browser = with_values(&app).await;
+    let browser = with_values(&app.manager).await;
     app.store.reset_calls();
     let lazy = browser.open(&app.manager);
     let headers = app.manager.finish(&lazy, 200).await.into_result().unwrap();
@@ -81,7 +75,7 @@ async fn an_untouched_session_costs_nothing() {
 #[tokio::test]
 async fn read_only_varies_and_sets_no_cookie_and_contains_counts_as_access() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     app.store.reset_calls();
     let (there, headers) =
         browser.request_status(&app.manager, 200, |session| session.contains("a")).await;
@@ -131,7 +125,7 @@ async fn an_empty_session_is_never_persisted() {
 #[tokio::test]
 async fn after_a_rotation_the_new_id_loads_and_the_old_one_does_not() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let old = browser.clone();
     let before = old.open(&app.manager).load().await.unwrap().fingerprint();
     browser.request(&app.manager, |session| session.rotate()).await.unwrap();
@@ -143,7 +137,7 @@ async fn after_a_rotation_the_new_id_loads_and_the_old_one_does_not() {
 #[tokio::test]
 async fn rotated_twice_before_the_commit_only_the_last_exists() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     browser
         .request(&app.manager, |session| {
             session.rotate().unwrap();
@@ -166,7 +160,7 @@ async fn rotated_twice_before_the_commit_only_the_last_exists() {
 async fn rotated_then_destroyed_neither_exists() {
     for commit in [false, true] {
         let app = App::new();
-        let mut browser = with_values(&app).await;
+        let mut browser = with_values(&app.manager).await;
         let (lazy, session) = browser.start(&app.manager).await;
         session.rotate().unwrap();
         if commit {
@@ -207,7 +201,7 @@ async fn destroyed_then_written_begins_a_new_session_under_a_fresh_id() {
 #[tokio::test]
 async fn a_type_mismatch_is_an_error_and_keeps_the_data() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     browser
         .request(&app.manager, |session| {
             assert!(session.get::<String>("a").unwrap_err().is_invalid_input());
@@ -231,7 +225,7 @@ async fn a_type_mismatch_is_an_error_and_keeps_the_data() {
 #[tokio::test]
 async fn the_same_value_written_or_an_absent_key_removed_writes_nothing() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     app.store.reset_calls();
     let changes: [fn(&mocha_session_core::Session); 7] = [
         |session| session.insert("a", 1).unwrap(),
@@ -267,7 +261,7 @@ async fn an_emptied_session_is_gone_within_a_minute_and_its_cookie_at_once() {
     ];
     for empty in empties {
         let app = App::new();
-        let mut browser = with_values(&app).await;
+        let mut browser = with_values(&app.manager).await;
         let old = browser.clone();
         browser.request(&app.manager, empty).await;
         assert_eq!(browser.cookie, None);
@@ -284,7 +278,7 @@ async fn an_emptied_session_is_gone_within_a_minute_and_its_cookie_at_once() {
 #[tokio::test]
 async fn a_login_keeps_what_an_anonymous_session_held_and_drops_the_first_owners() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let anonymous = browser.clone();
     browser
         .request(&app.manager, |session| {

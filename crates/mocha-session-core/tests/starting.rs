@@ -4,9 +4,8 @@
 
 mod support;
 
+use mocha_session_conformance::tools::Trace;
 use mocha_session_core::{CookiePolicy, Secrets, SessionManager, Storage};
-use support::traced;
-use tracing::Level;
 
 fn client_side() -> Storage {
     Storage::client_side().with_secrets(Secrets::generate().unwrap())
@@ -14,10 +13,10 @@ fn client_side() -> Storage {
 
 #[test]
 fn a_manager_says_once_which_cookie_it_sets_and_that_it_is_secure() {
-    let (trace, _guard) = traced();
+    let trace = Trace::start();
     let manager = SessionManager::new(client_side()).unwrap();
     drop(manager.clone());
-    let said = trace.at(Level::INFO);
+    let said = trace.at("INFO");
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("__Host-session") && said[0].contains("secure=true"), "{said:?}");
     assert!(said[0].contains("HTTPS and on localhost"), "{said:?}");
@@ -25,9 +24,9 @@ fn a_manager_says_once_which_cookie_it_sets_and_that_it_is_secure() {
 
 #[test]
 fn a_manager_says_that_a_cookie_without_secure_can_be_read() {
-    let (trace, _guard) = traced();
+    let trace = Trace::start();
     SessionManager::builder(client_side()).cookie(CookiePolicy::for_plain_http()).build().unwrap();
-    let said = trace.at(Level::INFO);
+    let said = trace.at("INFO");
     assert!(said.len() == 1 && said[0].contains("secure=false"), "{said:?}");
 }
 

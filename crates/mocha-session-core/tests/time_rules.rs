@@ -13,7 +13,7 @@ use std::time::Duration;
 use mocha_session_core::{
     Clock, CookiePolicy, Session, SessionManager, SessionManagerBuilder, Storage, WhenFull,
 };
-use support::{App, Browser, listed, logged_in, max_age};
+use support::{App, Browser, listed, logged_in, max_age, with_values};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -21,12 +21,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Rules = fn(SessionManagerBuilder) -> SessionManagerBuilder;
 type Handler = fn(&Session);
-
-async fn with_values(manager: &SessionManager) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
 
 #[tokio::test]
 async fn remember_for_shorter_than_the_time_since_the_last_refresh_counts_from_now() {

@@ -10,9 +10,9 @@ mod support;
 
 use std::time::Duration;
 
+use mocha_session_conformance::tools::Trace;
 use mocha_session_core::{Session, WhenFull};
-use support::{App, Browser, listed, logged_in, traced};
-use tracing::Level;
+use support::{App, listed, logged_in, with_values};
 
 type End = (&'static str, fn(&Session), usize);
 
@@ -40,12 +40,6 @@ const WRITES: [Write; 6] = [
     }),
 ];
 
-async fn with_values(app: &App) -> Browser {
-    let mut browser = Browser::new();
-    browser.request(&app.manager, |session| session.insert("a", 1)).await.unwrap();
-    browser
-}
-
 #[tokio::test]
 async fn a_request_sent_before_a_login_or_logout_and_answered_after_it_sends_no_line_and_stores_nothing()
  {
@@ -54,7 +48,7 @@ async fn a_request_sent_before_a_login_or_logout_and_answered_after_it_sends_no_
         for (end, ends, left) in TOLD {
             for (name, write) in WRITES {
                 let app = App::new();
-                let mut browser = with_values(&app).await;
+                let mut browser = with_values(&app.manager).await;
                 let old = browser.clone();
                 let mut late = old.open(&app.manager);
                 if loaded_before {
@@ -92,7 +86,7 @@ async fn a_request_sent_before_a_login_or_logout_and_answered_after_it_sends_no_
 #[tokio::test]
 async fn a_commit_on_an_id_that_was_moved_is_gone() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let old = browser.clone();
     browser.request(&app.manager, |session| session.rotate()).await.unwrap();
     let (_lazy, session) = old.start(&app.manager).await;
@@ -106,7 +100,7 @@ async fn a_login_with_an_id_that_was_moved_or_ended_starts_fresh_and_never_follo
  {
     for (end, ends, left) in TOLD {
         let app = App::new();
-        let mut browser = with_values(&app).await;
+        let mut browser = with_values(&app.manager).await;
         let mut late = browser.clone();
         browser.request(&app.manager, ends).await;
         browser
@@ -163,7 +157,7 @@ async fn a_revoked_id_is_as_an_unknown_one_its_browser_gets_a_new_session() {
 #[tokio::test]
 async fn after_a_tombstones_time_its_id_is_unknown() {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let mut late = browser.clone();
     browser.request(&app.manager, |session| session.destroy()).await.unwrap();
     app.clock.advance(Duration::from_secs(61));
@@ -201,14 +195,14 @@ async fn who_ends_all_sessions_of_oneself_then_logs_out_sees_the_message_on_the_
 async fn changes_dropped_because_the_session_is_gone_leave_a_line_in_the_trace_with_the_fingerprint()
  {
     let app = App::new();
-    let mut browser = with_values(&app).await;
+    let mut browser = with_values(&app.manager).await;
     let (lazy, session) = browser.start(&app.manager).await;
     session.insert("secret-key", "secret-value").unwrap();
     let fingerprint = session.fingerprint().unwrap();
     browser.request(&app.manager, |session| session.destroy()).await.unwrap();
-    let (trace, _guard) = traced();
+    let trace = Trace::start();
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
-    let lines = trace.at(Level::DEBUG);
+    let lines = trace.at("DEBUG");
     let dropped: Vec<_> =
         lines.iter().filter(|line| line.contains("changes were dropped")).collect();
     assert_eq!(dropped.len(), 1, "{lines:?}");

@@ -8,9 +8,9 @@
 
 mod support;
 
+use mocha_session_conformance::tools::Trace;
 use mocha_session_core::{LazySession, RequestInfo, Session, SessionManager};
-use support::{App, Browser, listed, logged_in, traced};
-use tracing::Level;
+use support::{App, Browser, listed, logged_in};
 
 /// A browser that has a cookie of another path or domain beside its own.
 struct Two {
@@ -128,13 +128,13 @@ async fn what_else_is_written_with_two_live_cookies_is_stored_nowhere() {
 async fn two_live_cookies_are_warned_of_once_in_the_trace_and_one_live_cookie_is_not() {
     let app = App::new();
     let mut two = Two::new(&app).await;
-    let (trace, _guard) = traced();
+    let trace = Trace::start();
     let lazy = two.open(&app.manager);
     for _ in 0..3 {
         lazy.load().await.unwrap();
     }
     app.manager.finish(&lazy, 200).await.into_result().unwrap();
-    let warnings = trace.at(Level::WARN);
+    let warnings = trace.at("WARN");
     assert!(
         warnings.len() == 1 && warnings[0].contains("several live session cookies"),
         "{warnings:?}"
@@ -142,7 +142,7 @@ async fn two_live_cookies_are_warned_of_once_in_the_trace_and_one_live_cookie_is
     assert!(!warnings[0].contains(two.own.header().split_once('=').unwrap().1), "no id in it");
     two.request(&app.manager, |session| session.login("alice")).await.unwrap();
     two.request(&app.manager, |session| assert!(session.owner().is_some())).await;
-    assert_eq!(trace.at(Level::WARN).len(), 2, "the login's, and none after it");
+    assert_eq!(trace.at("WARN").len(), 2, "the login's, and none after it");
 }
 
 #[tokio::test]

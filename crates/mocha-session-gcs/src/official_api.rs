@@ -10,9 +10,9 @@ use google_cloud_storage::model::{
     Bucket as NewBucket, ListObjectsResponse, Object as GoogleObject,
 };
 use mocha_session_core::backend::objects::{
-    Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
+    Condition, Content, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
-use mocha_session_core::store::{Bytes, Effect, Revision};
+use mocha_session_core::store::{Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
@@ -79,13 +79,8 @@ impl ObjectClient for OfficialApi {
         }
     }
 
-    async fn put(
-        &self,
-        name: &str,
-        body: Bytes,
-        deadline: u64,
-        when: Condition<'_>,
-    ) -> Result<Outcome<Revision>> {
+    async fn put(&self, name: &str, to: Content, when: Condition<'_>) -> Result<Outcome<Revision>> {
+        let Content { body, deadline } = to;
         let Some(generation) = generation(when) else { return Ok(Outcome::Unmet) };
         // By default the client repeats a conditional write whose answer was lost, and reports the
         // mismatch with its own first attempt.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::backend::objects::{
-    Condition, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
+    Condition, Content, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
 use mocha_session_core::store::{Bytes, Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
@@ -147,13 +147,8 @@ impl ObjectClient for XmlApi {
         }
     }
 
-    async fn put(
-        &self,
-        name: &str,
-        body: Bytes,
-        deadline: u64,
-        when: Condition<'_>,
-    ) -> Result<Outcome<Revision>> {
+    async fn put(&self, name: &str, to: Content, when: Condition<'_>) -> Result<Outcome<Revision>> {
+        let Content { body, deadline } = to;
         let Some(generation) = condition(when) else { return Ok(Outcome::Unmet) };
         let headers = vec![
             (IF_GENERATION, generation),

@@ -16,8 +16,9 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::{hour, open};
-use mocha_session_core::store::{Expiry, Revision, ScanCursor, SessionStore, StorageKey};
+use common::open;
+use mocha_session_conformance::tools::{fresh_key, hour, scan_all, sweep_all};
+use mocha_session_core::store::{Expiry, Revision, SessionStore};
 
 async fn pause() {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
@@ -30,7 +31,7 @@ async fn a_real_bucket_keeps_the_contract() {
         return;
     };
     let store = open(&url).await.unwrap();
-    let key = fresh();
+    let key = fresh_key();
     assert!(
         store.load(&key).await.unwrap().is_none(),
         "an absent object is told from an absent bucket"
@@ -63,28 +64,12 @@ async fn a_real_bucket_keeps_the_contract() {
     pause().await;
     assert!(store.update(&key, b"late", hour(), &first).await.unwrap().is_none());
 
-    let (short, soon) = (fresh(), Expiry::after(Duration::from_millis(1), SystemTime::now()));
+    let (short, soon) = (fresh_key(), Expiry::after(Duration::from_millis(1), SystemTime::now()));
     store.create(&short, b"short", soon).await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut cursor: Option<ScanCursor> = None;
-    let mut seen = Vec::new();
-    loop {
-        let page = store.scan(cursor, 100).await.unwrap();
-        cursor = page.next().cloned();
-        seen.extend(page.into_entries().into_iter().map(|(key, _)| key));
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let seen = scan_all(&store, 100).await.unwrap();
     assert!(seen.contains(&key) && seen.contains(&short), "listings see every write");
-    let mut cursor = None;
-    loop {
-        let report = store.sweep(SystemTime::now(), cursor, 100).await.unwrap();
-        cursor = report.next().cloned();
-        if cursor.is_none() {
-            break;
-        }
-    }
+    sweep_all(&store, SystemTime::now(), 100).await.unwrap();
     assert!(
         store.load(&short).await.unwrap().is_none(),
         "the sweep reads the expiry from the metadata"
@@ -97,13 +82,4 @@ async fn a_real_bucket_keeps_the_contract() {
         let error = open(&nowhere).await.unwrap_err();
         assert!(error.to_string().contains("bucket"), "{error}");
     }
-}
-
-fn fresh() -> StorageKey {
-    let mut bytes = [0; StorageKey::BYTES];
-    for half in bytes.chunks_mut(8) {
-        let random = Revision::random().as_u64().unwrap().to_be_bytes();
-        half.copy_from_slice(&random[..half.len()]);
-    }
-    StorageKey::from_bytes(bytes)
 }

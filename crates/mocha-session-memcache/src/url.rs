@@ -1,9 +1,7 @@
 //! From a URL to a store: the forms and the options of a memcached URL.
 
-use std::sync::Arc;
-
-use mocha_session_core::backend::Timeouts;
-use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::backend::{Timeouts, shared};
+use mocha_session_core::store::KeySpace;
 use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
 
 use crate::address::Address;
@@ -23,10 +21,7 @@ const PORT: u16 = 11211;
 /// assert!(registry.check("memcaches://10.0.0.1").is_err());
 /// ```
 pub const DRIVER: Driver =
-    Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
-        let opening = open(url)?;
-        Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-    });
+    Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| open(url).map(shared));
 
 /// Reads the URL, and returns the future that connects.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemcacheStore>>> {

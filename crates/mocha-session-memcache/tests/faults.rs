@@ -9,6 +9,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mocha_session_conformance::tools::Trace;
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::SessionStore;
 use support::{
@@ -348,12 +349,10 @@ async fn one_of_three_down_at_the_start_is_told_and_the_others_work() {
     let Some(mut a) = Memcached::start(&[]) else { return };
     let (b, c) = (Memcached::start(&[]).unwrap(), Memcached::start(&["-I", "512k"]).unwrap());
     a.kill();
-    let told = Told::default();
-    let guard = tracing::subscriber::set_default(told.clone());
     let url = format!("memcache://{},{},{}", a.address(), b.address(), c.address());
+    let trace = Trace::start();
     let store = open(&url).await;
-    drop(guard);
-    let told = told.0.lock().unwrap().join(" ");
+    let told = trace.at("WARN").join(" ");
     assert!(
         told.contains(&a.address().to_string()) && told.contains("cannot be reached"),
         "{told}"
@@ -382,34 +381,6 @@ async fn one_of_three_down_at_the_start_is_told_and_the_others_work() {
     drop((b, c));
     let error = try_open(&url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "all down: {error}");
-}
-
-/// The traced events.
-#[derive(Clone, Default)]
-struct Told(Arc<std::sync::Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Told {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::WARN
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-            self.0.lock().unwrap().push(format!("{field}={value:?}"));
-        });
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[test]

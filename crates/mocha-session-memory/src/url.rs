@@ -1,8 +1,6 @@
 //! From a URL to a store: the form and the options of `memory:`.
 
-use std::sync::Arc;
-
-use mocha_session_core::store::SessionStore;
+use mocha_session_core::backend::shared;
 use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
 
 use crate::builder::WhenFull;
@@ -17,10 +15,7 @@ use crate::store::MemoryStore;
 /// assert!(registry.check("memory:?max_entries=100000&when_full=evict").is_ok());
 /// assert!(registry.check("memory:?max_entrys=100000").is_err());
 /// ```
-pub const DRIVER: Driver = Driver::new(&["memory"], |url| {
-    let opening = open(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-});
+pub const DRIVER: Driver = Driver::new(&["memory"], |url| open(url).map(shared));
 
 /// Reads the URL, and returns the future that opens the store.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemoryStore>>> {
@@ -64,6 +59,7 @@ fn bound(url: &mut StoreUrl, name: &'static str) -> Result<Option<usize>> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use mocha_session_core::store::SessionStore as _;
 
     #[test]
     fn options_are_read() {

@@ -1,10 +1,9 @@
 //! From a URL to a store: the forms and the options of a Redis URL.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::backend::Timeouts;
-use mocha_session_core::store::SessionStore;
+use mocha_session_core::backend::{Timeouts, shared};
+use mocha_session_core::store::SessionStore as _;
 use mocha_session_core::{BoxFuture, Driver, ErrorKind, Result, StoreUrl};
 use redis::RedisConnectionInfo;
 
@@ -42,10 +41,7 @@ pub const DRIVER: Driver = Driver::new(
         "valkey+unix",
         "unix",
     ],
-    |url| {
-        let opening = open(url)?;
-        Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-    },
+    |url| open(url).map(shared),
 );
 
 /// Reads the URL, and returns the future that connects.

@@ -28,7 +28,7 @@ async fn round_trip(store: &RedisStore) {
 
 #[tokio::test]
 async fn clients_that_somebody_owns_work() {
-    let Some(server) = Server::start(&[]).await else { return };
+    let Some(server) = Server::start(&[]) else { return };
     let client = redis::Client::open(server.url()).unwrap();
     let manager = client.get_connection_manager().await.unwrap();
     for connection in [Connection::from(client), Connection::from(manager)] {
@@ -49,7 +49,7 @@ async fn clients_that_somebody_owns_work() {
 
 #[tokio::test]
 async fn connection_that_is_open_already_works_until_it_is_lost() {
-    let Some(server) = Server::start(&[]).await else { return };
+    let Some(server) = Server::start(&[]) else { return };
     let client = redis::Client::open(server.url()).unwrap();
     let store = on(client.get_multiplexed_async_connection().await.unwrap());
     round_trip(&store).await;
@@ -62,7 +62,7 @@ async fn connection_that_is_open_already_works_until_it_is_lost() {
 fn busy_runtime_stalls_only_itself() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
-    let Some(server) = first.block_on(Server::start(&[])) else { return };
+    let Some(server) = Server::start(&[]) else { return };
     let mut url = StoreUrl::parse(&server.url()).unwrap();
     let store = first.block_on(RedisStore::from_url(&mut url).unwrap()).unwrap();
     let (busy, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -96,7 +96,7 @@ fn busy_runtime_stalls_only_itself() {
 
 #[tokio::test]
 async fn password_that_rotates_is_asked_for_at_each_dial() {
-    let Some(server) = Server::start(&[]).await else { return };
+    let Some(server) = Server::start(&[]) else { return };
     let asked = Arc::new(AtomicU64::new(0));
     let set = async |number: u64| {
         server.run::<()>(&format!("ACL SETUSER app on resetpass >token-{number} ~* +@all")).await;

@@ -7,7 +7,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Server, Store, eventually, free_port, hour, key, open};
+use common::{Server, Store, eventually, free_port, hour, key, open, say};
+use mocha_session_conformance::tools::scan_all;
 use mocha_session_conformance::{Proxy, engine_url};
 use mocha_session_core::backend::Credentials;
 use mocha_session_core::store::{KeySpace, SessionStore, StorageKey};
@@ -25,7 +26,7 @@ async fn cluster(ports: &[(u16, u16)], serving: usize) -> Option<Vec<Server>> {
             ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", &announced];
         let bus_announced = ["--cluster-announce-bus-port", &bus];
         let all: Vec<_> = arguments.into_iter().chain(announcing).chain(bus_announced).collect();
-        let node = Server::start_at(*port, &all).await?;
+        let node = Server::start_at(*port, &all)?;
         if let Some(first) = nodes.first() {
             let first: &Server = first;
             node.run::<()>(&format!("CLUSTER MEET 127.0.0.1 {} {}", first.port, first.bus())).await;
@@ -77,15 +78,7 @@ async fn key_on(node: &Server, prefix: &str) -> (StorageKey, i64) {
 }
 
 async fn scan(store: &Store, limit: usize) -> Result<BTreeSet<StorageKey>, Error> {
-    let (mut keys, mut cursor) = (BTreeSet::new(), None);
-    loop {
-        let page = store.scan(cursor, limit).await?;
-        keys.extend(page.entries().iter().map(|(key, _)| *key));
-        match page.next() {
-            Some(next) => cursor = Some(next.clone()),
-            None => return Ok(keys),
-        }
-    }
+    Ok(scan_all(store, limit).await?.into_iter().collect())
 }
 
 #[tokio::test]
@@ -139,7 +132,7 @@ async fn cluster_node_killed_and_restarted_is_an_error_meanwhile_and_works_again
         assert!(store.create(&key, b"x", hour()).await.unwrap_err().is_unavailable());
         assert!(scan(&store, 10).await.unwrap_err().is_unavailable());
     }
-    nodes[1].restart().await;
+    nodes[1].restart();
     eventually("works again", async || store.create(&key, b"two", hour()).await.ok()?).await;
     assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], b"two");
     assert_eq!(scan(&store, 10).await.unwrap(), BTreeSet::from([key]));
@@ -209,10 +202,9 @@ async fn cluster_whose_password_rotates_is_logged_in_to_again() {
         new.clone_into(&mut password.lock().unwrap());
         for node in &nodes {
             let mut connection = authorized(node, old).await;
-            let mut set = redis::cmd("CONFIG");
-            set.arg("SET").arg("requirepass").arg(new).exec_async(&mut connection).await.unwrap();
-            let mut kill = redis::cmd("CLIENT");
-            drop(kill.arg("KILL").arg("TYPE").arg("normal").exec_async(&mut connection).await);
+            let set = format!("CONFIG SET requirepass {new}");
+            say::<()>(&mut connection, &set).await.unwrap();
+            drop(say::<i64>(&mut connection, "CLIENT KILL TYPE normal").await);
         }
     };
     rotate("", "first").await;
@@ -265,25 +257,12 @@ async fn cluster_is_scanned_whole_and_a_hash_tag_keeps_a_prefix_on_one_node() {
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "one failover, told in order")]
 async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
-    let Some(primary) = Server::start(&[
-        "--requirepass",
-        "pw",
-        "--masterauth",
-        "pw",
-        "--repl-diskless-sync-delay",
-        "0",
-    ])
-    .await
-    else {
-        return;
-    };
-    let follow = format!(
-        "--replicaof 127.0.0.1 {} --requirepass pw --masterauth pw --repl-diskless-sync-delay 0",
-        primary.port
-    );
-    let Some(mut replica) = Server::start(&follow.split(' ').collect::<Vec<_>>()).await else {
-        return;
-    };
+    let words = "--requirepass pw --masterauth pw --repl-diskless-sync-delay 0".split(' ');
+    let words: Vec<_> = words.collect();
+    let Some(primary) = Server::start(&words) else { return };
+    let port = primary.port.to_string();
+    let follow = [&["--replicaof", "127.0.0.1", &port], words.as_slice()].concat();
+    let Some(mut replica) = Server::start(&follow) else { return };
     // Before there are sentinels: they look for replicas every ten seconds.
     replicated(&primary).await;
     let watch = format!("sentinel monitor mymaster 127.0.0.1 {} 2", primary.port);
@@ -298,7 +277,7 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
             "requirepass sentinels-pw",
             "sentinel sentinel-pass sentinels-pw",
         ];
-        let Some(sentinel) = Server::start(&arguments).await else { return };
+        let Some(sentinel) = Server::start(&arguments) else { return };
         sentinels.push(sentinel);
     }
     let hosts: Vec<_> =
@@ -315,16 +294,8 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
 
     for sentinel in &sentinels {
         let mut connection = authorized(sentinel, "sentinels-pw").await;
-        let mut command = redis::cmd("ACL");
-        command.arg(&[
-            "SETUSER",
-            "asker",
-            "on",
-            ">pw",
-            "-@all",
-            "+sentinel|get-master-addr-by-name",
-        ]);
-        command.exec_async(&mut connection).await.unwrap();
+        let allow = "ACL SETUSER asker on >pw -@all +sentinel|get-master-addr-by-name";
+        say::<()>(&mut connection, allow).await.unwrap();
     }
     let store = open(&format!("{url}?sentinel_username=asker&sentinel_password=pw")).await.unwrap();
     let key = key();
@@ -334,17 +305,9 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
     for sentinel in &sentinels {
         let mut connection = authorized(sentinel, "sentinels-pw").await;
         eventually("sentinels know all", async || {
-            let quorum = redis::cmd("SENTINEL")
-                .arg("CKQUORUM")
-                .arg("mymaster")
-                .query_async::<String>(&mut connection)
-                .await;
-            let replicas: Vec<redis::Value> = redis::cmd("SENTINEL")
-                .arg("REPLICAS")
-                .arg("mymaster")
-                .query_async(&mut connection)
-                .await
-                .ok()?;
+            let quorum = say::<String>(&mut connection, "SENTINEL CKQUORUM mymaster").await;
+            let replicas = say(&mut connection, "SENTINEL REPLICAS mymaster").await;
+            let replicas: Vec<redis::Value> = replicas.ok()?;
             (quorum.ok()?.contains("3 usable") && replicas.len() == 1).then_some(())
         })
         .await;
@@ -355,15 +318,11 @@ async fn sentinel_failover_in_mid_run_loses_nothing_and_needs_no_restart() {
     let mut sentinel = authorized(&sentinels[0], "sentinels-pw").await;
     eventually("the old primary follows", async || {
         assert!(!matches!(store.load(&key).await, Ok(None)), "never absent");
-        let named: (String, u16) = redis::cmd("SENTINEL")
-            .arg(&["GET-MASTER-ADDR-BY-NAME", "mymaster"])
-            .query_async(&mut sentinel)
-            .await
-            .ok()?;
-        if named.1 == primary.port {
-            let mut ask = redis::cmd("SENTINEL");
+        let named = say(&mut sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster").await;
+        let (_, named): (String, u16) = named.ok()?;
+        if named == primary.port {
             // Refused while one is under way.
-            let _ = ask.arg(&["FAILOVER", "mymaster"]).exec_async(&mut sentinel).await;
+            let _ = say::<()>(&mut sentinel, "SENTINEL FAILOVER mymaster").await;
         }
         replication(&replica).await.contains("connected_slaves:1").then_some(())
     })
@@ -405,7 +364,7 @@ async fn replication(server: &Server) -> String {
     let client = redis::Client::open(format!("redis://:pw@127.0.0.1:{}", server.port)).unwrap();
     eventually("INFO", async || {
         let mut connection = client.get_multiplexed_async_connection().await.ok()?;
-        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.ok()
+        say(&mut connection, "INFO replication").await.ok()
     })
     .await
 }

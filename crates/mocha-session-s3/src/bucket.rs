@@ -8,10 +8,10 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use mocha_session_core::backend::objects::{
-    Condition, Head, Listed, Object, ObjectClient, ObjectStore, Outcome, Page, too_large,
+    Condition, Content, Head, Listed, Object, ObjectClient, ObjectStore, Outcome, Page, too_large,
 };
 use mocha_session_core::store::{
-    Bytes, Effect, Failure, KeySpace, Revision, SessionStore, StorageKey, async_trait,
+    Effect, Failure, KeySpace, Revision, SessionStore, StorageKey, async_trait,
 };
 use mocha_session_core::{Error, ErrorKind, Result};
 
@@ -131,13 +131,8 @@ impl ObjectClient for Bucket {
         Ok(Some(Head { revision: revision(head.e_tag)?, size, deadline }))
     }
 
-    async fn put(
-        &self,
-        name: &str,
-        body: Bytes,
-        deadline: u64,
-        when: Condition<'_>,
-    ) -> Result<Outcome<Revision>> {
+    async fn put(&self, name: &str, to: Content, when: Condition<'_>) -> Result<Outcome<Revision>> {
+        let Content { body, deadline } = to;
         let request = self.client.put_object().bucket(&self.name).key(name);
         let request = request.metadata(DEADLINE, deadline.to_string()).body(ByteStream::from(body));
         let request = match when {

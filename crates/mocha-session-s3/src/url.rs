@@ -1,7 +1,6 @@
 //! From a URL to a store: the forms and the options of an `s3:` URL.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -10,9 +9,9 @@ use aws_sdk_s3::config::{
     ResponseChecksumValidation,
 };
 use aws_sdk_s3::{Client, Config};
-use mocha_session_core::backend::Timeouts;
 use mocha_session_core::backend::objects::ObjectStore;
-use mocha_session_core::store::{KeySpace, SessionStore};
+use mocha_session_core::backend::{Timeouts, shared};
+use mocha_session_core::store::KeySpace;
 use mocha_session_core::{BoxFuture, Driver, Error, ErrorKind, Result, StoreUrl};
 
 #[cfg(feature = "default-credentials")]
@@ -30,10 +29,7 @@ use crate::store::S3Store;
 /// registry.check("s3://key:secret@s3.aws.amazon.com/my-bucket?region=eu-central-1").unwrap();
 /// assert!(registry.check("s3://key:secret@s3.aws.amazon.com/my-bucket?regoin=eu").is_err());
 /// ```
-pub const DRIVER: Driver = Driver::new(&["s3"], |url| {
-    let opening = open(url)?;
-    Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-});
+pub const DRIVER: Driver = Driver::new(&["s3"], |url| open(url).map(shared));
 
 /// Reads the URL, and returns the future that connects and prepares the bucket.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<S3Store>>> {

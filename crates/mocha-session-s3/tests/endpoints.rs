@@ -12,7 +12,7 @@ use mocha_session_conformance::engine_url;
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_s3::S3Store;
-use support::{Double, Reply, Request, client, ignoring, registry, some_key, some_prefix, within};
+use support::{Double, Reply, Request, client, fresh_key, ignoring, registry, some_prefix, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An S3-like endpoint in memory, which ignores what it is told to ignore.
@@ -21,7 +21,7 @@ fn careless(ignores: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync {
     let writes = AtomicUsize::new(0);
     move |request| {
         let mut objects = objects.lock().unwrap();
-        let name = request.target.split('?').next().unwrap().to_owned();
+        let name = request.target().split('?').next().unwrap().to_owned();
         let there = objects.get(&name).cloned();
         let etag = there.as_ref().map(|(etag, _)| etag.as_str());
         let kind = request.kind();
@@ -36,10 +36,10 @@ fn careless(ignores: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync {
                 return Reply::error(412, "PreconditionFailed");
             }
         }
-        match request.method.as_str() {
+        match request.method() {
             "PUT" => {
                 let etag = format!("\"{}\"", writes.fetch_add(1, Ordering::SeqCst));
-                objects.insert(name, (etag.clone(), request.body.clone()));
+                objects.insert(name, (etag.clone(), request.body.to_vec()));
                 Reply::Answer(200, format!("etag: {etag}\r\n"), Vec::new())
             }
             "DELETE" => {
@@ -107,7 +107,7 @@ async fn a_stranger_s_object_is_an_error_and_stays() {
     let (client, bucket) = client(&url, None);
     let prefix = some_prefix();
     let store = S3Store::new(client.clone(), bucket.clone(), KeySpace::new(&prefix).unwrap());
-    let key = some_key();
+    let key = fresh_key();
     let names =
         [format!("{prefix}{key}"), format!("{prefix}notes.txt"), format!("{prefix}{key}.bak")];
     for name in &names {
@@ -163,7 +163,7 @@ async fn a_foreign_object_of_64_mib_is_not_read_whole() {
         let port = foreign_server(head, Arc::clone(&sent)).await;
         let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{port}/bucket"), None);
         let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
-        let error = store.load(&some_key()).await.unwrap_err();
+        let error = store.load(&fresh_key()).await.unwrap_err();
         assert!(error.is_corrupt() && error.to_string().contains("prefix of their own"), "{error}");
         assert!(sent.load(Ordering::SeqCst) < 32 << 20, "{sent:?} bytes");
     }
@@ -175,7 +175,7 @@ async fn a_session_token_goes_with_every_request() {
     let url =
         format!("s3://k:s@127.0.0.1:{}/bucket?tls=false&session_token=a%2Fhunter2", double.port);
     let store = support::open(&url).await.unwrap();
-    store.create(&some_key(), b"value", within(60)).await.unwrap().unwrap();
+    store.create(&fresh_key(), b"value", within(60)).await.unwrap().unwrap();
     let requests = double.take_requests();
     assert!(requests.len() > 10);
     for request in requests {

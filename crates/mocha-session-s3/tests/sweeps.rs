@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mocha_session_conformance::engine_url;
-use mocha_session_core::store::{Expiry, KeySpace, SessionStore, StorageKey};
+use mocha_session_conformance::tools::sweep_all;
+use mocha_session_core::store::{Expiry, KeySpace, SessionStore, StorageKey, SweepReport};
 use mocha_session_core::{SessionManager, Storage};
 use mocha_session_s3::S3Store;
-use support::{Double, Reply, Request, client, open, port, some_key, some_prefix, within};
+use support::{Double, Reply, Request, client, fresh_key, open, port, some_prefix, within};
 
 /// A store whose requests pass through a double, and one beside it that reaches the server
 /// directly.
@@ -42,7 +43,7 @@ async fn a_grave_whose_delete_is_refused_gives_way_at_once() {
     let refuse =
         |it: &Request| if deletes(it) { Reply::error(403, "AccessDenied") } else { Reply::Pass };
     let (sweeper, store, double) = pair(&url, refuse).await;
-    let key = some_key();
+    let key = fresh_key();
     expired(&store, &key).await;
     let report = sweeper.sweep(SystemTime::now(), None, 100).await.unwrap();
     assert_eq!((report.examined(), report.removed(), report.failed()), (1, 0, 1));
@@ -68,7 +69,7 @@ async fn a_grave_whose_delete_is_unknown_is_nothing_and_gives_way_after_a_rest()
     // A delete whose sender gave up a call ago may still be carried out: a grave rests for ten
     // deadlines.
     let impatient = sweeper.clone().with_deadline(Duration::from_secs(1));
-    let (taken, swept) = (some_key(), some_key());
+    let (taken, swept) = (fresh_key(), fresh_key());
     expired(&store, &taken).await;
     let report = impatient.sweep(SystemTime::now(), None, 100).await.unwrap();
     assert_eq!((report.removed(), report.failed()), (0, 1));
@@ -95,7 +96,7 @@ async fn a_grave_that_a_sweep_left_is_removed_by_a_later_one() {
         if deletes(it) && !cut.swap(true, Ordering::SeqCst) { Reply::Cut } else { Reply::Pass }
     };
     let (sweeper, store, double) = pair(&url, first).await;
-    let key = some_key();
+    let key = fresh_key();
     expired(&store, &key).await;
     assert_eq!(sweeper.sweep(SystemTime::now(), None, 100).await.unwrap().failed(), 1);
     double.take();
@@ -114,7 +115,7 @@ async fn a_delete_that_is_refused_for_now_is_repeated() {
         if busy { Reply::error(503, "SlowDown") } else { Reply::Pass }
     };
     let (sweeper, store, double) = pair(&url, first).await;
-    let key = some_key();
+    let key = fresh_key();
     expired(&store, &key).await;
     let report = sweeper.sweep(SystemTime::now(), None, 100).await.unwrap();
     assert_eq!((report.removed(), report.failed()), (1, 0));
@@ -129,28 +130,22 @@ async fn one_object_that_cannot_be_deleted_does_not_end_the_sweep() {
         // The first in the order of the listing.
         let (held, mut others) = (StorageKey::from_bytes([0; 20]), Vec::new());
         let refuse = move |it: &Request| {
-            let refused = deletes(it) && it.target.contains(&held.to_string());
+            let refused = deletes(it) && it.target().contains(&held.to_string());
             if refused { Reply::error(403, "AccessDenied") } else { Reply::Pass }
         };
         let (sweeper, store, _double) = pair(&url, refuse).await;
         let sweeper = if conditional { sweeper.on_aws() } else { sweeper };
         expired(&store, &held).await;
         for _ in 0..6 {
-            let key = some_key();
+            let key = fresh_key();
             expired(&store, &key).await;
             others.push(key);
         }
-        let (mut cursor, mut removed, mut failed) = (None, 0, 0);
-        loop {
-            let report = sweeper.sweep(SystemTime::now(), cursor, 2).await.unwrap();
-            (removed, failed) = (removed + report.removed(), failed + report.failed());
-            assert!(!format!("{report:?}").contains(&held.to_string()), "{report:?}");
-            cursor = report.next().cloned();
-            if cursor.is_none() {
-                break;
-            }
-        }
-        assert_eq!((removed, failed), (6, 1), "conditional: {conditional}");
+        let reports = sweep_all(&sweeper, SystemTime::now(), 2).await.unwrap();
+        assert!(!format!("{reports:?}").contains(&held.to_string()), "{reports:?}");
+        let sum = |count: fn(&SweepReport) -> u64| reports.iter().map(count).sum::<u64>();
+        let sums = (sum(SweepReport::removed), sum(SweepReport::failed));
+        assert_eq!(sums, (6, 1), "conditional: {conditional}");
 
         // And so the manager, which sweeps what expired more than a minute ago.
         expired(&store, &others[0]).await;

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
 
 use crate::engine::{Engine, Options};
-use crate::error::{Failed, Sign, Stage, is_refused_setting};
+use crate::error::{Failed, Sign, is_refused_setting};
 use crate::limits::Limits;
 
 /// The time for which a connection may be idle before it is closed.
@@ -101,12 +101,8 @@ impl<DB: Engine> Connections<DB> {
         let until = tokio::time::Instant::now() + wait;
         let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(place)) => place,
-            Ok(Err(_)) => {
-                return Err(Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT));
-            }
-            Err(_) => {
-                return Err(Failed::of(sqlx::Error::PoolTimedOut, Stage::Dialling, DB::DIALECT));
-            }
+            Ok(Err(_)) => return Err(Failed::dialling::<DB>(sqlx::Error::PoolClosed)),
+            Err(_) => return Err(Failed::dialling::<DB>(sqlx::Error::PoolTimedOut)),
         };
         // SQLite has limits of its own, whose errors tell why a file could not be opened.
         let found = if DB::LOCAL {
@@ -227,7 +223,7 @@ impl<DB: Engine> Connections<DB> {
                     self.last.store(at, Ordering::Relaxed);
                     return Ok(connection);
                 }
-                Ok(Err(error)) => Failed::of(error, Stage::Dialling, DB::DIALECT),
+                Ok(Err(error)) => Failed::dialling::<DB>(error),
                 Err(_) => Failed::too_slow(),
             };
             // A standby among several hosts is normal, so the error of another host is reported.

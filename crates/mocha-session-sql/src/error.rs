@@ -16,7 +16,7 @@ use mocha_session_core::store::{Effect, Failure};
 use mocha_session_core::{Error, ErrorKind};
 
 use crate::dialect::{Dialect, Table};
-use crate::engine::NotPrimary;
+use crate::engine::{Engine, NotPrimary};
 
 /// A call that failed.
 #[derive(Debug)]
@@ -58,6 +58,11 @@ pub(crate) enum Stage {
 }
 
 impl Failed {
+    /// The meaning of an error before the statement was sent.
+    pub(crate) fn dialling<DB: Engine>(error: sqlx::Error) -> Self {
+        Self::of(error, Stage::Dialling, DB::DIALECT)
+    }
+
     /// The meaning of an error of the client.
     pub(crate) fn of(error: sqlx::Error, stage: Stage, dialect: Dialect) -> Self {
         use Failure::{NotSent, Refused, Unanswered};

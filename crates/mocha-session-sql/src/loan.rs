@@ -40,17 +40,14 @@ impl<DB: Engine> Source<DB> {
             Self::Own(own) => Held::Own(own.take(wait).await?, Arc::clone(own)),
             Self::Pool(pool, limits) => {
                 let acquired = timeout(wait, pool.acquire()).await;
-                let connection = acquired
-                    .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-                    .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;
+                let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+                let connection = acquired.map_err(Failed::dialling::<DB>)?;
                 Held::Pool(connection, pool.clone(), *limits)
             }
         };
         let mut loan = Loan(Some(held));
         if let Some(Held::Pool(connection, _, limits)) = &mut loan.0 {
-            DB::limit(connection, limits)
-                .await
-                .map_err(|error| Failed::of(error, Stage::Dialling, DB::DIALECT))?;
+            DB::limit(connection, limits).await.map_err(Failed::dialling::<DB>)?;
         }
         Ok(loan)
     }
@@ -75,7 +72,7 @@ impl<DB: Engine> Clone for Source<DB> {
 impl<DB: Engine> Loan<DB> {
     pub(crate) fn connection(&mut self) -> Result<&mut DB::Connection, Failed> {
         // It is present until the loan is settled, which consumes the loan.
-        let gone = || Failed::of(sqlx::Error::PoolClosed, Stage::Dialling, DB::DIALECT);
+        let gone = || Failed::dialling::<DB>(sqlx::Error::PoolClosed);
         self.0.as_mut().map(Held::connection).ok_or_else(gone)
     }
 

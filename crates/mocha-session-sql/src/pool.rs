@@ -4,7 +4,7 @@ use sqlx::{Arguments as _, Encode, SqlStr, Type};
 
 use crate::dialect::Dialect;
 use crate::engine::{Engine, primary};
-use crate::error::{Failed, Stage};
+use crate::error::Failed;
 use crate::loan::Source;
 
 /// A pool of one of the engines. Not sqlx's `Any`, which neither translates placeholders nor
@@ -138,7 +138,7 @@ where
             Arg::Blob(bytes) => out.add(bytes),
             Arg::Number(number) => out.add(number),
         }
-        .map_err(|error| Failed::of(sqlx::Error::Encode(error), Stage::Dialling, DB::DIALECT))?;
+        .map_err(|error| Failed::dialling::<DB>(sqlx::Error::Encode(error)))?;
     }
     Ok(out)
 }

@@ -9,9 +9,7 @@ mod server;
 #[cfg(feature = "_sqlite")]
 mod sqlite;
 
-use std::sync::Arc;
-
-use mocha_session_core::store::SessionStore;
+use mocha_session_core::backend::shared;
 use mocha_session_core::{BoxFuture, Driver, Result, StoreUrl};
 
 use crate::dialect::Table;
@@ -55,10 +53,7 @@ pub const DRIVER: Driver = Driver::new(
         #[cfg(feature = "_sqlite")]
         "sqlite+*",
     ],
-    |url| {
-        let opening = open(url)?;
-        Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
-    },
+    |url| open(url).map(shared),
 );
 
 /// Reads the URL, and returns the future that connects and looks for the table.

@@ -5,11 +5,12 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::servers::Server;
-use common::{Engine, eventually, fresh_key, fresh_name, hour};
+use common::{Engine, eventually, fresh_key, fresh_name, hour, until, with_pool};
 use mocha_session_conformance::Proxy;
+use mocha_session_conformance::tools::assert_says;
 use mocha_session_core::store::{SessionStore, StorageKey};
 use mocha_session_core::{Error, ErrorKind, Storage};
 use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
@@ -46,19 +47,20 @@ struct Behind {
 
 impl Behind {
     async fn postgres(server: &Server) -> Self {
-        let proxy = Proxy::to(server.authority()).await.unwrap();
-        let stable = Server::url_at(&proxy.address().to_string());
-        let pool = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false).connect(&stable);
-        let own = SqlStore::new(pool.await.unwrap(), SqlOptions::new()).await.unwrap();
-        Self { storage: open(&stable).await, proxy, stable, own }
+        Self::of("postgresql", server, Server::url_at).await
     }
 
     async fn mariadb(server: &Server) -> Self {
+        Self::of("mysql", server, mariadb_at).await
+    }
+
+    async fn of(name: &'static str, server: &Server, url_at: fn(&str) -> String) -> Self {
         let proxy = Proxy::to(server.authority()).await.unwrap();
-        let stable = mariadb_at(&proxy.address().to_string());
-        let pool = sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(&stable);
-        let own = SqlStore::new(pool.await.unwrap(), SqlOptions::new()).await.unwrap();
-        Self { storage: open(&stable).await, proxy, stable, own }
+        let engine = Engine { name, url: url_at(&proxy.address().to_string()) };
+        let own = with_pool!(engine, |pool| pool.test_before_acquire(false), |pool| {
+            SqlStore::new(pool, SqlOptions::new()).await.unwrap()
+        });
+        Self { storage: engine.open().await.unwrap(), proxy, stable: engine.url, own }
     }
 
     fn stores(&self) -> [(&str, &dyn SessionStore); 2] {
@@ -129,20 +131,13 @@ async fn postgresql_standby_at_the_primarys_address_is_never_read_and_is_used_on
     own.create(&logged_out, b"old", hour()).await.unwrap().unwrap();
     own.create(&live, b"live", hour()).await.unwrap().unwrap();
     let rows = "SELECT count(*)::text FROM mocha_sessions";
-    let began = Instant::now();
-    while standby.ask(rows).await != "2" {
-        assert!(began.elapsed() < Duration::from_secs(10), "it never caught up");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the standby catches up", async || standby.ask(rows).await == "2").await;
     // From here on the standby lags: a logout has arrived there and is not applied.
     standby.ask("SELECT pg_wal_replay_pause()").await;
     own.delete(&logged_out).await.unwrap();
     let written = primary.ask("SELECT pg_current_wal_lsn()::text").await;
     let arrived = format!("SELECT (pg_last_wal_receive_lsn() >= '{written}')::text");
-    while standby.ask(&arrived).await != "true" {
-        assert!(began.elapsed() < Duration::from_secs(15), "it never arrived");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the logout arrives", async || standby.ask(&arrived).await == "true").await;
 
     behind.assert_replica_is_not_read(&standby, &logged_out).await;
 
@@ -169,10 +164,8 @@ async fn postgresql_that_turns_read_only_is_left_at_once_and_used_again_after() 
     let turn = async |to: &str| {
         server.ask(&format!("ALTER SYSTEM SET default_transaction_read_only = {to}")).await;
         server.ask("SELECT pg_reload_conf()").await;
-        let began = Instant::now();
-        while server.ask("SHOW default_transaction_read_only").await != to {
-            assert!(began.elapsed() < Duration::from_secs(5));
-        }
+        let now = async || server.ask("SHOW default_transaction_read_only").await;
+        until("the setting is read", async || now().await == to).await;
         // The server's other processes read the change when they are idle, a moment later.
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
@@ -218,7 +211,7 @@ async fn mariadb_that_is_demoted_is_left_at_once_and_autocommit_is_the_stores_ow
     assert!(own.load(&written).await.unwrap().is_some(), "acknowledged and lost");
     let pool = sqlx::MySqlPool::connect(stable).await.unwrap();
     let error = SqlStore::new(pool, SqlOptions::new()).await.unwrap_err();
-    assert!(error.is_invalid_config() && error.to_string().contains("autocommit"), "{error}");
+    assert_says(&error, ErrorKind::InvalidConfig, &["autocommit"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,5 +296,5 @@ async fn mysql_pool_with_autocommit_off_is_refused() {
         .unwrap();
     let options = SqlOptions::new().with_table(Table::new(&fresh_name()).unwrap());
     let error = SqlStore::new(pool, options).await.unwrap_err();
-    assert!(error.is_invalid_config() && error.to_string().contains("autocommit"), "{error}");
+    assert_says(&error, ErrorKind::InvalidConfig, &["autocommit"]);
 }

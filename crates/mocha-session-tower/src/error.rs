@@ -1,6 +1,5 @@
 //! The error of handlers, which becomes a response that the layer shapes.
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum_core::body::Body;
@@ -33,19 +32,7 @@ impl Error {
     }
 }
 
-impl From<core::Error> for Error {
-    fn from(error: core::Error) -> Self {
-        Self(error)
-    }
-}
-
-impl std::ops::Deref for Error {
-    type Target = core::Error;
-
-    fn deref(&self) -> &core::Error {
-        &self.0
-    }
-}
+core::__handler_error!(Error);
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
@@ -56,24 +43,6 @@ impl IntoResponse for Error {
         let failed = Failed { error: Arc::new(self.0), shaped: false };
         response.extensions_mut().insert(failed);
         response
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0)
     }
 }
 

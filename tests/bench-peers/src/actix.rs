@@ -6,7 +6,6 @@
 //! anew, and the old cookie stays good.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix_session::config::PersistentSession;
 use actix_session::storage::{CookieSessionStore, RedisSessionStore, SessionStore};
@@ -17,37 +16,34 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::{Uri, header};
 use actix_web::{App, Error, HttpResponse, test, web};
 use mocha_session_bench::data::{self, Item};
-use mocha_session_bench::measure::{self, Many};
-use mocha_session_bench::visitor::{Client, Reply, Workload};
-use mocha_session_bench::worker::Subject;
-use tokio::runtime::Runtime;
+use mocha_session_bench::visitor::{Client, Reply, Subject};
 
 use crate::TWO_WEEKS;
 
-pub(crate) async fn floor() -> impl Subject {
-    let open =
-        async || test::init_service(App::new().route("/untouched", web::get().to(untouched))).await;
-    ActixSubject::new(open, false).await
+pub(crate) fn floor() -> impl Subject {
+    ActixSubject(async || {
+        test::init_service(App::new().route("/untouched", web::get().to(untouched))).await
+    })
 }
 
-pub(crate) async fn cookie() -> impl Subject {
-    let key = Key::generate();
-    let open = async move || {
-        let sessions = sessions(CookieSessionStore::default(), key.clone());
-        test::init_service(App::new().wrap(sessions).configure(routes)).await
-    };
-    ActixSubject::new(open, true).await
+pub(crate) fn cookie() -> impl Subject {
+    with_sessions(CookieSessionStore::default)
 }
 
 /// Over the one connection that its store has.
-pub(crate) async fn redis(url: String) -> impl Subject {
-    let key = Key::generate();
+pub(crate) async fn redis(url: &str) -> impl Subject + use<> {
     let store = RedisSessionStore::new(url).await.expect("a server that answers");
-    let open = async move || {
-        let sessions = sessions(store.clone(), key.clone());
+    with_sessions(move || store.clone())
+}
+
+fn with_sessions<S: SessionStore + 'static>(
+    store: impl Fn() -> S + Clone + Send + 'static,
+) -> impl Subject {
+    let key = Key::generate();
+    ActixSubject(async move || {
+        let sessions = sessions(store(), key.clone());
         test::init_service(App::new().wrap(sessions).configure(routes)).await
-    };
-    ActixSubject::new(open, true).await
+    })
 }
 
 fn sessions<S: SessionStore>(store: S, key: Key) -> SessionMiddleware<S> {
@@ -111,51 +107,19 @@ async fn flashed(session: Session) -> String {
     session.remove_as::<String>(data::MESSAGE).and_then(Result::ok).unwrap_or_default()
 }
 
-/// An application of actix, and how to have another one over the same store: it cannot leave its
-/// thread.
-struct ActixSubject<F, S> {
-    open: F,
-    app: Rc<S>,
-    sessions: bool,
-}
+/// How to have an application of actix: one for each thread, as its server has them.
+#[derive(Clone)]
+struct ActixSubject<F>(F);
 
-impl<F: AsyncFn() -> S, S> ActixSubject<F, S> {
-    async fn new(open: F, sessions: bool) -> Self {
-        Self { app: Rc::new(open().await), open, sessions }
-    }
-}
-
-impl<F, S> Subject for ActixSubject<F, S>
+impl<F, S> Subject for ActixSubject<F>
 where
     F: AsyncFn() -> S + Clone + Send + 'static,
     S: Service<actix_http::Request, Response = ServiceResponse, Error = Error> + 'static,
 {
     type Client = ActixClient<S>;
 
-    fn client(&self) -> ActixClient<S> {
-        ActixClient::new(Rc::clone(&self.app))
-    }
-
-    fn has_sessions(&self) -> bool {
-        self.sessions
-    }
-
-    /// The server of actix has a thread for each core and an application in each; so have we.
-    fn many(
-        &self,
-        runtime: &Runtime,
-        workload: Workload,
-        tasks: usize,
-        duration: Duration,
-    ) -> Many {
-        let open = self.open.clone();
-        let open = async move || {
-            let app = Rc::new(open().await);
-            let clients: Box<dyn Fn() -> ActixClient<S>> =
-                Box::new(move || ActixClient::new(Rc::clone(&app)));
-            clients
-        };
-        measure::on_two_threads(runtime, &open, workload, tasks, duration)
+    async fn client(&self) -> ActixClient<S> {
+        ActixClient { app: Rc::new((self.0)().await), cookie: None }
     }
 }
 
@@ -165,11 +129,13 @@ struct ActixClient<S> {
     cookie: Option<header::HeaderValue>,
 }
 
-impl<S> ActixClient<S> {
-    fn new(app: Rc<S>) -> Self {
-        Self { app, cookie: None }
+impl<S> Clone for ActixClient<S> {
+    fn clone(&self) -> Self {
+        Self { app: Rc::clone(&self.app), cookie: None }
     }
+}
 
+impl<S> ActixClient<S> {
     /// The same value from one request to the next, unless it changed: those of axum do not copy it
     /// either.
     fn cookie(&mut self, cookie: &http::HeaderValue) -> header::HeaderValue {

@@ -13,24 +13,24 @@ use ::axum_session::{
     DatabasePool, SameSite, Session, SessionConfig, SessionLayer, SessionNullPool, SessionStore,
 };
 use axum::Router;
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::extract::FromRequestParts;
 use axum_session_redispool::SessionRedisPool;
-use mocha_session_bench::axum_client::{AxumClient, see_other};
-use mocha_session_bench::data::{self, Item};
-use mocha_session_bench::worker::AxumSubject;
+use http::request::Parts;
+use mocha_session_bench::axum_client::{Values, routes};
 use redis_pool::SingleRedisPool;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::TWO_WEEKS;
 
-pub(crate) async fn memory() -> AxumSubject {
+pub(crate) async fn memory() -> Router {
     // There is nothing that a session could be loaded from again once it has left the memory.
-    subject::<SessionNullPool>(None, config().with_memory_lifetime(TWO_WEEKS)).await
+    router::<SessionNullPool>(None, config().with_memory_lifetime(TWO_WEEKS)).await
 }
 
-pub(crate) async fn redis(url: &str) -> AxumSubject {
+pub(crate) async fn redis(url: &str) -> Router {
     let pool = SingleRedisPool::from(redis::Client::open(url).expect("a URL"));
-    subject(Some(SessionRedisPool::from(pool)), config()).await
+    router(Some(SessionRedisPool::from(pool)), config()).await
 }
 
 fn config() -> SessionConfig {
@@ -43,19 +43,9 @@ fn config() -> SessionConfig {
         .with_cookie_path("/")
 }
 
-async fn subject<T: Pool>(pool: Option<T>, config: SessionConfig) -> AxumSubject {
+async fn router<T: Pool>(pool: Option<T>, config: SessionConfig) -> Router {
     let store = SessionStore::new(pool, config).await.expect("a store");
-    let router = Router::new()
-        .route("/untouched", get(async || "ok"))
-        .route("/read", get(read::<T>))
-        .route("/items", get(items::<T>))
-        .route("/count", get(count::<T>))
-        .route("/fill", get(fill::<T>))
-        .route("/rotate", get(rotate::<T>))
-        .route("/flash", get(flash::<T>))
-        .route("/flashed", get(flashed::<T>))
-        .layer(SessionLayer::new(store));
-    AxumSubject { client: AxumClient::new(router), login: false, sessions: true }
+    routes::<Its<T>>().layer(SessionLayer::new(store))
 }
 
 /// What a pool must be.
@@ -63,37 +53,30 @@ trait Pool: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static {}
 
 impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> Pool for T {}
 
-async fn read<T: Pool>(session: Session<T>) -> String {
-    session.get::<u64>(data::USER).unwrap_or_default().to_string()
+struct Its<T: Pool>(Session<T>);
+
+impl<T: Pool> FromRequestParts<()> for Its<T> {
+    type Rejection = <Session<T> as FromRequestParts<()>>::Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, (): &()) -> Result<Self, Self::Rejection> {
+        Session::from_request_parts(parts, &()).await.map(Self)
+    }
 }
 
-async fn items<T: Pool>(session: Session<T>) -> String {
-    session.get::<Vec<Item>>(data::CART).unwrap_or_default().len().to_string()
-}
+impl<P: Pool> Values for Its<P> {
+    async fn get<T: DeserializeOwned>(&self, name: &'static str) -> Option<T> {
+        self.0.get(name)
+    }
 
-async fn count<T: Pool>(session: Session<T>) -> String {
-    let count = session.get::<u64>(data::COUNTER).unwrap_or(0) + 1;
-    session.set(data::COUNTER, count);
-    count.to_string()
-}
+    async fn insert<T: Serialize>(&self, name: &'static str, value: T) {
+        self.0.set(name, value);
+    }
 
-async fn fill<T: Pool>(session: Session<T>) -> &'static str {
-    session.set(data::USER, data::USER_ID);
-    session.set(data::COUNTER, 0);
-    session.set(data::CART, data::cart());
-    "filled"
-}
+    async fn remove<T: DeserializeOwned>(&self, name: &'static str) -> Option<T> {
+        self.0.get_remove(name)
+    }
 
-async fn rotate<T: Pool>(session: Session<T>) -> &'static str {
-    session.renew();
-    "rotated"
-}
-
-async fn flash<T: Pool>(session: Session<T>) -> Response {
-    session.set(data::MESSAGE, data::SAVED);
-    see_other().into_response()
-}
-
-async fn flashed<T: Pool>(session: Session<T>) -> String {
-    session.get_remove::<String>(data::MESSAGE).unwrap_or_default()
+    async fn rotate(&self) {
+        self.0.renew();
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use mocha_session_bench::worker::AxumSubject;
+use axum::Router;
 use tower_sessions::MemoryStore;
 use tower_sessions_redis_store::RedisStore;
 use tower_sessions_redis_store::fred::prelude::{ClientLike as _, Config, Pool};
@@ -18,21 +18,21 @@ use tower_sessions_sqlx_store::{PostgresStore, SqliteStore};
 /// As many connections as in the documentation of the store.
 const REDIS_CONNECTIONS: usize = 6;
 
-pub(crate) fn memory() -> AxumSubject {
-    newest::subject(MemoryStore::default())
+pub(crate) fn memory() -> Router {
+    newest::router(MemoryStore::default())
 }
 
-pub(crate) async fn redis(url: &str) -> AxumSubject {
+pub(crate) async fn redis(url: &str) -> Router {
     let config = Config::from_url(url).expect("a URL");
     let pool = Pool::new(config, None, None, None, REDIS_CONNECTIONS).expect("a pool");
     pool.connect();
     pool.wait_for_connect().await.expect("a server that answers");
-    for_stores::subject(RedisStore::new(pool))
+    for_stores::router(RedisStore::new(pool))
 }
 
 /// With a write-ahead log that is not flushed at each commit, as this library's own store has it:
 /// the default of sqlx waits for the disk, which would be all that is measured.
-pub(crate) async fn sqlite(url: &str) -> AxumSubject {
+pub(crate) async fn sqlite(url: &str) -> Router {
     let options = SqliteConnectOptions::from_str(url)
         .expect("a URL")
         .create_if_missing(true)
@@ -41,13 +41,13 @@ pub(crate) async fn sqlite(url: &str) -> AxumSubject {
     let store =
         SqliteStore::new(SqlitePool::connect_with(options).await.expect("a file that opens"));
     store.migrate().await.expect("a table");
-    for_stores::subject(store)
+    for_stores::router(store)
 }
 
-pub(crate) async fn postgres(url: &str) -> AxumSubject {
+pub(crate) async fn postgres(url: &str) -> Router {
     let store = PostgresStore::new(PgPool::connect(url).await.expect("a server that answers"));
     store.migrate().await.expect("a table");
-    for_stores::subject(store)
+    for_stores::router(store)
 }
 
 /// The application, over one version of the library: what a store of one implements is nothing to
@@ -58,71 +58,54 @@ macro_rules! application {
             use ::$library::cookie::SameSite;
             use ::$library::{Expiry, Session, SessionManagerLayer, SessionStore};
             use axum::Router;
-            use axum::response::{IntoResponse as _, Response};
-            use axum::routing::get;
-            use mocha_session_bench::axum_client::{AxumClient, see_other};
-            use mocha_session_bench::data::{self, Item};
-            use mocha_session_bench::worker::AxumSubject;
+            use axum::extract::FromRequestParts;
+            use http::request::Parts;
+            use mocha_session_bench::axum_client::{Values, routes};
+            use serde::Serialize;
+            use serde::de::DeserializeOwned;
 
-            pub(super) fn subject(store: impl SessionStore + Clone) -> AxumSubject {
+            pub(super) fn router(store: impl SessionStore + Clone) -> Router {
                 let sessions = SessionManagerLayer::new(store)
                     .with_expiry(Expiry::OnInactivity(crate::TWO_WEEKS))
                     .with_secure(true)
                     .with_http_only(true)
                     .with_same_site(SameSite::Lax)
                     .with_path("/");
-                let router = Router::new()
-                    .route("/untouched", get(async || "ok"))
-                    .route("/read", get(read))
-                    .route("/items", get(items))
-                    .route("/count", get(count))
-                    .route("/fill", get(fill))
-                    .route("/rotate", get(rotate))
-                    .route("/flash", get(flash))
-                    .route("/flashed", get(flashed))
-                    .layer(sessions);
-                AxumSubject { client: AxumClient::new(router), login: false, sessions: true }
+                routes::<Its>().layer(sessions)
             }
 
-            async fn read(session: Session) -> String {
-                session.get::<u64>(data::USER).await.unwrap().unwrap_or_default().to_string()
+            struct Its(Session);
+
+            impl FromRequestParts<()> for Its {
+                type Rejection = <Session as FromRequestParts<()>>::Rejection;
+
+                async fn from_request_parts(
+                    parts: &mut Parts,
+                    (): &(),
+                ) -> Result<Self, Self::Rejection> {
+                    Session::from_request_parts(parts, &()).await.map(Self)
+                }
             }
 
-            async fn items(session: Session) -> String {
-                session
-                    .get::<Vec<Item>>(data::CART)
-                    .await
-                    .unwrap()
-                    .unwrap_or_default()
-                    .len()
-                    .to_string()
-            }
+            impl Values for Its {
+                async fn get<T: DeserializeOwned + Send>(&self, name: &'static str) -> Option<T> {
+                    self.0.get(name).await.unwrap()
+                }
 
-            async fn count(session: Session) -> String {
-                let count = session.get::<u64>(data::COUNTER).await.unwrap().unwrap_or(0) + 1;
-                session.insert(data::COUNTER, count).await.unwrap();
-                count.to_string()
-            }
+                async fn insert<T: Serialize + Send + Sync>(&self, name: &'static str, value: T) {
+                    self.0.insert(name, value).await.unwrap();
+                }
 
-            async fn fill(session: Session) -> &'static str {
-                session.insert(data::USER, data::USER_ID).await.unwrap();
-                session.insert(data::COUNTER, 0).await.unwrap();
-                session.insert(data::CART, data::cart()).await.unwrap();
-                "filled"
-            }
+                async fn remove<T: DeserializeOwned + Send>(
+                    &self,
+                    name: &'static str,
+                ) -> Option<T> {
+                    self.0.remove(name).await.unwrap()
+                }
 
-            async fn rotate(session: Session) -> &'static str {
-                session.cycle_id().await.unwrap();
-                "rotated"
-            }
-
-            async fn flash(session: Session) -> Response {
-                session.insert(data::MESSAGE, data::SAVED).await.unwrap();
-                see_other().into_response()
-            }
-
-            async fn flashed(session: Session) -> String {
-                session.remove::<String>(data::MESSAGE).await.unwrap().unwrap_or_default()
+                async fn rotate(&self) {
+                    self.0.cycle_id().await.unwrap();
+                }
             }
         }
     };

@@ -5,10 +5,11 @@
 //! and shows what came of it.
 //!
 //! Tools that count instructions (`gungraun`) compare a run with an earlier one under target/,
-//! which a fresh machine has not; here the figures are in a file of the repository, and hold on
-//! every machine. Tools that take times (`criterion`, `divan`) measure one function in one process
-//! after the other; here the rounds of several libraries, which cannot share a process, are taken
-//! in turn, so that their ratio does not depend on what else the machine does.
+//! which a fresh machine has not, and measure a function that is linked into them; here the figures
+//! are in a file of the repository, and the same workers are counted that times are taken of. Tools
+//! that take times (`criterion`, `divan`) measure one function in one process after the other; here
+//! the rounds of several libraries, which cannot share a process, are taken in turn, so that their
+//! ratio does not depend on what else the machine does.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -22,9 +23,7 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = mocha_session_servers::guard().unwrap_or_else(|| linux::run(&words));
+    let done = mocha_session_servers::guard().unwrap_or_else(linux::run);
     let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
     ExitCode::FAILURE

@@ -1,23 +1,36 @@
-//! Sends requests to an axum application, with the routes that every axum subject has.
+//! Requests into an axum application, and the application over a library of axum.
 
 use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::routing::get;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tower_service::Service as _;
 
-use crate::visitor::{Client, Reply};
+use crate::data::{self, Item};
+use crate::visitor::{Client, Reply, Subject};
 
-/// An application with its state. A router that still lacks its state would build its layers again
-/// for every request.
+/// An application without its state: a router that still has one to be given applies its layers
+/// anew for every request.
 #[derive(Clone)]
 pub struct AxumClient(Router);
 
 impl AxumClient {
     pub fn new(router: Router) -> Self {
         Self(router.with_state(()))
+    }
+}
+
+impl Subject for AxumClient {
+    type Client = Self;
+
+    async fn client(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -50,7 +63,77 @@ impl Reply for Response<Body> {
     }
 }
 
-/// Returns a redirect after a form.
+/// A session of a library without flash messages of its own: a message is a value that is inserted
+/// before the redirect and removed after it.
+pub trait Values: FromRequestParts<()> + Send + Sync + 'static {
+    fn get<T: DeserializeOwned + Send>(
+        &self,
+        name: &'static str,
+    ) -> impl Future<Output = Option<T>> + Send;
+
+    fn insert<T: Serialize + Send + Sync + 'static>(
+        &self,
+        name: &'static str,
+        value: T,
+    ) -> impl Future<Output = ()> + Send;
+
+    fn remove<T: DeserializeOwned + Send>(
+        &self,
+        name: &'static str,
+    ) -> impl Future<Output = Option<T>> + Send;
+
+    fn rotate(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// The application over such a library, without its layer.
+pub fn routes<S: Values>() -> Router {
+    Router::new()
+        .route("/untouched", get(async || "ok"))
+        .route("/read", get(read::<S>))
+        .route("/items", get(items::<S>))
+        .route("/count", get(count::<S>))
+        .route("/fill", get(fill::<S>))
+        .route("/rotate", get(rotate::<S>))
+        .route("/flash", get(flash::<S>))
+        .route("/flashed", get(flashed::<S>))
+}
+
+async fn read<S: Values>(session: S) -> String {
+    session.get::<u64>(data::USER).await.unwrap_or_default().to_string()
+}
+
+async fn items<S: Values>(session: S) -> String {
+    session.get::<Vec<Item>>(data::CART).await.unwrap_or_default().len().to_string()
+}
+
+async fn count<S: Values>(session: S) -> String {
+    let count = session.get::<u64>(data::COUNTER).await.unwrap_or(0) + 1;
+    session.insert(data::COUNTER, count).await;
+    count.to_string()
+}
+
+async fn fill<S: Values>(session: S) -> &'static str {
+    session.insert(data::USER, data::USER_ID).await;
+    session.insert(data::COUNTER, 0).await;
+    session.insert(data::CART, data::cart()).await;
+    "filled"
+}
+
+async fn rotate<S: Values>(session: S) -> &'static str {
+    session.rotate().await;
+    "rotated"
+}
+
+async fn flash<S: Values>(session: S) -> Response<Body> {
+    session.insert(data::MESSAGE, data::SAVED).await;
+    see_other()
+}
+
+async fn flashed<S: Values>(session: S) -> String {
+    session.remove::<String>(data::MESSAGE).await.unwrap_or_default()
+}
+
+/// A redirect after a form.
 pub fn see_other() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = http::StatusCode::SEE_OTHER;

@@ -1,9 +1,9 @@
-//! The lower bound without safety: a layer that neither seals, hashes, compares nor limits
+//! What could be had without safety: a layer that neither seals, hashes, compares nor limits
 //! anything.
 //!
-//! A record is a plain list of names and JSON values. It is stored under the id that the client
-//! sends, and overwrites the current record. It is not a library and must not become one. It is a
-//! reference for comparing libraries.
+//! A record is a plain list of names and JSON values, kept under the very id that the client sends,
+//! and written over whatever is there. It is no library and must not become one: it is the mark
+//! that a library can be held against.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,8 +13,7 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode, header};
 use pin_project_lite::pin_project;
@@ -23,17 +22,15 @@ use serde::de::DeserializeOwned;
 use tower_layer::layer_fn;
 use tower_service::Service;
 
-use crate::axum_client::{AxumClient, see_other};
-use crate::data;
-use crate::worker::AxumSubject;
+use crate::axum_client::{Values, routes};
 
 type Id = [u8; 16];
 type Shard = Mutex<HashMap<Id, Arc<[u8]>>>;
 
 const TWO_WEEKS: u64 = 14 * 24 * 3600;
 
-/// Returns the reference in memory, or over one multiplexed connection to a Redis.
-pub async fn subject(url: Option<&str>) -> AxumSubject {
+/// The mark in memory, or over one multiplexed connection to a Redis.
+pub async fn router(url: Option<&str>) -> Router {
     let store = match url {
         None => Store::Memory((0..64).map(|_| Shard::default()).collect()),
         #[cfg(feature = "engines")]
@@ -47,53 +44,7 @@ pub async fn subject(url: Option<&str>) -> AxumSubject {
         Some(_) => panic!("built without the feature `engines`"),
     };
     let store = Arc::new(store);
-    let router = Router::new()
-        .route("/untouched", get(async || "ok"))
-        .route("/read", get(async |handle: Handle| text(handle.get::<u64>(data::USER).await)))
-        .route("/items", get(async |handle: Handle| text(Some(handle.items().await))))
-        .route("/count", get(count))
-        .route("/fill", get(fill))
-        .route("/rotate", get(rotate))
-        .route("/flash", get(flash))
-        .route("/flashed", get(flashed))
-        .layer(layer_fn(move |inner| Sessions { inner, store: Arc::clone(&store) }));
-    AxumSubject { client: AxumClient::new(router), login: false, sessions: true }
-}
-
-fn text(number: Option<impl ToString>) -> String {
-    number.map(|number| number.to_string()).unwrap_or_default()
-}
-
-async fn count(handle: Handle) -> String {
-    let count = handle.get::<u64>(data::COUNTER).await.unwrap_or(0) + 1;
-    handle.set(data::COUNTER, &count).await;
-    count.to_string()
-}
-
-async fn fill(handle: Handle) -> &'static str {
-    handle.set(data::USER, &data::USER_ID).await;
-    handle.set(data::COUNTER, &0).await;
-    handle.set(data::CART, &data::cart()).await;
-    "filled"
-}
-
-async fn rotate(handle: Handle) -> &'static str {
-    handle.load().await;
-    handle.0.state.lock().unwrap().rotate = true;
-    "rotated"
-}
-
-async fn flash(handle: Handle) -> Response {
-    handle.set(data::MESSAGE, data::SAVED).await;
-    see_other().into_response()
-}
-
-async fn flashed(handle: Handle) -> String {
-    let message = handle.get::<String>(data::MESSAGE).await;
-    if message.is_some() {
-        handle.remove(data::MESSAGE).await;
-    }
-    message.unwrap_or_default()
+    routes::<Handle>().layer(layer_fn(move |inner| Sessions { inner, store: Arc::clone(&store) }))
 }
 
 #[cfg(feature = "engines")]
@@ -170,7 +121,7 @@ impl State {
         self.shared.as_deref().unwrap_or(&self.bytes)
     }
 
-    /// Returns the position of a value: the start of its entry, its start, and its end.
+    /// Where a value is: its entry's beginning, its own, and its end.
     fn find(&self, name: &str) -> Option<(usize, usize, usize)> {
         let (bytes, mut at) = (self.bytes(), 0);
         while at < bytes.len() {
@@ -212,36 +163,7 @@ impl Handle {
         (state.id, state.shared) = (found.as_ref().map(|_| id), found);
     }
 
-    async fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.load().await;
-        let state = self.0.state.lock().unwrap();
-        let (_, from, to) = state.find(name)?;
-        serde_json::from_slice(&state.bytes()[from..to]).ok()
-    }
-
-    async fn items(&self) -> usize {
-        self.get::<Vec<data::Item>>(data::CART).await.map_or(0, |cart| cart.len())
-    }
-
-    async fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) {
-        self.load().await;
-        let mut state = self.0.state.lock().unwrap();
-        state.remove(name);
-        state.bytes.push(u8::try_from(name.len()).unwrap());
-        state.bytes.extend_from_slice(name.as_bytes());
-        let at = state.bytes.len();
-        state.bytes.extend_from_slice(&[0, 0]);
-        serde_json::to_writer(&mut state.bytes, value).unwrap();
-        let length = u16::try_from(state.bytes.len() - at - 2).unwrap();
-        state.bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
-    }
-
-    async fn remove(&self, name: &str) {
-        self.load().await;
-        self.0.state.lock().unwrap().remove(name);
-    }
-
-    /// Writes the changes. Returns the cookie line, if there is a new id.
+    /// Writes what changed; the cookie line, if there is a new id.
     async fn save(self) -> Option<HeaderValue> {
         let (old, new, bytes) = {
             let mut state = self.0.state.lock().unwrap();
@@ -262,6 +184,41 @@ impl Handle {
             self.0.store.remove(&old).await;
         }
         is_new.then(|| line(&id))
+    }
+}
+
+impl Values for Handle {
+    async fn get<T: DeserializeOwned>(&self, name: &'static str) -> Option<T> {
+        self.load().await;
+        let state = self.0.state.lock().unwrap();
+        let (_, from, to) = state.find(name)?;
+        serde_json::from_slice(&state.bytes()[from..to]).ok()
+    }
+
+    async fn insert<T: Serialize>(&self, name: &'static str, value: T) {
+        self.load().await;
+        let mut state = self.0.state.lock().unwrap();
+        state.remove(name);
+        state.bytes.push(u8::try_from(name.len()).unwrap());
+        state.bytes.extend_from_slice(name.as_bytes());
+        let at = state.bytes.len();
+        state.bytes.extend_from_slice(&[0, 0]);
+        serde_json::to_writer(&mut state.bytes, &value).unwrap();
+        let length = u16::try_from(state.bytes.len() - at - 2).unwrap();
+        state.bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    async fn remove<T: DeserializeOwned + Send>(&self, name: &'static str) -> Option<T> {
+        let found = self.get(name).await;
+        if found.is_some() {
+            self.0.state.lock().unwrap().remove(name);
+        }
+        found
+    }
+
+    async fn rotate(&self) {
+        self.load().await;
+        self.0.state.lock().unwrap().rotate = true;
     }
 }
 

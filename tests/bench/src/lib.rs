@@ -21,14 +21,11 @@
 )]
 
 pub mod axum_client;
-pub mod counted;
 pub mod data;
 pub mod measure;
 pub mod visitor;
 pub mod worker;
 
-#[cfg(feature = "ours")]
-pub mod floor;
 #[cfg(feature = "ours")]
 pub mod ideal;
 #[cfg(feature = "ours")]

@@ -1,15 +1,23 @@
 //! The requests of each workload, and the client that sends them and keeps its cookies.
 
 use std::fmt;
-use std::str::FromStr;
 
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use crate::data;
 
+/// An application over one library and one engine.
+pub trait Subject: Clone + Send + 'static {
+    type Client: Client + 'static;
+
+    /// A client of the application, on the thread that asks for it: an application of actix cannot
+    /// leave its thread, so each thread has its own, over the same store.
+    fn client(&self) -> impl Future<Output = Self::Client>;
+}
+
 /// An application that answers requests in process.
-pub trait Client {
+pub trait Client: Clone {
     type Reply: Reply;
 
     fn call(
@@ -19,7 +27,7 @@ pub trait Client {
     ) -> impl Future<Output = Self::Reply>;
 }
 
-/// The response of an application.
+/// What it answered.
 pub trait Reply {
     fn status(&self) -> u16;
     /// Calls `f` with each `Set-Cookie` line.
@@ -27,7 +35,7 @@ pub trait Reply {
     fn text(self) -> impl Future<Output = String>;
 }
 
-/// The workloads, in the order of the tables' columns.
+/// What is measured, in the order of the tables' columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Workload {
     /// No cookie, the session untouched.
@@ -63,17 +71,6 @@ impl fmt::Display for Workload {
     }
 }
 
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|workload| workload.to_string() == text)
-            .ok_or_else(|| format!("no such workload: {text}"))
-    }
-}
-
 /// A client with its cookies.
 pub struct Visitor<C> {
     client: C,
@@ -93,7 +90,7 @@ impl<C: Client> Visitor<C> {
         }
     }
 
-    /// Runs one round of a workload.
+    /// One round of a workload.
     pub async fn step(&mut self, workload: Workload) {
         match workload {
             Workload::W1 => self.send_as_stranger("/untouched").await,
@@ -132,9 +129,9 @@ impl<C: Client> Visitor<C> {
         reply.set_cookies(&mut |line| {
             let pair = line.split(|&c| c == b';').next().unwrap_or_default();
             let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
-            // A cookie without a value is a removal.
+            // One without a value is a removal.
             let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
-            // Some libraries set more than one cookie. The others are kept.
+            // Some libraries set more than one; the others stay as they are.
             for known in
                 cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';')
             {
@@ -151,10 +148,34 @@ impl<C: Client> Visitor<C> {
         });
     }
 
-    /// Checks that the subject performs the workloads.
-    pub async fn verify(&mut self, with_login: bool) {
-        self.cookie = None;
+    /// Proves that the subject does what is about to be measured, and returns the workloads that it
+    /// knows: a bare handler has no sessions, and most libraries do not list the sessions of a user.
+    pub async fn verify(&mut self) -> Vec<Workload> {
         assert_eq!(self.read("/untouched").await, "ok");
+        let sessions = self.knows("/fill").await;
+        if sessions {
+            self.verify_sessions().await;
+        }
+        let login = self.knows("/login").await;
+        if login {
+            self.send("/login", 200).await;
+            assert_eq!(self.read("/read").await, data::USER_ID.to_string());
+        }
+        self.cookie = None;
+        let known = |workload: &Workload| match workload {
+            Workload::W1 => true,
+            Workload::W5L => login,
+            _ => sessions,
+        };
+        Workload::ALL.into_iter().filter(known).collect()
+    }
+
+    async fn knows(&mut self, path: &'static str) -> bool {
+        self.cookie = None;
+        self.client.call(path, None).await.status() != 404
+    }
+
+    async fn verify_sessions(&mut self) {
         self.send("/fill", 200).await;
         assert_eq!(self.read("/read").await, data::USER_ID.to_string());
         for count in 1..=3 {
@@ -170,11 +191,5 @@ impl<C: Client> Visitor<C> {
             assert_eq!(self.read("/flashed").await, data::SAVED);
             assert_eq!(self.read("/flashed").await, "", "a message is shown once");
         }
-        if with_login {
-            self.cookie = None;
-            self.send("/login", 200).await;
-            assert_eq!(self.read("/read").await, data::USER_ID.to_string());
-        }
-        self.cookie = None;
     }
 }

@@ -27,8 +27,6 @@ mod system;
 #[path = "linux/mod.rs"]
 mod system;
 
-#[cfg(target_os = "linux")]
-pub use system::ask;
 pub use system::{Servers, guard, services};
 
 /// A result whose error is a sentence for a person.

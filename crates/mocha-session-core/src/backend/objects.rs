@@ -43,13 +43,7 @@ use crate::store::Revision;
 ///     async fn get(&self, name: &str, _most: usize) -> Result<Option<Object>> {
 ///         Ok(self.0.lock().unwrap().get(name).map(|(object, _)| object.clone()))
 ///     }
-///     async fn put(
-///         &self,
-///         name: &str,
-///         body: Bytes,
-///         deadline: u64,
-///         when: Condition<'_>,
-///     ) -> Result<Outcome<Revision>> {
+///     async fn put(&self, name: &str, to: Content, when: Condition<'_>) -> Result<Outcome<Revision>> {
 ///         let mut bucket = self.0.lock().unwrap();
 ///         let expected = match when {
 ///             Condition::Absent => None,
@@ -59,9 +53,9 @@ use crate::store::Revision;
 ///             return Ok(Outcome::Unmet);
 ///         }
 ///         let revision = Revision::random();
-///         let (size, deadline) = (body.len() as u64, Some(deadline));
+///         let (size, deadline) = (to.body.len() as u64, Some(to.deadline));
 ///         let head = Head { revision: revision.clone(), size, deadline };
-///         bucket.insert(name.to_owned(), (Object { head, body }, SystemTime::now()));
+///         bucket.insert(name.to_owned(), (Object { head, body: to.body }, SystemTime::now()));
 ///         Ok(Outcome::Done(revision))
 ///     }
 ///     async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>> {
@@ -119,18 +113,11 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
         Ok(self.get(name, usize::MAX).await?.map(|object| object.head))
     }
 
-    /// Writes an object if the condition holds. `deadline` is stored in its metadata:
-    /// [`Head::deadline`].
+    /// Writes an object if the condition holds.
     ///
     /// # Errors
     /// [`is_ambiguous`](Error::is_ambiguous) if the object may have been written.
-    async fn put(
-        &self,
-        name: &str,
-        body: Bytes,
-        deadline: u64,
-        when: Condition<'_>,
-    ) -> Result<Outcome<Revision>>;
+    async fn put(&self, name: &str, to: Content, when: Condition<'_>) -> Result<Outcome<Revision>>;
 
     /// Removes an object, if `expected` is `None` or its revision. Returns `Unmet` if the object
     /// has another revision, or if the service reports that there is no object.
@@ -149,6 +136,15 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
     /// Returns whether [`delete`](Self::delete) reports that there was no object. If it does not,
     /// deleting a session needs an extra [`head`](Self::head).
     fn delete_tells(&self) -> bool;
+}
+
+/// What an object is written with.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// The bytes.
+    pub body: Bytes,
+    /// Is stored in the object's metadata: [`Head::deadline`].
+    pub deadline: u64,
 }
 
 /// The condition of a write.

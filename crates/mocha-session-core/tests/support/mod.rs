@@ -16,10 +16,8 @@
 )]
 
 mod store;
-mod trace;
 
 pub use store::{Calls, Fault, Gatekeeper, ScriptedStore};
-pub use trace::{Trace, traced};
 
 use mocha_session_core::{
     HeaderChanges, LazySession, ManualClock, RequestInfo, Result, Session, SessionManager,
@@ -70,6 +68,13 @@ impl App {
             .unwrap();
         (clock, manager)
     }
+}
+
+/// A browser whose session has the value 1 under `a`.
+pub async fn with_values(manager: &SessionManager) -> Browser {
+    let mut browser = Browser::new();
+    browser.request(manager, |session| session.insert("a", 1)).await.unwrap();
+    browser
 }
 
 /// What a browser keeps.

@@ -1,11 +1,11 @@
 //! Helpers of the tests: test doubles, stores and keys.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
-use std::time::Duration;
-
-use mocha_session_core::store::{Expiry, StorageKey};
-use mocha_session_core::{Clock, Error, StoreUrl, SystemClock};
+use mocha_session_conformance::tools;
+pub(crate) use mocha_session_conformance::tools::hour;
+use mocha_session_core::store::StorageKey;
+use mocha_session_core::{Error, StoreUrl};
 use mocha_session_gcs::GcsStore;
 use mocha_session_gcs_double::{Double, SECRET};
 use tokio::sync::OnceCell;
@@ -32,15 +32,9 @@ pub(crate) fn key(number: u8) -> StorageKey {
     StorageKey::from_bytes([number; StorageKey::BYTES])
 }
 
-pub(crate) fn hour() -> Expiry {
-    Expiry::after(Duration::from_secs(3600), SystemClock.now())
-}
-
 /// All that an error shows, with its causes. Fails if that is the secret or one of the keys above.
 pub(crate) fn shown(error: &Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |&cause| cause.source());
-    let causes: Vec<_> = causes.map(|cause| format!(" {cause} {cause:?}")).collect();
-    let text = format!("{error} {error:?}{}", causes.concat());
+    let text = tools::shown(error);
     assert!(!text.contains(SECRET), "{text}");
     for number in 0..=u8::MAX {
         assert!(!text.contains(&key(number).to_string()[..20]), "{text}");

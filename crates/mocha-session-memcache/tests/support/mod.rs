@@ -1,14 +1,16 @@
 //! Servers for the tests: memcached processes, a proxy that disguises them, and an impostor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use mocha_session_conformance::{Proxy, not_run};
+use mocha_session_conformance::Proxy;
+use mocha_session_conformance::tools::{self, Server};
+pub(crate) use mocha_session_conformance::tools::{free_port, hour as an_hour};
 use mocha_session_core::store::{Bytes, Expiry, SessionStore, StorageKey};
 use mocha_session_core::{Error, StoreUrl};
 use mocha_session_memcache::MemcacheStore;
@@ -16,11 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// A memcached process on a port of its own, stopped when dropped.
-pub(crate) struct Memcached {
-    process: Child,
-    port: u16,
-    options: Vec<String>,
-}
+pub(crate) struct Memcached(Server);
 
 impl Memcached {
     /// Starts one with these options. `None` where memcached is not installed; in CI that is a
@@ -28,48 +26,51 @@ impl Memcached {
     pub(crate) fn start(options: &[&str]) -> Option<Self> {
         let port = free_port();
         let options: Vec<_> = options.iter().map(ToString::to_string).collect();
-        let process = spawn(port, &options)?;
-        Some(Self { process, port, options })
+        let server = Self(Server::start(port, move || {
+            let mut command = Command::new("memcached");
+            command.args(["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()]);
+            command.args(&options);
+            command
+        })?);
+        // Answered, and not merely connected: from then on the server has counted this connection.
+        server.ask("version");
+        Some(server)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from(([127, 0, 0, 1], self.0.port()))
     }
 
     pub(crate) fn url(&self) -> String {
         format!("memcache://{}", self.address())
     }
 
-    /// As a crash does it: no good-bye.
     pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.0.kill();
     }
 
-    /// The same server again, after [`kill`](Self::kill).
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(self.port, &self.options).unwrap();
+        self.0.restart();
     }
 
     /// Connections stay open, nothing is answered.
     pub(crate) fn hang(&self) {
-        self.signal("-STOP");
+        self.0.signal("-STOP");
         // Its threads stop one after the other.
         std::thread::sleep(Duration::from_millis(100));
     }
 
     pub(crate) fn wake_up(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.0.signal("-CONT");
     }
 
     /// The first line of the answer to a command sent past the store.
     pub(crate) fn ask(&self, command: &str) -> String {
-        first_line(self.port, command).unwrap()
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).unwrap());
+        stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
     }
 
     /// A number of `stats`.
@@ -82,49 +83,6 @@ impl Memcached {
             lines.filter_map(|line| line.strip_prefix(&wanted).map(str::to_owned)).collect();
         found.first().unwrap_or_else(|| panic!("no {name} in stats")).parse().unwrap()
     }
-}
-
-impl Drop for Memcached {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn first_line(port: u16, command: &str) -> std::io::Result<String> {
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port))?);
-    stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
-}
-
-fn spawn(port: u16, options: &[String]) -> Option<Child> {
-    let process = Command::new("memcached")
-        .args(["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()])
-        .args(options)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let process = match process {
-        Ok(process) => process,
-        Err(error) => {
-            not_run(&format!("memcached cannot be started ({error}); is it installed?"));
-            return None;
-        }
-    };
-    for _ in 0..500 {
-        // Answered, and not merely connected: from then on the server has counted this connection.
-        if first_line(port, "version").is_ok() {
-            return Some(process);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("memcached {options:?} does not listen");
-}
-
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 pub(crate) async fn open(url: &str) -> MemcacheStore {
@@ -164,10 +122,6 @@ pub(crate) fn within(ttl: Duration) -> Expiry {
     Expiry::after(ttl, SystemTime::now())
 }
 
-pub(crate) fn an_hour() -> Expiry {
-    within(Duration::from_secs(60 * 60))
-}
-
 /// A proxy to a server, and the URL that leads through it.
 pub(crate) async fn through_proxy(server: &Memcached) -> (Proxy, String) {
     let proxy = Proxy::to(server.address().to_string()).await.unwrap();
@@ -175,15 +129,9 @@ pub(crate) async fn through_proxy(server: &Memcached) -> (Proxy, String) {
     (proxy, url)
 }
 
-/// Calls until it works: after a failure a store pauses before it dials again.
-pub(crate) async fn eventually<T>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
-    for _ in 0..500 {
-        if let Ok(done) = call().await {
-            return done;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it does not work again: {:?}", call().await.err());
+/// The answer of the store once it works again.
+pub(crate) async fn eventually<T>(call: impl AsyncFnMut() -> Result<T, Error>) -> T {
+    tools::eventually("it does not work again", call).await
 }
 
 /// Stands before a server, and shows every run of it as the same process, started in the same

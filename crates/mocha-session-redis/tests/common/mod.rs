@@ -2,25 +2,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 
-use std::net::TcpListener as StdListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
 
-use mocha_session_conformance::not_run;
-use mocha_session_core::store::{Expiry, Revision, SessionStore, StorageKey};
-use mocha_session_core::{Error, Registry};
+use mocha_session_conformance::tools;
+pub(crate) use mocha_session_conformance::tools::{fresh_key as key, hour};
+use mocha_session_core::store::SessionStore;
+use mocha_session_core::{Error, ErrorKind, Registry};
 use redis::aio::MultiplexedConnection;
-use tokio::net::TcpStream;
+use redis::{FromRedisValue, RedisResult};
+use tempfile::TempDir;
 
 pub(crate) type Store = Arc<dyn SessionStore>;
 
 /// Starts a private server, or leaves the test where none is installed.
 macro_rules! server {
     ($($argument:expr),*) => {
-        match $crate::common::Server::start(&[$($argument),*]).await {
+        match $crate::common::Server::start(&[$($argument),*]) {
             Some(server) => server,
             None => return,
         }
@@ -35,18 +34,9 @@ pub(crate) async fn open(url: &str) -> Result<Store, Error> {
     Ok(storage.store().expect("not client-side").clone())
 }
 
-/// A key that nobody else has.
-pub(crate) fn key() -> StorageKey {
-    let mut bytes = [0; StorageKey::BYTES];
-    for chunk in bytes.chunks_mut(8) {
-        let random = Revision::random().as_u64().unwrap().to_ne_bytes();
-        chunk.copy_from_slice(&random[..chunk.len()]);
-    }
-    StorageKey::from_bytes(bytes)
-}
-
-pub(crate) fn hour() -> Expiry {
-    Expiry::after(Duration::from_secs(60 * 60), SystemTime::now())
+/// Asserts that a call failed because of the server, and that nothing was done.
+pub(crate) fn assert_not_done(error: &Error) {
+    assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error}");
 }
 
 /// Creates, updates, loads and deletes a session.
@@ -61,35 +51,15 @@ pub(crate) async fn round_trip(store: &impl SessionStore) {
     assert_eq!(store.load(&key).await.unwrap(), None);
 }
 
-/// Returns all keys that a scan finds.
-pub(crate) async fn scanned(store: &impl SessionStore, limit: usize) -> Vec<StorageKey> {
-    let (mut keys, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store.scan(cursor, limit).await.unwrap();
-        keys.extend(page.entries().iter().map(|(key, _)| *key));
-        match page.next() {
-            Some(next) => cursor = Some(next.clone()),
-            None => return keys,
-        }
-    }
-}
-
-/// Tries again until it works, for forty seconds.
+/// Tries again until it works.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(40);
-    loop {
-        if let Some(done) = attempt().await {
-            return done;
-        }
-        assert!(Instant::now() < end, "{what}: not within forty seconds");
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    tools::eventually(what, async || attempt().await.ok_or("not in time")).await
 }
 
 /// A port that was free a moment ago, low enough for a cluster's bus.
 pub(crate) fn free_port() -> u16 {
     loop {
-        let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = tools::free_port();
         if port < 55_000 {
             return port;
         }
@@ -98,40 +68,24 @@ pub(crate) fn free_port() -> u16 {
 
 /// A `redis-server` of one test's own, stopped when it is dropped.
 pub(crate) struct Server {
-    child: Child,
-    directory: PathBuf,
+    process: tools::Server,
+    _folder: TempDir,
     arguments: Vec<String>,
     pub(crate) port: u16,
 }
 
 impl Server {
     /// `None`, with a word about it, where no `redis-server` is installed; in CI that is a failure.
-    pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
-        Self::start_at(free_port(), arguments).await
+    pub(crate) fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_at(free_port(), arguments)
     }
 
-    pub(crate) async fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name =
-            format!("mocha-redis-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
+    pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let Ok(child) = spawn(port, &directory, &arguments) else {
-            not_run("redis-server is not installed; `cargo xtask test` installs it");
-            return None;
-        };
-        let server = Self { child, directory, arguments, port };
-        server.listening().await;
-        Some(server)
-    }
-
-    /// Waits until it takes connections.
-    pub(crate) async fn listening(&self) {
-        eventually("redis-server listens", async || {
-            TcpStream::connect(("127.0.0.1", self.port)).await.ok()
-        })
-        .await;
+        let (data, words) = (folder.path().to_owned(), arguments.clone());
+        let process = tools::Server::start(port, move || command(port, &data, &words))?;
+        Some(Self { process, _folder: folder, arguments, port })
     }
 
     /// The port of a cluster's bus, as it was told.
@@ -151,9 +105,8 @@ impl Server {
     /// A replica of this server that has all it has.
     pub(crate) async fn replica(&self) -> Self {
         let port = self.port.to_string();
-        let replica = Self::start(&["--replicaof", "127.0.0.1", &port])
-            .await
-            .expect("the first one was started");
+        let follow = Self::start(&["--replicaof", "127.0.0.1", &port]);
+        let replica = follow.expect("the first one was started");
         self.replicated().await;
         replica
     }
@@ -174,13 +127,8 @@ impl Server {
     }
 
     /// Sends a command, given as words, and expects it to work.
-    pub(crate) async fn run<T: redis::FromRedisValue>(&self, words: &str) -> T {
-        let mut words = words.split(' ');
-        let mut command = redis::cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
-        }
-        command.query_async(&mut self.connection().await).await.unwrap()
+    pub(crate) async fn run<T: FromRedisValue>(&self, words: &str) -> T {
+        say(&mut self.connection().await, words).await.unwrap()
     }
 
     /// How often a command was called since `CONFIG RESETSTAT`.
@@ -195,40 +143,40 @@ impl Server {
 
     /// Ends it without warning, like a crash.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
     }
 
-    pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.directory, &self.arguments).unwrap();
-        self.listening().await;
+    pub(crate) fn restart(&mut self) {
+        self.process.restart();
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        drop(std::fs::remove_dir_all(&self.directory));
-    }
+/// Sends a command, given as words.
+pub(crate) async fn say<T: FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    words: &str,
+) -> RedisResult<T> {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    command.arg(words.collect::<Vec<_>>()).query_async(connection).await
 }
 
-fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> std::io::Result<Child> {
-    let sentinel = arguments.first().is_some_and(|first| first == "--sentinel");
+fn command(port: u16, folder: &Path, arguments: &[String]) -> Command {
     let mut command = Command::new("redis-server");
+    let sentinel = arguments.first().is_some_and(|first| first == "--sentinel");
     if sentinel {
         // A sentinel keeps what it knows in its configuration file, and must have one.
-        let file = directory.join("sentinel.conf");
-        std::fs::write(&file, arguments[1..].join("\n"))?;
+        let file = folder.join("sentinel.conf");
+        std::fs::write(&file, arguments[1..].join("\n")).unwrap();
         command.arg(file).arg("--sentinel");
     } else {
         command.args(["--save", "", "--appendonly", "no"]);
     }
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
     if !sentinel {
         command.args(arguments);
     }
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    command
 }
 
 /// A connection of the test's own. The client's defaults give a busy machine half a second.

@@ -1,17 +1,23 @@
 //! Stores, clients, and an HTTP server of the tests' own: it passes requests on, loses answers, or
 //! answers by itself.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::handshake;
+use hyper::http::request::Parts;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+pub(crate) use mocha_session_conformance::tools::fresh_key;
+use mocha_session_core::store::{Expiry, SessionStore};
 use mocha_session_core::{Registry, StoreUrl};
 use mocha_session_s3::aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use mocha_session_s3::aws_sdk_s3::{Client, Config};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -78,10 +84,6 @@ pub(crate) fn some_prefix() -> String {
     format!("test-{:016x}/", fastrand::u64(..))
 }
 
-pub(crate) fn some_key() -> StorageKey {
-    StorageKey::from_bytes(std::array::from_fn(|_| fastrand::u8(..)))
-}
-
 pub(crate) fn within(secs: u64) -> Expiry {
     Expiry::after(Duration::from_secs(secs), SystemTime::now())
 }
@@ -89,23 +91,28 @@ pub(crate) fn within(secs: u64) -> Expiry {
 /// A request as it was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) method: String,
-    /// Path and query.
-    pub(crate) target: String,
-    pub(crate) headers: HashMap<String, String>,
-    pub(crate) body: Vec<u8>,
-    raw: Vec<u8>,
+    head: Parts,
+    pub(crate) body: Bytes,
 }
 
 impl Request {
+    pub(crate) fn method(&self) -> &str {
+        self.head.method.as_str()
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> String {
+        self.head.uri.to_string()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        self.head.headers.get(name)?.to_str().ok()
     }
 
     /// `PUT` with `If-Match`, `GET`, `LIST` …: what it costs and what it does, in a word.
     pub(crate) fn kind(&self) -> String {
-        let list = self.method == "GET" && self.target.contains("list-type=2");
-        let kind = if list { "LIST" } else { &self.method };
+        let list = self.method() == "GET" && self.target().contains("list-type=2");
+        let kind = if list { "LIST" } else { self.method() };
         match (self.header("if-match"), self.header("if-none-match")) {
             (Some(_), _) => format!("{kind} If-Match"),
             (_, Some(_)) => format!("{kind} If-None-Match"),
@@ -197,89 +204,49 @@ impl Drop for Double {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    stream: TcpStream,
     upstream: u16,
     act: &(dyn Fn(&Request) -> Reply + Send + Sync),
     log: &Mutex<Vec<Request>>,
-) -> io::Result<()> {
-    while let Some((head, body)) = read_message(&mut stream, true).await? {
-        let request = parse(head, body);
+) {
+    let answer = service_fn(async |request: hyper::Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let request = Request { head, body };
         let reply = act(&request);
         log.lock().unwrap().push(request.clone());
-        let answer = match reply {
-            Reply::Pass => pass(&request, upstream).await?,
-            Reply::Lose => {
-                pass(&request, upstream).await?;
-                return Ok(());
-            }
+        match reply {
+            Reply::Pass => pass(request, upstream).await,
+            // An error ends the connection instead of an answer.
+            Reply::Lose => pass(request, upstream).await.and(Err(io::Error::other("lost"))),
             Reply::PassAfter(go) => {
                 go.notified().await;
-                pass(&request, upstream).await?
+                pass(request, upstream).await
             }
-            Reply::Cut => return Ok(()),
+            Reply::Cut => Err(io::Error::other("cut")),
             Reply::Hang => std::future::pending().await,
             Reply::Answer(status, headers, body) => {
-                let mut answer = format!(
-                    "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n",
-                    body.len()
-                )
-                .into_bytes();
-                if request.method != "HEAD" {
-                    answer.extend(body);
+                let mut answer = hyper::Response::builder().status(status);
+                for (name, value) in headers.lines().filter_map(|line| line.split_once(": ")) {
+                    answer = answer.header(name, value);
                 }
-                answer
+                answer.body(Full::from(body)).map_err(io::Error::other)
             }
-        };
-        stream.write_all(&answer).await?;
-    }
-    Ok(())
-}
-
-async fn pass(request: &Request, upstream: u16) -> io::Result<Vec<u8>> {
-    let mut server = TcpStream::connect(("127.0.0.1", upstream)).await?;
-    server.write_all(&request.raw).await?;
-    let expects_body = request.method != "HEAD";
-    let (mut head, body) =
-        read_message(&mut server, expects_body).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    head.extend(body);
-    Ok(head)
-}
-
-/// Head and body of a request or an answer; `None` at the end of the connection.
-async fn read_message(
-    stream: &mut TcpStream,
-    has_body: bool,
-) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error),
         }
-    }
-    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length =
-        text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    if text.contains("expect: 100-continue") {
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-    }
-    let mut body = vec![0; if has_body { length.unwrap_or(0) } else { 0 }];
-    stream.read_exact(&mut body).await?;
-    Ok(Some((head, body)))
+    });
+    drop(server::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
 }
 
-fn parse(head: Vec<u8>, body: Vec<u8>) -> Request {
-    let text = String::from_utf8_lossy(&head).into_owned();
-    let mut lines = text.lines();
-    let mut words = lines.next().unwrap_or_default().split(' ');
-    let (method, target) =
-        (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
-    let headers = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let mut raw = head;
-    raw.extend_from_slice(&body);
-    Request { method, target, headers, body, raw }
+async fn pass(request: Request, upstream: u16) -> io::Result<hyper::Response<Full<Bytes>>> {
+    let stream = TcpStream::connect(("127.0.0.1", upstream)).await?;
+    let connected = handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = connected.map_err(io::Error::other)?;
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::from_parts(request.head, Full::new(request.body));
+    let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+    let (mut head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    connection.abort();
+    head.headers.remove("transfer-encoding");
+    Ok(hyper::Response::from_parts(head, Full::new(body)))
 }

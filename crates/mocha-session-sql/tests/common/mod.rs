@@ -1,13 +1,21 @@
 //! Helpers of the tests: engines under fresh tables.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses its own part"
+)]
 
 pub mod servers;
 
 use std::time::{Duration, SystemTime};
 
+use mocha_session_conformance::tools::{self, sweep_all};
+pub use mocha_session_conformance::tools::{fresh_key, hour, shown};
 use mocha_session_conformance::{Proxy, engine_url};
-use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
+use mocha_session_core::store::{Expiry, SessionStore, SweepReport};
 use mocha_session_core::{Registry, Result, Storage};
 use mocha_session_sql::DRIVER;
 use tokio::net::TcpSocket;
@@ -72,19 +80,31 @@ impl Engine {
     }
 }
 
-/// The answer once the pause after a failed dial is over.
-pub async fn eventually<T, F>(call: impl Fn() -> F) -> T
-where
-    F: Future<Output = Result<T>>,
-{
-    let began = std::time::Instant::now();
-    loop {
-        match call().await {
-            Ok(answer) => return answer,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(5), "{error}"),
+/// Runs this with a pool of the engine's own type, made with these options.
+macro_rules! with_pool {
+    ($engine:expr, |$options:ident| $made:expr, |$pool:ident| $run:expr) => {
+        if $engine.name == "postgresql" {
+            let $options = mocha_session_sql::sqlx::postgres::PgPoolOptions::new();
+            let $pool = $made.connect(&$engine.url).await.unwrap();
+            $run
+        } else {
+            let $options = mocha_session_sql::sqlx::mysql::MySqlPoolOptions::new();
+            let $pool = $made.connect(&$engine.url).await.unwrap();
+            $run
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+}
+
+pub(crate) use with_pool;
+
+/// The answer once the pause after a failed dial is over.
+pub async fn eventually<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> T {
+    tools::eventually("a call", async || call().await).await
+}
+
+/// Waits until this is so.
+pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    tools::eventually(what, async || is().await.then_some(()).ok_or("not in time")).await;
 }
 
 /// How many connections are over whose client said goodbye (PostgreSQL's Terminate, MySQL's
@@ -106,16 +126,6 @@ pub fn fresh_name() -> String {
     format!("t_{:016x}", fastrand::u64(..))
 }
 
-pub fn fresh_key() -> StorageKey {
-    let mut bytes = [0; StorageKey::BYTES];
-    bytes.fill_with(|| fastrand::u8(..));
-    StorageKey::from_bytes(bytes)
-}
-
-pub fn hour() -> Expiry {
-    Expiry::after(Duration::from_hours(1), SystemTime::now())
-}
-
 /// An expiry an hour ago.
 pub fn past() -> Expiry {
     Expiry::after(Duration::from_mins(1), SystemTime::now() - Duration::from_mins(61))
@@ -123,25 +133,7 @@ pub fn past() -> Expiry {
 
 /// Sweeps to the end: how many were examined, and removed.
 pub async fn sweep(store: &dyn SessionStore, limit: usize) -> (u64, u64) {
-    let (mut examined, mut removed, mut cursor) = (0, 0, None);
-    loop {
-        let report = store.sweep(SystemTime::now(), cursor, limit).await.unwrap();
-        examined += report.examined();
-        removed += report.removed();
-        match report.next() {
-            Some(next) => cursor = Some(next.clone()),
-            None => return (examined, removed),
-        }
-    }
-}
-
-/// Everything an error shows, in any form.
-pub fn shown(error: &mocha_session_core::Error) -> String {
-    let mut out = format!("{error} {error:?}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        out = format!("{out} {error} {error:?}");
-        cause = error.source();
-    }
-    out
+    let reports = sweep_all(store, SystemTime::now(), limit).await.unwrap();
+    let sum = |count: fn(&SweepReport) -> u64| reports.iter().map(count).sum();
+    (sum(SweepReport::examined), sum(SweepReport::removed))
 }

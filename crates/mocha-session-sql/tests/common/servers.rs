@@ -1,11 +1,11 @@
 //! Private servers, for tests that promote, demote or reconfigure one.
 
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mocha_session_conformance::tools::{eventually, free_port};
 use mocha_session_sql::sqlx;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
@@ -31,24 +31,10 @@ impl Server {
     pub async fn postgres_with_tls() -> (Self, String) {
         let (folder, data) = new_postgres();
         let mut openssl = as_user("postgres", "openssl");
-        openssl.args([
-            "req",
-            "-x509",
-            "-days",
-            "7",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-        ]);
-        openssl.args([
-            "-nodes",
-            "-subj",
-            "/CN=mocha-session test",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ]);
-        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
+        let words = "req -x509 -days 7 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+                     -subj /CN=test -addext subjectAltName=IP:127.0.0.1 \
+                     -addext basicConstraints=critical,CA:FALSE -keyout";
+        openssl.args(words.split(' '));
         let certificate = data.join("server.crt");
         run(openssl.arg(data.join("server.key")).arg("-out").arg(&certificate));
         let readable = std::fs::read(&certificate).unwrap();
@@ -75,20 +61,12 @@ impl Server {
     async fn start_postgres(folder: TempDir, data: &Path) -> Self {
         let port = free_port();
         let mut server = as_user("postgres", "postgres");
-        server.arg("-D").arg(data).args([
-            "-p",
-            &port.to_string(),
-            "-c",
-            "listen_addresses=127.0.0.1",
-        ]);
+        server.args(["-p", &port.to_string(), "-D"]).arg(data);
         server.arg("-c").arg(format!("unix_socket_directories={}", folder.path().display()));
-        server.args(["-c", "fsync=off"]);
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
         let server = Self { child: spawn(&mut server), folder, port };
-        let began = Instant::now();
-        while let Err(error) = sqlx::PgConnection::connect(&server.url()).await {
-            assert!(began.elapsed() < Duration::from_secs(40), "postgres: {error}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let url = server.url();
+        eventually("postgres", async || sqlx::PgConnection::connect(&url).await).await;
         server
     }
 
@@ -129,18 +107,16 @@ impl Server {
         let mut server = Command::new(program("mariadbd"));
         server.args(MARIADB).args(mariadb_user()).arg(format!("--datadir={}", data.display()));
         server.arg(format!("--socket={}", socket.display())).arg(tmpdir(&folder));
-        server.args([
-            "--bind-address=127.0.0.1",
-            &format!("--port={port}"),
-            &format!("--server-id={id}"),
-        ]);
-        server.args(["--log-bin=log", "--innodb-flush-log-at-trx-commit=0"]).args(more);
+        server.args([format!("--port={port}"), format!("--server-id={id}")]);
+        server
+            .args([
+                "--bind-address=127.0.0.1",
+                "--log-bin=log",
+                "--innodb-flush-log-at-trx-commit=0",
+            ])
+            .args(more);
         let server = Self { child: spawn(&mut server), folder, port };
-        let began = Instant::now();
-        while let Err(error) = server.mariadb_root().await {
-            assert!(began.elapsed() < Duration::from_secs(40), "mariadb: {error}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually("mariadb", async || server.mariadb_root().await).await;
         server
     }
 
@@ -189,12 +165,8 @@ impl Server {
 
     /// Waits until this column says that the replica has all that its primary has written.
     pub async fn caught_up(&self, sql: &str, column: &str, primary: &Self) {
-        let began = Instant::now();
         let written = primary.root_ask("SELECT @@gtid_binlog_pos AS it", "it").await;
-        while self.root_ask(sql, column).await != written {
-            assert!(began.elapsed() < Duration::from_secs(40), "{column} never came to {written}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        super::until(column, async || self.root_ask(sql, column).await == written).await;
     }
 
     async fn mariadb_root(&self) -> sqlx::Result<sqlx::MySqlConnection> {
@@ -295,8 +267,4 @@ fn run(command: &mut Command) {
 fn spawn(command: &mut Command) -> Child {
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use mocha_session_conformance::rerun;
 use mocha_session_core::backend::Credentials;
 use mocha_session_core::{ErrorKind, Registry, StoreUrl};
 use mocha_session_sql::DRIVER;
@@ -76,21 +77,19 @@ async fn password_that_rotates_is_asked_for_at_each_new_connection_to_mariadb() 
 }
 
 /// The other process of the next test: this test binary again, with PGSSLMODE in its environment.
-#[test]
+#[tokio::test]
 #[ignore = "the next test runs it, in processes of their own"]
-fn another_process_opens_what_the_environment_describes() {
-    let url = std::env::var("MOCHA_SQL_TEST_CHILD_URL").expect("the next test sets it");
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let opened = Engine { name: "postgresql", url }.open().await;
-        let says = opened
-            .map_or_else(|error| format!("{:?}: {error}", error.kind()), |_| "opened".to_owned());
-        let expected = std::env::var("MOCHA_SQL_TEST_CHILD_SAYS").unwrap();
-        assert!(says.contains(&expected), "{says}");
-    });
+async fn another_process_opens_what_the_environment_describes() {
+    let url = std::env::var("TEST_URL").expect("the next test sets it");
+    let opened = Engine { name: "postgresql", url }.open().await;
+    let says =
+        opened.map_or_else(|error| format!("{:?}: {error}", error.kind()), |_| "opened".to_owned());
+    let expected = std::env::var("TEST_SAYS").unwrap();
+    assert!(says.contains(&expected), "{says}");
 }
 
-#[test]
-fn encryption_that_the_environment_asks_for_is_never_left_out() {
+#[tokio::test]
+async fn encryption_that_the_environment_asks_for_is_never_left_out() {
     let Some(engine) = Engine::postgres() else { return };
     // The test server has no certificate.
     for (mode, options, says) in [
@@ -101,22 +100,10 @@ fn encryption_that_the_environment_asks_for_is_never_left_out() {
         ("prefer", "", "opened"),
         ("prefer", "?channel_binding=require", "no TLS connection"),
     ] {
-        let ended = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "logins::another_process_opens_what_the_environment_describes",
-            ])
-            .env("MOCHA_SQL_TEST_CHILD_URL", format!("{}{options}", engine.url))
-            .env("MOCHA_SQL_TEST_CHILD_SAYS", says)
-            .env("PGSSLMODE", mode)
-            .output()
-            .unwrap();
-        assert!(
-            ended.status.success(),
-            "{mode} {options}: {}",
-            String::from_utf8_lossy(&ended.stdout)
-        );
+        let url = format!("{}{options}", engine.url);
+        let environment = [("TEST_URL", &*url), ("TEST_SAYS", says), ("PGSSLMODE", mode)];
+        let other = "logins::another_process_opens_what_the_environment_describes";
+        rerun(other, &environment).await.unwrap();
     }
 }
 

@@ -1,12 +1,13 @@
 //! Opening: many at once, in memory, in files, in schemas, with and without the right to create.
 
-use mocha_session_conformance::engine_url;
+use mocha_session_conformance::tools::assert_says;
+use mocha_session_conformance::{engine_url, rerun};
 use mocha_session_core::store::{Durability, KeySpace, SessionStore as _};
-use mocha_session_core::{ErrorKind, StoreUrl};
+use mocha_session_core::{ErrorKind, Storage, StoreUrl};
 use mocha_session_sql::{Dialect, SqlOptions, SqlStore, Table, schema_sql, sqlx};
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use crate::common::{Engine, fresh_key, fresh_name, hour};
+use crate::common::{Engine, fresh_key, fresh_name, hour, with_pool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_open_the_same_fresh_database_at_once() {
@@ -43,41 +44,28 @@ async fn ten_open_the_same_fresh_database_at_once() {
 
 /// The other process of the next test: this test binary again, with the file's URL in its
 /// environment.
-#[test]
+#[tokio::test]
 #[ignore = "the next test runs it, in processes of their own"]
-fn another_process_uses_the_file() {
-    let url = std::env::var("MOCHA_SQL_TEST_CHILD_URL").expect("the next test sets it");
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let storage = Engine { name: "sqlite", url }.open().await.unwrap();
-        for _ in 0..50 {
-            storage.store().unwrap().create(&fresh_key(), b"child", hour()).await.unwrap().unwrap();
-        }
-    });
+async fn another_process_uses_the_file() {
+    let url = std::env::var("TEST_URL").expect("the next test sets it");
+    fill(&Engine { name: "sqlite", url }.open().await.unwrap()).await;
+}
+
+async fn fill(storage: &Storage) {
+    for _ in 0..50 {
+        storage.store().unwrap().create(&fresh_key(), b"one", hour()).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_processes_write_the_same_sqlite_file() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::sqlite(&folder);
-    let children: Vec<_> = (0..3)
-        .map(|_| {
-            std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--ignored", "--exact", "opening::another_process_uses_the_file"])
-                .env("MOCHA_SQL_TEST_CHILD_URL", &engine.url)
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
+    let environment = [("TEST_URL", &*engine.url)];
+    let child = || rerun("opening::another_process_uses_the_file", &environment);
     let storage = engine.open().await.unwrap();
-    for _ in 0..50 {
-        storage.store().unwrap().create(&fresh_key(), b"parent", hour()).await.unwrap().unwrap();
-    }
-    for child in children {
-        let ended =
-            tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
-        assert!(ended.status.success());
-    }
+    let (one, two, three, ()) = tokio::join!(child(), child(), child(), fill(&storage));
+    [one, two, three].into_iter().for_each(|ended| drop(ended.unwrap()));
     assert_eq!(storage.store().unwrap().scan(None, 1000).await.unwrap().entries().len(), 200);
 }
 
@@ -103,23 +91,15 @@ async fn file_that_cannot_be_opened_says_why() {
         "this is not a database, it is a text of some length",
     )
     .unwrap();
-    for (url, kind, words) in [
-        (
-            format!("sqlite:///{path}/no/such/folder/a.db"),
-            ErrorKind::InvalidConfig,
-            "/no/such/folder",
-        ),
-        (
-            format!("sqlite:///{path}/missing.db?create=false"),
-            ErrorKind::InvalidConfig,
-            "missing.db",
-        ),
-        (format!("sqlite:///{path}/text.db"), ErrorKind::InvalidConfig, "not an SQLite database"),
-        (format!("sqlite:///{path}"), ErrorKind::Unavailable, "cannot be opened"),
+    for (file, kind, words) in [
+        ("/no/such/folder/a.db", ErrorKind::InvalidConfig, "/no/such/folder"),
+        ("/missing.db?create=false", ErrorKind::InvalidConfig, "missing.db"),
+        ("/text.db", ErrorKind::InvalidConfig, "not an SQLite database"),
+        ("", ErrorKind::Unavailable, "cannot be opened"),
     ] {
+        let url = format!("sqlite:///{path}{file}");
         let error = Engine { name: "sqlite", url }.open().await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains(words), "{error}");
+        assert_says(&error, kind, &[words]);
     }
 }
 
@@ -133,11 +113,7 @@ async fn without_create_a_missing_table_is_unavailable_and_the_schema_helps() {
         let name = fresh_name();
         let refusing = engine.with(&format!("table={name}&create=false"));
         let error = refusing.open().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(
-            error.to_string().contains(&name) && error.to_string().contains("schema_sql"),
-            "{error}"
-        );
+        assert_says(&error, ErrorKind::Unavailable, &[&name, "schema_sql"]);
 
         let table = Table::new(&name).unwrap();
         run_sql(&engine, |dialect| schema_sql(dialect, &table)).await;
@@ -161,8 +137,7 @@ async fn table_of_somebody_else_is_refused() {
         run_sql(&engine, |_| format!("CREATE TABLE {name} (id VARCHAR(40), colour VARCHAR(10))"))
             .await;
         let error = engine.with(&format!("table={name}")).open().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}: {error}", engine.name);
-        assert!(error.to_string().contains("columns are not"), "{error}");
+        assert_says(&error, ErrorKind::InvalidConfig, &["columns are not"]);
     }
 }
 
@@ -171,8 +146,7 @@ async fn tables_live_in_a_schema_of_postgresql() {
     let Some(engine) = Engine::postgres() else { return };
     let schema = fresh_name();
     let error = engine.with(&format!("schema={schema}")).open().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("schema"), "{error}");
+    assert_says(&error, ErrorKind::Unavailable, &["schema"]);
 
     run_sql(&engine, |_| format!("CREATE SCHEMA {schema}")).await;
     let storage = engine.with(&format!("schema={schema}&table=Mixed")).open().await.unwrap();
@@ -205,12 +179,7 @@ async fn user_who_may_not_create_uses_a_table_that_is_there() {
     storage.store().unwrap().create(&fresh_key(), b"x", hour()).await.unwrap().unwrap();
     // Where it would have to create one it is told so.
     let error = as_role.fresh().open().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-    let sentence = error.to_string();
-    assert!(
-        sentence.contains("CREATE on its schema") && sentence.contains("schema_sql"),
-        "{sentence}"
-    );
+    assert_says(&error, ErrorKind::Denied, &["CREATE on its schema", "schema_sql"]);
     run_sql(&engine, |_| format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
@@ -243,13 +212,10 @@ async fn pools_of_your_own_work_as_they_come() {
             .with_table(Table::new(&fresh_name()).unwrap())
             .with_key_space(KeySpace::new("own:").unwrap())
     };
-    if let Some(engine) = Engine::postgres() {
-        let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
-        stores.push(SqlStore::new(pool, options()).await.unwrap());
-    }
-    if let Some(engine) = Engine::mysql() {
-        let pool = sqlx::MySqlPool::connect(&engine.url).await.unwrap();
-        stores.push(SqlStore::new(pool, options()).await.unwrap());
+    for engine in Engine::servers() {
+        stores.push(with_pool!(engine, |pool| pool, |pool| {
+            SqlStore::new(pool, options()).await.unwrap()
+        }));
     }
     let file = folder.path().join("own.db");
     let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
@@ -275,31 +241,20 @@ async fn settings_that_pgbouncer_refuses_are_reported_with_what_to_do() {
     pooler.open().await.unwrap();
     for setting in ["options=-c%20statement_timeout%3D500", "synchronous_commit=off"] {
         let error = pooler.with(setting).open().await.unwrap_err();
-        let sentence = error.to_string();
-        assert!(error.is_invalid_config(), "{setting}: {error}");
-        assert!(
-            sentence.contains("PgBouncer") && sentence.contains("ALTER ROLE"),
-            "{setting}: {sentence}"
-        );
+        assert_says(&error, ErrorKind::InvalidConfig, &["PgBouncer", "ALTER ROLE"]);
     }
 }
 
 pub(crate) async fn run_sql(engine: &Engine, sql: impl Fn(Dialect) -> String) {
-    match engine.name {
-        "postgresql" => {
-            let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
-            pool.execute(sqlx::raw_sql(AssertSqlSafe(sql(Dialect::Postgres)))).await.unwrap();
-        }
-        "mysql" => {
-            let pool = sqlx::MySqlPool::connect(&engine.url).await.unwrap();
-            pool.execute(sqlx::raw_sql(AssertSqlSafe(sql(Dialect::MySql)))).await.unwrap();
-        }
-        _ => {
-            let file = engine.url.strip_prefix("sqlite:///").unwrap();
-            let connect =
-                sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
-            let pool = sqlx::SqlitePool::connect_with(connect).await.unwrap();
-            pool.execute(sqlx::raw_sql(AssertSqlSafe(sql(Dialect::Sqlite)))).await.unwrap();
-        }
-    }
+    let dialects = [Dialect::Postgres, Dialect::MySql, Dialect::Sqlite];
+    let dialect = dialects.into_iter().find(|dialect| dialect.name() == engine.name).unwrap();
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql(dialect)));
+    let Some(file) = engine.url.strip_prefix("sqlite:///") else {
+        return with_pool!(engine, |pool| pool, |pool| {
+            pool.execute(sql).await.unwrap();
+        });
+    };
+    let connect = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(connect).await.unwrap();
+    pool.execute(sql).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Rows under stress: isolation levels, deadlocks, limits, read-only servers, full disks.
 
+use mocha_session_conformance::tools::assert_says;
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::{Revision, SessionStore};
 use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
@@ -162,8 +163,7 @@ async fn file_that_another_process_keeps_locked_is_unavailable_and_not_ambiguous
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     let began = std::time::Instant::now();
     let error = store.create(&fresh_key(), b"x", hour()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains("locked"), "{error}");
+    assert_says(&error, ErrorKind::Unavailable, &["locked"]);
     assert!(began.elapsed() < std::time::Duration::from_millis(450), "{:?}", began.elapsed());
     other.execute("ROLLBACK").await.unwrap();
     assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some());

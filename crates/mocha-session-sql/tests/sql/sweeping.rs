@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mocha_session_conformance::tools::scan_all;
 use mocha_session_core::store::{SessionStore, StorageKey};
 use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -104,27 +105,21 @@ async fn share_a_table(engine: &Engine, limit: usize) {
     for (at, store) in stores.iter().enumerate() {
         assert_eq!(sweep(&**store, limit).await, (16, 10), "{} `{}`", engine.name, prefixes[at]);
         for other in &stores[at + 1..] {
-            assert_eq!(count(&**other).await, 16, "{} `{}`", engine.name, prefixes[at]);
+            assert_eq!(
+                scan_all(&**other, 3).await.unwrap().len(),
+                16,
+                "{} `{}`",
+                engine.name,
+                prefixes[at]
+            );
         }
     }
     for (store, prefix) in stores.iter().zip(prefixes) {
-        assert_eq!(count(&**store).await, 6, "{} `{prefix}`", engine.name);
+        assert_eq!(scan_all(&**store, 3).await.unwrap().len(), 6, "{} `{prefix}`", engine.name);
         assert_eq!(&store.load(&key).await.unwrap().unwrap().value()[..], prefix.as_bytes());
     }
     if engine.name != "sqlite" {
         run_sql(engine, |_| format!("DROP TABLE {table}")).await;
-    }
-}
-
-async fn count(store: &dyn SessionStore) -> usize {
-    let (mut count, mut cursor) = (0, None);
-    loop {
-        let page = store.scan(cursor, 3).await.unwrap();
-        count += page.entries().len();
-        match page.next() {
-            Some(next) => cursor = Some(next.clone()),
-            None => return count,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tables made by hand: what would let two sessions share an id, or hide some from a sweep, is
 //! refused at opening.
 
+use mocha_session_conformance::tools::assert_says;
 use mocha_session_core::ErrorKind;
 
 use crate::common::{Engine, fresh_name};
@@ -10,8 +11,7 @@ async fn assert_refused(engine: &Engine, columns: &str, word: &str) {
     let name = fresh_name();
     run_sql(engine, |_| format!("CREATE TABLE {name} {columns}")).await;
     let error = engine.with(&format!("table={name}")).open().await.expect_err(columns);
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}: {error}", engine.name);
-    assert!(error.to_string().contains(word), "{}: {error}", engine.name);
+    assert_says(&error, ErrorKind::InvalidConfig, &[word]);
     assert!(error.to_string().contains("schema_sql"), "{}: {error}", engine.name);
     run_sql(engine, |_| format!("DROP TABLE {name}")).await;
 }

@@ -1,21 +1,23 @@
-//! What was measured: a list of values for each metric, subject and workload, and what follows from
-//! them. A metric's name ends with its unit, where it has one.
+//! What was measured: the values of every round by metric, subject and workload, and what follows
+//! from them. A metric's name ends with its unit, where it has one.
 
 use mocha_session_bench::visitor::Workload;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A subject's rounds of one workload.
 pub(crate) type Row = (&'static str, Workload);
 
-/// All values, one for each time that something was measured.
-#[derive(Debug, Default)]
-pub(crate) struct Figures(BTreeMap<(String, String, Workload), Vec<f64>>);
+type Map<K, V> = BTreeMap<K, V>;
+
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Figures(Map<String, Map<&'static str, Map<Workload, Vec<f64>>>>);
 
 impl Figures {
     pub(crate) fn add(&mut self, metric: &str, (subject, workload): Row, value: f64) {
-        let key = (metric.to_owned(), subject.to_owned(), workload);
-        self.0.entry(key).or_default().push(value);
+        let subjects = self.0.entry(metric.to_owned()).or_default();
+        subjects.entry(subject).or_default().entry(workload).or_default().push(value);
     }
 
     /// The median of all rounds.
@@ -31,20 +33,20 @@ impl Figures {
         median(&ratios)
     }
 
-    /// Everything, raw.
-    pub(crate) fn json(&self) -> Value {
-        let figure = |((metric, subject, workload), rounds): (&(String, String, _), &Vec<f64>)| {
-            json!({
-                "metric": metric, "subject": subject, "workload": workload,
-                "value": median(rounds), "rounds": rounds,
+    /// Every median, under what it is called in a table.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (String, f64)> {
+        self.0.iter().flat_map(|(metric, subjects)| {
+            subjects.iter().flat_map(move |(subject, workloads)| {
+                workloads.iter().filter_map(move |(workload, rounds)| {
+                    Some((format!("{subject} {workload}, {metric}"), median(rounds)?))
+                })
             })
-        };
-        self.0.iter().map(figure).collect()
+        })
     }
 
     fn rounds(&self, metric: &str, subject: &str, workload: Workload) -> &[f64] {
-        let key = (metric.to_owned(), subject.to_owned(), workload);
-        self.0.get(&key).map_or(&[], Vec::as_slice)
+        let rounds = self.0.get(metric).and_then(|it| it.get(subject)?.get(&workload));
+        rounds.map_or(&[], Vec::as_slice)
     }
 }
 
@@ -79,6 +81,7 @@ mod tests {
         assert_eq!(figures.ratio("cpu_ns", "theirs", "ours", W1), Some(3.0));
         assert_eq!(figures.ratio("cpu_ns", "theirs", "ours", W2), None);
         assert_eq!(figures.value("cpu_ns", "ours", W1), Some(2.0));
-        assert_eq!(figures.json()[0]["rounds"], json!([1.0, 2.0, 10.0]));
+        let named: Vec<_> = figures.named().collect();
+        assert_eq!(named[0], ("ours W1, cpu_ns".to_owned(), 2.0));
     }
 }

@@ -2,10 +2,11 @@
 //! files of SQLite.
 
 use super::Result;
-use super::subjects::{Engine, Subject};
+use super::subjects::{Engine, SERVERS, Subject};
 use mocha_session_servers::Servers;
 use mocha_session_servers::command::{cargo, run, workspace};
-use std::fs::{self, File, TryLockError};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,10 +29,9 @@ impl Server {
 pub(crate) struct Lab {
     /// Where cargo builds.
     target: PathBuf,
-    with_peers: bool,
     servers: Option<Servers>,
-    started: Vec<(Engine, Server)>,
-    /// What one run keeps, removed in the end.
+    started: BTreeMap<Engine, Server>,
+    /// What one run keeps, for the time until the next.
     folder: PathBuf,
     files: AtomicU32,
     /// Two benchmarks at once would measure each other.
@@ -52,27 +52,22 @@ impl Lab {
         let folder = target.join("bench").join("run");
         fs::create_dir_all(&folder)?;
         let alone = File::create(target.join("bench").join("lock"))?;
-        alone.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => "another benchmark is running".to_owned(),
-            TryLockError::Error(error) => error.to_string(),
-        })?;
-        // What a run that was killed has left.
+        alone.try_lock().map_err(|error| format!("another benchmark is running: {error}"))?;
         fs::remove_dir_all(&folder)?;
         fs::create_dir(&folder)?;
-        let remote = || engines.iter().filter_map(|it| Some((*it, it.name(), it.variable()?)));
-        let names: Vec<_> = remote().map(|(_, name, _)| name).collect();
+        let remote: Vec<_> =
+            SERVERS.into_iter().filter(|(engine, _)| engines.contains(engine)).collect();
+        let names: Vec<_> = remote.iter().map(|(engine, _)| *engine).collect();
         let servers = if names.is_empty() { None } else { Some(Servers::only(&names)?) };
-        let mut started = Vec::new();
-        for (engine, name, variable) in remote() {
+        let mut started = BTreeMap::new();
+        for (engine, variable) in remote {
             let Some(servers) = &servers else { continue };
-            let (Some(url), Some(pid)) = (servers.variable(variable), servers.pid(name)?) else {
-                continue;
-            };
-            let port = port(url).ok_or_else(|| format!("no port in the URL of {name}"))?;
-            started.push((engine, Server { url: url.to_owned(), port, pid }));
+            let found = servers.variable(variable).zip(servers.pid(engine)?);
+            let Some((url, pid)) = found else { continue };
+            let port = port(url).ok_or_else(|| format!("no port in the URL of {engine}"))?;
+            _ = started.insert(engine, Server { url: url.to_owned(), port, pid });
         }
-        let files = AtomicU32::new(0);
-        Ok(Self { target, with_peers, servers, started, folder, files, _alone: alone })
+        Ok(Self { target, servers, started, folder, files: AtomicU32::new(0), _alone: alone })
     }
 
     /// Where results are kept.
@@ -80,40 +75,28 @@ impl Lab {
         self.target.join("bench").join(name)
     }
 
-    /// Whether a subject can be opened here: its program was built and its server has started.
-    pub(crate) fn has(&self, subject: &Subject) -> bool {
-        let server = !subject.engine.has_server() || self.server(subject.engine).is_some();
-        server && (self.with_peers || !subject.theirs)
+    /// Whether the subjects of an engine can be opened here.
+    pub(crate) fn has(&self, engine: Engine) -> bool {
+        self.server(engine).is_some()
+            || SERVERS.iter().all(|(with_server, _)| *with_server != engine)
     }
 
     pub(crate) fn server(&self, engine: Engine) -> Option<&Server> {
-        self.started.iter().find(|(other, _)| *other == engine).map(|(_, server)| server)
+        self.started.get(engine)
     }
 
-    /// The workers of ours or of the peers; `counted` for those whose allocator counts.
-    pub(crate) fn program(&self, theirs: bool, counted: bool) -> Command {
-        let folder = if theirs { self.target.join("bench-peers") } else { self.target.clone() };
-        let (side, end) =
-            (if theirs { "peers" } else { "ours" }, if counted { "-counted" } else { "" });
-        let mut command = Command::new(folder.join("release").join(format!("bench-{side}{end}")));
-        // A complaint is a sentence: what a worker is stopped by is in its message.
-        command.env("RUST_BACKTRACE", "0");
-        command
-    }
-
-    /// A program that holds this subject, with the URL of its engine as its last word.
-    pub(crate) fn command(&self, subject: &Subject, counted: bool, words: &[&str]) -> Command {
-        let mut command = self.program(subject.theirs, counted);
-        command.args(words).args(self.url(subject.engine));
-        command
+    /// The program of the workers, ours or the peers'.
+    pub(crate) fn program(&self, theirs: bool) -> Command {
+        let path = if theirs { "bench-peers/release/bench-peers" } else { "release/bench-ours" };
+        Command::new(self.target.join(path))
     }
 
     /// Where a subject's sessions are to be kept: a server's URL, a new file, nothing.
-    fn url(&self, engine: Engine) -> Option<String> {
-        if engine == Engine::Sqlite {
+    pub(crate) fn url(&self, subject: &Subject) -> Option<String> {
+        if subject.engine == "sqlite" {
             return Some(format!("sqlite:///{}", self.file("sessions.db").display()));
         }
-        self.server(engine).map(|server| server.url.clone())
+        self.server(subject.engine).map(|server| server.url.clone())
     }
 
     /// A new file of this run.
@@ -124,14 +107,6 @@ impl Lab {
     /// Stops the servers and says so if that fails.
     pub(crate) fn close(mut self) -> Result {
         self.servers.take().map_or(Ok(()), Servers::stop)
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("error: {}: {error}", self.folder.display());
-        }
     }
 }
 

@@ -2,24 +2,17 @@
 //! libraries.
 
 use super::Result;
-use super::subjects::Engine;
+use super::subjects::{Engine, SERVERS};
 use mocha_session_servers::command;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-const OURS: &[&str] = &["axum", "redis", "sqlx", "libsqlite3-sys"];
+const OURS: &str = "axum redis sqlx libsqlite3-sys";
 /// Packages whose versions belong to the figures of the peers.
-const PEERS: &[&str] = &[
-    "tower-sessions",
-    "tower-sessions-redis-store",
-    "tower-sessions-sqlx-store",
-    "axum_session",
-    "axum_session_redispool",
-    "actix-session",
-    "actix-web",
-];
-const UNDER_PEERS: &[&str] = &["axum", "fred", "redis", "sqlx", "libsqlite3-sys"];
+const PEERS: &str = "tower-sessions tower-sessions-redis-store tower-sessions-sqlx-store \
+    axum_session axum_session_redispool actix-session actix-web";
+const UNDER_PEERS: &str = "axum fred redis sqlx libsqlite3-sys";
 
 /// Names and values, in the order in which they are shown.
 pub(crate) fn facts(with_peers: bool, engines: &[Engine]) -> Vec<(&'static str, String)> {
@@ -29,12 +22,11 @@ pub(crate) fn facts(with_peers: bool, engines: &[Engine]) -> Vec<(&'static str, 
         ("rustc", rustc().unwrap_or_else(unknown)),
         ("glibc", glibc().unwrap_or_else(unknown)),
     ];
-    let servers = [(Engine::Redis, "redis-server"), (Engine::Postgres, "postgres")];
-    for (engine, program) in servers.iter().filter(|(engine, _)| engines.contains(engine)) {
+    for (engine, program) in [("redis", "redis-server"), ("postgres", "postgres")] {
         let version = command::program(program).and_then(|mut it| command::version(&mut it));
-        facts.extend(version.ok().map(|version| (engine.name(), version)));
+        facts.extend(version.ok().filter(|_| engines.contains(&engine)).map(|it| (engine, it)));
     }
-    if engines.iter().any(|engine| engine.has_server()) {
+    if SERVERS.iter().any(|(engine, _)| engines.contains(engine)) {
         let how =
             "on the same cores as their clients; PostgreSQL does not wait for the disk (fsync=off)";
         facts.push(("servers run", how.to_owned()));
@@ -74,9 +66,9 @@ fn processor() -> String {
 }
 
 /// Names and versions of these packages in a lock file.
-fn locked(file: &str, names: &[&str]) -> String {
+fn locked(file: &str, names: &str) -> String {
     let lock = fs::read_to_string(command::root().join(file)).unwrap_or_default();
-    let found = names.iter().filter_map(|name| {
+    let found = names.split(' ').filter_map(|name| {
         let versions = versions(&lock, name).join(" and ");
         (!versions.is_empty()).then(|| format!("{name} {versions}"))
     });

@@ -1,57 +1,13 @@
 //! The one table of what is measured: subjects, their engines, and which program holds each.
 
-/// What the columns mean, for those who read the tables alone.
-pub(crate) const LEGEND: &str = "W1: no cookie, session untouched. W2: cookie, untouched. W3: one value read. \
-    W4: a counter read, incremented, written. W5: a new session filled. W5L: the same through a login, indexed by \
-    owner. W6: the id rotated. F: a flash message pushed, redirected, read, consumed (two requests).";
-
 /// Where sessions live. The subjects of one engine are compared with one another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Engine {
-    Memory,
-    Cookie,
-    Redis,
-    Sqlite,
-    Postgres,
-}
+pub(crate) type Engine = &'static str;
 
-impl Engine {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Memory, Self::Cookie, Self::Redis, Self::Sqlite, Self::Postgres];
+pub(crate) const ENGINES: [Engine; 5] = ["memory", "cookie", "redis", "sqlite", "postgres"];
 
-    pub(crate) fn name(self) -> &'static str {
-        self.ours().trim_start_matches("ours-")
-    }
-
-    /// The subject that is ours.
-    pub(crate) fn ours(self) -> &'static str {
-        match self {
-            Self::Memory => "ours-memory",
-            Self::Cookie => "ours-cookie",
-            Self::Redis => "ours-redis",
-            Self::Sqlite => "ours-sqlite",
-            Self::Postgres => "ours-postgres",
-        }
-    }
-
-    /// The variable that says where its server is, whose name is the engine's.
-    pub(crate) fn variable(self) -> Option<&'static str> {
-        match self {
-            Self::Redis => Some("MOCHA_TEST_REDIS_URL"),
-            Self::Postgres => Some("MOCHA_TEST_POSTGRES_URL"),
-            Self::Memory | Self::Cookie | Self::Sqlite => None,
-        }
-    }
-
-    /// Whether a server is on the other side of a connection.
-    pub(crate) fn has_server(self) -> bool {
-        self.variable().is_some()
-    }
-
-    pub(crate) fn subjects(self) -> impl Iterator<Item = &'static Subject> {
-        SUBJECTS.iter().filter(move |subject| subject.engine == self)
-    }
-}
+/// Those with a server on the other side of a connection, and the variable that says where it is.
+pub(crate) const SERVERS: [(Engine, &str); 2] =
+    [("redis", "MOCHA_TEST_REDIS_URL"), ("postgres", "MOCHA_TEST_POSTGRES_URL")];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
@@ -62,40 +18,35 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Whether it is another library, and no bare handler.
-    pub(crate) fn is_peer(&self) -> bool {
-        self.theirs && !self.name.ends_with("floor")
-    }
-
     /// Whether it keeps sessions in its own memory, so that their size can be weighed.
     pub(crate) fn has_heap(&self) -> bool {
-        self.engine == Engine::Memory && !self.name.ends_with("floor") && self.name != "empty-layer"
+        self.name.ends_with("-memory")
     }
 }
 
 pub(crate) const SUBJECTS: &[Subject] = &[
-    ours("floor", Engine::Memory),
-    ours("empty-layer", Engine::Memory),
-    ours("ideal-memory", Engine::Memory),
-    ours("ours-memory", Engine::Memory),
-    theirs("tower-sessions-memory", Engine::Memory),
-    theirs("axum-session-memory", Engine::Memory),
-    theirs("actix-floor", Engine::Memory),
-    ours("ours-cookie", Engine::Cookie),
-    theirs("actix-cookie", Engine::Cookie),
-    ours("ideal-redis", Engine::Redis),
-    ours("ours-redis", Engine::Redis),
-    theirs("tower-sessions-redis", Engine::Redis),
-    theirs("axum-session-redis", Engine::Redis),
-    theirs("actix-redis", Engine::Redis),
-    ours("ours-sqlite", Engine::Sqlite),
-    theirs("tower-sessions-sqlite", Engine::Sqlite),
-    ours("ours-postgres", Engine::Postgres),
-    theirs("tower-sessions-postgres", Engine::Postgres),
+    ours("floor", "memory"),
+    ours("empty-layer", "memory"),
+    ours("ideal-memory", "memory"),
+    ours("ours-memory", "memory"),
+    theirs("tower-sessions-memory", "memory"),
+    theirs("axum-session-memory", "memory"),
+    theirs("actix-floor", "memory"),
+    ours("ours-cookie", "cookie"),
+    theirs("actix-cookie", "cookie"),
+    ours("ideal-redis", "redis"),
+    ours("ours-redis", "redis"),
+    theirs("tower-sessions-redis", "redis"),
+    theirs("axum-session-redis", "redis"),
+    theirs("actix-redis", "redis"),
+    ours("ours-sqlite", "sqlite"),
+    theirs("tower-sessions-sqlite", "sqlite"),
+    ours("ours-postgres", "postgres"),
+    theirs("tower-sessions-postgres", "postgres"),
 ];
 
 /// The subjects whose figures are written down and held.
-pub(crate) const HELD: &[&str] = &["floor", "empty-layer", "ours-memory", "ours-cookie"];
+pub(crate) const HELD: [&str; 4] = ["floor", "empty-layer", "ours-memory", "ours-cookie"];
 
 const fn ours(name: &'static str, engine: Engine) -> Subject {
     Subject { name, theirs: false, engine }
@@ -110,6 +61,11 @@ pub(crate) fn subject(name: &str) -> Option<&'static Subject> {
     SUBJECTS.iter().find(|subject| subject.name == name)
 }
 
+/// The subject of an engine that is ours.
+pub(crate) fn ours_on(engine: Engine) -> String {
+    format!("ours-{engine}")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -120,8 +76,9 @@ mod tests {
     fn every_subject_has_one_name_and_every_engine_ours() {
         let names: BTreeSet<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
         assert_eq!(names.len(), SUBJECTS.len());
-        for engine in Engine::ALL {
-            let ours = subject(engine.ours()).unwrap();
+        assert!(SUBJECTS.iter().all(|subject| ENGINES.contains(&subject.engine)));
+        for engine in ENGINES {
+            let ours = subject(&ours_on(engine)).unwrap();
             assert!(ours.engine == engine && !ours.theirs);
         }
         assert!(HELD.iter().all(|name| subject(name).is_some()));

@@ -1,26 +1,23 @@
 //! What takes time: rounds of all subjects of an engine in turn, so that what disturbs the machine
 //! disturbs them alike.
 
-use super::core::{self, Bound};
+use super::cpu::{self, Bound};
 use super::figures::Figures;
 use super::lab::Lab;
-use super::report::Findings;
-use super::server;
 use super::subjects::{Engine, Subject};
-use super::worker::{Answer, Worker};
+use super::worker::Worker;
 use super::{Failed, Plan, Result, Times};
 use mocha_session_bench::visitor::Workload;
-use mocha_session_bench::worker::Order;
+use mocha_session_bench::worker::{Answer, Order};
 use mocha_session_conformance::Proxy;
-use std::collections::BTreeMap;
 use tokio::runtime::Runtime;
 
 /// Threads of a worker that has many tasks, and the tasks.
 const THREADS: usize = 2;
 const TASKS: u32 = 64;
 
-/// Rounds in between which a server is asked what happened.
-const WARM_UP: u64 = 20;
+/// Rounds in between which the proxy is asked what passed.
+const WARM_UP: u32 = 20;
 const COUNTED: u32 = 50;
 
 /// Processor and wall time in one task, on one core with the server if `bind` says so.
@@ -29,28 +26,25 @@ const COUNTED: u32 = 50;
 /// measured with them.
 pub(crate) fn single(
     lab: &Lab,
+    engine: Engine,
     subjects: &[&'static Subject],
     plan: &Plan,
     bind: bool,
     figures: &mut Figures,
 ) -> Result<Failed> {
-    let core = if bind { Some(core::last()?) } else { None };
-    let engine = subjects.first().map(|subject| subject.engine);
-    let server = engine.and_then(|engine| lab.server(engine));
-    let bound = core.zip(server).map(|(core, server)| Bound::process(core, server.pid));
-    let bound = bound.transpose()?;
+    let core = if bind { Some(cpu::last()?) } else { None };
+    let server = core.as_ref().zip(lab.server(engine));
+    let _bound = server.map(|(core, server)| Bound::new(core, server.pid)).transpose()?;
     let one = |worker: &mut Worker, workload| -> Result {
         let answer = worker.tell(&Order::Single { workload, ms: plan.single.2 })?;
         add(figures, "", worker, workload, &answer);
         Ok(())
     };
-    let start = |subject| match core {
-        Some(core) => Worker::start_bound(lab, subject, core),
+    let start = |subject| match &core {
+        Some(core) => Worker::start_by(cpu::on(core)?, lab, subject),
         None => Worker::start(lab, subject, 1),
     };
-    let failed = in_turn(subjects, start, plan.single, &Workload::ALL, one);
-    drop(bound);
-    Ok(failed)
+    Ok(in_turn(subjects, start, plan.single, &Workload::ALL, one))
 }
 
 /// Throughput, latency and processor time of many tasks, the server's too.
@@ -62,7 +56,7 @@ pub(crate) fn many(
 ) -> Failed {
     let one = |worker: &mut Worker, workload| -> Result {
         let server = lab.server(worker.subject.engine);
-        let used = || server.map(|server| server::cpu(server.pid)).transpose();
+        let used = || server.map(|server| cpu::used(server.pid)).transpose();
         let before = used()?;
         let ms = plan.many.2;
         let mut answer = worker.tell(&Order::Many { workload, tasks: TASKS as usize, ms })?;
@@ -70,7 +64,7 @@ pub(crate) fn many(
             // Each task began its session in the meantime, which the server had to do as well.
             let rounds = answer.get("requests").ok_or("no rounds")? + f64::from(TASKS);
             let used = after.saturating_sub(before).as_secs_f64() * 1e9;
-            answer.insert("server_cpu_ns".to_owned(), used / rounds);
+            _ = answer.insert("server_cpu_ns".to_owned(), used / rounds);
         }
         add(figures, "many_", worker, workload, &answer);
         Ok(())
@@ -86,27 +80,18 @@ fn add(figures: &mut Figures, kind: &str, worker: &Worker, workload: Workload, a
     }
 }
 
-/// Round trips to the server for each round, and in Redis the commands that they carried.
-pub(crate) fn trips(lab: &Lab, subject: &'static Subject, findings: &mut Findings) -> Result {
+/// Round trips to the server for each round.
+pub(crate) fn trips(lab: &Lab, subject: &'static Subject, figures: &mut Figures) -> Result {
     let Some(server) = lab.server(subject.engine) else { return Ok(()) };
     let runtime = Runtime::new()?;
     let proxy = runtime.block_on(Proxy::to(format!("127.0.0.1:{}", server.port)))?;
-    let mut worker = Worker::start_on(lab, subject, &server.url_through(proxy.address().port()))?;
-    let asked = || match subject.engine {
-        Engine::Redis => server::redis_commands(server.port),
-        _ => Ok(BTreeMap::new()),
-    };
+    let mut worker = Worker::start_on(lab, subject, server.url_through(proxy.address().port()))?;
     for workload in worker.workloads.clone() {
         worker.tell(&Order::Run { workload, requests: WARM_UP })?;
-        let (trips_before, commands_before) = (proxy.answers(), asked()?);
-        worker.tell(&Order::Run { workload, requests: COUNTED.into() })?;
-        let (trips, commands_after) = (proxy.answers() - trips_before, asked()?);
-        let (row, rounds) = ((subject.name, workload), f64::from(COUNTED));
-        findings.figures.add("round_trips", row, f64::from(u32::try_from(trips)?) / rounds);
-        if subject.engine == Engine::Redis {
-            let ran = server::per_round(&commands_before, &commands_after, rounds);
-            findings.commands.insert(row, ran);
-        }
+        let before = proxy.answers();
+        worker.tell(&Order::Run { workload, requests: COUNTED })?;
+        let trips = f64::from(u32::try_from(proxy.answers() - before)?);
+        figures.add("round_trips", (subject.name, workload), trips / f64::from(COUNTED));
     }
     Ok(())
 }

@@ -2,21 +2,17 @@
 //! JSON.
 
 use super::Result;
-use super::core::Bound;
 use super::lab::Lab;
 use super::subjects::Subject;
 use mocha_session_bench::visitor::Workload;
-use mocha_session_bench::worker::{Abilities, Order};
+use mocha_session_bench::worker::{Answer, Order};
 use mocha_session_servers::command::tail;
+use procfs::process::Process;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-/// Figures by their names.
-pub(crate) type Answer = BTreeMap<String, f64>;
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -32,32 +28,43 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts it on its own engine and has it prove that it does what is going to be measured.
     pub(crate) fn start(lab: &Lab, subject: &'static Subject, threads: usize) -> Result<Self> {
-        let words = ["worker", subject.name, &threads.to_string()];
-        Self::spawn(lab, subject, lab.command(subject, false, &words))
+        Self::spawn(lab, subject, lab.program(subject.theirs), threads, lab.url(subject))
     }
 
-    /// The same in one thread, and everything that its libraries start beside it on one core.
-    pub(crate) fn start_bound(lab: &Lab, subject: &'static Subject, core: usize) -> Result<Self> {
-        let _bound = Bound::thread(core)?;
-        Self::start(lab, subject, 1)
+    /// The same in one thread, by a program that starts programs.
+    pub(crate) fn start_by(mut by: Command, lab: &Lab, subject: &'static Subject) -> Result<Self> {
+        by.arg(lab.program(subject.theirs).get_program());
+        Self::spawn(lab, subject, by, 1, lab.url(subject))
     }
 
-    /// The same on another URL, in one thread.
-    pub(crate) fn start_on(lab: &Lab, subject: &'static Subject, url: &str) -> Result<Self> {
-        let mut command = lab.program(subject.theirs, false);
-        command.args(["worker", subject.name, "1", url]);
-        Self::spawn(lab, subject, command)
+    /// The same in one thread, on another URL.
+    pub(crate) fn start_on(lab: &Lab, subject: &'static Subject, url: String) -> Result<Self> {
+        Self::spawn(lab, subject, lab.program(subject.theirs), 1, Some(url))
     }
 
-    fn spawn(lab: &Lab, subject: &'static Subject, mut command: Command) -> Result<Self> {
+    fn spawn(
+        lab: &Lab,
+        subject: &'static Subject,
+        mut command: Command,
+        threads: usize,
+        url: Option<String>,
+    ) -> Result<Self> {
         let log = lab.file(&format!("{}.log", subject.name));
+        command.args([subject.name, &threads.to_string()]).args(url);
+        // A complaint is a sentence: what a worker is stopped by is in its message.
+        command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", subject.name))?;
         let (orders, answers) = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes")?;
         let answers = BufReader::new(answers);
         let mut worker = Self { subject, workloads: Vec::new(), child, orders, answers, log };
-        worker.workloads = worker.hear::<Abilities>(&Order::Verify)?.workloads();
+        worker.workloads = worker.hear(&Order::Verify)?;
         Ok(worker)
+    }
+
+    /// How many bytes of memory it holds.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        Ok(Process::new(self.child.id().try_into()?)?.statm()?.resident * procfs::page_size())
     }
 
     /// Has it follow an order and reads the figures of its answer.

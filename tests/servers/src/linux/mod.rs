@@ -10,8 +10,6 @@ mod sql;
 mod table;
 mod tree;
 
-pub use redis::ask;
-
 use crate::{Result, command, in_ci, install};
 use record::Record;
 use std::collections::BTreeSet;

@@ -162,7 +162,7 @@ fn start(place: &Place, name: &str, mut redis: Command) -> Result<(u16, Server)>
 
 /// Sends one line to a server of this machine and returns the reply: an inline command of Redis, or
 /// memcached's text protocol.
-pub fn ask(port: u16, line: &str) -> Result<String> {
+pub(super) fn ask(port: u16, line: &str) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

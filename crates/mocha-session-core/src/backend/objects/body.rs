@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::Content;
 use crate::store::Expiry;
+use crate::time::to_millis;
 
 const NONCE: usize = 8;
 const OVERHEAD: usize = NONCE + 1;
@@ -29,23 +31,27 @@ const SHORTEST: u64 = 64;
 /// one, expired entries may be removed later.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// Returns the body of an entry.
-pub(super) fn wrap(value: &[u8], expiry: Expiry) -> Bytes {
+/// Returns the content of an entry.
+pub(super) fn wrap(value: &[u8], expiry: Expiry) -> Content {
     // Uses the smaller of the two, so that a clock that was changed does not make the lifetime look
     // longer.
     let left = expiry.at().duration_since(SystemTime::now()).unwrap_or_default().min(expiry.ttl());
     let padding = class(left.as_secs()).wrapping_sub(residue((OVERHEAD + value.len()) as u64));
     let mut body = Vec::with_capacity(OVERHEAD + usize::from(padding) + value.len());
-    body.extend_from_slice(&grave());
+    body.extend_from_slice(&nonce());
     body.push(padding);
     body.resize(OVERHEAD + usize::from(padding), 0);
     body.extend_from_slice(value);
-    body.into()
+    Content { body: body.into(), deadline: to_millis(expiry.at()) }
 }
 
-/// Returns the body of a grave.
-pub(super) fn grave() -> Bytes {
-    Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes())
+/// Returns the content of a grave with this deadline.
+pub(super) fn grave(deadline: u64) -> Content {
+    Content { body: Bytes::copy_from_slice(&nonce()), deadline }
+}
+
+fn nonce() -> [u8; NONCE] {
+    fastrand::u64(..).to_be_bytes()
 }
 
 /// Returns whether a body of this size is a grave.
@@ -106,7 +112,7 @@ mod tests {
     use super::*;
 
     fn body(value: &[u8], ttl: Duration) -> Bytes {
-        wrap(value, Expiry::after(ttl, SystemTime::now()))
+        wrap(value, Expiry::after(ttl, SystemTime::now())).body
     }
 
     #[test]
@@ -124,7 +130,7 @@ mod tests {
     #[test]
     fn the_same_value_never_makes_the_same_body() {
         assert_ne!(body(b"same", Duration::from_secs(60)), body(b"same", Duration::from_secs(60)));
-        assert_ne!(grave(), grave());
+        assert_ne!(grave(0).body, grave(0).body);
     }
 
     #[test]
@@ -132,7 +138,7 @@ mod tests {
         for foreign in [&b""[..], b"x", b"1234567", b"12345678\x01", b"12345678\xff123"] {
             assert_eq!(unwrap(&Bytes::copy_from_slice(foreign)), Err(NotOurs), "{foreign:?}");
         }
-        assert_eq!(unwrap(&Bytes::copy_from_slice(&grave())), Ok(None));
+        assert_eq!(unwrap(&grave(0).body), Ok(None));
     }
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
         assert!(!is_fresh(short, now, now));
         // An entry that had already expired when it was written.
         let past = now - Duration::from_secs(7_200);
-        let late = wrap(b"value", Expiry::after(Duration::from_secs(3_600), past));
+        let late = wrap(b"value", Expiry::after(Duration::from_secs(3_600), past)).body;
         assert!(!is_fresh(late.len() as u64, now, now));
     }
 }

@@ -52,7 +52,7 @@ impl ObjectStore {
         succeed: bool,
     ) -> Result<Option<Revision>> {
         let deadline = to_millis(SystemTime::now() + Duration::from_secs(60));
-        let written = self.put(name, body::grave(), deadline, when).await?;
+        let written = self.put(name, body::grave(deadline), when).await?;
         if written.is_some() == succeed {
             return Ok(written);
         }

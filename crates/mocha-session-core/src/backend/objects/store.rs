@@ -6,9 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
-use super::{Condition, Listed, ObjectClient, Outcome, body};
+use super::{Condition, Content, Listed, ObjectClient, Outcome, body};
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
 use crate::open::url::{DEFAULT_DEADLINE, StoreUrl};
@@ -162,11 +161,10 @@ impl ObjectStore {
     pub(super) async fn put(
         &self,
         name: &str,
-        body: Bytes,
-        deadline: u64,
+        to: Content,
         when: Condition<'_>,
     ) -> Result<Option<Revision>> {
-        self.write(|| self.client.put(name, body.clone(), deadline, when)).await
+        self.write(|| self.client.put(name, to.clone(), when)).await
     }
 
     pub(super) async fn remove(&self, name: &str, expected: Option<&Revision>) -> Result<bool> {
@@ -215,13 +213,13 @@ impl ObjectStore {
         let rests = u64::try_from((self.deadline * GRAVE_RESTS).as_millis()).unwrap_or(u64::MAX);
         let until = present.saturating_add(rests);
         let when = Condition::Is(&head.revision);
-        let Some(grave) = self.put(&name, body::grave(), until, when).await? else {
+        let Some(grave) = self.put(&name, body::grave(until), when).await? else {
             return Ok(false);
         };
         let removed = self.remove(&name, None).await;
         if removed.as_ref().is_err_and(|error| !error.is_ambiguous()) {
             // No delete is in flight, so a create may use the key at once.
-            self.put(&name, body::grave(), present, Condition::Is(&grave)).await?;
+            self.put(&name, body::grave(present), Condition::Is(&grave)).await?;
         }
         removed
     }
@@ -240,9 +238,8 @@ impl SessionStore for ObjectStore {
         expiry: Expiry,
     ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
-        let (name, body, deadline) =
-            (self.name(key), body::wrap(value, expiry), to_millis(expiry.at()));
-        let created = self.put(&name, body.clone(), deadline, Condition::Absent).await?;
+        let (name, content) = (self.name(key), body::wrap(value, expiry));
+        let created = self.put(&name, content.clone(), Condition::Absent).await?;
         if created.is_some() || self.conditional_delete {
             return Ok(created);
         }
@@ -252,7 +249,7 @@ impl SessionStore for ObjectStore {
                 if body::is_grave(head.size)
                     && head.deadline < Some(to_millis(SystemTime::now())) =>
             {
-                self.put(&name, body, deadline, Condition::Is(&head.revision)).await
+                self.put(&name, content, Condition::Is(&head.revision)).await
             }
             _ => Ok(None),
         }
@@ -266,8 +263,7 @@ impl SessionStore for ObjectStore {
         expected: &Revision,
     ) -> Result<Option<Revision>> {
         self.capabilities.check_size(value)?;
-        let (body, deadline) = (body::wrap(value, expiry), to_millis(expiry.at()));
-        self.put(&self.name(key), body, deadline, Condition::Is(expected)).await
+        self.put(&self.name(key), body::wrap(value, expiry), Condition::Is(expected)).await
     }
 
     async fn delete(&self, key: &StorageKey) -> Result<bool> {

@@ -10,33 +10,25 @@ mod actix;
 mod axum_session;
 mod tower_sessions;
 
-use mocha_session_bench::worker::{AxumSubject, Subject};
+use mocha_session_bench::axum_client::AxumClient;
+use mocha_session_bench::worker;
 use time::Duration;
 
 /// How long a session lives without activity.
 const TWO_WEEKS: Duration = Duration::weeks(2);
 
-/// A program that can be had for any subject; actix has types without names, so that each subject
-/// has one of its own.
-pub trait Program {
-    fn run<S: Subject>(self, open: impl AsyncFn(&str, Option<&str>) -> Option<S>);
-}
-
-/// Runs a program for the subject that the command line names.
-pub fn main(program: impl Program) {
-    // Every command is `WHAT SUBJECT …`.
-    match std::env::args().nth(2).as_deref() {
-        Some("actix-floor") => program.run(async |_, _| Some(actix::floor().await)),
-        Some("actix-cookie") => program.run(async |_, _| Some(actix::cookie().await)),
-        Some("actix-redis") => {
-            program.run(async |_, url| Some(actix::redis(url?.to_owned()).await))
-        }
-        _ => program.run(open_axum),
+fn main() {
+    // actix has types without names, so that each of its subjects has one of its own.
+    match std::env::args().nth(1).as_deref() {
+        Some("actix-floor") => worker::main(async |_, _| Some(actix::floor())),
+        Some("actix-cookie") => worker::main(async |_, _| Some(actix::cookie())),
+        Some("actix-redis") => worker::main(async |_, url| Some(actix::redis(url?).await)),
+        _ => worker::main(open),
     }
 }
 
-async fn open_axum(name: &str, url: Option<&str>) -> Option<AxumSubject> {
-    Some(match (name, url) {
+async fn open(name: &str, url: Option<&str>) -> Option<AxumClient> {
+    Some(AxumClient::new(match (name, url) {
         ("tower-sessions-memory", None) => tower_sessions::memory(),
         ("tower-sessions-redis", Some(url)) => tower_sessions::redis(url).await,
         ("tower-sessions-sqlite", Some(url)) => tower_sessions::sqlite(url).await,
@@ -44,5 +36,5 @@ async fn open_axum(name: &str, url: Option<&str>) -> Option<AxumSubject> {
         ("axum-session-memory", None) => axum_session::memory().await,
         ("axum-session-redis", Some(url)) => axum_session::redis(url).await,
         _ => return None,
-    })
+    }))
 }
