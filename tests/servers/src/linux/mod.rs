@@ -1,6 +1,7 @@
 //! Starting servers, the guard that stops them, and what `services` says.
 
 mod certificates;
+mod chromium;
 mod memcached;
 mod place;
 mod record;

@@ -3,7 +3,7 @@
 use super::place::Place;
 use super::record::Record;
 use super::tree::{SID, TRIXIE, Tree};
-use super::{memcached, redis, s3, sql};
+use super::{chromium, memcached, redis, s3, sql};
 use crate::{Result, command, install};
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// A kind of server. Lists are words, separated by spaces.
 pub(super) struct Service {
     pub(super) name: &'static str,
-    /// How the version begins that the tests' tables name it by.
+    /// How the version begins that the tests' tables name it by; empty where they do not.
     version: &'static str,
     /// Where its programs come from.
     from: From,
@@ -73,6 +73,10 @@ pub(super) const SERVICES: &[Service] = &[
     service(("s3", install::MOTO.version), Moto, "", "MOCHA_TEST_S3_URL", s3::open),
     service(("s3-signed", install::MOTO.version), Moto, "",
         "MOCHA_TEST_S3_SIGNED_URL", s3::signed),
+    // Debian's stable release takes every new version of it.
+    service(("chromium", ""), Machine("chromium chromium-driver openssl"),
+        "chromedriver chromium openssl",
+        "MOCHA_TEST_WEBDRIVER_URL MOCHA_TEST_SITE_CERT MOCHA_TEST_SITE_KEY", chromium::driver),
 ];
 
 impl Service {
@@ -137,7 +141,9 @@ impl Service {
             return Ok(self.version.to_owned());
         };
         let found = command::version(&mut place.program(name)?)?;
-        if !format!("{found}.").starts_with(&format!("{}.", self.version)) {
+        if !self.version.is_empty()
+            && !format!("{found}.").starts_with(&format!("{}.", self.version))
+        {
             let says =
                 format!("the tests name it by version {}, and this is {found}", self.version);
             if crate::in_ci() {
