@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{hour, key, open, round_trip, server};
+use common::{hour, key, open, round_trip, say, server};
 use mocha_session_conformance::engine_url;
 use mocha_session_conformance::tools::{assert_says, check_urls, scan_all};
 use mocha_session_core::ErrorKind;
@@ -54,8 +54,7 @@ async fn a_server_that_compares_whole_values_runs_no_script() {
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     round_trip(&RedisStore::new(connection.clone(), KeySpace::new("given:").unwrap())).await;
     // Whatever tests ran on this server.
-    let ran: String =
-        redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+    let ran: String = say(&mut connection, "INFO commandstats").await.unwrap();
     assert!(ran.contains("cmdstat_set:") && !ran.contains("cmdstat_eval"), "{ran}");
 }
 

@@ -1,4 +1,4 @@
-//! Requests into an axum application, and the application over a library of axum.
+//! Sends requests to an axum application, with the routes that the libraries of axum share.
 
 use std::convert::Infallible;
 
@@ -15,8 +15,8 @@ use tower_service::Service as _;
 use crate::data::{self, Item};
 use crate::visitor::{Client, Reply, Subject};
 
-/// An application without its state: a router that still has one to be given applies its layers
-/// anew for every request.
+/// An application with its state. A router that still lacks its state would build its layers again
+/// for every request.
 #[derive(Clone)]
 pub struct AxumClient(Router);
 
@@ -63,8 +63,8 @@ impl Reply for Response<Body> {
     }
 }
 
-/// A session of a library without flash messages of its own: a message is a value that is inserted
-/// before the redirect and removed after it.
+/// A session of a library without flash messages: a message is a value that is inserted before the
+/// redirect and removed after it.
 pub trait Values: FromRequestParts<()> + Send + Sync + 'static {
     fn get<T: DeserializeOwned + Send>(
         &self,
@@ -85,7 +85,7 @@ pub trait Values: FromRequestParts<()> + Send + Sync + 'static {
     fn rotate(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// The application over such a library, without its layer.
+/// Returns the application over such a library, without its layer.
 pub fn routes<S: Values>() -> Router {
     Router::new()
         .route("/untouched", get(async || "ok"))
@@ -133,7 +133,7 @@ async fn flashed<S: Values>(session: S) -> String {
     session.remove::<String>(data::MESSAGE).await.unwrap_or_default()
 }
 
-/// A redirect after a form.
+/// Returns a redirect after a form.
 pub fn see_other() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = http::StatusCode::SEE_OTHER;

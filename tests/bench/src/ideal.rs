@@ -1,9 +1,9 @@
-//! What could be had without safety: a layer that neither seals, hashes, compares nor limits
+//! The lower bound without safety: a layer that neither seals, hashes, compares nor limits
 //! anything.
 //!
-//! A record is a plain list of names and JSON values, kept under the very id that the client sends,
-//! and written over whatever is there. It is no library and must not become one: it is the mark
-//! that a library can be held against.
+//! A record is a plain list of names and JSON values. It is stored under the id that the client
+//! sends, and overwrites the current record. It is not a library and must not become one. It is a
+//! reference for comparing libraries.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ type Shard = Mutex<HashMap<Id, Arc<[u8]>>>;
 
 const TWO_WEEKS: u64 = 14 * 24 * 3600;
 
-/// The mark in memory, or over one multiplexed connection to a Redis.
+/// Returns the reference in memory, or over one multiplexed connection to a Redis.
 pub async fn router(url: Option<&str>) -> Router {
     let store = match url {
         None => Store::Memory((0..64).map(|_| Shard::default()).collect()),
@@ -121,7 +121,7 @@ impl State {
         self.shared.as_deref().unwrap_or(&self.bytes)
     }
 
-    /// Where a value is: its entry's beginning, its own, and its end.
+    /// Returns the position of a value: the start of its entry, its start, and its end.
     fn find(&self, name: &str) -> Option<(usize, usize, usize)> {
         let (bytes, mut at) = (self.bytes(), 0);
         while at < bytes.len() {
@@ -163,7 +163,7 @@ impl Handle {
         (state.id, state.shared) = (found.as_ref().map(|_| id), found);
     }
 
-    /// Writes what changed; the cookie line, if there is a new id.
+    /// Writes the changes. Returns the cookie line, if there is a new id.
     async fn save(self) -> Option<HeaderValue> {
         let (old, new, bytes) = {
             let mut state = self.0.state.lock().unwrap();

@@ -14,21 +14,21 @@ use tokio_util::task::LocalPoolHandle;
 use crate::visitor::{Client, Subject, Visitor, Workload};
 use crate::worker::Answer;
 
-/// Processor time that this process has used, helper threads included.
+/// Returns the processor time that this process has used, including its helper threads.
 pub fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The stretch that callgrind counts, which the driver names to it. Not generic, so that its name
-/// is one name.
+/// The section that callgrind counts, by its name; see the driver. It is not generic, so that it
+/// has only one name.
 #[inline(never)]
 pub fn callgrind_collects_this(run: &mut dyn FnMut()) {
     run();
     black_box(());
 }
 
-/// Runs a workload so often in one task.
+/// Runs a workload this many times in one task.
 pub fn rounds<C: Client>(
     runtime: &Runtime,
     visitor: &mut Visitor<C>,
@@ -43,7 +43,7 @@ pub fn rounds<C: Client>(
     });
 }
 
-/// Runs a workload for about so long in one task: what one round of it costs.
+/// Runs a workload in one task for about this duration. Returns the cost of one round.
 pub fn single<C: Client>(
     runtime: &Runtime,
     visitor: &mut Visitor<C>,
@@ -56,7 +56,7 @@ pub fn single<C: Client>(
         let (cpu_before, start) = (cpu(), Instant::now());
         rounds(runtime, visitor, workload, requests);
         let (wall, cpu) = (start.elapsed(), cpu().saturating_sub(cpu_before));
-        // What came before was to warm up and to find out how many rounds fit.
+        // The earlier rounds warm up and determine the number of rounds that fit.
         if wall >= duration * 3 / 4 {
             let per = |time: Duration| time.as_secs_f64() * 1e9 / f64::from(requests);
             return figures([("cpu_ns", per(cpu)), ("wall_ns", per(wall))]);
@@ -72,10 +72,10 @@ fn figures<const N: usize>(figures: [(&str, f64); N]) -> Answer {
 
 const THREADS: usize = 2;
 
-/// Has so many tasks on two threads send requests for so long.
+/// Runs this many tasks on two threads, which send requests for this duration.
 ///
-/// Each thread has a runtime and clients of its own, because applications of actix cannot leave
-/// their thread, and what is compared must run alike. Connections to an engine are driven by the
+/// Each thread has its own runtime and clients, because an actix application cannot leave its
+/// thread, and all subjects must run in the same way. Connections to an engine are driven by the
 /// runtime that opened them, which is the caller's.
 pub fn many<S: Subject>(
     runtime: &Runtime,
@@ -84,8 +84,8 @@ pub fn many<S: Subject>(
     tasks: usize,
     duration: Duration,
 ) -> Answer {
-    // For as long as this process lives: a connection that a pool opens on one of its threads must
-    // not end with it.
+    // Lives as long as the process, because a connection that a pool opens on one of its threads
+    // must not end with the thread.
     static POOL: OnceLock<LocalPoolHandle> = OnceLock::new();
     let pool = POOL.get_or_init(|| LocalPoolHandle::new(THREADS));
     let stop = Arc::new(AtomicBool::new(false));
@@ -108,7 +108,7 @@ pub fn many<S: Subject>(
         };
         pool.spawn_pinned_by_idx(job, thread)
     };
-    // Everything here waits without holding this thread: it is the one that drives the connections.
+    // All calls here wait without blocking this thread, because it drives the connections.
     runtime.block_on(async {
         let threads: Vec<_> = (0..THREADS).map(on_thread).collect();
         start.wait().await;
@@ -120,7 +120,7 @@ pub fn many<S: Subject>(
     })
 }
 
-/// What these tasks end with.
+/// Returns the results of these tasks.
 pub(crate) async fn all<T>(tasks: impl IntoIterator<Item = tokio::task::JoinHandle<T>>) -> Vec<T> {
     // All of them run before the first is waited for.
     let tasks: Vec<_> = tasks.into_iter().collect();
@@ -131,7 +131,8 @@ pub(crate) async fn all<T>(tasks: impl IntoIterator<Item = tokio::task::JoinHand
     ended
 }
 
-/// One of many tasks: rounds until it is told to stop, and the time each took in nanoseconds.
+/// Runs one of many tasks: repeats rounds until it is stopped, and records the duration of each in
+/// nanoseconds.
 async fn until_stopped<C: Client>(
     mut visitor: Visitor<C>,
     workload: Workload,
@@ -142,13 +143,13 @@ async fn until_stopped<C: Client>(
         let start = Instant::now();
         visitor.step(workload).await;
         times.push(u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX));
-        // Engines in process never wait: without this, one task would keep its thread for itself.
+        // In-process engines never wait, so one task would otherwise occupy its thread.
         tokio::task::yield_now().await;
     }
     times
 }
 
-/// What all tasks' times come to.
+/// Summarises the times of all tasks.
 pub(crate) fn summary(times: Vec<Vec<u32>>, wall: Duration, cpu: Duration) -> Answer {
     let mut times = times.concat();
     times.sort_unstable();

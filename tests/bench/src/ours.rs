@@ -1,5 +1,5 @@
-//! This library over axum, on each engine that a peer has too; and the bare handler, without
-//! sessions, which every other figure is to be compared with.
+//! This library over axum, on each engine that another library also supports, and the bare handler
+//! without sessions, which is the baseline of every other figure.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,12 +21,12 @@ const USER: Key<u64> = Key::new(data::USER);
 const COUNTER: Key<u64> = Key::new(data::COUNTER);
 const CART: Key<Vec<Item>> = Key::new(data::CART);
 
-/// Every subject of this crate: ours, the bare handler, the ideal.
+/// Returns a subject of this crate by its name: this library, the bare handler, or the ideal.
 pub async fn open(name: &str, url: Option<&str>) -> Option<AxumClient> {
     let bare = Router::new().route("/untouched", get(async || "ok"));
     Some(AxumClient::new(match name {
         "floor" => bare,
-        // What any middleware costs.
+        // Shows the cost of any middleware.
         "empty-layer" => bare.layer(layer_fn(Empty)),
         "ideal-memory" | "ideal-redis" => ideal::router(url).await,
         _ => router(SessionManager::new(storage(name, url).await?).expect("a manager")),
@@ -100,8 +100,8 @@ async fn fill(session: Session) -> Result<&'static str, Error> {
 }
 
 async fn login(session: Session) -> Result<&'static str, Error> {
-    // A user for each login: an owner has a hundred sessions at most, and a full list is another
-    // workload.
+    // Each login is of a new user, because an owner has at most a hundred sessions, and a full list
+    // is another workload.
     session.login(format!("user-{:016x}", fastrand::u64(..)))?;
     put_data(&session)?;
     Ok("logged in")

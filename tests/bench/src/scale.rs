@@ -1,7 +1,7 @@
-//! How the cost grows: sessions in the store, writers of one session, bytes of a value, values of a
-//! session.
+//! The growth of the cost: with the sessions in the store, the writers of one session, the bytes of
+//! a value, and the values of a session.
 //!
-//! Without a framework, through the manager itself. One line of JSON per figure.
+//! It calls the manager directly, without a framework, and prints one line of JSON per figure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use crate::{data, measure};
 
 const HOT: usize = 64;
 
-/// Prints everything; `quick` leaves the largest out.
+/// Prints all figures. `quick` omits the largest ones.
 pub fn main(quick: bool) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -47,14 +47,14 @@ fn say(what: &str, unit: &str, value: f64) {
     println!("{}", serde_json::json!({ "what": what, "unit": unit, "value": value }));
 }
 
-/// A store of this process's memory that has room for anything, and what its managers share.
+/// A memory store without limits, and what its managers share.
 struct Shared {
     store: Arc<MemoryStore>,
     clock: ManualClock,
     refused: Arc<Refused>,
 }
 
-/// Counts the writes that came too late.
+/// Counts the writes that lost a race.
 #[derive(Default)]
 struct Refused(AtomicU32);
 
@@ -86,7 +86,7 @@ fn fill(session: &Session) -> Result<()> {
     session.insert(data::CART, data::cart())
 }
 
-/// One request with this cookie.
+/// Makes one request with this cookie.
 async fn request(manager: &SessionManager, cookie: &str, handle: impl FnOnce(&Session)) {
     let lazy = manager.open(RequestInfo::new(cookie.to_owned()));
     handle(&lazy.load().await.expect("a session"));
@@ -101,7 +101,7 @@ fn count(session: &Session) {
     session.update(data::COUNTER, |count: Option<u64>| count.unwrap_or(0) + 1).expect("a number");
 }
 
-/// Processor time of one of `rounds` calls, in microseconds.
+/// Returns the processor time of one of `rounds` calls, in microseconds.
 async fn micros(rounds: u32, mut call: impl AsyncFnMut()) -> f64 {
     let before = measure::cpu();
     for _ in 0..rounds {
@@ -130,7 +130,7 @@ async fn many_sessions(sessions: u32) {
     say(&format!("sweeping {sessions} expired sessions, each"), "µs", cost / f64::from(sessions));
 }
 
-/// Writers of one session, in one process or in two that share the store.
+/// Runs writers of one session, in one process or in two that share the store.
 async fn one_hot_session(processes: usize, duration: Duration) {
     let shared = Shared::new();
     let managers: Vec<_> = (0..processes).map(|_| shared.manager()).collect();

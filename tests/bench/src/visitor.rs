@@ -27,7 +27,7 @@ pub trait Client: Clone {
     ) -> impl Future<Output = Self::Reply>;
 }
 
-/// What it answered.
+/// The response of an application.
 pub trait Reply {
     fn status(&self) -> u16;
     /// Calls `f` with each `Set-Cookie` line.
@@ -35,7 +35,7 @@ pub trait Reply {
     fn text(self) -> impl Future<Output = String>;
 }
 
-/// What is measured, in the order of the tables' columns.
+/// The workloads, in the order of the tables' columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Workload {
     /// No cookie, the session untouched.
@@ -90,7 +90,7 @@ impl<C: Client> Visitor<C> {
         }
     }
 
-    /// One round of a workload.
+    /// Runs one round of a workload.
     pub async fn step(&mut self, workload: Workload) {
         match workload {
             Workload::W1 => self.send_as_stranger("/untouched").await,
@@ -129,9 +129,9 @@ impl<C: Client> Visitor<C> {
         reply.set_cookies(&mut |line| {
             let pair = line.split(|&c| c == b';').next().unwrap_or_default();
             let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
-            // One without a value is a removal.
+            // A cookie without a value is a removal.
             let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
-            // Some libraries set more than one; the others stay as they are.
+            // Some libraries set more than one cookie. The others are kept.
             for known in
                 cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';')
             {
@@ -148,8 +148,8 @@ impl<C: Client> Visitor<C> {
         });
     }
 
-    /// Proves that the subject does what is about to be measured, and returns the workloads that it
-    /// knows: a bare handler has no sessions, and most libraries do not list the sessions of a user.
+    /// Checks that the subject performs the workloads, and returns those that it knows: a bare
+    /// handler has no sessions, and most libraries do not list the sessions of a user.
     pub async fn verify(&mut self) -> Vec<Workload> {
         assert_eq!(self.read("/untouched").await, "ok");
         let sessions = self.knows("/fill").await;

@@ -1,5 +1,5 @@
-//! A process that holds one subject and measures what it is told to, a line of JSON for a line of
-//! JSON.
+//! A process with one subject, which reads measurement orders as lines of JSON and answers each
+//! with a line of JSON.
 //!
 //! Its command line is `SUBJECT THREADS [URL]`; see [`Order`] for what it can be told.
 
@@ -13,26 +13,26 @@ use tokio::runtime::{Builder, Runtime};
 use crate::measure;
 use crate::visitor::{Subject, Visitor, Workload};
 
-/// What a worker can be told.
+/// An order for a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
-    /// Prove that the subject does what is measured; the answer is the workloads that it knows.
+    /// Checks that the subject performs the workloads. The answer is those that it knows.
     Verify,
-    /// One task for about so many milliseconds: [`measure::single`].
+    /// Runs one task for about this many milliseconds: [`measure::single`].
     Single { workload: Workload, ms: u64 },
-    /// Many tasks for so many milliseconds: [`measure::many`].
+    /// Runs many tasks for this many milliseconds: [`measure::many`].
     Many { workload: Workload, tasks: usize, ms: u64 },
-    /// So many rounds in one task, for figures that are read elsewhere.
+    /// Runs this many rounds in one task, for figures that another tool collects.
     Run { workload: Workload, requests: u32 },
-    /// The same in the stretch that callgrind counts.
+    /// The same in the section that callgrind counts.
     Count { workload: Workload, requests: u32 },
 }
 
 /// Figures by their names.
 pub type Answer = BTreeMap<String, f64>;
 
-/// Serves the subject that the command line names, one of those that `open` knows.
+/// Runs the worker of the subject that the command line names, one of those that `open` knows.
 pub fn main<S: Subject>(open: impl AsyncFn(&str, Option<&str>) -> Option<S>) {
     // A thread that panics ends the process: nobody would notice a part of what is measured
     // missing, and the driver hears why from the log.
