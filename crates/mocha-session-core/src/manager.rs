@@ -157,6 +157,36 @@ impl SessionManager {
         }
     }
 
+    /// Waits for the commits that outlive their requests: a login, rotation, logout or revocation
+    /// whose client went away goes on in a task of its own. Returns at once where there is none.
+    ///
+    /// It is the last step of a graceful end. Let the server answer its last request, drop the
+    /// [sweeper](Sweeper), call this, and drop the manager, which closes the connections.
+    ///
+    /// ```
+    /// # use mocha_session_core as mocha_session;
+    /// use std::time::Duration;
+    /// use mocha_session::{Result, SessionManager, Sweeper};
+    ///
+    /// async fn end(manager: SessionManager, sweeper: Sweeper) -> Result<()> {
+    ///     drop(sweeper);
+    ///     manager.shutdown(Duration::from_secs(10)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `Timeout` if some are still running after `deadline`. Each of their steps is safe to stop
+    /// after.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        let tasks = &self.shared.tasks;
+        tokio::time::timeout(deadline, tasks.idle()).await.map_err(|_| {
+            let (running, engine) = (tasks.running(), self.shared.capabilities.engine());
+            let why =
+                format!("{running} commits were still waiting for the engine after {deadline:?}");
+            Error::new(ErrorKind::Timeout, why).on(engine).during("shutdown")
+        })
+    }
+
     /// Stores a session made by `fill` and returns its cookie as `name=value`: for tests of
     /// applications. Where the transport has no cookie, it returns the value of the request header.
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::answer::{headers, token_line};
-use crate::commit::{self, Committed, Edit, Outcome, Pending, Plan};
+use crate::commit::{self, Committed, Outcome, Pending, Plan};
 use crate::error::{Error, Result};
 use crate::future;
 use crate::future::BoxFuture;
@@ -183,8 +183,9 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     let mut pending = take_pending(inner);
     let settled = if pending.has_steps() {
         // Steps that must not be left half-way outlive a client that goes away.
-        let inner = Arc::clone(inner);
-        future::to_its_end(Box::pin(async move { settle(&inner, &mut pending).await })).await
+        let own = Arc::clone(inner);
+        let settling = Box::pin(async move { settle(&own, &mut pending).await });
+        future::to_its_end(&inner.shared.tasks, settling).await
     } else {
         settle(inner, &mut pending).await
     };
@@ -216,8 +217,9 @@ fn is_redirect(status: u16) -> bool {
 
 /// Commits now. Runs to its end even when the caller goes away.
 pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
+    let tasks = &inner.shared.tasks;
     let inner = Arc::clone(inner);
-    future::to_its_end(Box::pin(async move {
+    let committing = Box::pin(async move {
         let _gate = inner.gate.lock().await;
         let dirty = {
             let state = inner.state();
@@ -228,8 +230,8 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
             return Err(gone());
         }
         Ok(())
-    }))
-    .await
+    });
+    future::to_its_end(tasks, committing).await
 }
 
 /// Moves the idle deadline of a session outside a request, if that is due.
@@ -330,19 +332,10 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
     let before = stored(pending.base.as_ref().filter(|_| silent));
     let before = before.map(|stored| stored.version.revision.clone());
     let mut unsettled = Unsettled { inner, pending, settled: false, refused: false };
-    let outcome = if spans::wanted() {
-        Box::pin(run_in_span(inner, unsettled.pending)).await
-    } else {
-        run_fitting(inner, unsettled.pending).await
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            unsettled.refused = error.is_too_many_sessions();
-            commit::tell_failure(&inner.shared, unsettled.pending, &error);
-            return Err(error);
-        }
-    };
+    let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
+        unsettled.refused = error.is_too_many_sessions();
+        commit::tell_failure(&inner.shared, unsettled.pending, error);
+    })?;
     unsettled.settled = true;
     let pending = &mut *unsettled.pending;
     match outcome {
@@ -395,32 +388,16 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
     }
 }
 
-/// Runs a pending within a span.
-async fn run_in_span(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
-    let (shared, engine) = (&inner.shared, inner.shared.capabilities.engine());
-    let name = |base: Option<&Base>| stored(base).map(|known| known.id.fingerprint(&shared.scope));
-    let from = name(pending.base.as_ref());
-    let span = spans::commit(engine, from.as_deref());
-    let done = spans::within(span.clone(), Box::pin(run_fitting(inner, pending))).await?;
-    match &done {
-        Outcome::Gone => span.record("outcome", "gone"),
-        Outcome::Committed(Committed { base, .. }) => {
-            let to = name(base.as_ref()).filter(|to| Some(to) != from.as_ref());
-            if let Some(to) = to {
-                span.record("session.id", to).record("session.previous_id", from);
-            }
-            span.record("outcome", "committed")
-        }
-    };
-    Ok(done)
-}
-
 /// Runs a pending. Where its session would be too large, the oldest flash is left out until it fits: a
 /// visitor who never sees a page that shows it must not be locked out by it.
 async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
     let changes = pending.log.len();
     let done = loop {
-        match commit::run(&inner.shared, pending).await {
+        let ran = match spans::wanted() {
+            true => Box::pin(commit::run_in_span(&inner.shared, pending)).await,
+            false => commit::run(&inner.shared, pending).await,
+        };
+        match ran {
             Err(error) if error.is_too_large() && pending.drop_oldest_flash() => {}
             done => break done,
         }
@@ -463,33 +440,7 @@ async fn refresh(inner: &Inner, status: u16) -> Result<()> {
             // A cookie is written anew only with a write, which tells that the session is still
             // under its id.
             let renews = stale && answers;
-            let (loaded, log) = (&content, &[][..]);
-            let mut edit = Edit {
-                shared,
-                vault,
-                stored,
-                loaded,
-                log,
-                login: false,
-                view: None,
-                tells,
-                renews,
-                rounds: 1,
-            };
-            let span = spans::wanted()
-                .then(|| spans::commit(vault.engine, Some(&stored.id.fingerprint(&shared.scope))));
-            let mut doubt = None;
-            let moved = commit::in_place(&mut edit, &mut turn, &mut doubt);
-            match span {
-                Some(span) => {
-                    let moved = spans::within(span.clone(), Box::pin(moved)).await;
-                    if moved.is_ok() {
-                        span.record("outcome", "refreshed");
-                    }
-                    moved
-                }
-                None => moved.await,
-            }
+            commit::refresh(shared, vault, stored, &content, tells, renews, &mut turn).await
         }
         _ => {
             let mut pending = Pending::refresh(base, content, stale);
