@@ -37,8 +37,8 @@ pub use manager::{
     Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
-pub use migrating::Migrating;
-pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};
+pub use migrating::{Migrating, MoveOutcome, MovedPage};
+pub use open::{Driver, Examining, Host, Opening, Registry, Storage, StoreUrl};
 pub use record::{Level, Message, RecordInfo, RecordKind};
 pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};

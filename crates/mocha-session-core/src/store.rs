@@ -5,6 +5,7 @@
 mod capabilities;
 pub(crate) mod ephemeral;
 mod failure;
+mod finding;
 mod forward;
 mod key;
 mod types;
@@ -14,6 +15,7 @@ pub use bytes::Bytes;
 
 pub use capabilities::{Capabilities, Durability};
 pub use failure::{Effect, Failure};
+pub use finding::Finding;
 pub use key::{KeySpace, StorageKey};
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 

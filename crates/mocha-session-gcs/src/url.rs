@@ -26,6 +26,10 @@ use crate::store::{ENGINE, GcsStore};
 pub const DRIVER: Driver = Driver::new(&["gs", "google_storage"], |url| {
     let opening = open(url)?;
     Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+})
+.with_examination(|url| {
+    let target = Target::read(url)?;
+    Ok(Box::pin(async move { Ok(bucket::connect(&target).await?.examine().await) }))
 });
 
 /// Reads the URL, and returns the future that connects and looks for the bucket.

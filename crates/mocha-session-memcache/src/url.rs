@@ -26,6 +26,10 @@ pub const DRIVER: Driver =
     Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| {
         let opening = open(url)?;
         Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+    })
+    .with_examination(|url| {
+        let opening = open(url)?;
+        Ok(Box::pin(async move { opening.await?.examine().await }))
     });
 
 /// Reads the URL, and returns the future that connects.

@@ -33,6 +33,10 @@ use crate::store::S3Store;
 pub const DRIVER: Driver = Driver::new(&["s3"], |url| {
     let opening = open(url)?;
     Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
+})
+.with_examination(|url| {
+    let opening = open(url)?;
+    Ok(Box::pin(async move { opening.await?.examine().await }))
 });
 
 /// Reads the URL, and returns the future that connects and prepares the bucket.

@@ -59,7 +59,11 @@ pub const DRIVER: Driver = Driver::new(
         let opening = open(url)?;
         Ok(Box::pin(async move { Ok(Arc::new(opening.await?) as Arc<dyn SessionStore>) }))
     },
-);
+)
+.with_examination(|url| {
+    let opening = open(url)?;
+    Ok(Box::pin(async move { opening.await?.examine().await }))
+});
 
 /// Reads the URL, and returns the future that connects and looks for the table.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {
