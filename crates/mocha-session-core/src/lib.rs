@@ -38,8 +38,8 @@ pub use manager::{
     Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
-pub use migrating::Migrating;
-pub use open::{Driver, Host, NearPolicy, Opening, Registry, Storage, StoreUrl};
+pub use migrating::{Migrating, MoveOutcome, MovedPage};
+pub use open::{Driver, Examining, Host, NearPolicy, Opening, Registry, Storage, StoreUrl};
 pub use record::{Level, Message, RecordInfo, RecordKind};
 pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};

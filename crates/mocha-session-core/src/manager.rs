@@ -163,6 +163,36 @@ impl SessionManager {
         }
     }
 
+    /// Waits for the commits that outlive their requests: a login, rotation, logout or revocation
+    /// whose client disconnected continues in its own task. Returns at once if there is none.
+    ///
+    /// It is the last step of a graceful shutdown. Let the server answer its last request, drop the
+    /// [sweeper](Sweeper), call this, and drop the manager, which closes the connections.
+    ///
+    /// ```
+    /// # use mocha_session_core as mocha_session;
+    /// use std::time::Duration;
+    /// use mocha_session::{Result, SessionManager, Sweeper};
+    ///
+    /// async fn end(manager: SessionManager, sweeper: Sweeper) -> Result<()> {
+    ///     drop(sweeper);
+    ///     manager.shutdown(Duration::from_secs(10)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `Timeout` if some are still running after `deadline`. They can be stopped safely after any
+    /// step.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        let tasks = &self.shared.tasks;
+        tokio::time::timeout(deadline, tasks.idle()).await.map_err(|_| {
+            let (running, engine) = (tasks.running(), self.shared.capabilities.engine());
+            let why =
+                format!("{running} commits were still waiting for the engine after {deadline:?}");
+            Error::new(ErrorKind::Timeout, why).on(engine).during("shutdown")
+        })
+    }
+
     /// Stores a session that `fill` fills and returns its cookie as `name=value`, for tests of
     /// applications. If the transport has no cookie, returns the value of the request header.
     ///

@@ -6,6 +6,7 @@ mod capabilities;
 mod changes;
 pub(crate) mod ephemeral;
 mod failure;
+mod finding;
 mod forward;
 mod key;
 mod types;
@@ -17,6 +18,7 @@ pub use capabilities::{Capabilities, Durability};
 pub use changes::Changes;
 pub(crate) use changes::Watcher;
 pub use failure::{Effect, Failure};
+pub use finding::Finding;
 pub use key::{KeySpace, StorageKey};
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 

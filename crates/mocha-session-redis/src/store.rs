@@ -98,6 +98,10 @@ impl RedisStore {
         self
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(crate) fn with_deadline(mut self, deadline: Duration) -> Self {
         self.capabilities = self.capabilities.with_deadline(deadline);
         self
@@ -129,7 +133,7 @@ impl RedisStore {
     }
 
     /// The answer of the server, or of each primary of the cluster; `None` when one is missing.
-    async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
+    pub(crate) async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
         let answers = self.connection.everywhere(command).await.ok()?;
         let answers: Vec<_> = answers.into_iter().map(text).collect::<Option<_>>()?;
         (!answers.is_empty()).then_some(answers)
@@ -274,6 +278,6 @@ fn text(answer: Value) -> Option<String> {
 }
 
 /// A field of an `INFO`.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }

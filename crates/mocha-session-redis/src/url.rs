@@ -42,7 +42,11 @@ pub const DRIVER: Driver = Driver::new(
         "unix",
     ],
     |url| open(url).map(shared),
-);
+)
+.with_examination(|url| {
+    let opening = open(url)?;
+    Ok(Box::pin(async move { opening.await?.examine().await }))
+});
 
 /// Reads the URL, and returns the future that connects.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<RedisStore>>> {

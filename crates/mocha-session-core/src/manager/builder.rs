@@ -11,6 +11,7 @@ use crate::crypto::Scope;
 use crate::crypto::secret::Secrets;
 use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
+use crate::future::Tasks;
 use crate::http::CookiePolicy;
 use crate::http::transport::{Carriers, Transport};
 use crate::ledger::owners::{Owners, WhenFull};
@@ -391,6 +392,7 @@ impl SessionManagerBuilder {
             policy,
             carriers,
             clock: self.clock,
+            tasks: Tasks::new(),
             nothing: Arc::default(),
         })
     }

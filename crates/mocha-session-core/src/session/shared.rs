@@ -8,6 +8,7 @@ use crate::crypto::Scope;
 use crate::crypto::id::{Place, SessionId};
 use crate::crypto::signing::Signer;
 use crate::error::Result;
+use crate::future::Tasks;
 use crate::http::transport::Carriers;
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) check_owner_at_load: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observed: Observed,
+    /// Commits and revocations that outlive their callers.
+    pub(crate) tasks: Tasks,
     /// The content of a session before it is loaded. It is shared, so that a session that is never
     /// loaded allocates nothing for it.
     pub(crate) nothing: Arc<Content>,
