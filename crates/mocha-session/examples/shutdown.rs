@@ -57,7 +57,7 @@ pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (signalled, mut ending) = tokio::sync::watch::channel(false);
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         terminated().await;
-        drop(signalled.send(true));
+        signalled.send(true).ok();
     });
     // A client that keeps its connection busy must not hold the process up.
     let late = async {

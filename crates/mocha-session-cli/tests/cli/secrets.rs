@@ -1,7 +1,8 @@
 //! All output of all commands on all engines, searched for what must not be in it.
 
-use mocha_session::Secrets;
-use mocha_session::SessionManager;
+use std::path::Path;
+
+use mocha_session::{Secrets, SessionManager};
 use mocha_session_conformance::engine_url;
 
 use super::{SECRET, run, sqlite, stderr, stdout};
