@@ -35,6 +35,10 @@ async fn log_in(session: Session) -> Result<&'static str, Error> {
     Ok("welcome")
 }
 
+/// Serves until a signal asks the process to end.
+///
+/// # Errors
+/// If the engine cannot be reached, or the port is in use.
 #[tokio::main]
 pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open_from_env().await?;

@@ -1,6 +1,11 @@
 //! The command as an operator runs it: output, exit codes, and nothing secret in either.
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests; the rate of a copy is printed"
+)]
 
 mod copying;
 mod doctor;
