@@ -1,18 +1,22 @@
 //! The store for actix-session 0.11.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use actix_session::storage::{
     LoadError, SaveError, SessionKey, SessionStore, UpdateError, generate_session_key,
 };
-use mocha_session_core::store::Expiry;
+use actix_web::cookie::{Cookie, CookieJar, Key};
+use mocha_session_core::store::{Expiry, async_trait};
 use mocha_session_core::{
-    Error, ErrorKind, Kept, Records, Result, Session, SessionManager, Storage,
+    Error, ErrorKind, Kept, OldSessions, Records, Result, Session, SessionManager, Storage,
 };
 use time::Duration;
+use tokio::runtime::Handle;
 
-use crate::adapter::{DRAWS, GONE, begin, unavailable};
+use crate::adapter::{COOKIE, DRAWS, GONE, NOT_ENDED, NOT_READ, unavailable};
 
 /// The default scope of the records.
 const SCOPE: &str = "actix-session";
@@ -121,36 +125,123 @@ impl SessionStore for MochaStore {
     }
 }
 
-/// Takes a session of actix-session over, once: begins this library's session with what `fill`
-/// makes of its values, which are JSON texts, and ends the old one. Returns whether it did.
+/// The live sessions of actix-session, for
+/// [`take_over`](mocha_session_core::SessionManagerBuilder::take_over).
 ///
-/// `key` is what the old cookie holds, decrypted or with its signature checked. `old` is the store
-/// that has the old sessions, any of actix-session's own. Nothing is taken over where the request
-/// has a session of this library already, or the old one is not there any more. A
-/// `CookieSessionStore` cannot end a session: whoever kept a copy of such a cookie can use it until
-/// the application stops to take sessions over.
+/// A `CookieSessionStore` cannot end a session. The manager remembers what it took over, so a copy
+/// of such a cookie begins no second session here; the old application would still accept it.
 ///
-/// # Errors
-/// `Unavailable` when the old store fails. Whatever `fill` or the commit fails with. The old
-/// session is then still there, and the next request tries again.
-pub async fn take_over(
-    session: &Session,
-    old: &impl SessionStore,
-    key: &SessionKey,
-    fill: impl FnOnce(&Session, HashMap<String, String>) -> Result<()>,
-) -> Result<bool> {
-    if !session.is_new() {
-        return Ok(false);
+/// ```
+/// use actix_web::cookie::Key;
+/// use mocha_session_compat::actix_session_0_11::TakeOver;
+/// use mocha_session_core::{SessionManager, Storage};
+/// # use actix_session::storage::SessionStore;
+///
+/// # fn demo(
+/// #     storage: Storage, old: impl SessionStore + Send + Sync + 'static, key: Key,
+/// # ) -> mocha_session_core::Result<()> {
+/// // What `SessionMiddleware::new(old, key)` had.
+/// let old = TakeOver::values(old, key);
+/// let manager = SessionManager::builder(storage).take_over(old).build()?;
+/// # Ok(()) }
+/// ```
+pub struct TakeOver<S> {
+    store: Arc<S>,
+    fill: Box<Fill>,
+    cookie: String,
+    key: Key,
+    signed: bool,
+}
+
+/// What gives the values of an old session, which are JSON texts, to the session that it becomes.
+type Fill = dyn Fn(&Session, State) -> Result<()> + Send + Sync;
+
+impl<S: SessionStore + Send + Sync + 'static> TakeOver<S> {
+    /// The sessions of this store, any of actix-session's own, under cookies that this key
+    /// encrypted. `fill` gives their values and their user to the sessions that they become.
+    pub fn new(
+        store: S,
+        key: Key,
+        fill: impl Fn(&Session, State) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let (store, fill) = (Arc::new(store), Box::new(fill));
+        Self { store, fill, cookie: COOKIE.to_owned(), key, signed: false }
     }
-    let state = match old.load(key).await {
-        Ok(state) => state,
-        Err(LoadError::Deserialization(_)) => None,
-        Err(LoadError::Other(_)) => {
-            return Err(unavailable("the store of the old sessions failed"));
-        }
-    };
-    let Some(state) = state else { return Ok(false) };
-    begin(session, |session| fill(session, state), old.delete(key)).await
+
+    /// The sessions of this store, under cookies that this key encrypted. The sessions that they
+    /// become have their values, each under its key.
+    pub fn values(store: S, key: Key) -> Self {
+        Self::new(store, key, |session, state| {
+            state.into_iter().try_for_each(|(key, json)| {
+                let value: serde_json::Value = serde_json::from_str(&json)
+                    .map_err(|_| Error::corrupt("a value of the old session is not JSON"))?;
+                session.insert(key, value)
+            })
+        })
+    }
+
+    /// The name of the old cookie. The default is `id`.
+    #[must_use]
+    pub fn cookie(self, name: impl Into<String>) -> Self {
+        Self { cookie: name.into(), ..self }
+    }
+
+    /// The cookies are signed (`CookieContentSecurity::Signed`), not encrypted.
+    #[must_use]
+    pub fn signed(self) -> Self {
+        Self { signed: true, ..self }
+    }
+
+    fn session_key(&self, cookie: &str) -> Option<SessionKey> {
+        let cookie = Cookie::parse_encoded(format!("{}={cookie}", self.cookie)).ok()?;
+        let mut jar = CookieJar::new();
+        jar.add_original(cookie.into_owned());
+        let opened = if self.signed {
+            jar.signed(&self.key).get(&self.cookie)
+        } else {
+            jar.private(&self.key).get(&self.cookie)
+        };
+        SessionKey::try_from(opened?.value().to_owned()).ok()
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore + Send + Sync + 'static> OldSessions for TakeOver<S> {
+    fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    async fn read(&self, cookie: &str, session: &Session) -> Result<bool> {
+        let Some(key) = self.session_key(cookie) else { return Ok(false) };
+        let store = Arc::clone(&self.store);
+        let state = match apart(async move || store.load(&key).await).await {
+            Some(Ok(state)) => state,
+            Some(Err(LoadError::Deserialization(_))) => None,
+            Some(Err(LoadError::Other(_))) | None => return Err(unavailable(NOT_READ)),
+        };
+        let Some(state) = state else { return Ok(false) };
+        (self.fill)(session, state).map(|()| true)
+    }
+
+    async fn end(&self, cookie: &str) -> Result<()> {
+        let Some(key) = self.session_key(cookie) else { return Ok(()) };
+        let store = Arc::clone(&self.store);
+        let ended = apart(async move || store.delete(&key).await).await;
+        ended.and_then(std::result::Result::ok).ok_or_else(|| unavailable(NOT_ENDED))
+    }
+}
+
+impl<S> fmt::Debug for TakeOver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TakeOver").field("cookie", &self.cookie).finish_non_exhaustive()
+    }
+}
+
+/// Runs a call of the old store on a thread of its own, because its future cannot change threads as
+/// the requests of a manager may. `None` where it panicked.
+async fn apart<T: Send + 'static>(call: impl AsyncFnOnce() -> T + Send + 'static) -> Option<T> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(call())).await.ok()
 }
 
 fn id(key: &SessionKey) -> &[u8] {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::Expiry;
+use mocha_session_core::{Result, Session};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -14,6 +15,12 @@ const SCOPE: &str = "tower-sessions";
 
 /// The values of a session.
 type Data = HashMap<String, Value>;
+
+/// What gives the values of an old session to the session that it becomes.
+type Fill = dyn Fn(&Session, Data) -> Result<()> + Send + Sync;
+
+/// What reads an id out of a cookie's value.
+type Open = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// The payload: when the session expires, to the nanosecond, and its values.
 fn encode(data: &Data, expires: OffsetDateTime) -> serde_json::Result<Vec<u8>> {
@@ -40,14 +47,18 @@ macro_rules! store {
     ($module:ident, $peer:ident, $version:literal) => {
         #[doc = concat!("The store for tower-sessions 0.", $version, ".")]
         pub mod $module {
+            use std::fmt;
+
             use mocha_session_core::store::async_trait;
-            use mocha_session_core::{Error, Kept, Records, Session, SessionManager, Storage};
+            use mocha_session_core::{
+                Error, Kept, OldSessions, Records, Session, SessionManager, Storage,
+            };
             use $peer::SessionStore;
             use $peer::session::{Id, Record};
             use $peer::session_store::{Error as StoreError, ExpiredDeletion, Result};
 
-            use super::{Data, SCOPE, decode, encode, instant};
-            use crate::adapter::{DRAWS, GONE, begin, unavailable};
+            use super::{Data, Fill, Open, SCOPE, decode, encode, instant};
+            use crate::adapter::{COOKIE, DRAWS, GONE, NOT_ENDED, NOT_READ, unavailable};
 
             #[doc = concat!("A session store of tower-sessions 0.", $version, " on any engine.")]
             ///
@@ -140,33 +151,109 @@ macro_rules! store {
                 }
             }
 
-            /// Takes a session of tower-sessions over, once: begins this library's session with
-            /// what `fill` makes of its values, and ends the old one. Returns whether it did.
+            /// The live sessions of tower-sessions, for
+            /// [`take_over`](mocha_session_core::SessionManagerBuilder::take_over).
             ///
-            /// `id` is the value of the old cookie. `old` is the store that has the old sessions,
-            /// any of tower-sessions' own. Nothing is taken over where the request has a session
-            /// of this library already, or the old one is not there any more.
+            /// ```
+            #[doc = concat!("use mocha_session_compat::", stringify!($module), "::TakeOver;")]
+            /// use mocha_session_core::{SessionManager, Storage};
+            #[doc = concat!("# use tower_sessions", $version, "::SessionStore;")]
             ///
-            /// # Errors
-            /// `Unavailable` when the old store fails. Whatever `fill` or the commit fails with.
-            /// The old session is then still there, and the next request tries again.
-            pub async fn take_over(
-                session: &Session,
-                old: &impl SessionStore,
-                id: &str,
-                fill: impl FnOnce(&Session, Data) -> mocha_session_core::Result<()>,
-            ) -> mocha_session_core::Result<bool> {
-                let Ok(id) = id.parse::<Id>() else { return Ok(false) };
-                if !session.is_new() {
-                    return Ok(false);
+            /// # fn demo(storage: Storage, old: impl SessionStore) -> mocha_session_core::Result<()> {
+            /// let old = TakeOver::new(old, |session, data| {
+            ///     session.insert("theme", &data["theme"])?;
+            ///     match data["user_id"].as_str() {
+            ///         Some(user) => session.login(user),
+            ///         None => Ok(()),
+            ///     }
+            /// });
+            /// let manager = SessionManager::builder(storage).take_over(old).build()?;
+            /// # Ok(()) }
+            /// ```
+            pub struct TakeOver<S> {
+                store: S,
+                fill: Box<Fill>,
+                cookie: String,
+                open: Option<Box<Open>>,
+            }
+
+            impl<S: SessionStore> TakeOver<S> {
+                /// The sessions of this store, any of tower-sessions' own. `fill` gives their
+                /// values and their user to the sessions that they become.
+                pub fn new(
+                    store: S,
+                    fill: impl Fn(&Session, Data) -> mocha_session_core::Result<()>
+                    + Send
+                    + Sync
+                    + 'static,
+                ) -> Self {
+                    Self { store, fill: Box::new(fill), cookie: COOKIE.to_owned(), open: None }
                 }
-                let record = match old.load(&id).await {
-                    Ok(record) => record,
-                    Err(StoreError::Decode(_)) => None,
-                    Err(_) => return Err(unavailable("the store of the old sessions failed")),
-                };
-                let Some(record) = record else { return Ok(false) };
-                begin(session, |session| fill(session, record.data), old.delete(&id)).await
+
+                /// The sessions of this store. The sessions that they become have their values,
+                /// each under its key.
+                pub fn values(store: S) -> Self {
+                    Self::new(store, |session, data| {
+                        data.into_iter().try_for_each(|(key, value)| session.insert(key, value))
+                    })
+                }
+
+                /// The name of the old cookie. The default is `id`.
+                #[must_use]
+                pub fn cookie(self, name: impl Into<String>) -> Self {
+                    Self { cookie: name.into(), ..self }
+                }
+
+                /// How the session's id is read out of the cookie's value, where the old layer
+                /// signed or encrypted it. `None` means that the value is forged.
+                #[must_use]
+                pub fn open_with(
+                    self,
+                    open: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+                ) -> Self {
+                    Self { open: Some(Box::new(open)), ..self }
+                }
+
+                fn id(&self, cookie: &str) -> Option<Id> {
+                    match &self.open {
+                        None => cookie.parse().ok(),
+                        Some(open) => open(cookie)?.parse().ok(),
+                    }
+                }
+            }
+
+            #[async_trait]
+            impl<S: SessionStore> OldSessions for TakeOver<S> {
+                fn cookie(&self) -> &str {
+                    &self.cookie
+                }
+
+                async fn read(
+                    &self,
+                    cookie: &str,
+                    session: &Session,
+                ) -> mocha_session_core::Result<bool> {
+                    let Some(id) = self.id(cookie) else { return Ok(false) };
+                    let record = match self.store.load(&id).await {
+                        Ok(record) => record,
+                        Err(StoreError::Decode(_)) => None,
+                        Err(_) => return Err(unavailable(NOT_READ)),
+                    };
+                    let Some(record) = record else { return Ok(false) };
+                    (self.fill)(session, record.data).map(|()| true)
+                }
+
+                async fn end(&self, cookie: &str) -> mocha_session_core::Result<()> {
+                    let Some(id) = self.id(cookie) else { return Ok(()) };
+                    self.store.delete(&id).await.map_err(|_| unavailable(NOT_ENDED))
+                }
+            }
+
+            impl<S> fmt::Debug for TakeOver<S> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    let mut debug = f.debug_struct("TakeOver");
+                    debug.field("cookie", &self.cookie).finish_non_exhaustive()
+                }
             }
 
             fn key(id: Id) -> [u8; 16] {

@@ -33,8 +33,8 @@ pub use http::{
     MAX_COOKIE_BYTES, RequestHeaders, RequestInfo, SameSite, SessionToken, Transport,
 };
 pub use manager::{
-    Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
-    SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
+    Environment, FailurePolicy, Kept, OldSessions, OwnedSession, Records, Requirement,
+    SessionManager, SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
 pub use migrating::Migrating;
 pub use open::{Driver, Host, Opening, Registry, Storage, StoreUrl};

@@ -9,6 +9,7 @@ mod owned;
 mod records;
 mod sessions;
 mod sweeper;
+mod take_over;
 
 pub use builder::{FailurePolicy, Requirement, SessionManagerBuilder};
 pub use environment::Environment;
@@ -16,6 +17,7 @@ pub use owned::OwnedSession;
 pub use records::{Kept, Records};
 pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
+pub use take_over::OldSessions;
 
 use std::fmt;
 use std::sync::Arc;

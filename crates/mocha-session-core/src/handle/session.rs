@@ -10,8 +10,9 @@ use crate::handle::{Detached, SessionData};
 use crate::http::{RequestHeaders, RequestInfo, SessionToken};
 use crate::observe::Event;
 use crate::record::content::Content;
-use crate::request::load::{self, Loaded};
+use crate::request::load::{self, Live, Loaded};
 use crate::session::change::Change;
+use crate::session::old::TakenOver;
 use crate::session::shared::Shared;
 use crate::session::state::{self, Base, Inner, Line, Phase, Standing, State};
 use crate::values::wire::Text;
@@ -70,6 +71,18 @@ impl LazySession {
             return Ok(session);
         }
         let loaded = load::from_request(&self.inner.shared, &self.inner.headers).await;
+        let taking_over = match (&loaded, &self.inner.shared.old) {
+            (Ok(Loaded::Stranger), Some(old)) => old.take_over(&self.inner),
+            _ => None,
+        };
+        let (loaded, line) = match taking_over {
+            None => (loaded, None),
+            Some(taking_over) => {
+                // Not kept while it waits, which would enlarge the future of every load.
+                drop(loaded);
+                self.taken_over(taking_over.await)
+            }
+        };
         if let Err(error) = &loaded {
             self.inner.shared.observed.tell(|| Event::Failed { during: "load", error });
         }
@@ -83,6 +96,7 @@ impl LazySession {
         match loaded {
             Ok(Loaded::Live(live)) => {
                 state.phase = Phase::Loaded;
+                state.line = line;
                 state.stale_cookie = live.stale_cookie;
                 (state.base, state.view) = (Some(live.base), live.content);
             }
@@ -156,6 +170,20 @@ impl LazySession {
         self.begin_nothing(&mut state);
         drop(state);
         Session { data: SessionData::new(self.inner) }
+    }
+
+    /// What became of another library's session, as if it had been loaded, and what the client is
+    /// told.
+    fn taken_over(&self, it: Result<TakenOver>) -> (Result<Loaded>, Option<Line>) {
+        let (live, line) = match it {
+            Ok(TakenOver::Live { base, content, line }) => ((base, content), Some(line)),
+            Ok(TakenOver::Superseded) => return (Ok(Loaded::Superseded), None),
+            Ok(TakenOver::Nothing) => return (Ok(Loaded::Stranger), None),
+            Err(error) => return (Err(error.during("take over")), None),
+        };
+        let via = self.inner.shared.carriers.presented(&self.inner.headers);
+        let ((base, content), stale_cookie) = (live, false);
+        (Ok(Loaded::Live(Live { base, content, via, stale_cookie })), line)
     }
 
     /// Starts an empty session. It has no base, so there is nothing to copy before the first

@@ -258,17 +258,22 @@ impl CookieWriter {
         )
     }
 
-    /// Calls `each` with every value the header gives our cookie. Names are compared exactly, and
-    /// only spaces and tabs count as white space, so that nothing else a proxy or an attacker
-    /// writes passes for our name.
-    pub(crate) fn find<'h>(&self, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
-        for pair in header.split(|&c| c == b';') {
-            let pair = trim(pair);
-            if let Some(value) =
-                pair.strip_prefix(self.name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-            {
-                each(trim(value));
-            }
+    /// Calls `each` with every value the header gives our cookie.
+    pub(crate) fn find<'h>(&self, header: &'h [u8], each: impl FnMut(&'h [u8])) {
+        find(&self.name, header, each);
+    }
+}
+
+/// Calls `each` with every value the header gives the cookie of this name. Names are compared
+/// exactly, and only spaces and tabs count as white space, so that nothing else a proxy or an
+/// attacker writes passes for the name.
+pub(crate) fn find<'h>(name: &str, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
+    for pair in header.split(|&c| c == b';') {
+        let pair = trim(pair);
+        if let Some(value) =
+            pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+        {
+            each(trim(value));
         }
     }
 }

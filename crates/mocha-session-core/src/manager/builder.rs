@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SessionManager;
+use super::take_over::Hook;
 use crate::crypto::Scope;
 use crate::crypto::secret::Secrets;
 use crate::crypto::signing::Signer;
 use crate::error::{Error, Result};
 use crate::http::CookiePolicy;
+use crate::http::cookie::CookieWriter;
 use crate::http::transport::{Carriers, Transport};
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
@@ -20,6 +22,7 @@ use crate::record::client_side::{self, ClientSide};
 use crate::record::message::Level;
 use crate::record::policy::{self, CLIENT_SIDE_ABSOLUTE, Policy};
 use crate::record::waiting::Caps;
+use crate::session::old::TakesOver;
 use crate::session::shared::{Backend, Shared};
 use crate::store::Durability;
 use crate::time::{Clock, SystemClock};
@@ -100,6 +103,7 @@ pub struct SessionManagerBuilder {
     check_owner_at_load: bool,
     required: Vec<Requirement>,
     observed: Observed,
+    pub(super) old: Option<Arc<Hook>>,
 }
 
 impl SessionManagerBuilder {
@@ -127,6 +131,7 @@ impl SessionManagerBuilder {
             check_owner_at_load: false,
             required: Vec::new(),
             observed: Observed::default(),
+            old: None,
         }
     }
 
@@ -296,6 +301,9 @@ impl SessionManagerBuilder {
     /// Checks the settings and makes the state that requests share.
     pub(super) fn assemble(self) -> Result<Shared> {
         let carriers = Carriers::new(&self.transport)?;
+        if let Some(old) = &self.old {
+            old.check(carriers.cookie.as_ref().map(CookieWriter::name))?;
+        }
         let capabilities = self.storage.capabilities();
         let owners_indexed =
             capabilities.compare_and_set() && (!capabilities.evicts() || self.check_owner_at_load);
@@ -365,6 +373,7 @@ impl SessionManagerBuilder {
         Ok(Shared {
             backend,
             observed: self.observed,
+            old: self.old.map(|old| old as Arc<dyn TakesOver>),
             signer: Signer::new(secrets.as_ref(), self.accept_unsigned, &scope),
             owners: Owners::new(
                 secrets.as_ref(),
