@@ -153,6 +153,8 @@ pub struct TakeOver<S> {
     signed: bool,
 }
 
+const NOT_JSON: &str = "a value of the old session is not JSON, so it was not taken over";
+
 /// What gives the values of an old session, which are JSON texts, to the session that it becomes.
 type Fill = dyn Fn(&Session, State) -> Result<()> + Send + Sync;
 
@@ -174,7 +176,7 @@ impl<S: SessionStore + Send + Sync + 'static> TakeOver<S> {
         Self::new(store, key, |session, state| {
             state.into_iter().try_for_each(|(key, json)| {
                 let value: serde_json::Value = serde_json::from_str(&json)
-                    .map_err(|_| Error::corrupt("a value of the old session is not JSON"))?;
+                    .map_err(|_| Error::new(ErrorKind::Corrupt, NOT_JSON))?;
                 session.insert(key, value)
             })
         })
