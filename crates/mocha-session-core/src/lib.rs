@@ -3,6 +3,7 @@
 pub mod backend;
 mod commit;
 mod crypto;
+mod environment;
 mod error;
 mod future;
 mod handle;
@@ -23,6 +24,7 @@ mod time;
 mod values;
 
 pub use crypto::Secrets;
+pub use environment::Environment;
 pub use error::{Error, ErrorKind, Result};
 pub use future::BoxFuture;
 pub use handle::{
@@ -35,7 +37,7 @@ pub use http::{
 };
 pub use ledger::owners::WhenFull;
 pub use manager::{
-    Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
+    FailurePolicy, Kept, OldSessions, OwnedSession, Records, Requirement, SessionManager,
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
 pub use migrating::{Migrating, MoveOutcome, MovedPage};

@@ -1,25 +1,25 @@
 //! The session manager: a storage and a policy, for frameworks and for programs without one.
 //!
-//! The submodules contain its builder, settings from the environment, the methods for owners,
+//! The submodules contain its builder, the methods for owners,
 //! sweeps, and the sessions of one request by scope. Commits and loads are implemented in lower
 //! modules.
 
+mod build;
 mod builder;
-mod environment;
 mod owned;
 mod records;
 mod requirement;
 mod sessions;
 mod sweeper;
-mod variables;
+mod take_over;
 
 pub use builder::SessionManagerBuilder;
-pub use environment::Environment;
 pub use owned::OwnedSession;
 pub use records::{Kept, Records};
 pub use requirement::{FailurePolicy, Requirement};
 pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
+pub use take_over::OldSessions;
 
 use std::fmt;
 use std::sync::Arc;

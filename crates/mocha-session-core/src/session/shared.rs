@@ -17,6 +17,7 @@ use crate::open::Storage;
 use crate::record::client_side::ClientSide;
 use crate::record::content::{Content, Owner};
 use crate::record::policy::Policy;
+use crate::session::old::TakesOver;
 use crate::store::Capabilities;
 use crate::time::{Clock, to_millis};
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) observed: Observed,
     /// Commits and revocations that outlive their callers.
     pub(crate) tasks: Tasks,
+    /// The sessions of another library, if they are taken over.
+    pub(crate) old: Option<Arc<dyn TakesOver>>,
     /// The content of a session before it is loaded. It is shared, so that a session that is never
     /// loaded allocates nothing for it.
     pub(crate) nothing: Arc<Content>,
