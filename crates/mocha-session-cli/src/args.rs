@@ -14,7 +14,7 @@ use crate::output::Failure;
 ///
 /// Exit codes: 0 done; 1 a problem was found, or nothing matched; 2 wrong usage; 3 the
 /// configuration is wrong or the engine cannot do this; 4 the engine is unavailable or full; 5 the
-/// engine refused access; 6 interrupted; 70 a bug.
+/// engine refused access; 6 interrupted; 70 a bug; 74 the output could not be written.
 #[derive(Debug, Parser)]
 #[command(name = "mocha-session", version, max_term_width = 100)]
 #[allow(clippy::doc_markdown, reason = "this is the help, which is no Markdown")]
@@ -94,14 +94,20 @@ pub(crate) struct Copy {
     pub(crate) from: String,
     /// The URL of the engine that they move to.
     pub(crate) to: String,
-    /// The number of entries to move between two checks for Ctrl-C.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// The number of entries to read from the old engine at once.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) page: u32,
+    /// How many entries are moved at the same time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) at_once: u32,
 }
 
 impl fmt::Debug for Copy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Copy").field("page", &self.page).finish_non_exhaustive()
+        f.debug_struct("Copy")
+            .field("page", &self.page)
+            .field("at_once", &self.at_once)
+            .finish_non_exhaustive()
     }
 }
 

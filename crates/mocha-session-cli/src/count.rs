@@ -83,6 +83,8 @@ impl Census {
         report.fact("expired", self.expired);
         report.fact("unreadable", self.unreadable);
         report.fact("bytes", self.bytes);
+        let records = self.expired + self.unreadable + self.kinds.values().sum::<u64>();
+        report.fact("bytes_per_record", self.bytes / records.max(1));
         if self.interrupted { report.interrupted() } else { report }
     }
 }

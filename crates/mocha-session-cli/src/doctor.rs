@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use mocha_session::store::{Expiry, SessionStore, StorageKey};
-use mocha_session::{Capabilities, Durability, Error, ErrorKind};
+use mocha_session::store::{Expiry, Finding, SessionStore, StorageKey};
+use mocha_session::{Capabilities, Durability, Error, ErrorKind, Registry};
 use serde_json::json;
 
 use crate::args::{Doctor, open};
@@ -31,7 +31,7 @@ pub(crate) async fn run(doctor: &Doctor) -> Result<Report, Failure> {
     report.fact("lists_sessions", can.listing());
     report.fact("largest_value", can.max_value().map_or(json!(null), |bytes| json!(bytes)));
     measure(&**store, doctor.rounds, &mut report).await?;
-    dangers(&can, &mut report);
+    findings(Registry::builtin().examine(&doctor.store.url).await?, &can, &mut report);
     Ok(report)
 }
 
@@ -43,6 +43,8 @@ async fn measure(
 ) -> Result<(), Failure> {
     let mut times: [(&str, Vec<Duration>); 4] =
         [("create", vec![]), ("load", vec![]), ("update", vec![]), ("delete", vec![])];
+    let engine = store.capabilities().engine();
+    let during = |operation| move |error: Error| error.on(engine).during(operation);
     for _ in 0..rounds {
         let mut key = [0; StorageKey::BYTES];
         key.fill_with(|| fastrand::u8(..));
@@ -53,13 +55,14 @@ async fn measure(
             times[at].1.push(since.elapsed());
             since = Instant::now();
         };
-        let revision = store.create(&key, &VALUE, expiry).await?.ok_or_else(unlikely)?;
+        let created = store.create(&key, &VALUE, expiry).await.map_err(during("create"))?;
+        let revision = created.ok_or_else(unlikely)?;
         lap(0);
-        store.load(&key).await?;
+        store.load(&key).await.map_err(during("load"))?;
         lap(1);
-        store.update(&key, &VALUE, expiry, &revision).await?;
+        store.update(&key, &VALUE, expiry, &revision).await.map_err(during("update"))?;
         lap(2);
-        store.delete(&key).await?;
+        store.delete(&key).await.map_err(during("delete"))?;
         lap(3);
     }
     for (operation, mut times) in times {
@@ -75,37 +78,23 @@ async fn measure(
     Ok(())
 }
 
-fn dangers(can: &Capabilities, report: &mut Report) {
-    if can.evicts() {
-        report.warning(
-            "the engine may drop live sessions to make room: users are logged out, and what was \
-             revoked is not remembered; give it an eviction policy that spares sessions \
-             (Redis: maxmemory-policy noeviction), or another engine",
-        );
-    }
-    match can.durability() {
-        Durability::Process => {
-            report
-                .warning("sessions end with this process; this is for tests and single processes");
+/// Adds what the engine's driver has found, and what follows from the capabilities.
+fn findings(found: Vec<Finding>, can: &Capabilities, report: &mut Report) {
+    for finding in found {
+        if finding.is_danger() {
+            report.warning(finding.to_string());
+        } else {
+            report.note(finding.to_string());
         }
-        Durability::Server => report.warning(
-            "a restart of the engine logs everybody out; turn persistence on if that matters \
-             (Redis: appendonly yes)",
-        ),
-        Durability::Delayed => report.warning(
-            "a crash of the engine loses the last moments, and a logout may come back; make every \
-             write durable if that matters (Redis: appendfsync always)",
-        ),
-        _ => {}
     }
     if !can.native_expiry() {
-        report.line(
-            "note: the engine keeps what has expired until it is swept; call `spawn_sweeper` or \
-             run `mocha-session sweep`",
+        report.note(
+            "the engine keeps what has expired until it is swept; call `spawn_sweeper` or run \
+             `mocha-session sweep`",
         );
     }
     if !can.listing() {
-        report.line("note: the engine cannot list its sessions: no count, no copy, no sweep");
+        report.note("the engine cannot list its sessions: no count, no copy, no sweep");
     }
 }
 

@@ -20,6 +20,7 @@ use crate::output::{Failure, Report};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.json;
+    output::end_on_panic(json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -60,6 +60,15 @@ impl Report {
         self.code = 1;
     }
 
+    /// Adds a note.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        self.lines.push(format!("note: {note}"));
+        if let Value::Array(notes) = self.fields.entry("notes").or_insert_with(|| json!([])) {
+            notes.push(note.into());
+        }
+    }
+
     /// Sets the exit code 1: nothing matched.
     pub(crate) fn nothing(mut self) -> Self {
         self.code = 1;
@@ -83,11 +92,30 @@ impl Report {
         if !out.is_empty() && !out.ends_with(b"\n") {
             out.push(b'\n');
         }
-        // A reader that closes the pipe early, as `head` does, is not a failure.
-        drop(std::io::stdout().write_all(&out));
-        ExitCode::from(self.code)
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(&out).and_then(|()| stdout.flush()) {
+            Ok(()) => ExitCode::from(self.code),
+            // A reader that closes the pipe early, as `head` does, is not a failure.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                ExitCode::from(self.code)
+            }
+            Err(error) => Failure::output(&error).print(json),
+        }
     }
 }
+
+/// Ends the process after a panic, with a sentence and the exit code 70. The panic's own message is
+/// left out, because it may contain data.
+pub(crate) fn end_on_panic(json: bool) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
+        _ = Failure::bug(&place).print(json);
+        std::process::exit(BUG.into());
+    }));
+}
+
+/// The exit code of a bug.
+const BUG: u8 = 70;
 
 /// The reason why a command failed.
 #[derive(Debug)]
@@ -102,8 +130,23 @@ impl Failure {
         Self { message: message.into(), kind: "invalid_config", code: 3 }
     }
 
+    fn bug(place: &str) -> Self {
+        Self::internal(format!("this is a bug of the command{place}; please report it"))
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: "internal", code: 70 }
+        Self { message: message.into(), kind: "internal", code: BUG }
+    }
+
+    fn output(error: &std::io::Error) -> Self {
+        let message = format!("the output could not be written: {error}");
+        Self { message, kind: "output", code: 74 }
+    }
+
+    /// Adds what was done before the failure.
+    pub(crate) fn after(mut self, done: &str) -> Self {
+        self.message = format!("{}; {done}", self.message);
+        self
     }
 
     pub(crate) fn print(self, json: bool) -> ExitCode {
@@ -128,7 +171,7 @@ impl From<Error> for Failure {
             | ErrorKind::Full => 4,
             ErrorKind::Denied => 5,
             ErrorKind::Corrupt | ErrorKind::Gone | ErrorKind::TooLarge => 1,
-            _ => 70,
+            _ => BUG,
         };
         Self { message: error.to_string(), kind: error.kind().as_str(), code }
     }

@@ -1,21 +1,28 @@
-//! The store for tower-sessions, once for each of its versions. The trait is the same, but its
-//! types differ.
+//! The store for tower-sessions, once for each of its versions: the trait is the same, its types
+//! are not.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::store::Expiry;
+use mocha_session_core::{Result, Session};
 use serde_json::Value;
 use time::OffsetDateTime;
 
 /// The default scope of the records. It is the same for all versions, so that an update of
-/// tower-sessions logs no user out.
+/// tower-sessions logs nobody out.
 const SCOPE: &str = "tower-sessions";
 
 /// The values of a session.
 type Data = HashMap<String, Value>;
 
-/// Encodes the payload: the session's expiry, to the nanosecond, and its values.
+/// What gives the values of an old session to the session that it becomes.
+type Fill = dyn Fn(&Session, Data) -> Result<()> + Send + Sync;
+
+/// What reads an id out of a cookie's value.
+type Open = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The payload: when the session expires, to the nanosecond, and its values.
 fn encode(data: &Data, expires: OffsetDateTime) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&(expires.unix_timestamp(), expires.nanosecond(), data))
 }
@@ -28,7 +35,7 @@ fn decode(payload: &[u8]) -> Result<(Data, OffsetDateTime), String> {
     Ok((data, expires.map_err(|error| error.to_string())?))
 }
 
-/// Converts an instant, limited to the range of every platform's clock.
+/// The instant, within what every platform's clock can show.
 fn instant(at: OffsetDateTime) -> SystemTime {
     let Ok(seconds) = u64::try_from(at.unix_timestamp()) else { return SystemTime::UNIX_EPOCH };
     SystemTime::UNIX_EPOCH
@@ -40,18 +47,22 @@ macro_rules! store {
     ($module:ident, $peer:ident, $version:literal) => {
         #[doc = concat!("The store for tower-sessions 0.", $version, ".")]
         pub mod $module {
+            use std::fmt;
+
             use mocha_session_core::store::async_trait;
-            use mocha_session_core::{Error, Kept, Records, Session, SessionManager, Storage};
+            use mocha_session_core::{
+                Error, Kept, OldSessions, Records, Session, SessionManager, Storage,
+            };
             use $peer::SessionStore;
             use $peer::session::{Id, Record};
             use $peer::session_store::{Error as StoreError, ExpiredDeletion, Result};
 
-            use super::{Data, SCOPE, decode, encode, instant};
-            use crate::adapter::{DRAWS, GONE, begin, unavailable};
+            use super::{Data, Fill, Open, SCOPE, decode, encode, instant};
+            use crate::adapter::{COOKIE, DRAWS, GONE, NOT_ENDED, NOT_READ, unavailable};
 
             #[doc = concat!("A session store of tower-sessions 0.", $version, " on any engine.")]
             ///
-            /// Cloning is cheap. The [crate's documentation](crate) lists its guarantees.
+            /// Cheap to clone. The [crate's documentation](crate) says what it promises.
             ///
             /// ```
             #[doc = concat!("# use tower_sessions", $version, " as tower_sessions;")]
@@ -68,16 +79,16 @@ macro_rules! store {
             }
 
             impl MochaStore {
-                /// Creates a store over this storage, in the scope `tower-sessions`.
+                /// A store over this storage, in the scope `tower-sessions`.
                 ///
                 /// # Errors
-                /// `InvalidConfig` for client-side sessions, which have no store.
+                /// `InvalidConfig` for client-side sessions: they have no store.
                 pub fn new(storage: impl Into<Storage>) -> mocha_session_core::Result<Self> {
                     SessionManager::builder(storage).scope(SCOPE).records().map(Self::from)
                 }
             }
 
-            /// A store over records with their own scope, deadline and limits:
+            /// A store over records with a scope, a deadline and limits of their own:
             /// `SessionManager::builder(storage).scope("admin").records()?.into()`.
             impl From<Records> for MochaStore {
                 fn from(records: Records) -> Self {
@@ -87,7 +98,8 @@ macro_rules! store {
 
             #[async_trait]
             impl SessionStore for MochaStore {
-                /// Always draws a new id, so that no session begins under an id that a client sent.
+                /// Always draws a new id, so that no session begins under an id that a client
+                /// brought.
                 async fn create(&self, record: &mut Record) -> Result<()> {
                     let (payload, until) = (written(record)?, instant(record.expiry_date));
                     for _ in 0..DRAWS {
@@ -104,8 +116,7 @@ macro_rules! store {
                     let (payload, until) = (written(record)?, instant(record.expiry_date));
                     match self.records.replace(&key(record.id), &payload, until).await {
                         Ok(Kept::Live(())) => Ok(()),
-                        // The request called `Session::clear` under the cookie of an expired
-                        // session.
+                        // `Session::clear` under the cookie of an expired session.
                         Ok(Kept::Nothing) if record.data.is_empty() => Ok(()),
                         Ok(Kept::Nothing | Kept::Ended) => {
                             Err(StoreError::Backend(GONE.to_owned()))
@@ -133,40 +144,116 @@ macro_rules! store {
 
             #[async_trait]
             impl ExpiredDeletion for MochaStore {
-                /// Sweeps the whole engine, in all scopes. It is necessary on engines that do not
-                /// expire entries by themselves.
+                /// Sweeps the whole engine, whatever the scope. Needed where the engine does not
+                /// expire by itself.
                 async fn delete_expired(&self) -> Result<()> {
                     self.records.sweep().await.map(drop).map_err(failed)
                 }
             }
 
-            /// Takes over a session of tower-sessions, once: starts a session of this library that
-            /// `fill` fills from the old values, and ends the old session. Returns whether it did.
+            /// The live sessions of tower-sessions, for
+            /// [`take_over`](mocha_session_core::SessionManagerBuilder::take_over).
             ///
-            /// `id` is the value of the old cookie. `old` is the store of the old sessions, any
-            /// store for tower-sessions. Does nothing if the request already has a session of this
-            /// library, or the old session no longer exists.
+            /// ```
+            #[doc = concat!("use mocha_session_compat::", stringify!($module), "::TakeOver;")]
+            /// use mocha_session_core::{SessionManager, Storage};
+            #[doc = concat!("# use tower_sessions", $version, "::SessionStore;")]
             ///
-            /// # Errors
-            /// `Unavailable` if the old store fails. Otherwise the errors of `fill` and of the
-            /// commit. The old session is kept then, and the next request tries again.
-            pub async fn take_over(
-                session: &Session,
-                old: &impl SessionStore,
-                id: &str,
-                fill: impl FnOnce(&Session, Data) -> mocha_session_core::Result<()>,
-            ) -> mocha_session_core::Result<bool> {
-                let Ok(id) = id.parse::<Id>() else { return Ok(false) };
-                if !session.is_new() {
-                    return Ok(false);
+            /// # fn demo(storage: Storage, old: impl SessionStore) -> mocha_session_core::Result<()> {
+            /// let old = TakeOver::new(old, |session, data| {
+            ///     session.insert("theme", &data["theme"])?;
+            ///     match data["user_id"].as_str() {
+            ///         Some(user) => session.login(user),
+            ///         None => Ok(()),
+            ///     }
+            /// });
+            /// let manager = SessionManager::builder(storage).take_over(old).build()?;
+            /// # Ok(()) }
+            /// ```
+            pub struct TakeOver<S> {
+                store: S,
+                fill: Box<Fill>,
+                cookie: String,
+                open: Option<Box<Open>>,
+            }
+
+            impl<S: SessionStore> TakeOver<S> {
+                /// The sessions of this store, any of tower-sessions' own. `fill` gives their
+                /// values and their user to the sessions that they become.
+                pub fn new(
+                    store: S,
+                    fill: impl Fn(&Session, Data) -> mocha_session_core::Result<()>
+                    + Send
+                    + Sync
+                    + 'static,
+                ) -> Self {
+                    Self { store, fill: Box::new(fill), cookie: COOKIE.to_owned(), open: None }
                 }
-                let record = match old.load(&id).await {
-                    Ok(record) => record,
-                    Err(StoreError::Decode(_)) => None,
-                    Err(_) => return Err(unavailable("the store of the old sessions failed")),
-                };
-                let Some(record) = record else { return Ok(false) };
-                begin(session, |session| fill(session, record.data), old.delete(&id)).await
+
+                /// The sessions of this store. The sessions that they become have their values,
+                /// each under its key.
+                pub fn values(store: S) -> Self {
+                    Self::new(store, |session, data| {
+                        data.into_iter().try_for_each(|(key, value)| session.insert(key, value))
+                    })
+                }
+
+                /// The name of the old cookie. The default is `id`.
+                #[must_use]
+                pub fn cookie(self, name: impl Into<String>) -> Self {
+                    Self { cookie: name.into(), ..self }
+                }
+
+                /// How the session's id is read out of the cookie's value, where the old layer
+                /// signed or encrypted it. `None` means that the value is forged.
+                #[must_use]
+                pub fn open_with(
+                    self,
+                    open: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+                ) -> Self {
+                    Self { open: Some(Box::new(open)), ..self }
+                }
+
+                fn id(&self, cookie: &str) -> Option<Id> {
+                    match &self.open {
+                        None => cookie.parse().ok(),
+                        Some(open) => open(cookie)?.parse().ok(),
+                    }
+                }
+            }
+
+            #[async_trait]
+            impl<S: SessionStore> OldSessions for TakeOver<S> {
+                fn cookie(&self) -> &str {
+                    &self.cookie
+                }
+
+                async fn read(
+                    &self,
+                    cookie: &str,
+                    session: &Session,
+                ) -> mocha_session_core::Result<bool> {
+                    let Some(id) = self.id(cookie) else { return Ok(false) };
+                    let record = match self.store.load(&id).await {
+                        Ok(record) => record,
+                        Err(StoreError::Decode(_)) => None,
+                        Err(_) => return Err(unavailable(NOT_READ)),
+                    };
+                    let Some(record) = record else { return Ok(false) };
+                    (self.fill)(session, record.data).map(|()| true)
+                }
+
+                async fn end(&self, cookie: &str) -> mocha_session_core::Result<()> {
+                    let Some(id) = self.id(cookie) else { return Ok(()) };
+                    self.store.delete(&id).await.map_err(|_| unavailable(NOT_ENDED))
+                }
+            }
+
+            impl<S> fmt::Debug for TakeOver<S> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    let mut debug = f.debug_struct("TakeOver");
+                    debug.field("cookie", &self.cookie).finish_non_exhaustive()
+                }
             }
 
             fn key(id: Id) -> [u8; 16] {

@@ -1,5 +1,5 @@
 //! Live sessions of tower-sessions (Redis) and actix-session (Redis, cookie) go on as sessions of
-//! this library, once, read with those libraries' own stores.
+//! this library, once: made and read by those libraries' own stores and layers.
 
 #![cfg(all(feature = "tower-sessions-0_14", feature = "actix-session-0_11"))]
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -7,21 +7,43 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_session::SessionMiddleware;
+use actix_session::config::CookieContentSecurity;
+use actix_web::cookie::Key;
+use actix_web::{App, test, web};
 use mocha_session_compat::{actix_session_0_11, tower_sessions_0_14};
 use mocha_session_conformance::engine_url;
-use mocha_session_core::{HeaderChanges, RequestInfo, Result, Session, SessionManager};
-use tower_sessions14::{MemoryStore, SessionStore, session};
+use mocha_session_core::{
+    HeaderChanges, OldSessions, RequestInfo, Result, Session, SessionManager,
+};
+use mocha_session_memory::MemoryStore;
+use tower_sessions14::{MemoryStore as OldMemory, SessionStore, session};
+
+/// A manager that takes over these sessions.
+fn manager(old: impl OldSessions) -> SessionManager {
+    SessionManager::builder(MemoryStore::new()).take_over(old).build().unwrap()
+}
 
 /// A request with this cookie header, and what its response tells the browser.
 async fn request<T>(
     manager: &SessionManager,
     cookie: &str,
-    handler: impl AsyncFnOnce(Session) -> T,
-) -> (T, HeaderChanges) {
+    handler: impl FnOnce(Session) -> T,
+) -> Result<(T, HeaderChanges)> {
     let lazy = manager.open(RequestInfo::new(cookie.to_owned()));
-    let answer = handler(lazy.load().await.unwrap()).await;
-    (answer, manager.finish(&lazy, 200).await.into_result().unwrap())
+    let answer = handler(lazy.load().await?);
+    manager.finish(&lazy, 200).await.into_result().map(|headers| (answer, headers))
+}
+
+/// Who is logged in, and a counter.
+fn seen(session: Session) -> (Option<String>, Option<u64>) {
+    (session.owner(), session.get("n").unwrap())
+}
+
+fn alice() -> (Option<String>, Option<u64>) {
+    (Some("alice".to_owned()), Some(42))
 }
 
 /// The cookie that a response sets.
@@ -29,55 +51,43 @@ fn cookie(headers: &HeaderChanges) -> String {
     headers.set_cookie().unwrap().split(';').next().unwrap().to_owned()
 }
 
-/// The values of the old session: a counter, and who is logged in.
-fn adopt(session: &Session, n: u64, user: &str) -> Result<()> {
-    session.insert("n", n)?;
-    session.login(user)
+/// The first request goes on with the old session, the next one has ours, and after a logout the
+/// old cookie is nobody's. `old` is the old cookie.
+async fn goes_on_once(manager: &SessionManager, old: &str) {
+    let (first, headers) = request(manager, old, seen).await.unwrap();
+    assert_eq!(first, alice());
+    let ours = format!("{old}; {}", cookie(&headers));
+    assert_eq!(request(manager, &ours, seen).await.unwrap().0, alice());
+    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 1);
+
+    request(manager, &ours, |session| session.destroy().unwrap()).await.unwrap();
+    let (after, headers) = request(manager, old, seen).await.unwrap();
+    assert_eq!((after, headers.set_cookie()), ((None, None), None), "a logout is final");
+    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 0);
 }
 
-async fn take_tower(session: &Session, old: &impl SessionStore, id: &str) -> Result<bool> {
-    tower_sessions_0_14::take_over(session, old, id, |session, data| {
-        adopt(session, data["n"].as_u64().unwrap(), data["user"].as_str().unwrap())
+/// The values of a session of tower-sessions: a counter, and who is logged in.
+fn tower<S: SessionStore>(store: S) -> tower_sessions_0_14::TakeOver<S> {
+    tower_sessions_0_14::TakeOver::new(store, |session, data| {
+        session.insert("n", &data["n"])?;
+        session.login(data["user"].as_str().unwrap_or_default())
     })
-    .await
 }
 
-/// A live session as the old application stored it, and the value of its cookie.
-async fn tower_session<S: SessionStore>(old: Arc<S>) -> String {
-    let session = session::Session::new(None, old, None);
+/// A live session as the old application stored it, and its cookie.
+async fn tower_session<S: SessionStore>(old: S) -> String {
+    let session = session::Session::new(None, Arc::new(old), None);
     session.insert("n", 42).await.unwrap();
     session.insert("user", "alice").await.unwrap();
     session.save().await.unwrap();
-    session.id().unwrap().to_string()
-}
-
-async fn goes_on_once<S: SessionStore>(old: S) {
-    let old = Arc::new(old);
-    let id = tower_session(Arc::clone(&old)).await;
-    let manager = SessionManager::in_memory().unwrap();
-    let first = request(&manager, "", async |session| take_tower(&session, &*old, &id).await);
-    let (taken, headers) = first.await;
-    assert!(taken.unwrap());
-    let ours = cookie(&headers);
-
-    let next = request(&manager, &ours, async |session| {
-        assert_eq!(session.owner().as_deref(), Some("alice"));
-        assert_eq!(session.get::<u64>("n").unwrap(), Some(42));
-        take_tower(&session, &*old, &id).await.unwrap()
-    });
-    assert!(!next.await.0, "it has a session of ours");
-    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 1);
-
-    request(&manager, &ours, async |session| session.destroy().unwrap()).await;
-    let replayed = request(&manager, "", async |session| take_tower(&session, &*old, &id).await);
-    let (taken, headers) = replayed.await;
-    assert!(!taken.unwrap() && headers.set_cookie().is_none(), "a logout is final");
-    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 0);
+    format!("id={}", session.id().unwrap())
 }
 
 #[tokio::test]
 async fn a_session_of_tower_sessions_goes_on_once() {
-    goes_on_once(MemoryStore::default()).await;
+    let old = OldMemory::default();
+    let cookie = tower_session(old.clone()).await;
+    goes_on_once(&manager(tower(old)), &cookie).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,106 +99,124 @@ async fn a_session_of_tower_sessions_in_redis_goes_on_once() {
     let pool = Pool::new(Config::from_url(&url).unwrap(), None, None, None, 1).unwrap();
     let connection = pool.connect();
     pool.wait_for_connect().await.unwrap();
-    goes_on_once(RedisStore::new(pool.clone())).await;
+    let old = RedisStore::new(pool.clone());
+    let cookie = tower_session(old.clone()).await;
+    goes_on_once(&manager(tower(old)), &cookie).await;
     pool.quit().await.unwrap();
     connection.await.unwrap().unwrap();
 }
 
 #[tokio::test]
+async fn a_signed_cookie_with_another_name_is_opened_by_the_application() {
+    let old = OldMemory::default();
+    let id = tower_session(old.clone()).await.replace("id=", "sid=signed:");
+    let open = |value: &str| value.strip_prefix("signed:").map(ToOwned::to_owned);
+    let manager = manager(tower(old).cookie("sid").open_with(open));
+    for forged in [id.replace("signed:", ""), id.replace("sid", "id")] {
+        assert_eq!(request(&manager, &forged, seen).await.unwrap().0, (None, None));
+    }
+    goes_on_once(&manager, &id).await;
+}
+
+#[tokio::test]
 async fn what_is_no_live_session_begins_none() {
-    let old = MemoryStore::default();
-    let manager = SessionManager::in_memory().unwrap();
-    for id in ["", "malformed", "AAAAAAAAAAAAAAAAAAAAAA"] {
-        let none = request(&manager, "", async |session| take_tower(&session, &old, id).await);
-        let (taken, headers) = none.await;
-        assert!(!taken.unwrap() && headers.set_cookie().is_none());
+    let manager = manager(tower(OldMemory::default()));
+    for cookie in ["id=", "id=malformed", "id=AAAAAAAAAAAAAAAAAAAAAA"] {
+        let (seen, headers) = request(&manager, cookie, seen).await.unwrap();
+        assert_eq!((seen, headers.set_cookie()), ((None, None), None), "{cookie}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_old_session_cannot_be_read_or_ended_nothing_is_taken_over() {
+async fn where_the_old_session_cannot_be_read_or_ended_the_next_request_tries_again() {
     let Some((storage, proxy)) = support::redis_behind_a_proxy().await else { return };
-    let old = Arc::new(tower_sessions_0_14::MochaStore::new(storage).unwrap());
-    let id = tower_session(Arc::clone(&old)).await;
-    let manager = SessionManager::in_memory().unwrap();
-
-    // It goes down after the old session was read.
-    let (taken, _) = request(&manager, "", async |session| {
-        tower_sessions_0_14::take_over(&session, &*old, &id, |session, _| {
-            proxy.down();
-            adopt(session, 42, "alice")
-        })
-        .await
-    })
-    .await;
-    assert!(taken.unwrap_err().is_unavailable());
-    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 0);
-
-    // It is still down.
-    let down = request(&manager, "", async |session| take_tower(&session, &*old, &id).await);
-    let (taken, headers) = down.await;
-    assert!(taken.unwrap_err().is_unavailable() && headers.set_cookie().is_none());
-
-    // It is back, and the user is still logged in.
+    let store = tower_sessions_0_14::MochaStore::new(storage).unwrap();
+    let cookie = tower_session(store.clone()).await;
+    let (down, proxy) = (Arc::new(AtomicBool::new(true)), Arc::new(proxy));
+    let old = tower_sessions_0_14::TakeOver::new(store, {
+        let (down, proxy) = (Arc::clone(&down), Arc::clone(&proxy));
+        move |session, data| {
+            // It goes down after the old session was read.
+            if down.swap(false, Ordering::Relaxed) {
+                proxy.down();
+            }
+            session.insert("n", &data["n"])?;
+            session.login("alice")
+        }
+    });
+    let manager = manager(old);
+    // The second time it is still down.
+    for _ in 0..2 {
+        let refused = request(&manager, &cookie, seen).await.map(|(seen, _)| seen);
+        assert!(refused.unwrap_err().is_unavailable());
+    }
     proxy.pass();
     for _ in 0..50 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        let back = request(&manager, "", async |session| take_tower(&session, &*old, &id).await);
-        if back.await.0.is_ok() {
+        if let Ok((seen, _)) = request(&manager, &cookie, seen).await {
+            assert_eq!(seen, alice());
             break;
         }
     }
-    assert_eq!(manager.sessions_of("alice").await.unwrap().len(), 1);
+    goes_on_once(&manager, &cookie).await;
 }
 
 #[tokio::test]
 async fn values_that_the_application_refuses_leave_the_old_session_as_it_was() {
-    let old = Arc::new(MemoryStore::default());
-    let id = tower_session(Arc::clone(&old)).await;
-    let manager = SessionManager::in_memory().unwrap();
-    let (taken, _) = request(&manager, "", async |session| {
-        let refuse = |session: &Session, _| session.insert("x".repeat(10_000), 1);
-        tower_sessions_0_14::take_over(&session, &*old, &id, refuse).await
-    })
-    .await;
-    assert!(taken.is_err());
-    assert!(old.load(&id.parse().unwrap()).await.unwrap().is_some());
+    let old = OldMemory::default();
+    let cookie = tower_session(old.clone()).await;
+    let refuse = |session: &Session, _| session.insert("x".repeat(10_000), 1);
+    let manager = manager(tower_sessions_0_14::TakeOver::new(old.clone(), refuse));
+    assert!(request(&manager, &cookie, seen).await.is_err());
+    let id = cookie.trim_start_matches("id=").parse().unwrap();
+    assert!(old.load(&id).await.unwrap().is_some());
 }
 
-async fn actix_goes_on<S: actix_session::storage::SessionStore>(old: S, ends: bool) {
-    let hour = actix_web::cookie::time::Duration::HOUR;
-    let state = [("n", "42"), ("user", "\"alice\"")];
-    let state = state.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    let key = old.save(state, &hour).await.unwrap();
-    let manager = SessionManager::in_memory().unwrap();
-    for expected in [true, !ends] {
-        let (taken, headers) = request(&manager, "", async |session| {
-            actix_session_0_11::take_over(&session, &old, &key, |session, state| {
-                let user: String = serde_json::from_str(&state["user"]).unwrap();
-                adopt(session, state["n"].parse().unwrap(), &user)
-            })
-            .await
-        })
-        .await;
-        assert_eq!(taken.unwrap(), expected);
-        if expected {
-            let cookie = cookie(&headers);
-            let ours = request(&manager, &cookie, async |session| {
-                (session.owner(), session.get::<u64>("n").unwrap())
-            });
-            assert_eq!(ours.await.0, (Some("alice".to_owned()), Some(42)));
-        }
-    }
+/// The old application makes a session with its own middleware, in the cookie that it sets.
+async fn actix_goes_on<S>(old: impl Fn() -> S, security: CookieContentSecurity)
+where
+    S: actix_session::storage::SessionStore + Send + Sync + 'static,
+{
+    let key = Key::generate();
+    let signed = matches!(security, CookieContentSecurity::Signed);
+    let middleware = SessionMiddleware::builder(old(), key.clone())
+        .cookie_content_security(security)
+        .cookie_name("sid".to_owned())
+        .build();
+    let login = async |session: actix_session::Session| {
+        session.insert("n", 42).unwrap();
+        session.insert("user", "alice").unwrap();
+        ""
+    };
+    let app = App::new().wrap(middleware).route("/", web::get().to(login));
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, test::TestRequest::get().to_request()).await;
+    let line = response.headers().get("set-cookie").unwrap().to_str().unwrap();
+    let cookie = line.split(';').next().unwrap();
+
+    let take_over = actix_session_0_11::TakeOver::new(old(), key, |session, state| {
+        let text = |key: &str| serde_json::from_str::<serde_json::Value>(&state[key]).unwrap();
+        session.insert("n", text("n"))?;
+        session.login(text("user").as_str().unwrap_or_default())
+    });
+    let take_over = if signed { take_over.signed() } else { take_over };
+    let manager = manager(take_over.cookie("sid"));
+    let forged = format!("{}x", cookie.trim_end_matches('='));
+    assert_eq!(request(&manager, &forged, seen).await.unwrap().0, (None, None));
+    goes_on_once(&manager, cookie).await;
 }
 
 #[actix_web::test]
 async fn a_session_of_actix_session_in_redis_goes_on_once() {
     let Some(url) = engine_url("MOCHA_TEST_REDIS_URL") else { return };
-    actix_goes_on(actix_session::storage::RedisSessionStore::new(url).await.unwrap(), true).await;
+    let store = actix_session::storage::RedisSessionStore::new(url).await.unwrap();
+    for security in [CookieContentSecurity::Private, CookieContentSecurity::Signed] {
+        actix_goes_on(|| store.clone(), security).await;
+    }
 }
 
-/// Nothing can end a session that only its cookie has.
 #[actix_web::test]
-async fn a_session_in_a_cookie_of_actix_session_goes_on() {
-    actix_goes_on(actix_session::storage::CookieSessionStore::default(), false).await;
+async fn a_session_in_a_cookie_of_actix_session_goes_on_once() {
+    let store = actix_session::storage::CookieSessionStore::default;
+    actix_goes_on(store, CookieContentSecurity::Private).await;
 }

@@ -10,8 +10,11 @@ mod end;
 mod in_place;
 mod listing;
 mod rotate;
+mod span;
 
-pub(crate) use in_place::in_place;
+use in_place::in_place;
+
+pub(crate) use span::{refresh, run_in_span};
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 pub mod backend;
 mod commit;
 mod crypto;
+mod environment;
 mod error;
 mod future;
 mod handle;
@@ -23,6 +24,7 @@ mod time;
 mod values;
 
 pub use crypto::Secrets;
+pub use environment::Environment;
 pub use error::{Error, ErrorKind, Result};
 pub use future::BoxFuture;
 pub use handle::{
@@ -35,11 +37,11 @@ pub use http::{
 };
 pub use ledger::owners::WhenFull;
 pub use manager::{
-    Environment, FailurePolicy, Kept, OwnedSession, Records, Requirement, SessionManager,
+    FailurePolicy, Kept, OldSessions, OwnedSession, Records, Requirement, SessionManager,
     SessionManagerBuilder, Sessions, SweepTotal, Sweeper,
 };
-pub use migrating::Migrating;
-pub use open::{Driver, Host, NearPolicy, Opening, Registry, Storage, StoreUrl};
+pub use migrating::{Migrating, MoveOutcome, MovedPage};
+pub use open::{Driver, Examining, Host, NearPolicy, Opening, Registry, Storage, StoreUrl};
 pub use record::{Level, Message, RecordInfo, RecordKind};
 pub use request::{Finish, Finished};
 pub use store::{Capabilities, Durability};

@@ -1,25 +1,25 @@
 //! The session manager: a storage and a policy, for frameworks and for programs without one.
 //!
-//! The submodules contain its builder, settings from the environment, the methods for owners,
+//! The submodules contain its builder, the methods for owners,
 //! sweeps, and the sessions of one request by scope. Commits and loads are implemented in lower
 //! modules.
 
+mod build;
 mod builder;
-mod environment;
 mod owned;
 mod records;
 mod requirement;
 mod sessions;
 mod sweeper;
-mod variables;
+mod take_over;
 
 pub use builder::SessionManagerBuilder;
-pub use environment::Environment;
 pub use owned::OwnedSession;
 pub use records::{Kept, Records};
 pub use requirement::{FailurePolicy, Requirement};
 pub use sessions::Sessions;
 pub use sweeper::{SweepTotal, Sweeper};
+pub use take_over::OldSessions;
 
 use std::fmt;
 use std::sync::Arc;
@@ -161,6 +161,36 @@ impl SessionManager {
             Backend::Client(_) => Ok(()),
             Backend::Store(vault) => vault.call("ping", vault.store.ping()).await,
         }
+    }
+
+    /// Waits for the commits that outlive their requests: a login, rotation, logout or revocation
+    /// whose client disconnected continues in its own task. Returns at once if there is none.
+    ///
+    /// It is the last step of a graceful shutdown. Let the server answer its last request, drop the
+    /// [sweeper](Sweeper), call this, and drop the manager, which closes the connections.
+    ///
+    /// ```
+    /// # use mocha_session_core as mocha_session;
+    /// use std::time::Duration;
+    /// use mocha_session::{Result, SessionManager, Sweeper};
+    ///
+    /// async fn end(manager: SessionManager, sweeper: Sweeper) -> Result<()> {
+    ///     drop(sweeper);
+    ///     manager.shutdown(Duration::from_secs(10)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `Timeout` if some are still running after `deadline`. They can be stopped safely after any
+    /// step.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        let tasks = &self.shared.tasks;
+        tokio::time::timeout(deadline, tasks.idle()).await.map_err(|_| {
+            let (running, engine) = (tasks.running(), self.shared.capabilities.engine());
+            let why =
+                format!("{running} commits were still waiting for the engine after {deadline:?}");
+            Error::new(ErrorKind::Timeout, why).on(engine).during("shutdown")
+        })
     }
 
     /// Stores a session that `fill` fills and returns its cookie as `name=value`, for tests of

@@ -2,7 +2,10 @@
 //! engines and writes the new one. It reads the header of a record and never decrypts a payload.
 // tidy: long because the two stores take part in one protocol
 
+mod bulk;
 mod marks;
+
+pub use self::bulk::{MoveOutcome, MovedPage};
 
 use std::time::SystemTime;
 
@@ -15,12 +18,11 @@ use self::marks::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant;
 use crate::open::url::DEFAULT_DEADLINE;
-use crate::record::{self, Header, Kind};
+use crate::record::{self, Kind};
 use crate::store::{
     Capabilities, Durability, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey,
     Stored, SweepReport,
 };
-use crate::time::{from_millis, to_millis};
 
 /// A store on top of two stores: sessions move from `old` to `new` when they are written, and no
 /// user is logged out.
@@ -68,40 +70,6 @@ impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
     /// in the old store. Use it until every process reads the new store.
     pub fn prepare(old: O, new: N) -> Self {
         Self { old, new, preparing: true }
-    }
-
-    /// Moves a page of the old store's sessions, including unused ones. Returns the cursor of the
-    /// next page and the number of sessions moved. A record that cannot be read is not moved.
-    ///
-    /// # Errors
-    /// The errors of the two stores. Sessions that were moved stay moved; call it again with the
-    /// same cursor.
-    pub async fn move_page(
-        &self,
-        cursor: Option<ScanCursor>,
-        limit: usize,
-    ) -> Result<(Option<ScanCursor>, u64)> {
-        let page = self.old.scan(cursor, limit).await?;
-        let next = page.next().cloned();
-        let mut moved = 0;
-        for (key, stored) in page.into_entries() {
-            let frozen = record::thaw(stored.value());
-            let value = frozen.as_deref().unwrap_or(stored.value());
-            let Ok((header, ..)) = Header::read(value) else {
-                tracing::warn!("a record that cannot be read was left in the old engine");
-                continue;
-            };
-            let now = SystemTime::now();
-            if header.kind.is_tombstone() || header.deadline <= to_millis(now) {
-                continue;
-            }
-            let expiry = Expiry::at_instant(from_millis(header.deadline), now);
-            moved += u64::from(match &frozen {
-                Some(value) => self.copy(&key, value, expiry, stored.revision()).await?.is_some(),
-                None => self.carry(&key, value, expiry, stored.revision()).await?.is_some(),
-            });
-        }
-        Ok((next, moved))
     }
 
     /// Moves the old store's entry to the new store with this value, if it still has the revision

@@ -18,7 +18,7 @@ use crate::open::NearPolicy;
 use crate::record::{Header, Kind};
 use crate::store::{
     Bytes, Capabilities, Expiry, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored,
-    SweepReport,
+    SweepReport, Watcher,
 };
 
 /// A store whose reads may come from this process's memory.
@@ -28,12 +28,17 @@ use crate::store::{
 #[derive(Debug)]
 pub(crate) struct Near {
     store: Arc<dyn SessionStore>,
-    cache: Cache,
+    cache: Arc<Cache>,
 }
 
 impl Near {
     pub(crate) fn new(store: Arc<dyn SessionStore>, policy: NearPolicy) -> Self {
-        Self { store, cache: Cache::new(policy) }
+        let cache = Arc::new(Cache::new(policy));
+        if let Some(changes) = store.capabilities().changes() {
+            let watcher: Arc<dyn Watcher> = Arc::<Cache>::clone(&cache);
+            changes.watch(Arc::downgrade(&watcher));
+        }
+        Self { store, cache }
     }
 }
 

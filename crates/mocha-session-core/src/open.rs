@@ -12,6 +12,6 @@ pub(crate) mod url;
 
 pub use credentials::{CredentialSource, Credentials};
 pub use near::NearPolicy;
-pub use registry::{Driver, Opening, Registry};
+pub use registry::{Driver, Examining, Opening, Registry};
 pub use storage::Storage;
 pub use url::{Host, StoreUrl};

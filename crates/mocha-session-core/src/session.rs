@@ -5,6 +5,7 @@
 pub(crate) mod base;
 pub(crate) mod change;
 pub(crate) mod doubt;
+pub(crate) mod old;
 pub(crate) mod reading;
 pub(crate) mod shared;
 pub(crate) mod state;

@@ -3,8 +3,10 @@
 //! Building blocks for stores that use a network are in [`backend`](crate::backend).
 
 mod capabilities;
+mod changes;
 pub(crate) mod ephemeral;
 mod failure;
+mod finding;
 mod forward;
 mod key;
 mod types;
@@ -13,7 +15,10 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 
 pub use capabilities::{Capabilities, Durability};
+pub use changes::Changes;
+pub(crate) use changes::Watcher;
 pub use failure::{Effect, Failure};
+pub use finding::Finding;
 pub use key::{KeySpace, StorageKey};
 pub use types::{Expiry, Revision, ScanCursor, ScanPage, Stored, SweepReport};
 

@@ -13,9 +13,10 @@ mod support;
 
 use std::time::Duration;
 
-use mocha_session_core::store::{Expiry, SessionStore, StorageKey};
+use mocha_session_core::store::{Capabilities, Expiry, SessionStore, StorageKey};
 use mocha_session_core::{
-    Clock, ErrorKind, ManualClock, Migrating, Session, SessionManager, SessionManagerBuilder,
+    Clock, ErrorKind, ManualClock, Migrating, MoveOutcome, Session, SessionManager,
+    SessionManagerBuilder,
 };
 use support::{Browser, Fault, ScriptedStore, finish_in_background, with_values};
 
@@ -192,12 +193,12 @@ async fn move_page_carries_everything_that_lives_with_its_remaining_life() {
     let owned =
         Browser { cookie: Some(two.before.seed(|session| session.login("alice")).await.unwrap()) };
     two.clock.advance(DAY);
-    let (next, moved) =
-        Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    let page = Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    let moved = page.count(MoveOutcome::Moved);
     assert_eq!(
-        (next, moved, two.alive()),
-        (None, 6, (0, 5)),
-        "four, alice's, and the index of hers"
+        (page.next(), moved, page.count(MoveOutcome::Ended), two.alive()),
+        (None, 6, 1, (0, 5)),
+        "four, alice's, and the index of hers; the tombstone is left"
     );
     for browser in &browsers[1..] {
         assert_eq!(browser.get::<u8>(&two.after, "a").await, Some(1));
@@ -207,9 +208,70 @@ async fn move_page_carries_everything_that_lives_with_its_remaining_life() {
     assert!(!browsers[0].is_live(&two.moving).await);
     assert_eq!(two.after.revoke_all("alice").await.unwrap(), 1);
     assert!(!owned.is_live(&two.moving).await);
-    let (_, again) =
+    let again =
         Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
-    assert_eq!(again, 0);
+    assert_eq!(again.count(MoveOutcome::Moved), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_moved_is_counted_by_its_reason_and_stays_where_it_is() {
+    let two = Two::new();
+    let small = with_values(&two.before).await;
+    let large = Browser {
+        cookie: Some(
+            two.before.seed(|session| session.insert("x", "x".repeat(900))).await.unwrap(),
+        ),
+    };
+    with_values(&two.before).await.request(&two.before, |session| session.destroy()).await.unwrap();
+    two.new.set_capabilities(Capabilities::new("small").with_max_value(600));
+    let mover = Migrating::new(two.old.clone(), two.new.clone());
+    let page = mover.move_page(None, 100).await.unwrap();
+    let outcomes: Vec<_> =
+        page.outcomes().map(|(outcome, count)| (outcome.as_str(), count)).collect();
+    assert_eq!(outcomes, [("moved", 1), ("ended", 1), ("too_large", 1)]);
+    assert_eq!(two.alive(), (1, 1));
+    assert!(large.is_live(&two.moving).await && small.is_live(&two.moving).await);
+}
+
+#[tokio::test]
+async fn an_entry_that_was_written_since_the_scan_is_left_to_the_next_pass() {
+    let two = Two::new();
+    let mut browser = with_values(&two.before).await;
+    let seen = two.old.scan(None, 10).await.unwrap().into_entries();
+    browser.request(&two.before, |session| session.insert("a", 2)).await.unwrap();
+    let mover = Migrating::new(two.old.clone(), two.new.clone());
+    for (key, stored) in &seen {
+        assert_eq!(mover.move_entry(key, stored).await.unwrap(), MoveOutcome::Changed);
+    }
+    assert_eq!(two.alive(), (1, 0));
+    assert_eq!(mover.move_page(None, 10).await.unwrap().count(MoveOutcome::Moved), 1);
+    assert_eq!(browser.get::<u8>(&two.after, "a").await, Some(2));
+}
+
+#[tokio::test]
+async fn a_move_that_was_cut_short_after_its_copy_is_finished_by_the_next() {
+    let two = Two::new();
+    let browser = with_values(&two.before).await;
+    let mover = Migrating::new(two.old.clone(), two.new.clone());
+    // The process ends before it removes the frozen entry.
+    two.old.fail("delete", 1, ErrorKind::Unavailable);
+    assert_eq!(mover.move_page(None, 10).await.unwrap().count(MoveOutcome::Moved), 1);
+    assert_eq!((two.old.len(), two.new.sessions()), (1, 1));
+    assert_eq!(mover.move_page(None, 10).await.unwrap().count(MoveOutcome::Moved), 1);
+    assert_eq!((two.old.len(), two.new.sessions()), (0, 1));
+    assert_eq!(browser.get::<u8>(&two.after, "a").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_new_engine_that_fails_stops_the_move_and_loses_nothing() {
+    let two = Two::new();
+    let browser = with_values(&two.before).await;
+    let mover = Migrating::new(two.old.clone(), two.new.clone());
+    two.new.fail("create", 2, ErrorKind::Full);
+    assert_eq!(mover.move_page(None, 10).await.unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(browser.get::<u8>(&two.moving, "a").await, Some(1), "frozen, and served");
+    assert_eq!(mover.move_page(None, 10).await.unwrap().count(MoveOutcome::Moved), 1);
+    assert_eq!(browser.get::<u8>(&two.after, "a").await, Some(1));
 }
 
 #[tokio::test]
@@ -220,9 +282,10 @@ async fn a_damaged_record_does_not_stop_the_others_from_being_moved() {
     let damaged = two.old.snapshot();
     with_values(&two.before).await;
     with_values(&two.before).await;
-    let (_, moved) =
-        Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
-    assert_eq!((moved, two.new.sessions()), (2, 2));
+    let page = Migrating::new(two.old.clone(), two.new.clone()).move_page(None, 100).await.unwrap();
+    let count = |outcome| page.count(outcome);
+    assert_eq!((count(MoveOutcome::Moved), count(MoveOutcome::Unreadable)), (2, 1));
+    assert_eq!(two.new.sessions(), 2);
     assert!(two.old.snapshot().contains(&damaged[0]), "left as it is");
 }
 

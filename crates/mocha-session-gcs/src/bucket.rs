@@ -11,6 +11,7 @@ use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::backend::Timeouts;
 use mocha_session_core::backend::objects::ObjectClient;
+use mocha_session_core::store::Finding;
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::official_api::OfficialApi;
@@ -30,6 +31,9 @@ pub(crate) trait Bucket: ObjectClient {
 
     /// Creates the bucket, unless it exists.
     async fn create(&self, creation: &Creation) -> Result<()>;
+
+    /// Asks for what is dangerous about the bucket's rules.
+    async fn examine(&self) -> Vec<Finding>;
 }
 
 /// Makes the client of a URL's bucket.

@@ -7,6 +7,7 @@ mod url;
 
 // In this one.
 mod bucket;
+mod examine;
 mod markup;
 mod official_api;
 mod signature;

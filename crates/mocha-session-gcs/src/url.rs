@@ -24,7 +24,11 @@ use crate::store::{ENGINE, GcsStore};
 /// registry.check("google_storage://GOOG1ACCESS:secret@cloud.google.com/bucket").unwrap();
 /// assert!(registry.check("gs://bucket?projcet=typo").is_err());
 /// ```
-pub const DRIVER: Driver = Driver::new(&["gs", "google_storage"], |url| open(url).map(shared));
+pub const DRIVER: Driver = Driver::new(&["gs", "google_storage"], |url| open(url).map(shared))
+    .with_examination(|url| {
+        let target = Target::read(url)?;
+        Ok(Box::pin(async move { Ok(bucket::connect(&target).await?.examine().await) }))
+    });
 
 /// Reads the URL, and returns the future that connects and looks for the bucket.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<GcsStore>>> {

@@ -7,13 +7,14 @@ use google_cloud_wkt::Timestamp;
 use mocha_session_core::backend::objects::{
     Condition, Content, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
-use mocha_session_core::store::{Bytes, Effect, Revision};
+use mocha_session_core::store::{Bytes, Effect, Finding, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
 use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
 use crate::error::{self, Answer};
+use crate::examine;
 use crate::markup::{each_text, error_code};
 use crate::signature::{HmacKey, Unsigned, path, query};
 use crate::url::Creation;
@@ -223,6 +224,10 @@ impl Bucket for XmlApi {
             Ok(_) | Err(Answer::Taken) => Ok(()),
             Err(other) => Err(other.into_error()),
         }
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        examine::by_xml()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The handshake of a new connection: the login, and the facts about the server's process.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use mocha_session_core::backend::Credentials;
@@ -48,9 +49,7 @@ impl Handshake<'_> {
         login: &Credentials,
         marker: &str,
     ) -> Result<ServerRun> {
-        if let (Some(username), Some(password)) = (login.username(), login.password()) {
-            self.log_in(username, password).await?;
-        }
+        self.log_in_as(login).await?;
         let (mut pid, mut time, mut uptime, mut limit, mut cas, mut mark) =
             (None, None, None, None, None, None);
         let mut line =
@@ -91,6 +90,37 @@ impl Handshake<'_> {
             item_limit: limit.try_into().unwrap_or(usize::MAX),
             clock: (time, Instant::now()),
         })
+    }
+
+    /// Logs in if there are credentials, and returns the server's settings and counters. The
+    /// setting `evictions` has the name `evictions_enabled`, because there is a counter of this
+    /// name.
+    pub(crate) async fn stats(&mut self, login: &Credentials) -> Result<HashMap<String, String>> {
+        self.log_in_as(login).await?;
+        let (mut stats, mut settings) = (HashMap::new(), true);
+        let mut line = self.ask(&format!("stats settings\r\nstats\r\n{NO_OP}")).await?;
+        while line != "MN" {
+            match line.splitn(3, ' ').collect::<Vec<_>>()[..] {
+                ["STAT", "evictions", value] if settings => {
+                    stats.insert("evictions_enabled".to_owned(), value.to_owned());
+                }
+                ["STAT", name, value] => {
+                    stats.insert(name.to_owned(), value.to_owned());
+                }
+                ["STAT", _] => {}
+                ["END"] => settings = false,
+                _ => return Err(self.unexpected(&line)),
+            }
+            line = self.read_line().await?;
+        }
+        Ok(stats)
+    }
+
+    async fn log_in_as(&mut self, login: &Credentials) -> Result<()> {
+        match (login.username(), login.password()) {
+            (Some(username), Some(password)) => self.log_in(username, password).await,
+            _ => Ok(()),
+        }
     }
 
     async fn log_in(&mut self, username: &str, password: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 // In every backend.
 mod error;
+mod examine;
 mod store;
 mod url;
 

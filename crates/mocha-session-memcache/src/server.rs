@@ -1,5 +1,6 @@
 //! One memcached server and its connections, each of which runs one command at a time.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::pin::pin;
@@ -147,7 +148,25 @@ impl Server {
         }
     }
 
+    /// Asks for the server's settings and counters, on a connection of its own.
+    pub(crate) async fn stats(&self) -> Result<HashMap<String, String>> {
+        let asked = async {
+            let mut handshake = self.reach().await?;
+            handshake.stats(&self.access.credentials.ask().await?).await
+        };
+        timeout(self.access.deadline, asked).await.unwrap_or_else(|_| {
+            Err(unsent(self.address(), "did not answer in time; is it overloaded?"))
+        })
+    }
+
     async fn dial(&self) -> Result<(AsyncMetaConnection, ServerRun)> {
+        let mut handshake = self.reach().await?;
+        let run =
+            handshake.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
+        Ok((AsyncMetaConnection::from_stream(handshake.stream.into_inner()), run))
+    }
+
+    async fn reach(&self) -> Result<Handshake<'_>> {
         let addresses = self.address.find().await?;
         let stream = TcpStream::connect(&addresses[..]).await.map_err(|cause: io::Error| {
             unsent(self.address(), "cannot be reached; is memcached running there?")
@@ -155,10 +174,7 @@ impl Server {
         })?;
         // Otherwise a command waits for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let mut handshake = Handshake { address: self.address(), stream: BufReader::new(stream) };
-        let run =
-            handshake.exchange(&self.access.credentials.ask().await?, &self.access.marker).await?;
-        Ok((AsyncMetaConnection::from_stream(handshake.stream.into_inner()), run))
+        Ok(Handshake { address: self.address(), stream: BufReader::new(stream) })
     }
 
     /// Remembers the run, and leaves the connections to an earlier one, whose revisions have

@@ -151,6 +151,10 @@ impl MemcacheStore {
         }
     }
 
+    pub(crate) fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
     pub(crate) fn over(
         addresses: impl Iterator<Item = Address>,
         access: &Access,

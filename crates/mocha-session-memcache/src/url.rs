@@ -21,7 +21,11 @@ const PORT: u16 = 11211;
 /// assert!(registry.check("memcaches://10.0.0.1").is_err());
 /// ```
 pub const DRIVER: Driver =
-    Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| open(url).map(shared));
+    Driver::new(&["memcache", "memcached", "memcaches", "memcache+*"], |url| open(url).map(shared))
+        .with_examination(|url| {
+            let opening = open(url)?;
+            Ok(Box::pin(async move { opening.await?.examine().await }))
+        });
 
 /// Reads the URL, and returns the future that connects.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<MemcacheStore>>> {

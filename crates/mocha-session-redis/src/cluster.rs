@@ -33,7 +33,7 @@ pub(crate) async fn connect(
     // quotes the password. So the protocol and the login are tried on a single connection first.
     let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
     for seed in &seeds {
-        found = dial(seed, &config, std::sync::Arc::default()).await;
+        found = dial(seed, &config, std::sync::Arc::default(), None).await;
         if found.is_ok() {
             break;
         }

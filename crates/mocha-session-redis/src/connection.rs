@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use mocha_session_core::Result;
 use mocha_session_core::backend::{CredentialSource, Credentials};
-use mocha_session_core::store::Effect;
+use mocha_session_core::store::{Changes, Effect, KeySpace};
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -139,6 +139,14 @@ impl Connection {
 
     pub(crate) fn dialling(target: Target) -> Self {
         Self(Via::Reconnecting(Arc::new(Reconnecting::new(target))))
+    }
+
+    /// Returns the reports of the keys of a store, if the connection is this crate's own.
+    pub(crate) fn changes(&self, space: &KeySpace) -> Option<Changes> {
+        match &self.0 {
+            Via::Reconnecting(reconnecting) => reconnecting.changes(space),
+            Via::Open(_) => None,
+        }
     }
 
     fn given(wire: Wire) -> Self {

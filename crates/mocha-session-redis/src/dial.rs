@@ -21,6 +21,7 @@ use crate::cluster;
 use crate::error::Failed;
 use crate::open_connection::{Dialled, Wire, role};
 use crate::tls::{self, Certificates, Files};
+use crate::tracking::Tracking;
 
 type Host = (String, u16);
 
@@ -46,6 +47,7 @@ pub(crate) struct Target {
     pub(crate) credentials: Option<CredentialSource>,
     pub(crate) files: Option<Files>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) tracking: Arc<Tracking>,
 }
 
 /// The current login and certificates.
@@ -58,7 +60,7 @@ struct Access {
 impl Target {
     pub(crate) fn new(place: Place) -> Self {
         let (login, timeouts) = (RedisConnectionInfo::default(), Timeouts::default());
-        Self { place, login, credentials: None, files: None, timeouts }
+        Self { place, login, credentials: None, files: None, timeouts, tracking: Arc::default() }
     }
 
     /// Opens a connection to a primary.
@@ -87,21 +89,28 @@ impl Target {
         let unsent = |cause| Failed::Client(cause, Some(Failure::NotSent));
         let config = config_with(self.timeouts);
         match &self.place {
-            Place::Server(host) => primary(&access.to(host).map_err(unsent)?, &config).await,
+            Place::Server(host) => {
+                primary(&access.to(host).map_err(unsent)?, &config, &self.tracking).await
+            }
             Place::Socket(path) => {
                 let server =
                     ConnectionAddr::Unix(path.clone()).into_connection_info().map_err(unsent)?;
-                primary(&server.set_redis_settings(access.login), &config).await
+                primary(&server.set_redis_settings(access.login), &config, &self.tracking).await
             }
             Place::Client(server) => {
-                primary(&server.as_ref().clone().set_redis_settings(access.login), &config).await
+                primary(
+                    &server.as_ref().clone().set_redis_settings(access.login),
+                    &config,
+                    &self.tracking,
+                )
+                .await
             }
             Place::Sentinel { hosts, name, login } => {
                 let sentinel =
                     Access { login: login.clone(), certificates: access.certificates.clone() };
                 let sentinels = hosts.iter().map(|host| sentinel.to(host));
                 let sentinels = sentinels.collect::<RedisResult<_>>().map_err(unsent)?;
-                find_primary(sentinels, name, &access, &config).await
+                find_primary(sentinels, name, &access, &config, &self.tracking).await
             }
             Place::Cluster(hosts) => {
                 let seeds = hosts.iter().map(|host| access.to(host)).collect::<RedisResult<_>>();
@@ -140,7 +149,12 @@ pub(crate) fn with_credentials(
 }
 
 fn of_cluster(cluster: redis::cluster_async::ClusterConnection) -> Dialled {
-    Dialled { wire: Wire::Cluster(cluster), lost: Arc::default(), tells_role: false }
+    Dialled {
+        wire: Wire::Cluster(cluster),
+        lost: Arc::default(),
+        tells_role: false,
+        tracked: false,
+    }
 }
 
 impl Access {
@@ -175,10 +189,12 @@ pub(crate) fn tcp_settings() -> TcpSettings {
 async fn primary(
     server: &ConnectionInfo,
     config: &AsyncConnectionConfig,
+    tracking: &Arc<Tracking>,
 ) -> Result<Dialled, Failed> {
     let unsent = |cause| Failed::Client(cause, Some(Failure::NotSent));
     let lost = Arc::default();
-    let (mut single, _) = dial(server, config, Arc::clone(&lost)).await.map_err(unsent)?;
+    let (mut single, _) =
+        dial(server, config, Arc::clone(&lost), Some(tracking)).await.map_err(unsent)?;
     let hello = redis::cmd("HELLO").query_async(&mut single).await;
     if let Err(cause) = &hello
         && cause.is_io_error()
@@ -187,7 +203,11 @@ async fn primary(
     }
     match role(hello) {
         Some(Role::Replica) => Err(Failed::Replica),
-        role => Ok(Dialled { wire: Wire::Single(single), lost, tells_role: role.is_some() }),
+        role => {
+            let tracked = tracking.begin(&mut single).await;
+            let tells_role = role.is_some();
+            Ok(Dialled { wire: Wire::Single(single), lost, tells_role, tracked })
+        }
     }
 }
 
@@ -198,6 +218,7 @@ async fn find_primary(
     name: &str,
     access: &Access,
     config: &AsyncConnectionConfig,
+    tracking: &Arc<Tracking>,
 ) -> Result<Dialled, Failed> {
     let mut asked = JoinSet::new();
     for sentinel in sentinels {
@@ -208,7 +229,7 @@ async fn find_primary(
         match answer.and_then(|host| Ok((access.to(&host)?, host))) {
             Ok((_, host)) if tried.contains(&host) => {}
             Ok((server, host)) => {
-                match primary(&server, config).await {
+                match primary(&server, config, tracking).await {
                     Ok(dialled) => return Ok(dialled),
                     Err(failed) => failure = Some(failed),
                 }
@@ -228,7 +249,7 @@ async fn primary_address(
     config: AsyncConnectionConfig,
     name: String,
 ) -> RedisResult<Host> {
-    let (mut connection, _) = dial(&sentinel, &config, Arc::default()).await?;
+    let (mut connection, _) = dial(&sentinel, &config, Arc::default(), None).await?;
     let answer: Option<Host> = redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(name)
@@ -247,13 +268,18 @@ pub(crate) async fn dial(
     server: &ConnectionInfo,
     config: &AsyncConnectionConfig,
     lost: Arc<AtomicBool>,
+    tracking: Option<&Arc<Tracking>>,
 ) -> RedisResult<(MultiplexedConnection, ProtocolVersion)> {
     if matches!(server.addr(), ConnectionAddr::TcpTls { .. }) {
         tls::provide();
     }
+    let tracking = tracking.cloned();
     let watching = config.clone().set_push_sender(move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
             lost.store(true, Ordering::Relaxed);
+        }
+        if let Some(tracking) = &tracking {
+            tracking.note(&push);
         }
         Ok::<_, SendError>(())
     });

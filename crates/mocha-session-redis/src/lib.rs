@@ -3,6 +3,7 @@
 
 // In every backend.
 mod error;
+mod examine;
 mod store;
 mod url;
 
@@ -14,6 +15,7 @@ mod open_connection;
 mod reconnecting;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
+mod tracking;
 
 pub use connection::Connection;
 pub use store::RedisStore;

@@ -29,6 +29,8 @@ pub(crate) struct Dialled {
     pub(crate) lost: Arc<AtomicBool>,
     /// Whether the server reports its role. A cluster's nodes redirect instead.
     pub(crate) tells_role: bool,
+    /// Whether the server was asked to report changes.
+    pub(crate) tracked: bool,
 }
 
 /// An open connection, and where to report that it is lost.
@@ -36,6 +38,8 @@ pub(crate) struct OpenConnection {
     pub(crate) wire: Wire,
     lost: Arc<AtomicBool>,
     tells_role: bool,
+    /// Whether the server was asked to report changes.
+    pub(crate) tracked: bool,
     /// Whether the server may have `SET … IFEQ`. It is tried instead of asking for the version,
     /// because ACLs and proxies hide that, and the nodes of a cluster can differ.
     compares: AtomicBool,
@@ -46,14 +50,14 @@ pub(crate) struct OpenConnection {
 
 impl OpenConnection {
     pub(crate) fn new(dialled: Dialled, home: Option<(Arc<Dialer>, Era)>) -> Self {
-        let Dialled { wire, lost, tells_role } = dialled;
+        let Dialled { wire, lost, tells_role, tracked } = dialled;
         let pulse = Pulse::new();
         if home.is_some() {
             // Dialling asked for the role.
             pulse.role_is_known();
         }
         let compares = AtomicBool::new(true);
-        Self { wire, lost, tells_role, compares, pulse, home }
+        Self { wire, lost, tells_role, tracked, compares, pulse, home }
     }
 
     /// Returns whether to compare and set without a script.
@@ -69,7 +73,7 @@ impl OpenConnection {
     /// A connection that the application owns.
     pub(crate) fn given(wire: Wire) -> Self {
         let tells_role = !matches!(wire, Wire::Cluster(_));
-        Self::new(Dialled { wire, lost: Arc::default(), tells_role }, None)
+        Self::new(Dialled { wire, lost: Arc::default(), tells_role, tracked: false }, None)
     }
 
     /// Returns whether another command may use it.

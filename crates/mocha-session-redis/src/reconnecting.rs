@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use mocha_session_core::Result;
 use mocha_session_core::backend::{Dialer, PerRuntime};
-use mocha_session_core::store::{Effect, Failure};
+use mocha_session_core::store::{Changes, Effect, Failure, KeySpace};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::dial::Target;
+use crate::dial::{Place, Target};
 use crate::open_connection::OpenConnection;
 
 /// The connections of each runtime to a server or a cluster.
@@ -39,6 +39,13 @@ impl Slot {
 }
 
 impl Reconnecting {
+    /// Returns the reports of the keys of a store.
+    pub(crate) fn changes(&self, space: &KeySpace) -> Option<Changes> {
+        // The nodes of a cluster report to connections that belong to the client.
+        let cluster = matches!(self.target.place, Place::Cluster(_) | Place::ClusterClient(_));
+        if cluster { None } else { self.target.tracking.of(space) }
+    }
+
     pub(crate) fn new(target: Target) -> Self {
         Self { target, dialer: Arc::default(), slots: PerRuntime::new() }
     }
@@ -47,14 +54,21 @@ impl Reconnecting {
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenConnection>> {
         let slot = self.slots.here()?;
         match slot.open_now() {
-            Some(open) => Ok(open),
-            None => Box::pin(self.dial(slot)).await,
+            Some(open) if self.suffices(&open) => Ok(open),
+            _ => Box::pin(self.dial(slot)).await,
         }
+    }
+
+    /// Returns whether the connection reports changes, if a cache needs that.
+    fn suffices(&self, open: &OpenConnection) -> bool {
+        open.tracked || !self.target.tracking.is_wanted()
     }
 
     async fn dial(self: &Arc<Self>, slot: Arc<Slot>) -> Result<Arc<OpenConnection>> {
         let turn = Arc::clone(&slot.turn).lock_owned().await;
-        if let Some(open) = slot.open_now() {
+        if let Some(open) = slot.open_now()
+            && self.suffices(&open)
+        {
             return Ok(open);
         }
         let this = Arc::clone(self);

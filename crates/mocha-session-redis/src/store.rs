@@ -54,13 +54,17 @@ impl RedisStore {
     /// Until [`detect`](Self::detect) has asked the server, the store assumes that the server
     /// evicts, and that a write does not survive its restart.
     pub fn new(connection: impl Into<Connection>, space: KeySpace) -> Self {
-        let capabilities = Capabilities::new(ENGINE)
+        let connection = connection.into();
+        let mut capabilities = Capabilities::new(ENGINE)
             .with_listing(true)
             .with_native_expiry(true)
             .with_eviction(true)
             .with_durability(Durability::Server)
             .with_max_value(MAX_VALUE);
-        Self { connection: connection.into(), space, capabilities }
+        if let Some(changes) = connection.changes(&space) {
+            capabilities = capabilities.with_changes(changes);
+        }
+        Self { connection, space, capabilities }
     }
 
     /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)
@@ -94,6 +98,10 @@ impl RedisStore {
         self
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(crate) fn with_deadline(mut self, deadline: Duration) -> Self {
         self.capabilities = self.capabilities.with_deadline(deadline);
         self
@@ -125,7 +133,7 @@ impl RedisStore {
     }
 
     /// The answer of the server, or of each primary of the cluster; `None` when one is missing.
-    async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
+    pub(crate) async fn ask(&self, command: &Cmd) -> Option<Vec<String>> {
         let answers = self.connection.everywhere(command).await.ok()?;
         let answers: Vec<_> = answers.into_iter().map(text).collect::<Option<_>>()?;
         (!answers.is_empty()).then_some(answers)
@@ -270,6 +278,6 @@ fn text(answer: Value) -> Option<String> {
 }
 
 /// A field of an `INFO`.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }

@@ -42,7 +42,11 @@ pub const DRIVER: Driver = Driver::new(
         "unix",
     ],
     |url| open(url).map(shared),
-);
+)
+.with_examination(|url| {
+    let opening = open(url)?;
+    Ok(Box::pin(async move { opening.await?.examine().await }))
+});
 
 /// Reads the URL, and returns the future that connects.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<RedisStore>>> {
@@ -58,7 +62,8 @@ pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Redis
     let files = if tls { Some(Files::take(url)?) } else { None };
     let (place, database) = read(url)?;
     let login = login(url, url.username(), url.password())?.set_db(database);
-    let target = Target { place, login, credentials: Some(url.credentials()), files, timeouts };
+    let credentials = Some(url.credentials());
+    let target = Target { login, credentials, files, timeouts, ..Target::new(place) };
     Ok(Box::pin(async move {
         let store = RedisStore::new(Connection::dialling(target), space).with_deadline(deadline);
         answers(&store).await.map_err(|error| error.on(ENGINE).during("open"))?;

@@ -26,8 +26,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// A bucket and its client.
 #[derive(Clone)]
 pub(crate) struct Bucket {
-    client: Client,
-    name: String,
+    pub(crate) client: Client,
+    pub(crate) name: String,
     /// The name of an object that no session has. "No such object" shows that the bucket exists.
     unused: String,
 }

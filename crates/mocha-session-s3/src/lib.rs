@@ -3,6 +3,7 @@
 
 // In every backend.
 mod error;
+mod examine;
 mod store;
 mod url;
 

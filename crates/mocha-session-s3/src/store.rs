@@ -71,6 +71,10 @@ impl S3Store {
         url::open(url)
     }
 
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
     /// Relies on two properties of Amazon's S3: conditional deletes, and several copies of each
     /// acknowledged write.
     #[must_use]

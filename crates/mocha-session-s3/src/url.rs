@@ -29,7 +29,11 @@ use crate::store::S3Store;
 /// registry.check("s3://key:secret@s3.aws.amazon.com/my-bucket?region=eu-central-1").unwrap();
 /// assert!(registry.check("s3://key:secret@s3.aws.amazon.com/my-bucket?regoin=eu").is_err());
 /// ```
-pub const DRIVER: Driver = Driver::new(&["s3"], |url| open(url).map(shared));
+pub const DRIVER: Driver =
+    Driver::new(&["s3"], |url| open(url).map(shared)).with_examination(|url| {
+        let opening = open(url)?;
+        Ok(Box::pin(async move { opening.await?.examine().await }))
+    });
 
 /// Reads the URL, and returns the future that connects and prepares the bucket.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<S3Store>>> {

@@ -217,7 +217,7 @@ fn a_misspelt_option_is_refused_offline() {
     let error =
         registry().check("s3://key:hunter2@s3.aws.amazon.com/bucket?regoin=eu-west-1").unwrap_err();
     assert_says(&error, ErrorKind::InvalidConfig, &["`regoin`"]);
-    let options = "create, endpoint, prefix, region, session_token, timeout, tls";
+    let options = "create, endpoint, near, prefix, region, session_token, timeout, tls";
     assert!(error.to_string().contains(options), "{error}");
     registry()
         .check("s3://username:password@s3.aws.amazon.com/bucket?region=eu-west-1&timeout=2s")

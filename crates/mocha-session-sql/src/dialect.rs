@@ -110,7 +110,12 @@ impl Table {
         &self.name
     }
 
-    fn quoted(&self, dialect: Dialect) -> String {
+    #[cfg(feature = "mysql")]
+    pub(crate) fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    pub(crate) fn quoted(&self, dialect: Dialect) -> String {
         let quote = dialect.quote();
         let mut out = String::new();
         for part in self.schema.as_deref().into_iter().chain([&*self.name]) {

@@ -1,10 +1,10 @@
 //! The trait of the three engines: opening and checking a connection, and the engine's reports.
 
 use mocha_session_core::backend::{Credentials, Role};
-use mocha_session_core::store::Durability;
+use mocha_session_core::store::{Durability, Finding};
 use sqlx::{Connection, Database};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Table};
 use crate::limits::Limits;
 use crate::loan::Source;
 use crate::pool::Pool;
@@ -45,6 +45,12 @@ pub(crate) trait Engine: Database {
     fn inspect(
         connection: &mut Self::Connection,
     ) -> impl Future<Output = sqlx::Result<Facts>> + Send;
+
+    /// Asks for what is dangerous about the server and the table.
+    fn examine(
+        connection: &mut Self::Connection,
+        table: &Table,
+    ) -> impl Future<Output = sqlx::Result<Vec<Finding>>> + Send;
 
     fn pool(source: Source<Self>) -> Pool;
 }

@@ -16,6 +16,8 @@ mod dialect;
 #[cfg(feature = "_engine")]
 mod engine;
 #[cfg(feature = "_engine")]
+mod examine;
+#[cfg(feature = "_engine")]
 mod limits;
 #[cfg(feature = "_engine")]
 mod loan;

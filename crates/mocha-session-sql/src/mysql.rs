@@ -1,13 +1,14 @@
 //! The engines MySQL 8 and MariaDB 10.6, or later: how a connection is opened and checked.
 
 use mocha_session_core::backend::Credentials;
-use mocha_session_core::store::Durability;
+use mocha_session_core::store::{Durability, Finding};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, MySql, MySqlConnection, Row as _, SqlSafeStr};
 
 use crate::connections::goodbye;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Table};
 use crate::engine::{Engine, Facts, primary};
+use crate::examine;
 use crate::limits::Limits;
 use crate::loan::Source;
 use crate::pool::Pool;
@@ -71,6 +72,13 @@ impl Engine for MySql {
             autocommit: autocommit == 1,
             by_block: false,
         })
+    }
+
+    async fn examine(
+        connection: &mut MySqlConnection,
+        table: &Table,
+    ) -> sqlx::Result<Vec<Finding>> {
+        examine::mysql::examine(connection, table).await
     }
 
     fn pool(source: Source<Self>) -> Pool {

@@ -1,8 +1,9 @@
 //! The pools of the three engines behind one type: reads rows, or executes one statement.
 
+use mocha_session_core::store::Finding;
 use sqlx::{Arguments as _, Encode, SqlStr, Type};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Table};
 use crate::engine::{Engine, primary};
 use crate::error::Failed;
 use crate::loan::Source;
@@ -107,6 +108,11 @@ impl Pool {
         on_connection!(self, |connection, Db| {
             sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut *connection)
         })
+    }
+
+    /// Returns what is dangerous about the server and the table.
+    pub(crate) async fn examine(&self, table: &Table) -> Result<Vec<Finding>, Failed> {
+        on_connection!(self, |connection, Db| Db::examine(connection, table))
     }
 
     /// Executes one statement and returns how many rows it changed: none when the key is taken.

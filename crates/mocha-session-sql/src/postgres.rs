@@ -1,13 +1,14 @@
 //! The engine PostgreSQL, 14 or later (13 sweeps slowly): how a connection is opened and checked.
 
 use mocha_session_core::backend::Credentials;
-use mocha_session_core::store::Durability;
+use mocha_session_core::store::{Durability, Finding};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Postgres, Row as _};
 
 use crate::connections::goodbye;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Table};
 use crate::engine::{Engine, Facts, primary};
+use crate::examine;
 use crate::limits::Limits;
 use crate::loan::Source;
 use crate::pool::Pool;
@@ -58,6 +59,10 @@ impl Engine for Postgres {
         };
         // Before 14 a range of physical rows reads the whole table.
         Ok(Facts { durability, max_value: None, autocommit: true, by_block: version >= 140_000 })
+    }
+
+    async fn examine(connection: &mut PgConnection, table: &Table) -> sqlx::Result<Vec<Finding>> {
+        examine::postgres::examine(connection, table).await
     }
 
     fn pool(source: Source<Self>) -> Pool {

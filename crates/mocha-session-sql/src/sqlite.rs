@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use mocha_session_core::backend::Credentials;
-use mocha_session_core::store::Durability;
+use mocha_session_core::store::{Durability, Finding};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, Sqlite, SqliteConnection};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Table};
 use crate::engine::{Engine, Facts};
 use crate::error::locked;
+use crate::examine;
 use crate::limits::Limits;
 use crate::loan::Source;
 use crate::pool::Pool;
@@ -62,6 +63,10 @@ impl Engine for Sqlite {
             _ => Durability::Disk,
         };
         Ok(Facts { durability, max_value: None, autocommit: true, by_block: false })
+    }
+
+    async fn examine(connection: &mut SqliteConnection, _: &Table) -> sqlx::Result<Vec<Finding>> {
+        examine::sqlite::examine(connection).await
     }
 
     fn pool(source: Source<Self>) -> Pool {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use mocha_session_core::store::{
-    Capabilities, Effect, Expiry, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
+    Capabilities, Effect, Expiry, Finding, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
     StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Result, StoreUrl};
@@ -115,6 +115,15 @@ impl SqlStore {
                 None => capabilities,
             },
         })
+    }
+
+    /// Asks the server, or looks at the file, for what is dangerous about its configuration and
+    /// about the table.
+    ///
+    /// # Errors
+    /// The server's errors.
+    pub async fn examine(&self) -> Result<Vec<Finding>> {
+        self.call(Effect::Read, || self.writers.examine(&self.table)).await
     }
 
     /// Makes a call. Repeats it when the server rolled it back because of concurrent statements.

@@ -54,7 +54,11 @@ pub const DRIVER: Driver = Driver::new(
         "sqlite+*",
     ],
     |url| open(url).map(shared),
-);
+)
+.with_examination(|url| {
+    let opening = open(url)?;
+    Ok(Box::pin(async move { opening.await?.examine().await }))
+});
 
 /// Reads the URL, and returns the future that connects and looks for the table.
 pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<SqlStore>>> {

@@ -9,10 +9,10 @@ pub use mocha_session_core::{
     Capabilities, Clock, CookiePolicy, CrossOrigin, CrossOriginProtection, Detached,
     DetachedSession, Driver, Durability, Environment, Error, ErrorKind, FailurePolicy,
     HeaderChanges, HeaderLines, HeaderSink, Host, Key, KeyFor, KeyName, Level, MAX_COOKIE_BYTES,
-    ManualClock, Message, Migrating, NearPolicy, OwnedSession, RecordInfo, RecordKind,
-    RequestHeaders, RequestInfo, Requirement, Result, SameSite, Secrets, SessionData,
-    SessionHandle, SessionManager, SessionManagerBuilder, SessionToken, Storage, StoreUrl,
-    SweepTotal, Sweeper, SystemClock, Transport, WhenFull, backend, observe, store,
+    ManualClock, Message, Migrating, MoveOutcome, MovedPage, NearPolicy, OldSessions, OwnedSession,
+    RecordInfo, RecordKind, RequestHeaders, RequestInfo, Requirement, Result, SameSite, Secrets,
+    SessionData, SessionHandle, SessionManager, SessionManagerBuilder, SessionToken, Storage,
+    StoreUrl, SweepTotal, Sweeper, SystemClock, Transport, WhenFull, backend, observe, store,
 };
 pub use registry::{Registry, builder_from_env, open, open_from_env, open_with};
 

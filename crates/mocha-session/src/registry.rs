@@ -1,6 +1,7 @@
 //! Opens the storage of a URL, with the drivers of the enabled features.
 
 use mocha_session_core as core;
+use mocha_session_core::store::Finding;
 use mocha_session_core::{Driver, Environment, Result, SessionManagerBuilder, Storage};
 
 /// The drivers of the enabled cargo features.
@@ -110,6 +111,14 @@ impl Registry {
     /// Otherwise the reason why the engine cannot be reached or prepared.
     pub async fn open(&self, url: &str) -> Result<Storage> {
         self.0.open(url).await
+    }
+
+    /// Connects to the engine that `url` names, and returns what is dangerous about it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn examine(&self, url: &str) -> Result<Vec<Finding>> {
+        self.0.examine(url).await
     }
 
     /// Opens the engine that `SESSION_URL` names. `SESSION_SECRET` contains the secrets, separated

@@ -241,7 +241,7 @@ impl Client {
         let Some(moving) = &self.moving else { return Ok(()) };
         let mut cursor = None;
         loop {
-            (cursor, _) = moving.move_page(cursor, PAGE).await?;
+            cursor = moving.move_page(cursor, PAGE).await?.next().cloned();
             if cursor.is_none() {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! The session handles of a request: not loaded yet, and loaded.
+//! The session handle of a request.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,185 +7,14 @@ use std::sync::Arc;
 use crate::commit::Plan;
 use crate::error::{Error, Result};
 use crate::handle::{Detached, SessionData};
-use crate::http::{RequestHeaders, RequestInfo, SessionToken};
-use crate::observe::Event;
-use crate::record::content::Content;
-use crate::request::load::{self, Loaded};
+use crate::http::SessionToken;
 use crate::session::base::Base;
 use crate::session::change::Change;
-use crate::session::shared::Shared;
-use crate::session::state::{self, Inner, Line, Phase, Standing, State};
+use crate::session::state::{Line, Phase};
 use crate::values::wire::Text;
 
 /// The maximum length of an owner's name and of a label, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
-
-/// A request's session that may not be loaded yet.
-///
-/// Until [`load`](Self::load) is called, it parses no header, calls no store and sends no header.
-/// The session is loaded once per request, however many handles call `load`.
-///
-/// ```
-/// # mod mocha_session { pub use mocha_session_core::{self as core, *}; }
-/// use mocha_session::{Result, core::LazySession};
-///
-/// async fn handler(lazy: LazySession, public: bool) -> Result<String> {
-///     if public {
-///         return Ok("the same for all clients, and cacheable".into());
-///     }
-///     let session = lazy.load().await?;
-///     Ok(format!("hello {}", session.owner().unwrap_or_default()))
-/// }
-/// ```
-#[derive(Clone)]
-pub struct LazySession {
-    inner: Arc<Inner>,
-}
-
-impl LazySession {
-    pub(crate) fn new<H: RequestHeaders>(shared: Arc<Shared>, request: RequestInfo<H>) -> Self {
-        Self { inner: Arc::new(Inner::new(shared, request, true)) }
-    }
-
-    pub(crate) fn inner(&self) -> &Arc<Inner> {
-        &self.inner
-    }
-
-    /// Loads the session, unless it is already loaded. If the request has none, returns an empty
-    /// session.
-    ///
-    /// # Errors
-    /// An error of the engine, because it is then unknown whether there is a session. `Corrupt` if
-    /// the record cannot be read. `Closed` if the response headers were written before the first
-    /// load.
-    pub async fn load(&self) -> Result<Session> {
-        let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
-        if self.inner.state().is_touched()? {
-            return Ok(session);
-        }
-        let _gate = match self.inner.gate.try_lock() {
-            Ok(gate) => gate,
-            Err(_) => self.inner.gate.lock().await,
-        };
-        if self.inner.state().is_touched()? {
-            return Ok(session);
-        }
-        let loaded = load::from_request(&self.inner.shared, &self.inner.headers).await;
-        if let Err(error) = &loaded {
-            self.inner.shared.observed.tell(|| Event::Failed { during: "load", error });
-        }
-        let mut state = self.inner.state();
-        state.is_touched()?; // the response may have been sent since
-        state.via = match &loaded {
-            Ok(Loaded::Live(live)) => live.via,
-            _ => self.inner.shared.carriers.presented(&self.inner.headers),
-        };
-        state.touched = loaded.is_ok() || self.inner.shared.policy.anonymous_on_failure;
-        match loaded {
-            Ok(Loaded::Live(live)) => {
-                state.phase = Phase::Loaded;
-                state.stale_cookie = live.stale_cookie;
-                (state.base, state.view) = (Some(live.base), live.content);
-            }
-            Ok(nobody) => {
-                state.phase = Phase::Loaded;
-                state.standing = match nobody {
-                    Loaded::Several(all) => Standing::Several(all),
-                    Loaded::Superseded => Standing::Superseded,
-                    Loaded::Stranger | Loaded::Live(_) => Standing::Ordinary,
-                };
-                self.begin_nothing(&mut state);
-            }
-            Err(error) if self.inner.shared.policy.anonymous_on_failure => {
-                tracing::warn!(%error, "a session could not be loaded; the request has none");
-                state.phase = if error.is_corrupt() { Phase::Unreadable } else { Phase::ReadOnly };
-                self.begin_nothing(&mut state);
-            }
-            Err(error) => return Err(error),
-        }
-        drop(state);
-        Ok(session)
-    }
-
-    /// Ends the session that the request names, and returns an empty one.
-    ///
-    /// Use it if [`load`](Self::load) fails with [`is_corrupt`](crate::Error::is_corrupt), because
-    /// the record is damaged or of a newer version. A readable session is destroyed by the commit.
-    /// An unreadable record is deleted at once. The response removes the cookie, or sets the cookie
-    /// of a new session.
-    ///
-    /// # Errors
-    /// The engine's errors. `Unavailable` if the request continues without a session because the
-    /// engine failed. `Gone` if a commit found the session gone. `Closed` after the response.
-    pub async fn abandon(&self) -> Result<Session> {
-        let session = match self.load().await {
-            Ok(session) => session.destroy().map(|()| session),
-            Err(error) => Err(error),
-        };
-        match session {
-            Err(error) if error.is_corrupt() => {}
-            ended => return ended,
-        }
-        let _gate = self.inner.gate.lock().await;
-        let session = Session { data: SessionData::new(Arc::clone(&self.inner)) };
-        if self.inner.state().phase == Phase::Loaded {
-            return session.destroy().map(|()| session); // another handle has abandoned it
-        }
-        load::abandon(&self.inner.shared, &self.inner.headers).await?;
-        let mut state = self.inner.state();
-        state.via = self.inner.shared.carriers.presented(&self.inner.headers);
-        if state.phase == Phase::Finished {
-            return Err(state::closed()); // the response was sent since
-        }
-        (state.phase, state.touched) = (Phase::Loaded, true);
-        state.line = Some(Line::Remove);
-        self.begin_nothing(&mut state);
-        drop(state);
-        Ok(session)
-    }
-
-    /// Drops the uncommitted changes and closes the session. A framework calls it if a handler is
-    /// cancelled before it responds.
-    pub fn close(&self) {
-        self.inner.close();
-    }
-
-    /// Returns an empty session, and ignores the request's cookies.
-    pub(crate) fn begin(self) -> Session {
-        let mut state = self.inner.state();
-        (state.phase, state.touched) = (Phase::Loaded, true);
-        self.begin_nothing(&mut state);
-        drop(state);
-        Session { data: SessionData::new(self.inner) }
-    }
-
-    /// Starts an empty session. It has no base, so there is nothing to copy before the first
-    /// change.
-    fn begin_nothing(&self, state: &mut State) {
-        state.original = Some(Arc::clone(&self.inner.shared.nothing));
-        state.view = Arc::new(Content::new(self.inner.shared.now()));
-    }
-
-    /// Loads the session, and returns `None` if the request has no live session.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load). An engine that is down is an error, not `None`.
-    pub async fn load_existing(&self) -> Result<Option<Session>> {
-        let session = self.load().await?;
-        Ok(if session.is_new() { None } else { Some(session) })
-    }
-
-    /// Returns whether the session was loaded.
-    pub fn is_touched(&self) -> bool {
-        self.inner.state().touched
-    }
-}
-
-impl fmt::Debug for LazySession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LazySession").field("touched", &self.is_touched()).finish()
-    }
-}
 
 /// A loaded session. It dereferences to [`SessionData`] and adds the methods that change the
 /// session's id.
@@ -209,7 +38,7 @@ impl fmt::Debug for LazySession {
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    data: SessionData,
+    pub(super) data: SessionData,
 }
 
 impl Session {

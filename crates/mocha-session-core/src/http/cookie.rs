@@ -257,17 +257,22 @@ impl CookieWriter {
         )
     }
 
-    /// Calls `f` with every value of our cookie in the header. Names are compared exactly, and only
-    /// spaces and tabs are white space, so that no similar name of a proxy or an attacker is
-    /// accepted.
-    pub(crate) fn find<'h>(&self, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
-        for pair in header.split(|&c| c == b';') {
-            let pair = trim(pair);
-            if let Some(value) =
-                pair.strip_prefix(self.name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-            {
-                each(trim(value));
-            }
+    /// Calls `each` with every value of our cookie in the header.
+    pub(crate) fn find<'h>(&self, header: &'h [u8], each: impl FnMut(&'h [u8])) {
+        find(&self.name, header, each);
+    }
+}
+
+/// Calls `each` with every value in the header of the cookie with this name. Names are compared
+/// exactly, and only spaces and tabs are white space, so that no similar name of a proxy or an
+/// attacker is accepted.
+pub(crate) fn find<'h>(name: &str, header: &'h [u8], mut each: impl FnMut(&'h [u8])) {
+    for pair in header.split(|&c| c == b';') {
+        let pair = trim(pair);
+        if let Some(value) =
+            pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+        {
+            each(trim(value));
         }
     }
 }

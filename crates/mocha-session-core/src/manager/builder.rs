@@ -1,29 +1,22 @@
-//! Builds a manager, and checks its settings.
-// tidy: long because each setting of a manager is a method here
+//! The settings of a manager. `build` checks them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::SessionManager;
+use super::build::note_start;
 use super::requirement::{FailurePolicy, Requirement};
-use crate::crypto::Scope;
+use super::take_over::Hook;
 use crate::crypto::secret::Secrets;
-use crate::crypto::signing::Signer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::CookiePolicy;
-use crate::http::transport::{Carriers, Transport};
-use crate::ledger::owners::{Owners, WhenFull};
-use crate::ledger::vault::Vault;
-use crate::near::Near;
+use crate::http::transport::Transport;
+use crate::ledger::owners::WhenFull;
 use crate::observe::{Observed, Observer};
 use crate::open::storage::Storage;
-use crate::open::url::DEFAULT_DEADLINE;
-use crate::record::client_side::{self, ClientSide};
 use crate::record::message::Level;
-use crate::record::policy::{self, CLIENT_SIDE_ABSOLUTE, Policy};
 use crate::record::waiting::Caps;
-use crate::session::shared::{Backend, Shared};
 use crate::time::{Clock, SystemClock};
 
 /// Builds a [`SessionManager`].
@@ -44,28 +37,29 @@ use crate::time::{Clock, SystemClock};
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct SessionManagerBuilder {
-    storage: Storage,
-    secrets: Option<Secrets>,
-    transport: Transport,
-    scope: Option<String>,
-    clock: Arc<dyn Clock>,
-    timeout: Option<Duration>,
-    idle: Duration,
-    absolute: Option<Duration>,
-    refresh: Option<Duration>,
-    remember_at_most: Duration,
-    limit: usize,
-    flash: Caps,
-    flash_minimum: Level,
-    failure: FailurePolicy,
-    commit_on_server_error: bool,
-    accept_unsigned: bool,
-    plain: bool,
-    owners_most: usize,
-    when_full: WhenFull,
-    check_owner_at_load: bool,
-    required: Vec<Requirement>,
-    observed: Observed,
+    pub(super) storage: Storage,
+    pub(super) secrets: Option<Secrets>,
+    pub(super) transport: Transport,
+    pub(super) scope: Option<String>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) idle: Duration,
+    pub(super) absolute: Option<Duration>,
+    pub(super) refresh: Option<Duration>,
+    pub(super) remember_at_most: Duration,
+    pub(super) limit: usize,
+    pub(super) flash: Caps,
+    pub(super) flash_minimum: Level,
+    pub(super) failure: FailurePolicy,
+    pub(super) commit_on_server_error: bool,
+    pub(super) accept_unsigned: bool,
+    pub(super) plain: bool,
+    pub(super) owners_most: usize,
+    pub(super) when_full: WhenFull,
+    pub(super) check_owner_at_load: bool,
+    pub(super) required: Vec<Requirement>,
+    pub(super) observed: Observed,
+    pub(super) old: Option<Arc<Hook>>,
 }
 
 impl SessionManagerBuilder {
@@ -94,6 +88,7 @@ impl SessionManagerBuilder {
             check_owner_at_load: false,
             required: Vec::new(),
             observed: Observed::default(),
+            old: None,
         }
     }
 
@@ -249,12 +244,12 @@ impl SessionManagerBuilder {
         self.owners_most(most).when_full(when_full)
     }
 
-    pub(super) fn owners_most(mut self, most: usize) -> Self {
+    pub(crate) fn owners_most(mut self, most: usize) -> Self {
         self.owners_most = most;
         self
     }
 
-    pub(super) fn when_full(mut self, when_full: WhenFull) -> Self {
+    pub(crate) fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
@@ -287,163 +282,10 @@ impl SessionManagerBuilder {
     }
 
     /// Returns whether the sessions are stored in the client's cookie.
-    pub(super) fn is_client_side(&self) -> bool {
+    pub(crate) fn is_client_side(&self) -> bool {
         self.storage.store.is_none()
     }
-
-    /// Checks the settings and creates the state that requests share.
-    pub(super) fn assemble(self) -> Result<Shared> {
-        let carriers = Carriers::new(&self.transport)?;
-        let capabilities = self.storage.capabilities();
-        let owners_indexed =
-            capabilities.compare_and_set() && (!capabilities.evicts() || self.check_owner_at_load);
-        for requirement in &self.required {
-            let met = match requirement {
-                Requirement::FinalLogout => {
-                    capabilities.compare_and_set() && capabilities.reads_within().is_none()
-                }
-                Requirement::Durability(least) => {
-                    capabilities.compare_and_set() && capabilities.durability() >= *least
-                }
-                Requirement::NoEviction => !capabilities.evicts(),
-                Requirement::Listing => capabilities.listing(),
-                Requirement::OwnerIndex => owners_indexed,
-            };
-            if !met {
-                let engine = capabilities.engine();
-                return Err(Error::invalid_config(format!(
-                    "this application requires {requirement:?} and its sessions would live in `{engine}`, which cannot do \
-                     that; check SESSION_URL ({capabilities})"
-                )));
-            }
-        }
-        let timeout = self.timeout.or(self.storage.timeout).unwrap_or(DEFAULT_DEADLINE);
-        if timeout.is_zero() {
-            return Err(Error::invalid_config("the store's timeout must be above zero"));
-        }
-        self.check_limits()?;
-        let client_side = self.storage.store.is_none();
-        if client_side && carriers.cookie.is_some() && carriers.token.is_some() {
-            return Err(Error::invalid_config(
-                "client-side sessions travel by one transport: a cookie and a token would be two \
-                 copies that drift apart; set SESSION_URL, or leave one of them out",
-            ));
-        }
-        if client_side && self.storage.near.is_some() {
-            return Err(Error::invalid_config(
-                "client-side sessions come with each request, so that `near` has nothing to keep; \
-                 set SESSION_URL, or leave `near` out",
-            ));
-        }
-        let scope = Scope::named(self.scope.as_deref().unwrap_or_else(|| carriers.scope()));
-        let absolute = self.absolute.or(client_side.then_some(CLIENT_SIDE_ABSOLUTE));
-        let policy = Policy {
-            idle: policy::lifetime("idle timeout", self.idle)?,
-            absolute: absolute
-                .map(|absolute| policy::lifetime("absolute timeout", absolute))
-                .transpose()?,
-            refresh: self.refresh.map(policy::millis),
-            remember_at_most: policy::lifetime("ceiling of remember_for", self.remember_at_most)?,
-            limit: self.limit,
-            flash: self.flash,
-            flash_minimum: self.flash_minimum,
-            commit_on_server_error: self.commit_on_server_error,
-            anonymous_on_failure: self.failure == FailurePolicy::Anonymous,
-            // At least a minute, and longer than any call that may still write an older record.
-            tombstone: policy::millis(Duration::from_secs(60).max(timeout.saturating_mul(4))),
-            persistent: carriers.cookie.as_ref().is_none_or(|cookie| cookie.persistent),
-        };
-        let secrets = self.secrets.or_else(|| self.storage.secrets.clone());
-        let backend = match &self.storage.store {
-            None => {
-                let secrets = secrets.clone().ok_or_else(client_side::no_secret)?;
-                Backend::Client(ClientSide::new(secrets, scope, carriers.scope()))
-            }
-            Some(store) => Backend::Store(Vault::new(
-                match self.storage.near {
-                    Some(policy) => Arc::new(Near::new(Arc::clone(store), policy)),
-                    None => Arc::clone(store),
-                },
-                Arc::clone(&self.clock),
-                timeout,
-                policy.limit,
-                self.plain,
-                self.observed.clone(),
-            )),
-        };
-        Ok(Shared {
-            backend,
-            observed: self.observed,
-            signer: Signer::new(secrets.as_ref(), self.accept_unsigned, &scope),
-            owners: Owners::new(
-                secrets.as_ref(),
-                self.accept_unsigned,
-                scope,
-                self.owners_most,
-                self.when_full,
-                policy.tombstone,
-            ),
-            scope,
-            owners_indexed,
-            check_owner_at_load: self.check_owner_at_load && !client_side,
-            capabilities,
-            storage: self.storage,
-            policy,
-            carriers,
-            clock: self.clock,
-            nothing: Arc::default(),
-        })
-    }
 }
-
-impl SessionManagerBuilder {
-    fn check_limits(&self) -> Result<()> {
-        let refuse = |why: &'static str| Err(Error::invalid_config(why));
-        if self.refresh.is_some_and(|refresh| refresh >= self.idle) {
-            return refuse(
-                "the refresh interval must be below the idle timeout, or sessions expire under use",
-            );
-        }
-        if self.remember_at_most < self.idle {
-            return refuse("the ceiling of remember_for must be at least the idle timeout");
-        }
-        if self.limit < SMALLEST_LIMIT {
-            return refuse(
-                "max_record_bytes must be at least 1024: a session has a header and an owner",
-            );
-        }
-        if self.flash.items == 0 || self.flash.bytes == 0 {
-            return refuse(
-                "flash_limits must be above zero; an application without flash pushes none",
-            );
-        }
-        if self.owners_most == 0 {
-            return refuse("max_sessions_per_owner must be above zero, or nobody can log in");
-        }
-        Ok(())
-    }
-}
-
-/// Logs the transport once, because a cookie that a browser drops is otherwise hard to find.
-fn note_start(shared: &Shared, cookie: Option<&CookiePolicy>) {
-    let engine = shared.capabilities.engine();
-    if let Some(cookie) = cookie {
-        let (name, secure) = (cookie.name(), cookie.is_secure());
-        let note = if secure {
-            "browsers keep their cookie over HTTPS and on localhost only"
-        } else {
-            "their cookie also travels over plain HTTP, where anyone can read it"
-        };
-        tracing::info!(engine, cookie = name, secure, "sessions are ready; {note}");
-    }
-    if let Some(token) = &shared.carriers.token {
-        let header = &*token.names.request;
-        tracing::info!(engine, header, "sessions are ready; their tokens travel in a header");
-    }
-}
-
-/// The smallest limit of a record that has room for an owner's name and a label.
-const SMALLEST_LIMIT: usize = 1024;
 
 impl fmt::Debug for SessionManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -172,7 +172,8 @@ impl SessionManager {
     ) -> Result<Vec<u64>> {
         self.indexed()?;
         let (manager, owner) = (self.clone(), Text::from(owner));
-        future::to_its_end(Box::pin(async move {
+        let tasks = &self.shared.tasks;
+        let ending = Box::pin(async move {
             let (vault, owners) = (manager.indexed()?, &manager.shared.owners);
             let marked = owners.mark(vault, &owner, everyone, which).await?;
             let keys =
@@ -198,8 +199,8 @@ impl SessionManager {
                 owners.forget(vault, &owner, &handles).await?;
             }
             ended.map(|()| handles)
-        }))
-        .await
+        });
+        future::to_its_end(tasks, ending).await
     }
 
     fn indexed(&self) -> Result<&Vault> {

@@ -109,6 +109,11 @@ impl SessionManagerBuilder {
 }
 
 impl Records {
+    /// Those of a manager.
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Reads the record under an id.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::open::NearPolicy;
-use crate::store::{StorageKey, Stored};
+use crate::store::{StorageKey, Stored, Watcher};
 
 /// The number of parts, each with its own lock.
 const SHARDS: usize = 16;
@@ -135,6 +135,22 @@ impl Cache {
     fn shard(&self, key: &StorageKey) -> MutexGuard<'_, Shard> {
         let at = usize::from(key.as_bytes()[0]) % SHARDS;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for Cache {
+    fn changed(&self, key: Option<&StorageKey>) {
+        if let Some(key) = key {
+            let mut shard = self.shard(key);
+            self.mark_anew(&mut shard, key, None);
+            return;
+        }
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            (shard.young, shard.old) = Default::default();
+            // A running read then finds that its generation is gone, and is not kept.
+            shard.changes += 2;
+        }
     }
 }
 

@@ -7,10 +7,13 @@ use crate::error::{Error, Result};
 use crate::future::BoxFuture;
 use crate::open::storage::Storage;
 use crate::open::url::StoreUrl;
-use crate::store::SessionStore;
+use crate::store::{Finding, SessionStore};
 
 /// A store that is being opened. A [`Driver`] returns it for a valid URL.
 pub type Opening = BoxFuture<'static, Result<Arc<dyn SessionStore>>>;
+
+/// An examination of the engine that a URL names. See [`Driver::with_examination`].
+pub type Examining = BoxFuture<'static, Result<Vec<Finding>>>;
 
 /// Makes a store from a URL: the schemes of a backend, and a function that reads the URL.
 ///
@@ -40,6 +43,7 @@ pub type Opening = BoxFuture<'static, Result<Arc<dyn SessionStore>>>;
 pub struct Driver {
     schemes: &'static [&'static str],
     prepare: fn(&mut StoreUrl) -> Result<Opening>,
+    examine: Option<fn(&mut StoreUrl) -> Result<Examining>>,
 }
 
 impl Driver {
@@ -48,7 +52,35 @@ impl Driver {
         schemes: &'static [&'static str],
         prepare: fn(&mut StoreUrl) -> Result<Opening>,
     ) -> Self {
-        Self { schemes, prepare }
+        Self { schemes, prepare, examine: None }
+    }
+
+    /// Adds a function that connects and examines the engine, for [`Registry::examine`].
+    ///
+    /// It knows what is dangerous about its engine: eviction, persistence, replication, permissions,
+    /// a missing rule, a full disk. It also says what follows from the
+    /// [capabilities](Finding::of_capabilities). A setting that it may not ask for is a note.
+    ///
+    /// ```
+    /// # use mocha_session_core as mocha_session;
+    /// use mocha_session::store::Finding;
+    /// use mocha_session::{Driver, Error, ErrorKind, Registry};
+    ///
+    /// const DRIVER: Driver = Driver::new(&["mine"], |_url| {
+    ///     Ok(Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "not today")) }))
+    /// })
+    /// .with_examination(|_url| {
+    ///     Ok(Box::pin(async { Ok(vec![Finding::danger("the disk is nearly full")]) }))
+    /// });
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let found = Registry::new().register(DRIVER).examine("mine:").await?;
+    /// assert_eq!(found[0].to_string(), "the disk is nearly full");
+    /// # Ok::<(), Error>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub const fn with_examination(self, examine: fn(&mut StoreUrl) -> Result<Examining>) -> Self {
+        Self { examine: Some(examine), ..self }
     }
 
     /// Returns the schemes that the driver handles.
@@ -155,11 +187,29 @@ impl Registry {
         Ok(url.storage(opening.await?))
     }
 
+    /// Connects to the engine that `url` names, and returns what is dangerous about it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn examine(&self, url: &str) -> Result<Vec<Finding>> {
+        if !names_none(url) {
+            let mut url = StoreUrl::parse(url)?;
+            if let Some(examine) = self.driver(&url)?.examine {
+                let examining = examine(&mut url)?;
+                url.finish()?;
+                return examining.await;
+            }
+        }
+        Ok(Finding::of_capabilities(&self.open(url).await?.capabilities()))
+    }
+
+    fn driver(&self, url: &StoreUrl) -> Result<&Driver> {
+        let found = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme()));
+        found.ok_or_else(|| self.unknown(url))
+    }
+
     fn prepare(&self, mut url: StoreUrl) -> Result<(Opening, StoreUrl)> {
-        let Some(driver) = self.drivers.iter().rev().find(|driver| driver.answers(url.scheme()))
-        else {
-            return Err(self.unknown(&url));
-        };
+        let driver = self.driver(&url)?;
         let opening = (driver.prepare)(&mut url)?;
         url.finish()?;
         Ok((opening, url))

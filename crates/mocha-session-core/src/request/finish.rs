@@ -185,8 +185,9 @@ async fn commit_for(inner: &Arc<Inner>, status: u16) -> Result<()> {
     let mut pending = take_pending(inner);
     let settled = if pending.has_steps() {
         // These steps must complete even if the client disconnects.
-        let inner = Arc::clone(inner);
-        future::to_its_end(Box::pin(async move { settle(&inner, &mut pending).await })).await
+        let own = Arc::clone(inner);
+        let settling = Box::pin(async move { settle(&own, &mut pending).await });
+        future::to_its_end(&inner.shared.tasks, settling).await
     } else {
         settle(inner, &mut pending).await
     };
@@ -218,8 +219,9 @@ fn is_redirect(status: u16) -> bool {
 
 /// Commits now. Runs to its end even if the caller is cancelled.
 pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
+    let tasks = &inner.shared.tasks;
     let inner = Arc::clone(inner);
-    future::to_its_end(Box::pin(async move {
+    let committing = Box::pin(async move {
         let _gate = inner.gate.lock().await;
         let dirty = {
             let state = inner.state();
@@ -230,8 +232,8 @@ pub(crate) async fn commit_now(inner: &Arc<Inner>) -> Result<()> {
             return Err(gone());
         }
         Ok(())
-    }))
-    .await
+    });
+    future::to_its_end(tasks, committing).await
 }
 
 /// Moves the idle deadline of a session outside a request, if that is due.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::answer::token_line;
-use crate::commit::{self, Committed, Edit, Outcome, Pending};
+use crate::commit::{self, Committed, Outcome, Pending};
 use crate::error::Result;
 use crate::mutant;
-use crate::observe::spans;
 use crate::session::base::Base;
 use crate::session::shared::{Backend, Shared};
 use crate::session::state::{Inner, State, stored};
@@ -34,33 +33,7 @@ pub(super) async fn refresh(inner: &Inner, status: u16) -> Result<()> {
             // A cookie is written again only with a write, because a write shows that the session
             // still has this id.
             let renews = stale && answers;
-            let (loaded, log) = (&content, &[][..]);
-            let mut edit = Edit {
-                shared,
-                vault,
-                stored,
-                loaded,
-                log,
-                login: false,
-                view: None,
-                tells,
-                renews,
-                rounds: 1,
-            };
-            let span = spans::wanted()
-                .then(|| spans::commit(vault.engine, Some(&stored.id.fingerprint(&shared.scope))));
-            let mut doubt = None;
-            let moved = commit::in_place(&mut edit, &mut turn, &mut doubt);
-            match span {
-                Some(span) => {
-                    let moved = spans::within(span.clone(), Box::pin(moved)).await;
-                    if moved.is_ok() {
-                        span.record("outcome", "refreshed");
-                    }
-                    moved
-                }
-                None => moved.await,
-            }
+            commit::refresh(shared, vault, stored, &content, tells, renews, &mut turn).await
         }
         _ => {
             let mut pending = Pending::refresh(base, content, stale);

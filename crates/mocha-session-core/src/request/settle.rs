@@ -7,7 +7,6 @@ use super::answer::token_line;
 use crate::commit::{self, Committed, Outcome, Pending, Plan};
 use crate::error::Result;
 use crate::observe::{Event, spans};
-use crate::session::base::Base;
 use crate::session::change;
 use crate::session::state::{Inner, Phase, Standing, State, gone, rebase, stored};
 
@@ -105,19 +104,10 @@ pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool>
     let before = stored(pending.base.as_ref().filter(|_| silent));
     let before = before.map(|stored| stored.version.revision.clone());
     let mut unsettled = Unsettled { inner, pending, settled: false, refused: false };
-    let outcome = if spans::wanted() {
-        Box::pin(run_in_span(inner, unsettled.pending)).await
-    } else {
-        run_fitting(inner, unsettled.pending).await
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            unsettled.refused = error.is_too_many_sessions();
-            commit::tell_failure(&inner.shared, unsettled.pending, &error);
-            return Err(error);
-        }
-    };
+    let outcome = run_fitting(inner, unsettled.pending).await.inspect_err(|error| {
+        unsettled.refused = error.is_too_many_sessions();
+        commit::tell_failure(&inner.shared, unsettled.pending, error);
+    })?;
     unsettled.settled = true;
     let pending = &mut *unsettled.pending;
     match outcome {
@@ -171,32 +161,17 @@ pub(super) async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool>
     }
 }
 
-/// Runs a pending commit within a span.
-async fn run_in_span(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
-    let (shared, engine) = (&inner.shared, inner.shared.capabilities.engine());
-    let name = |base: Option<&Base>| stored(base).map(|known| known.id.fingerprint(&shared.scope));
-    let from = name(pending.base.as_ref());
-    let span = spans::commit(engine, from.as_deref());
-    let done = spans::within(span.clone(), Box::pin(run_fitting(inner, pending))).await?;
-    match &done {
-        Outcome::Gone => span.record("outcome", "gone"),
-        Outcome::Committed(Committed { base, .. }) => {
-            let to = name(base.as_ref()).filter(|to| Some(to) != from.as_ref());
-            if let Some(to) = to {
-                span.record("session.id", to).record("session.previous_id", from);
-            }
-            span.record("outcome", "committed")
-        }
-    };
-    Ok(done)
-}
-
 /// Runs a pending commit. If the session would be too large, drops the oldest flash until it fits,
 /// because otherwise a visitor who never opens a page that shows it would be locked out.
 async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
     let changes = pending.log.len();
     let done = loop {
-        match commit::run(&inner.shared, pending).await {
+        let ran = if spans::wanted() {
+            Box::pin(commit::run_in_span(&inner.shared, pending)).await
+        } else {
+            commit::run(&inner.shared, pending).await
+        };
+        match ran {
             Err(error) if error.is_too_large() && pending.drop_oldest_flash() => {}
             done => break done,
         }

@@ -8,6 +8,7 @@ use crate::crypto::Scope;
 use crate::crypto::id::{Place, SessionId};
 use crate::crypto::signing::Signer;
 use crate::error::Result;
+use crate::future::Tasks;
 use crate::http::transport::Carriers;
 use crate::ledger::owners::Owners;
 use crate::ledger::vault::Vault;
@@ -16,6 +17,7 @@ use crate::open::Storage;
 use crate::record::client_side::ClientSide;
 use crate::record::content::{Content, Owner};
 use crate::record::policy::Policy;
+use crate::session::old::TakesOver;
 use crate::store::Capabilities;
 use crate::time::{Clock, to_millis};
 
@@ -34,6 +36,10 @@ pub(crate) struct Shared {
     pub(crate) check_owner_at_load: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observed: Observed,
+    /// Commits and revocations that outlive their callers.
+    pub(crate) tasks: Tasks,
+    /// The sessions of another library, if they are taken over.
+    pub(crate) old: Option<Arc<dyn TakesOver>>,
     /// The content of a session before it is loaded. It is shared, so that a session that is never
     /// loaded allocates nothing for it.
     pub(crate) nothing: Arc<Content>,

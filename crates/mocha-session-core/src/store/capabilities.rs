@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Changes;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The failures that an acknowledged write survives, from weakest to strongest.
@@ -56,6 +57,7 @@ pub struct Capabilities {
     repeats_writes: bool,
     deadline: Option<Duration>,
     reads_within: Option<Duration>,
+    changes: Option<Changes>,
 }
 
 impl Capabilities {
@@ -73,6 +75,7 @@ impl Capabilities {
             repeats_writes: false,
             deadline: None,
             reads_within: None,
+            changes: None,
         }
     }
 
@@ -139,6 +142,13 @@ impl Capabilities {
         self
     }
 
+    /// Adds the changes that the engine reports by itself. The default is none.
+    #[must_use]
+    pub fn with_changes(mut self, changes: Changes) -> Self {
+        self.changes = Some(changes);
+        self
+    }
+
     /// Sets the maximum age of a read. The default is that a read sees every acknowledged write.
     #[must_use]
     pub(crate) const fn with_reads_within(mut self, age: Duration) -> Self {
@@ -193,6 +203,11 @@ impl Capabilities {
     /// Returns the deadline of a call that the store was configured with.
     pub const fn deadline(&self) -> Option<Duration> {
         self.deadline
+    }
+
+    /// Returns the changes that the engine reports, or `None` if it reports none.
+    pub const fn changes(&self) -> Option<&Changes> {
+        self.changes.as_ref()
     }
 
     /// Returns the maximum age of a read, or `None` if it sees every acknowledged write. Only

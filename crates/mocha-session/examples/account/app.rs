@@ -1,7 +1,7 @@
 //! The account page's use of its session, for every framework.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use minijinja::{Environment, Value, context};
 use mocha_session::core::Session;
@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Names of values with their types: a typo or a wrong type does not compile.
 const VISITS: Key<u64> = Key::new("visits");
 const ACCOUNT: Key<Account> = Key::new("account");
+
+/// The idle timeout of "keep me logged in".
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The message for engines that cannot list a user's sessions.
 const NO_DEVICES: &str = "This engine cannot list your devices. Log out on each of them.";
@@ -34,6 +37,8 @@ impl From<Account> for Value {
 #[derive(Deserialize)]
 pub(crate) struct Login {
     user: String,
+    /// Browsers leave out a box that is not ticked.
+    remember: Option<String>,
 }
 
 /// The form of `/devices/end`.
@@ -46,6 +51,9 @@ pub(crate) struct Device {
 pub(crate) enum Answer {
     /// A page.
     Page(String),
+    /// A page of a user who is logged in. Sent as `no-store`, so that "back" after the logout does
+    /// not show it.
+    Private(String),
     /// A redirect after a form, so that reloading does not send it again.
     SeeOther(&'static str),
     /// A page that could not be rendered.
@@ -71,10 +79,11 @@ impl App {
             println!("No SESSION_SECRET: made one for this process. Sessions end when it does.");
             storage = storage.with_secrets(Secrets::generate()?);
         }
-        // For plain HTTP on this machine. A real application behind TLS uses the default cookie:
-        // `__Host-session`, `Secure`.
-        let manager =
-            SessionManager::builder(storage).cookie(CookiePolicy::for_plain_http()).build()?;
+        // For plain HTTP on this machine, unless `TLS` says that a proxy in front speaks TLS. A real
+        // application behind TLS uses the default cookie: `__Host-session`, `Secure`.
+        let tls = std::env::var_os("TLS").is_some();
+        let cookie = if tls { CookiePolicy::new() } else { CookiePolicy::for_plain_http() };
+        let manager = SessionManager::builder(storage).cookie(cookie).build()?;
         println!("Sessions live in {}", manager.capabilities());
         let mut pages = Environment::new();
         for (name, text) in [
@@ -145,6 +154,10 @@ impl App {
         // A real application checks a password here. The session gets a new id, and the old id is
         // no longer valid.
         session.login(user)?;
+        match login.remember {
+            Some(_) => session.remember_for(REMEMBERED)?,
+            None => session.forget_on_close()?,
+        }
         let browser = browser.unwrap_or("unknown browser");
         session.set_label(browser.chars().take(60).collect::<String>())?;
         // A client-side session has no id, because its content is in the cookie.
@@ -264,7 +277,10 @@ impl App {
             engine => self.engine.as_str(),
             ..own
         };
-        self.render(name, shared)
+        match self.render(name, shared) {
+            Answer::Page(page) if session.owner().is_some() => Answer::Private(page),
+            answer => answer,
+        }
     }
 
     fn render(&self, name: &str, with: Value) -> Answer {

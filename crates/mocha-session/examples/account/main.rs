@@ -8,7 +8,8 @@
 //! $ SESSION_URL=redis://127.0.0.1:6379/0 cargo run --example account --features redis
 //! ```
 //!
-//! `PORT` (3000; 0 selects a free one) and `SESSION_SECRET` are also read from the environment.
+//! `PORT` (3000; 0 selects a free one) and `SESSION_SECRET` are also read from the environment, and
+//! `TLS` (set if a proxy in front speaks TLS).
 
 #![allow(clippy::print_stdout, reason = "it speaks to whoever starts it")]
 
@@ -59,6 +60,9 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         match self {
             Self::Page(page) => Html(page).into_response(),
+            Self::Private(page) => {
+                ([(header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
+            }
             Self::SeeOther(path) => Redirect::to(path).into_response(),
             Self::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }

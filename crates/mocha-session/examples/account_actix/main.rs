@@ -7,7 +7,8 @@
 //! $ SESSION_URL=redis://127.0.0.1:6379/0 cargo run --example account_actix --features redis
 //! ```
 //!
-//! `PORT` (3000; 0 selects a free one) and `SESSION_SECRET` are also read from the environment.
+//! `PORT` (3000; 0 selects a free one) and `SESSION_SECRET` are also read from the environment, and
+//! `TLS` (set if a proxy in front speaks TLS).
 
 #![allow(clippy::print_stdout, reason = "it speaks to whoever starts it")]
 
@@ -16,7 +17,7 @@ mod app;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Form, ServiceConfig, get, post, scope};
-use actix_web::{HttpRequest, HttpResponse, HttpServer, Responder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, Responder};
 use app::{Account, Answer, App, Device, Login};
 use mocha_session::CrossOriginProtection;
 use mocha_session::actix::{CrossOriginMiddleware, Error, Session, SessionMiddleware};
@@ -69,8 +70,9 @@ impl Responder for Answer {
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
         match self {
-            Self::Page(page) => {
-                HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
+            Self::Page(page) => html().body(page),
+            Self::Private(page) => {
+                html().insert_header((header::CACHE_CONTROL, "no-store")).body(page)
             }
             Self::SeeOther(path) => {
                 HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
@@ -78,6 +80,12 @@ impl Responder for Answer {
             Self::Broken => HttpResponse::InternalServerError().finish(),
         }
     }
+}
+
+fn html() -> HttpResponseBuilder {
+    let mut html = HttpResponse::Ok();
+    html.content_type("text/html; charset=utf-8");
+    html
 }
 
 async fn home(app: Data<App>, session: Session) -> Handled {

@@ -1,6 +1,7 @@
 //! Starts servers, guards them, and implements the command `services`.
 
 mod certificates;
+mod chromium;
 mod memcached;
 mod place;
 mod record;

@@ -4,7 +4,7 @@
 use super::place::Place;
 use super::record::Record;
 use super::tree::{SID, TRIXIE, Tree};
-use super::{memcached, redis, s3, sql};
+use super::{chromium, memcached, redis, s3, sql};
 use crate::{Result, command, install};
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use std::time::Instant;
 /// A kind of server. Lists are words, separated by spaces.
 pub(super) struct Service {
     pub(super) name: &'static str,
-    /// The prefix of its version, as in the names of the tests' tables.
+    /// The prefix of its version, as in the names of the tests' tables; empty for others.
     version: &'static str,
     /// The source of its programs.
     from: From,
@@ -74,6 +74,10 @@ pub(super) const SERVICES: &[Service] = &[
     service(("s3", install::MOTO.version), Moto, "", "MOCHA_TEST_S3_URL", s3::open),
     service(("s3-signed", install::MOTO.version), Moto, "",
         "MOCHA_TEST_S3_SIGNED_URL", s3::signed),
+    // Debian's stable release takes every new version of it.
+    service(("chromium", ""), Machine("chromium chromium-driver openssl"),
+        "chromedriver chromium openssl",
+        "MOCHA_TEST_WEBDRIVER_URL MOCHA_TEST_SITE_CERT MOCHA_TEST_SITE_KEY", chromium::driver),
 ];
 
 impl Service {
@@ -138,7 +142,9 @@ impl Service {
             return Ok(self.version.to_owned());
         };
         let found = command::version(&mut place.program(name)?)?;
-        if !format!("{found}.").starts_with(&format!("{}.", self.version)) {
+        if !self.version.is_empty()
+            && !format!("{found}.").starts_with(&format!("{}.", self.version))
+        {
             let says =
                 format!("the tests name it by version {}, and this is {found}", self.version);
             if crate::in_ci() {

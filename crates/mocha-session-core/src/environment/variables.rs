@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::SessionManagerBuilder;
 use crate::error::{Error, Result};
 use crate::http::{CookiePolicy, SameSite};
 use crate::ledger::owners::WhenFull;
+use crate::manager::SessionManagerBuilder;
 use crate::open::settings;
 
 /// One variable.

@@ -1,6 +1,17 @@
 //! The command as an operator runs it: output, exit codes, and nothing secret in either.
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests; the rate of a copy is printed"
+)]
+
+mod copying;
+mod doctor;
+mod failures;
+mod secrets;
+mod servers;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,12 +21,13 @@ use mocha_session::{RequestInfo, Secrets, SessionManager};
 const SECRET: &str = "for tests alone: gQ3kXz7RwVbN1mLp9sTjYd2HfUcAe5Ko";
 
 fn run(url: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mocha-session"))
-        .args(arguments)
-        .env("SESSION_URL", url)
-        .env("SESSION_SECRET", SECRET)
-        .output()
-        .unwrap()
+    command(url, arguments).output().unwrap()
+}
+
+fn command(url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mocha-session"));
+    command.args(arguments).env("SESSION_URL", url).env("SESSION_SECRET", SECRET);
+    command
 }
 
 fn stdout(output: &Output) -> String {
@@ -142,6 +154,7 @@ async fn a_copy_moves_every_session_and_logs_nobody_out() {
     let copied = json(&copied);
     assert_eq!(copied["moved"], 121, "{copied}");
     assert_eq!(copied["left_in_the_old_engine"], 0);
+    assert_eq!(copied["skipped"], serde_json::json!({}));
     let after = manager(&new).await;
     for (n, cookie) in cookies.into_iter().enumerate() {
         let session = after.open(RequestInfo::new(cookie)).load().await.unwrap();

@@ -1,13 +1,15 @@
 //! A manager's settings from environment variables, and their table for the documentation.
 
+mod variables;
+
 use std::fmt::{self, Write as _};
 
-use super::variables::Apply::{Builder, Cookie};
-use super::variables::{SETTINGS, Setting, Value};
-use super::{SessionManager, SessionManagerBuilder};
+use self::variables::Apply::{Builder, Cookie};
+use self::variables::{SETTINGS, Setting, Value};
 use crate::crypto::Secrets;
 use crate::error::{Error, Result};
 use crate::http::CookiePolicy;
+use crate::manager::{SessionManager, SessionManagerBuilder};
 use crate::open::settings;
 use crate::open::{Registry, Storage};
 
