@@ -159,7 +159,8 @@ macro_rules! store {
             /// use mocha_session_core::{SessionManager, Storage};
             #[doc = concat!("# use tower_sessions", $version, "::SessionStore;")]
             ///
-            /// # fn demo(storage: Storage, old: impl SessionStore) -> mocha_session_core::Result<()> {
+            /// # use mocha_session_core::Result;
+            /// # fn demo(storage: Storage, old: impl SessionStore) -> Result<()> {
             /// let old = TakeOver::new(old, |session, data| {
             ///     session.insert("theme", &data["theme"])?;
             ///     match data["user_id"].as_str() {

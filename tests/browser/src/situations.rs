@@ -82,8 +82,9 @@ pub async fn prefetch_and_prerender_eat_nothing(stage: &Stage) {
     browser.visit("/").await;
     save_in_the_background(&browser).await;
     let speculate = "const rules = document.createElement('script'); \
-                     rules.type = 'speculationrules'; rules.textContent = \
-                     JSON.stringify({ [arguments[0]]: [{ urls: ['/'], eagerness: 'immediate' }] }); \
+                     const rule = { urls: ['/'], eagerness: 'immediate' }; \
+                     rules.type = 'speculationrules'; \
+                     rules.textContent = JSON.stringify({ [arguments[0]]: [rule] }); \
                      document.head.append(rules)";
     for (rule, purpose) in [("prefetch", "prefetch"), ("prerender", "prefetch;prerender")] {
         // From another address: a page is not prerendered from itself.

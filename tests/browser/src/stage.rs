@@ -37,8 +37,10 @@ pub struct Stage {
 
 impl Stage {
     /// Runs a test with the program of an application, on the engine that a URL names (`sqlite:`
-    /// means a file), with the cookie of TLS or that of plain HTTP. The browsers are closed however the test ends. Nothing runs where there is no
-    /// browser, which is an error in CI.
+    /// means a file), with the cookie of TLS or that of plain HTTP.
+    ///
+    /// The browsers are closed however the test ends. Nothing runs where there is no browser, which
+    /// is an error in CI.
     pub async fn play(program: &str, engine: &str, cookie: Cookie, test: impl AsyncFnOnce(&Self)) {
         let Some(driver) = engine_url("MOCHA_TEST_WEBDRIVER_URL") else { return };
         let folder = tempfile::tempdir().unwrap();
@@ -88,17 +90,52 @@ impl Stage {
     }
 }
 
-/// Runs functions of a module as tests of one application.
+/// Every situation and the scenario as tests of one application, the scenario on three engines.
 #[macro_export]
-macro_rules! on_stage {
-    ($program:literal, $engine:expr, $cookie:ident, $module:ident: $($case:ident)*) => {
+macro_rules! show {
+    ($program:literal) => {
+        const PROGRAM: &str = env!(concat!("CARGO_BIN_EXE_", $program));
+
+        $crate::show! { @ Some("memory:".to_owned()), Host, situations:
+            the_host_cookie_is_kept_and_sent
+            the_cookie_has_its_attributes
+            a_form_redirects_to_a_page_that_shows_the_message
+            a_reload_shows_the_message_no_second_time
+            prefetch_and_prerender_eat_nothing
+            two_tabs_are_one_session
+            back_after_a_logout_shows_no_private_page
+            the_form_of_another_site_is_refused
+            the_remember_me_box_decides_whether_a_login_outlives_the_browser
+            a_cookie_with_another_path_is_not_taken
+        }
+        $crate::show! { @ Some("memory:".to_owned()), Plain, situations:
+            a_cookie_with_another_path_does_not_lock_the_user_out
+        }
+
+        mod memory {
+            use super::PROGRAM;
+            $crate::show! { @ Some("memory:".to_owned()), Host, scenario: the_eight_pages }
+        }
+
+        mod sqlite {
+            use super::PROGRAM;
+            $crate::show! { @ Some("sqlite:".to_owned()), Host, scenario: the_eight_pages }
+        }
+
+        mod redis {
+            use super::PROGRAM;
+            use mocha_session_conformance::engine_url;
+            $crate::show! { @ engine_url("MOCHA_TEST_REDIS_URL"), Host, scenario: the_eight_pages }
+        }
+    };
+    (@ $engine:expr, $cookie:ident, $module:ident: $($case:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $case() {
                 let Some(engine): Option<String> = $engine else { return };
-                let program = env!(concat!("CARGO_BIN_EXE_", $program));
                 let test = async |stage: &_| $crate::$module::$case(stage).await;
-                $crate::stage::Stage::play(program, &engine, $crate::stage::Cookie::$cookie, test).await;
+                let cookie = $crate::stage::Cookie::$cookie;
+                $crate::stage::Stage::play(PROGRAM, &engine, cookie, test).await;
             }
         )*
     };
