@@ -37,11 +37,10 @@ impl RedisStore {
             of_version(info, &mut own);
             of_memory(info, &mut own);
             of_replication(info, &mut own);
-            let prefix = if several { format!("primary {}: ", at + 1) } else { String::new() };
-            found.extend(own.into_iter().map(|finding| match finding.is_danger() {
-                true => Finding::danger(format!("{prefix}{finding}")),
-                false => Finding::note(format!("{prefix}{finding}")),
-            }));
+            let name = format!("primary {}", at + 1);
+            let named =
+                own.into_iter().map(|finding| if several { finding.about(&name) } else { finding });
+            found.extend(named);
         }
         self.examine_persistence(&nodes, &mut found).await;
         let since = SystemTime::now();
@@ -69,7 +68,7 @@ impl RedisStore {
         let get = async |name: &str| self.ask(cmd("CONFIG").arg("GET").arg(name)).await;
         if !all("aof_enabled", "1") {
             match get("save").await {
-                Some(save) if save.iter().any(|save| save.is_empty()) => {
+                Some(save) if save.iter().any(String::is_empty) => {
                     found.push(Finding::danger(
                         "persistence is off (appendonly no, no snapshots): a restart of the server \
                          ends every session; set `appendonly yes`",

@@ -70,9 +70,10 @@ async fn searched(url: String, folder: &Path) {
         secrets.extend(value.split('.').filter(|part| part.len() > 8).map(ToOwned::to_owned));
     }
     let to = sqlite(folder, "to.db");
-    let wrong = match url.contains("s3cret") {
-        true => url.replace("s3cret", PASSWORD),
-        false => url.replace("://", &format!("://app:{PASSWORD}@")),
+    let wrong = if url.contains("s3cret") {
+        url.replace("s3cret", PASSWORD)
+    } else {
+        url.replace("://", &format!("://app:{PASSWORD}@"))
     };
     secrets.extend(Some("s3cret".to_owned()).filter(|password| url.contains(password)));
     let handle = manager.sessions_of("alice").await.unwrap()[0].handle().to_string();

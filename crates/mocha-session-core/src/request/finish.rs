@@ -393,9 +393,10 @@ async fn settle(inner: &Inner, pending: &mut Pending) -> Result<bool> {
 async fn run_fitting(inner: &Inner, pending: &mut Pending) -> Result<Outcome> {
     let changes = pending.log.len();
     let done = loop {
-        let ran = match spans::wanted() {
-            true => Box::pin(commit::run_in_span(&inner.shared, pending)).await,
-            false => commit::run(&inner.shared, pending).await,
+        let ran = if spans::wanted() {
+            Box::pin(commit::run_in_span(&inner.shared, pending)).await
+        } else {
+            commit::run(&inner.shared, pending).await
         };
         match ran {
             Err(error) if error.is_too_large() && pending.drop_oldest_flash() => {}

@@ -43,6 +43,12 @@ impl Finding {
         self.danger
     }
 
+    /// Names the server that it is about, where an engine has several.
+    #[must_use]
+    pub fn about(self, server: &str) -> Self {
+        Self { text: format!("{server}: {}", self.text), ..self }
+    }
+
     /// Returns what follows from an engine's capabilities: the findings where no driver knows more.
     pub fn of_capabilities(can: &Capabilities) -> Vec<Self> {
         let mut found = Vec::new();
