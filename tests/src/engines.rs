@@ -6,6 +6,8 @@ use mocha_session::{Registry, Secrets, SessionManager, SessionManagerBuilder, St
 use mocha_session_conformance::{Proxy, engine_url};
 use mocha_session_gcs_double::Double;
 
+use crate::secrecy::{self, Watch};
+
 /// A secret for the engines' tests.
 const SECRET: &str = "for tests alone: gQ3kXz7RwVbN1mLp9sTjYd2HfUcAe5Ko";
 
@@ -115,10 +117,12 @@ impl Engine {
         &self,
         rules: impl FnOnce(SessionManagerBuilder) -> SessionManagerBuilder,
     ) -> SessionManager {
+        secrecy::learn(SECRET);
         let storage = self.open().await;
         let evicts = storage.capabilities().evicts();
         let builder = SessionManager::builder(storage)
             .secrets(Secrets::parse(SECRET).unwrap())
+            .observer(Watch::new())
             // Owners are indexed everywhere: on engines that evict at the price of one more trip.
             .check_owner_at_load(evicts);
         rules(builder).build().unwrap()

@@ -35,6 +35,8 @@ use http_body_util::BodyExt;
 use mocha_session::SessionManager;
 use tokio::sync::Semaphore;
 
+use crate::secrecy;
+
 /// A web framework that serves the application.
 pub trait Framework {
     /// Serves it with sessions of this manager. `gate` is what `/slow` waits for.
@@ -136,7 +138,16 @@ impl Answer {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            (name.to_string(), value.to_str().unwrap().to_owned())
+            let value = value.to_str().unwrap();
+            match name.as_str() {
+                "session-token" => secrecy::learn(value),
+                "set-cookie" => {
+                    let own = value.strip_prefix("__Host-session=").unwrap_or_default();
+                    secrecy::learn(own.split(';').next().unwrap_or_default());
+                }
+                _ => {}
+            }
+            (name.to_string(), value.to_owned())
         };
         Self {
             status: parts.status.as_u16(),

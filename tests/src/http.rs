@@ -5,6 +5,7 @@ use mocha_session::Transport;
 use crate::browser::Browser;
 use crate::engines::Engine;
 use crate::frameworks::{Client, Framework, Gate, Send};
+use crate::secrecy;
 
 async fn served<F: Framework>(engine: &Engine) -> Box<dyn Client> {
     F::serve(engine.manager().await, Gate::new())
@@ -337,13 +338,40 @@ pub async fn cookie_or_token<F: Framework>(engine: Engine) {
     assert_eq!(client.send(mixed).await.body, "none");
 }
 
+/// What operators are told of sessions with data, flash and an owner names none of their contents.
+pub async fn nothing_secret_is_told<F: Framework>(engine: Engine) {
+    for payload in ["payload-of-a-value", "payload-of-a-message"] {
+        secrecy::learn(payload);
+    }
+    let client = served::<F>(&engine).await;
+    let mut browser = Browser::new();
+    browser.post(&*client, "/set/pin/payload-of-a-value").await;
+    browser.post(&*client, "/flash/payload-of-a-message").await;
+    browser.post(&*client, "/login/alice").await;
+    let mut old = browser.clone();
+    browser.post(&*client, "/rotate").await;
+    old.post(&*client, "/set/pin/payload-of-a-value").await;
+    browser.post(&*client, "/status/500").await;
+    assert_eq!(browser.get(&*client, "/get/pin").await.body, "payload-of-a-value");
+    assert_eq!(browser.get(&*client, "/messages/200").await.body, "payload-of-a-message");
+    browser.post(&*client, "/logout").await;
+    let told = secrecy::told();
+    for (of, part) in [
+        ("events", "LoggedIn"),
+        ("spans", "commit session"),
+        ("metrics", "mocha_session_changes_total"),
+    ] {
+        assert!(told.contains(part), "no {of} were recorded");
+    }
+}
+
 /// Every situation, under one framework.
 #[macro_export]
 macro_rules! http_cases {
     ($framework:ty, $open:path) => {
         $crate::http_cases!(@ $framework, $open, untouched read_only counter cookie_lines unknown_id flash
             login_rotate_logout logout_race disjoint_changes failed_responses emptied foreign_cookies
-            bearer_tokens cookie_or_token);
+            bearer_tokens cookie_or_token nothing_secret_is_told);
     };
     (@ $framework:ty, $open:path, $($case:ident)*) => {
         $(
@@ -351,6 +379,7 @@ macro_rules! http_cases {
             async fn $case() {
                 if let Some(engine) = $open().await {
                     $crate::http::$case::<$framework>(engine).await;
+                    $crate::secrecy::check();
                 }
             }
         )*

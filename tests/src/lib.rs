@@ -3,7 +3,7 @@
 //! [`engines`] says which engines there are and how to open them, [`frameworks`] serves one
 //! application under each web framework, [`http`] holds what every pair of them must do,
 //! [`sessions`] what every engine must do without a framework, [`faults`] how a session fares when
-//! its engine fails. The tables in `tests/` multiply them.
+//! its engine fails, [`secrecy`] what operators are told. The tables in `tests/` multiply them.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,4 +20,5 @@ pub mod engines;
 pub mod faults;
 pub mod frameworks;
 pub mod http;
+pub mod secrecy;
 pub mod sessions;

@@ -28,9 +28,8 @@ impl MemcacheStore {
             let since = SystemTime::now();
             match server.stats().await {
                 Ok(stats) => {
-                    let name = server.address();
                     let own = of_server(&stats, since).into_iter();
-                    found.extend(own.map(|finding| finding.of_server(name)));
+                    found.extend(own.map(|finding| finding.about(server.address())));
                 }
                 Err(error) if error.is_unavailable() && servers.len() > 1 => {
                     found.push(Finding::danger(format!("{error}; its sessions cannot be used")));

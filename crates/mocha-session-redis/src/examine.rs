@@ -37,13 +37,10 @@ impl RedisStore {
             of_version(info, &mut own);
             of_memory(info, &mut own);
             of_replication(info, &mut own);
-            found.extend(own.into_iter().map(|finding| {
-                if several {
-                    finding.of_server(format_args!("primary {}", at + 1))
-                } else {
-                    finding
-                }
-            }));
+            let name = format!("primary {}", at + 1);
+            let named =
+                own.into_iter().map(|finding| if several { finding.about(&name) } else { finding });
+            found.extend(named);
         }
         self.examine_persistence(&nodes, &mut found).await;
         let since = SystemTime::now();

@@ -16,6 +16,7 @@ macro_rules! guides {
 
 guides! {
     building: "building.md",
+    deploying: "deploying.md",
     engines: "engines.md",
     layers: "layers.md",
     migrating: "migrating.md",

@@ -39,16 +39,15 @@ impl Finding {
         Self { danger: false, text: text.into() }
     }
 
-    /// Names the server that it is about, where there are several.
-    #[must_use]
-    pub fn of_server(mut self, name: impl fmt::Display) -> Self {
-        self.text = format!("{name}: {}", self.text);
-        self
-    }
-
     /// Returns whether it is a danger.
     pub fn is_danger(&self) -> bool {
         self.danger
+    }
+
+    /// Names the server that it is about, where an engine has several.
+    #[must_use]
+    pub fn about(self, server: &str) -> Self {
+        Self { text: format!("{server}: {}", self.text), ..self }
     }
 
     /// Returns what follows from an engine's capabilities: the findings where no driver knows more.
