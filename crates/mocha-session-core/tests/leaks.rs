@@ -14,8 +14,8 @@ use mocha_session_core::store::{
     Bytes, KeySpace, Revision, ScanCursor, ScanPage, SessionStore, StorageKey, Stored, SweepReport,
 };
 use mocha_session_core::{
-    CookiePolicy, Error, ErrorKind, Level, Message, Migrating, RequestInfo, Secrets,
-    SessionManager, Storage,
+    CookiePolicy, Error, ErrorKind, HeaderLines, Level, Message, Migrating, RequestInfo, Secrets,
+    SessionManager, Storage, Transport,
 };
 use support::{App, Browser, Fault};
 
@@ -270,4 +270,42 @@ async fn no_error_shows_an_id_a_key_a_secret_or_data() {
     hunt.in_error(&app.manager.sessions_of(OWNER).await.unwrap_err());
     assert!(StorageKey::parse("hunter2").is_none());
     assert!(hunt.looked_at > 50);
+}
+
+#[tokio::test]
+async fn a_token_in_a_header_shows_in_no_debug_and_not_in_the_store() {
+    let rules = |rules: mocha_session_core::SessionManagerBuilder| {
+        rules.secrets(Secrets::parse(SECRET).unwrap()).transport(Transport::bearer())
+    };
+    let app = App::with(rules);
+    let line = app.manager.seed(|session| session.login(OWNER)).await.unwrap();
+    let token = line.strip_prefix("Bearer ").unwrap().to_owned();
+    let (id, signature) = token.split_once('.').unwrap();
+    let secrets = [id, signature, &token, "hunter2"].map(str::to_owned).to_vec();
+    let mut hunt = Hunt { secrets, looked_at: 0 };
+
+    let headers: HeaderLines<String> = HeaderLines::default().tokens([line]);
+    hunt.in_debug(&headers);
+    let info = RequestInfo::new(headers);
+    hunt.in_debug(&info);
+    let lazy = app.manager.open(info);
+    let session = lazy.load().await.unwrap();
+    assert_eq!(session.token().unwrap().as_str(), token);
+    hunt.in_debug(&session.token().unwrap());
+    hunt.in_debug(&session);
+    session.rotate().unwrap();
+    session.commit().await.unwrap();
+    hunt.secrets.push(session.token().unwrap().into_string());
+    let finished = app.manager.finish(&lazy, 200).await;
+    hunt.in_debug(&finished);
+    let headers = finished.into_result().unwrap();
+    assert_eq!(headers.session_token(), hunt.secrets.last().map(String::as_str));
+    hunt.in_debug(&headers);
+    hunt.in_debug(&app.manager);
+    assert_eq!(hunt.looked_at, 14);
+
+    let dump = app.store.dump();
+    for text in &hunt.secrets {
+        assert!(!holds(&dump, text.as_bytes()));
+    }
 }

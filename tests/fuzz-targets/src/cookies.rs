@@ -116,7 +116,8 @@ impl App {
     }
 }
 
-fn trimmed(mut text: &[u8]) -> &[u8] {
+/// Without spaces and tabs around it.
+pub(crate) fn trimmed(mut text: &[u8]) -> &[u8] {
     while let Some((b' ' | b'\t', rest)) = text.split_first() {
         text = rest;
     }

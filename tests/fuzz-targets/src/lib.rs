@@ -17,6 +17,7 @@ mod listings;
 mod records;
 mod sessions;
 mod store;
+mod tokens;
 mod urls;
 mod values;
 
@@ -34,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("listings", listings::run),
     ("records", records::run),
     ("sessions", sessions::run),
+    ("tokens", tokens::run),
     ("urls", urls::run),
     ("values", values::run),
 ];

@@ -52,6 +52,11 @@ fn sequences_of_operations() {
 }
 
 #[test]
+fn tokens_in_headers() {
+    check("tokens");
+}
+
+#[test]
 fn session_urls() {
     check("urls");
 }

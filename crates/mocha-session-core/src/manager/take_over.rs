@@ -195,32 +195,26 @@ impl Move<'_> {
         let memory = Records::of(Arc::clone(self.shared));
         let name = [b"taken over: ", self.old.cookie().as_bytes(), b"=", self.cookie.as_bytes()];
         let name = name.concat();
-        let mut begun = None;
-        loop {
-            match memory.load(&name).await? {
-                Kept::Live(id) => {
-                    if let Some((lazy, _)) = begun.filter(|(_, own)| id != own) {
-                        self.discard(&lazy).await?;
-                    }
-                    return self.continued(vault, &id).await;
-                }
-                Kept::Nothing => {}
-                Kept::Ended | Kept::Damaged(_) => return Ok(TakenOver::Nothing),
-            }
-            let (lazy, TakenOver::Live { line: Line::Id(id, _), .. }) = self.begin().await? else {
-                return Ok(TakenOver::Nothing);
-            };
-            let own = self.shared.signer.text(&id);
-            let until = self.shared.clock.now() + REMEMBERED;
-            let first = memory.create(&name, own.as_bytes(), until).await;
-            if let Err(error) = first.as_ref().map(drop) {
-                // It may be remembered: the next request finds out.
-                if !error.is_ambiguous() {
-                    self.discard(&lazy).await?;
-                }
-            }
-            first?;
-            begun = Some((lazy, own));
+        match memory.load(&name).await? {
+            Kept::Live(id) => return self.continued(vault, &id).await,
+            Kept::Ended | Kept::Damaged(_) => return Ok(TakenOver::Nothing),
+            Kept::Nothing => {}
+        }
+        let (lazy, TakenOver::Live { line: Line::Id(id, _), .. }) = self.begin().await? else {
+            return Ok(TakenOver::Nothing);
+        };
+        let own = self.shared.signer.text(&id);
+        let until = self.shared.clock.now() + REMEMBERED;
+        match memory.create(&name, own.as_bytes(), until).await {
+            Ok(true) => return self.continued(vault, own.as_bytes()).await,
+            // It may be remembered. The next request finds out.
+            Err(error) if error.is_ambiguous() => return Err(error),
+            Ok(false) => self.discard(&lazy).await?,
+            Err(error) => return self.discard(&lazy).await.and(Err(error)),
+        }
+        match memory.load(&name).await? {
+            Kept::Live(id) => self.continued(vault, &id).await,
+            _ => Ok(TakenOver::Nothing),
         }
     }
 
