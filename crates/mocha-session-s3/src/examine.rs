@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus};
+use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, PolicyStatus};
 use mocha_session_core::Result;
 use mocha_session_core::store::Finding;
 
@@ -59,7 +59,7 @@ async fn public(client: &Client, bucket: &str, found: &mut Vec<Finding>) {
         }
     };
     let by_policy = match client.get_bucket_policy_status().bucket(bucket).send().await {
-        Ok(status) => status.policy_status().and_then(|status| status.is_public()) == Some(true),
+        Ok(status) => status.policy_status().and_then(PolicyStatus::is_public) == Some(true),
         Err(failure) if failure.code() == Some("NoSuchBucketPolicy") => false,
         Err(failure) => {
             found.push(unknown("whether its policy is public", failure.code()));
