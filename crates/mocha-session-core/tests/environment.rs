@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use mocha_session_core::{
-    CookiePolicy, Environment, Error, Registry, SessionManager, SessionManagerBuilder,
+    CookiePolicy, Driver, Environment, Error, ErrorKind, Registry, SessionManager,
+    SessionManagerBuilder,
 };
 
 const SECRET: (&str, &str) = ("SESSION_SECRET", "a secret of more than 32 bytes: kdU2hs8dm2M");
@@ -100,6 +101,7 @@ async fn a_value_that_cannot_be_read_is_refused_by_name_and_not_shown() {
         ("SESSION_STORE_TIMEOUT", "hunter2"),
         ("SESSION_MAX_RECORD_BYTES", "1MiB"),
         ("SESSION_MAX_PER_OWNER", "many"),
+        ("SESSION_WHEN_FULL", "hunter2"),
         ("SESSION_ACCEPT_UNSIGNED", "hunter2"),
         ("SESSION_COOKIE_SAMESITE", "hunter2"),
         ("SESSION_COOKIE_SECURE", "hunter2"),
@@ -164,4 +166,25 @@ fn every_variable_is_in_the_table_once() {
     for name in names {
         assert!(Environment::of([(name, "")]).is_ok() && name.starts_with("SESSION_"), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_limit_of_sessions_can_refuse_logins() {
+    const MEMORY: Driver = Driver::new(&["mem"], |_| {
+        Ok(Box::pin(async {
+            let storage = SessionManager::in_memory()?.storage().clone();
+            let store = storage.store().cloned();
+            store.ok_or_else(|| Error::new(ErrorKind::Internal, "it has a store"))
+        }))
+    });
+    let settings = Environment::of([
+        ("SESSION_URL", "mem:"),
+        ("SESSION_MAX_PER_OWNER", "1"),
+        ("SESSION_WHEN_FULL", "refuse-login"),
+    ]);
+    let registry = Registry::new().register(MEMORY);
+    let manager = settings.unwrap().builder(&registry).await.unwrap().build().unwrap();
+    manager.seed(|session| session.login("alice")).await.unwrap();
+    let refused = manager.seed(|session| session.login("alice")).await.unwrap_err();
+    assert!(refused.is_too_many_sessions(), "{refused}");
 }

@@ -2,8 +2,7 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::PolicyStatus;
-use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus};
+use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, PolicyStatus};
 use mocha_session_core::Result;
 use mocha_session_core::store::Finding;
 
