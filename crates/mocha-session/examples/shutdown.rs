@@ -35,6 +35,7 @@ async fn log_in(session: Session) -> Result<&'static str, Error> {
     Ok("welcome")
 }
 
+/// Serves until SIGTERM or Ctrl-C, and ends gracefully.
 #[tokio::main]
 pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open_from_env().await?;

@@ -39,6 +39,7 @@ async fn ready(manager: Data<SessionManager>) -> Result<&'static str, Error> {
     Ok("yes")
 }
 
+/// Serves until SIGTERM or Ctrl-C, and ends gracefully.
 #[tokio::main]
 pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let storage = mocha_session::open_from_env().await?;

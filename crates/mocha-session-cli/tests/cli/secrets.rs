@@ -81,7 +81,9 @@ async fn searched(url: String, folder: &Path) {
     let mut go = |url: &str, arguments: &[&str]| {
         for json in [&[][..], &["--json"]] {
             let output = run(url, &[arguments, json].concat());
-            printed += &format!("$ {}\n{}{}", arguments[0], stdout(&output), stderr(&output));
+            for part in ["$ ", arguments[0], "\n", &stdout(&output), &stderr(&output)] {
+                printed.push_str(part);
+            }
             assert_ne!(output.status.code(), Some(70), "{}", stderr(&output));
         }
     };

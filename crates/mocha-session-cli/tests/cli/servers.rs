@@ -27,28 +27,28 @@ impl Server {
         engine_url("MOCHA_TEST_REDIS_URL")?;
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap().to_owned();
-        Self::start("redis-server", folder, |port| {
+        Some(Self::start("redis-server", folder, |port| {
             let mut all = vec!["--port", port, "--bind", "127.0.0.1", "--dir", &data];
             all.extend(arguments);
             all.iter().map(ToString::to_string).collect()
-        })
+        }))
     }
 
     /// A memcached server with these arguments; `None` where the tests have no memcached.
     pub(crate) fn memcached(arguments: &[&str]) -> Option<Self> {
         engine_url("MOCHA_TEST_MEMCACHE_URL")?;
-        Self::start("memcached", tempfile::tempdir().unwrap(), |port| {
+        Some(Self::start("memcached", tempfile::tempdir().unwrap(), |port| {
             let mut all = vec!["-l", "127.0.0.1", "-p", port, "-U", "0", "-u", "root"];
             all.extend(arguments);
             all.iter().map(ToString::to_string).collect()
-        })
+        }))
     }
 
     fn start(
         program: &str,
         folder: tempfile::TempDir,
         arguments: impl Fn(&str) -> Vec<String>,
-    ) -> Option<Self> {
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(program);
         command.args(arguments(&port.to_string())).stdout(Stdio::null()).stderr(Stdio::null());
@@ -59,7 +59,7 @@ impl Server {
             assert!(begun.elapsed() < Duration::from_secs(10), "{program} does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(server)
+        server
     }
 
     pub(crate) fn redis_url(&self) -> String {
