@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// Logs in and goes away without waiting for the response.
-    fn abandon_login(&self, address: &str) {
+    fn abandon_login(address: &str) {
         if let Ok(mut stream) = TcpStream::connect(address) {
             let request =
                 format!("POST /login HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
@@ -139,7 +139,7 @@ async fn ends_in_order(framework: &str) {
         .collect();
     thread::sleep(LOAD);
     for _ in 0..5 {
-        Client::default().abandon_login(&address);
+        Client::abandon_login(&address);
     }
     let (said, took) = process.terminate();
     assert!(said.contains("Every commit is done"), "{said}");
