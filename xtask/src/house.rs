@@ -46,7 +46,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("mocha-session-servers", Layer::Tool),
     ("mocha-session-bench", Layer::Top),
     ("mocha-session-bridges", Layer::Top),
-    ("mocha-session-browser-tests", Layer::Top),
+    ("mocha-session-browser", Layer::Top),
     ("mocha-session-docs", Layer::Top),
     ("mocha-session-fuzz-targets", Layer::Top),
     ("mocha-session-cli", Layer::Top),

@@ -1,3 +1,3 @@
 //! The example application `account_actix` in a browser.
 
-mocha_session_browser_tests::show!("account_actix");
+mocha_session_browser::show!("account_actix");

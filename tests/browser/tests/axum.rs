@@ -1,3 +1,3 @@
 //! The example application `account` in a browser.
 
-mocha_session_browser_tests::show!("account");
+mocha_session_browser::show!("account");
