@@ -33,7 +33,7 @@ impl HttpBody for Synced {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.1.clone()
+        self.1
     }
 }
 
