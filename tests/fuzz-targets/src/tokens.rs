@@ -8,7 +8,9 @@
 use std::cell::OnceCell;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use mocha_session_core::{CookiePolicy, HeaderLines, RequestInfo, SessionManager, Transport};
+use mocha_session_core::{
+    CookiePolicy, HeaderLines, RequestInfo, SessionManager, SessionToken, Transport,
+};
 
 use crate::block_on;
 use crate::cookies::trimmed;
@@ -74,10 +76,7 @@ impl App {
         let number = session.as_ref().map(|it| it.get::<usize>("number").unwrap().unwrap());
         assert_eq!(number, expected);
         let token = session.and_then(|session| session.token());
-        assert_eq!(
-            token.as_ref().map(mocha_session_core::SessionToken::as_str),
-            expected.map(|it| &*self.live[it])
-        );
+        assert_eq!(token.as_ref().map(SessionToken::as_str), expected.map(|it| &*self.live[it]));
 
         let finished = self.manager.finish(&lazy, 200).await;
         assert!(finished.error().is_none());
