@@ -55,9 +55,10 @@ pub(crate) fn docs() -> Result {
     // With an example among the targets, cargo selects the same features of the dependencies as in
     // clippy's run, and does not check them again.
     let mut doc = cargo("doc --quiet --workspace --no-deps --all-features --lib --bins --examples");
-    // It has the same sources under the same names, compiled with planted bugs.
-    doc.args(["--exclude", "mocha-session-core-mutants"]);
-    doc.args(["--exclude", "mocha-session-simulator-planted"]);
+    // They compile the sources of others under the same names.
+    for copy in ["core-mutants", "simulator-planted", "browser"] {
+        doc.arg("--exclude").arg(format!("mocha-session-{copy}"));
+    }
     run_it(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
