@@ -75,8 +75,24 @@ impl Browser {
         self.client.current_url().await.unwrap().path().to_owned()
     }
 
-    /// Clicks what a CSS selector finds, and waits for the page that follows.
+    /// Clicks what a CSS selector finds, and waits for the page that follows. The driver returns
+    /// before the old page is left, so the old page is marked.
     pub async fn click(&self, css: &str) {
+        self.run("window.isOld = true", Vec::new()).await;
+        self.tick(css).await;
+        let arrived = "return window.isOld === undefined && document.readyState === 'complete'";
+        for _ in 0..200 {
+            // A script that a page's end interrupts is an error.
+            if self.client.execute(arrived, Vec::new()).await.is_ok_and(|it| it == json!(true)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no page followed the click on {css}");
+    }
+
+    /// Clicks what leads to no other page.
+    async fn tick(&self, css: &str) {
         self.client.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }
 
@@ -98,7 +114,7 @@ impl Browser {
         self.visit_site(site, "/").await;
         self.fill("user", user).await;
         if remember {
-            self.click("input[name=remember]").await;
+            self.tick("input[name=remember]").await;
         }
         self.click("form[action='/login'] button").await;
         assert_eq!((self.path().await, self.user().await), ("/".into(), Some(user.into())));
