@@ -20,6 +20,11 @@ use crate::not_run;
 use crate::subject::{HOUR, within};
 pub use crate::trace::Trace;
 
+/// A host name that fails to resolve at once: a label has at most 63 characters (RFC 1035), so no
+/// name server is asked, whose answer can get lost.
+pub const NO_SUCH_HOST: &str =
+    "a-name-that-no-resolver-is-asked-for-because-its-label-is-too-long.invalid";
+
 /// How long a busy machine may take.
 const PATIENCE: Duration = Duration::from_secs(40);
 

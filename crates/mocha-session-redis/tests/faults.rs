@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{assert_not_done, eventually, hour, key, open, round_trip, say, server};
 use mocha_session_conformance::Proxy;
+use mocha_session_conformance::tools::NO_SUCH_HOST;
 use mocha_session_core::store::SessionStore;
 use mocha_session_core::{Durability, ErrorKind};
 
@@ -145,7 +146,7 @@ async fn nothing_listening_is_unavailable_quickly() {
     let free = common::free_port();
     for url in [
         format!("redis://127.0.0.1:{free}"),
-        "redis://no-such-host.invalid".to_owned(),
+        format!("redis://{NO_SUCH_HOST}"),
         format!("redis+cluster://127.0.0.1:{free},127.0.0.1:{free}"),
         format!("redis+sentinel://127.0.0.1:{free},127.0.0.1:{free}/mymaster"),
         "redis+unix:///no/such/socket".to_owned(),

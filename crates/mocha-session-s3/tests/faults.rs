@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use mocha_session_conformance::engine_url;
-use mocha_session_conformance::tools::assert_says;
+use mocha_session_conformance::tools::{NO_SUCH_HOST, assert_says};
 use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{Error, ErrorKind};
 use mocha_session_s3::S3Store;
@@ -309,10 +309,10 @@ async fn the_right_region_is_named() {
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_unavailable_and_nothing_was_sent() {
-    let url = "s3://key:hunter2@no-such-host.invalid:9000/bucket?tls=false&timeout=2s";
-    let error = registry().open(url).await.unwrap_err();
+    let url = format!("s3://key:hunter2@{NO_SUCH_HOST}:9000/bucket?tls=false&timeout=2s");
+    let error = registry().open(&url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let (client, bucket) = client("s3://k:s@no-such-host.invalid:9000/bucket", None);
+    let (client, bucket) = client(&format!("s3://k:s@{NO_SUCH_HOST}:9000/bucket"), None);
     let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
     let error = store.create(&fresh_key(), b"", within(60)).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && !error.is_ambiguous(), "{error:?}");

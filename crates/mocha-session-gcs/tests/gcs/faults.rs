@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mocha_session_conformance::tools::sweep_all;
+use mocha_session_conformance::tools::{NO_SUCH_HOST, sweep_all};
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::{Expiry, KeySpace, SessionStore, Stored, SweepReport};
 use mocha_session_gcs::GcsStore;
@@ -169,7 +169,7 @@ async fn hanging_is_bounded() {
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_unavailable_and_nothing_was_sent() {
-    let nowhere = "http://no-such-host.invalid:9000";
+    let nowhere = &format!("http://{NO_SUCH_HOST}:9000");
     for url in [
         format!("gs://bucket?endpoint={nowhere}&anonymous=true"),
         format!("google_storage://key:hunter2@cloud.google.com/bucket?endpoint={nowhere}"),
