@@ -51,8 +51,8 @@ fn every_guide_is_compiled() {
     let there: BTreeSet<_> = fs::read_dir(root().join("docs"))
         .unwrap()
         .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "md"))
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".md"))
         .collect();
     let compiled: BTreeSet<_> =
         mocha_session_docs::GUIDES.iter().map(ToString::to_string).collect();
