@@ -155,7 +155,7 @@ pub struct TakeOver<S> {
 
 const NOT_JSON: &str = "a value of the old session is not JSON, so it was not taken over";
 
-/// What gives the values of an old session, which are JSON texts, to the session that it becomes.
+/// Copies the values of an old session, which are JSON texts, to the session that it becomes.
 type Fill = dyn Fn(&Session, State) -> Result<()> + Send + Sync;
 
 impl<S: SessionStore + Send + Sync + 'static> TakeOver<S> {

@@ -1,4 +1,4 @@
-//! What the adapters share: what is refused and why.
+//! The shared part of the adapters: the errors of refused calls.
 
 use mocha_session_core::{Error, ErrorKind};
 

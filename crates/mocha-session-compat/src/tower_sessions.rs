@@ -16,10 +16,10 @@ const SCOPE: &str = "tower-sessions";
 /// The values of a session.
 type Data = HashMap<String, Value>;
 
-/// What gives the values of an old session to the session that it becomes.
+/// Copies the values of an old session to the session that it becomes.
 type Fill = dyn Fn(&Session, Data) -> Result<()> + Send + Sync;
 
-/// What reads an id out of a cookie's value.
+/// Reads an id from a cookie's value.
 type Open = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// The payload: when the session expires, to the nanosecond, and its values.

@@ -1,4 +1,4 @@
-//! What a store or the library says in the trace, for tests of what it must say.
+//! Records the trace of a store or of the library, for tests of what it must contain.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -36,7 +36,7 @@ impl Tracking {
         // The writes of this connection need no report.
         command.arg("NOLOOP");
         let asked: RedisResult<Value> = command.query_async(connection).await;
-        // What was read over an earlier connection may have changed unseen.
+        // Values that were read over an earlier connection may have changed unseen.
         changes.missed();
         // A lost connection is found by the next command.
         drop(asked);

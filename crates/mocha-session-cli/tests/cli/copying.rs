@@ -120,7 +120,7 @@ async fn moves_beside_live_traffic(old: &str, new: &str, count: usize, live: usi
         let seconds = begun.elapsed().as_secs_f64();
         println!("{count} sessions, copied in {seconds:.1} s beside traffic: {}", json(&copied));
     }
-    // What was created in the old engine while the second run went on is moved by a third.
+    // A third run moves the sessions that began in the old engine during the second.
     let again = copy(old, new).await;
     assert_eq!(json(&again)["left_in_the_old_engine"], 0, "{}", json(&again));
     let after = manager(new).await;

@@ -138,7 +138,7 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
     fn delete_tells(&self) -> bool;
 }
 
-/// What an object is written with.
+/// The content and the metadata of an object to be written.
 #[derive(Clone, Debug)]
 pub struct Content {
     /// The bytes.

@@ -165,8 +165,8 @@ impl LazySession {
         Session { data: SessionData::new(self.inner) }
     }
 
-    /// What became of another library's session, as if it had been loaded, and what the client is
-    /// told.
+    /// Returns a session that was taken over from another library as if it had been loaded, with the
+    /// line for the client.
     fn taken_over(&self, it: Result<TakenOver>) -> (Result<Loaded>, Option<Line>) {
         let (live, line) = match it {
             Ok(TakenOver::Live { base, content, line }) => ((base, content), Some(line)),

@@ -10,7 +10,7 @@ use crate::record::{self, Header};
 use crate::store::{Expiry, ScanCursor, SessionStore, StorageKey, Stored};
 use crate::time::{from_millis, to_millis};
 
-/// What a bulk move did with an entry of the old store.
+/// The result of a bulk move for an entry of the old store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MoveOutcome {

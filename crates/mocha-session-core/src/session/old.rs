@@ -15,7 +15,7 @@ pub(crate) trait TakesOver: Send + Sync {
     fn take_over(&self, request: &Arc<Inner>) -> Option<BoxFuture<'static, Result<TakenOver>>>;
 }
 
-/// What became of the old session.
+/// The result of taking over an old session.
 #[allow(clippy::large_enum_variant, reason = "short-lived, and rare")]
 pub(crate) enum TakenOver {
     /// There is none, or ours has ended.

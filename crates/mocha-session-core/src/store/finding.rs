@@ -1,4 +1,4 @@
-//! What the examination of an engine has found, for operators.
+//! The findings of an examination of an engine, for operators.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! What is dangerous about a MySQL or MariaDB server and the table.
+//! Examines a MySQL or MariaDB server and the table for dangers.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What is dangerous about a PostgreSQL server and the table.
+//! Examines a PostgreSQL server and the table for dangers.
 
 use std::time::SystemTime;
 

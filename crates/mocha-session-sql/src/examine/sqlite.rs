@@ -1,4 +1,4 @@
-//! What is dangerous about an SQLite database and its file.
+//! Examines an SQLite database and its file for dangers.
 
 use std::path::Path;
 

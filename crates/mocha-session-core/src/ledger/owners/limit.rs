@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 
-/// What a login does when its user already has
+/// The effect of a login whose user already has
 /// [the maximum number of sessions](crate::SessionManagerBuilder::max_sessions_per_owner).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
