@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::future::BoxFuture;
 use crate::handle::{Session, SessionData};
 use crate::http::{RequestHeaders, RequestInfo};
 use crate::observe::Event;
@@ -64,18 +65,34 @@ impl LazySession {
             return Ok(session);
         }
         let loaded = load::from_request(&self.inner.shared, &self.inner.headers).await;
+        match self.old_session(loaded) {
+            Ok(taking_over) => {
+                let (loaded, line) = self.taken_over(taking_over.await);
+                self.enter(loaded, line)?;
+            }
+            Err(loaded) => self.enter(loaded, None)?,
+        }
+        Ok(session)
+    }
+
+    /// Returns the future that takes over the session of another library, or, if there is none,
+    /// what was loaded.
+    ///
+    /// Neither it nor [`enter`](Self::enter) lends what was loaded to the future of `load`, which
+    /// would have to hold it while it waits.
+    fn old_session(
+        &self,
+        loaded: Result<Loaded>,
+    ) -> std::result::Result<BoxFuture<'static, Result<TakenOver>>, Result<Loaded>> {
         let taking_over = match (&loaded, &self.inner.shared.old) {
             (Ok(Loaded::Stranger), Some(old)) => old.take_over(&self.inner),
             _ => None,
         };
-        let (loaded, line) = match taking_over {
-            None => (loaded, None),
-            Some(taking_over) => {
-                // Not kept while it waits, which would enlarge the future of every load.
-                drop(loaded);
-                self.taken_over(taking_over.await)
-            }
-        };
+        taking_over.ok_or(loaded)
+    }
+
+    /// Continues the request with the session that was loaded.
+    fn enter(&self, loaded: Result<Loaded>, line: Option<Line>) -> Result<()> {
         if let Err(error) = &loaded {
             self.inner.shared.observed.tell(|| Event::Failed { during: "load", error });
         }
@@ -109,8 +126,7 @@ impl LazySession {
             }
             Err(error) => return Err(error),
         }
-        drop(state);
-        Ok(session)
+        Ok(())
     }
 
     /// Ends the session that the request names, and returns an empty one.
