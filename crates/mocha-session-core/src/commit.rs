@@ -252,8 +252,7 @@ async fn execute(
             let mut edit =
                 Edit { shared, vault, stored, loaded, log, login, view, tells, renews, rounds };
             if let Plan::Rotate { .. } = plan {
-                // Boxed, so that the rare path does not enlarge the common future.
-                Box::pin(rotate::rotate(&mut edit, doubt)).await?
+                rotate::rotate(&mut edit, doubt).await?
             } else {
                 let mut turn = vault.turn(&stored.place.key).await?;
                 in_place(&mut edit, &mut turn, doubt).await?

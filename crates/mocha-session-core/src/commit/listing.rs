@@ -50,7 +50,8 @@ pub(crate) async fn enter(
 ) -> Result<Entered> {
     match new.content.owner.as_ref().filter(|owner| owner.handle != 0) {
         Some(_) if mutant("a new id is not listed") => Ok(Entered::Listed),
-        Some(owner) => enter_for(owner, shared, vault, new, old, login).await,
+        // Boxed, as all rare steps are, so that the futures of common commits stay small.
+        Some(owner) => Box::pin(enter_for(owner, shared, vault, new, old, login)).await,
         None => Ok(Entered::Listed),
     }
 }
@@ -147,7 +148,8 @@ pub(crate) async fn discard(
     NewSession { stored, content }: &NewSession,
 ) {
     let known = Some(stored.version.clone());
-    let ended = end(vault, stored.place.key, known, By::Others, shared.policy.tombstone).await;
+    let ended =
+        Box::pin(end(vault, stored.place.key, known, By::Others, shared.policy.tombstone)).await;
     let dropped = match (ended, content.owner.as_ref().filter(|owner| owner.handle != 0)) {
         (Ok(_), Some(owner)) if mutant("a lost rotation drops its entry") => {
             forget(shared, vault, owner).await;

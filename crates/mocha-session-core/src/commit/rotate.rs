@@ -15,7 +15,6 @@ use crate::mutant;
 use crate::observe::spans;
 use crate::record::content::Content;
 use crate::record::{CommitId, Kind};
-use crate::session::base::Stored;
 use crate::session::change;
 use crate::session::doubt::{Doubt, NewSession};
 use crate::session::shared::{Shared, reopen};
@@ -40,53 +39,79 @@ enum Rotated {
 /// A login is a rotation that restarts the session. If the old record is gone, a rotation has lost
 /// and stores nothing, but a login starts a new session from its own changes.
 pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) -> Result<Outcome> {
-    let Edit { shared, vault, stored: old, .. } = *edit;
-    let mut new = None;
-    let mut commit = fastrand::u64(1..);
-    if let Some(known) = doubt.as_deref() {
-        let attempt = vault.resolve(&old.place, &known.version, known.commit).await?;
-        let known = doubt.take().map(|known| (known.commit, known.base, known.successor));
-        match (attempt, known) {
-            (Attempt::Done(..), Some((_, base, Some(won)))) => {
-                moved_on(shared, vault, &base, &won.content).await;
-                return Ok(Outcome::Committed(told(won)));
-            }
-            // The write that may still arrive names this successor, and is recognised by this
-            // commit id.
-            (Attempt::Open, Some((known, _, successor))) => (commit, new) = (known, successor),
-            (_, Some((.., Some(lost)))) => discard(shared, vault, &lost).await,
-            _ => {}
-        }
-    }
+    let Edit { shared, vault, .. } = *edit;
+    let (commit, mut new) = match doubt.take() {
+        None => (fastrand::u64(1..), None),
+        Some(known) => match Box::pin(resolve(edit, known, doubt)).await? {
+            Resolved::Won(won) => return Ok(Outcome::Committed(told(won))),
+            Resolved::Open(commit, new) => (commit, new),
+        },
+    };
     let changes = edit.log.len();
     let mut open = None;
-    let done = rotate_to(&mut new, edit, commit, &mut open).await;
-    match (done, new) {
-        (Ok(Rotated::Won), Some(won)) => Ok(Outcome::Committed(told(won))),
-        (Ok(Rotated::Won), None) => Err(contended()),
-        (Ok(Rotated::Retired(content)), new) => {
-            if let Some(new) = new {
-                Box::pin(discard(shared, vault, &new)).await;
-            }
+    // Boxed, so that the rare path does not enlarge the common future.
+    let done = Box::pin(rotate_to(&mut new, edit, commit, &mut open)).await;
+    let outcome = match done {
+        Ok(Rotated::Won) => {
+            return new.map(|won| Outcome::Committed(told(won))).ok_or_else(contended);
+        }
+        Ok(Rotated::Retired(content)) => {
             let line = Some(Line::Remove);
             Ok(Outcome::Committed(Committed { base: None, content, line, superseded: false }))
         }
-        (Err(error), Some(new)) if open.is_some() => {
-            // The last step may have been done, so the successor may be the live session.
-            if let Some(open) = open {
+        Ok(Rotated::Lost) => Ok(Outcome::Gone),
+        Err(error) => {
+            if let Some(open) = open.filter(|_| new.is_some()) {
+                // The last step may have been done, so the successor may be the live session.
                 let Snapshot { version, content: base } = *open;
-                let successor = Some(new);
+                let successor = new;
                 *doubt = Some(Box::new(Doubt { commit, changes, version, base, successor }));
+                return Err(doubtful(true, error));
             }
-            Err(doubtful(true, error))
+            Err(error)
         }
-        (lost_or_failed, new) => {
-            if let Some(new) = new {
-                Box::pin(discard(shared, vault, &new)).await;
-            }
-            lost_or_failed.map(|_| Outcome::Gone)
-        }
+    };
+    if let Some(lost) = &new {
+        Box::pin(discard(shared, vault, lost)).await;
     }
+    outcome
+}
+
+/// The outcome of an earlier rotation that was unknown.
+enum Resolved {
+    /// The session has its new id.
+    Won(NewSession),
+    /// It is not done. The next rotation has this commit id and, if there is one, this successor.
+    Open(CommitId, Option<NewSession>),
+}
+
+/// Determines the outcome of an earlier rotation. If that fails, puts the doubt back.
+async fn resolve(
+    edit: &Edit<'_>,
+    known: Box<Doubt>,
+    doubt: &mut Option<Box<Doubt>>,
+) -> Result<Resolved> {
+    let Edit { shared, vault, stored: old, .. } = *edit;
+    let attempt = match vault.resolve(&old.place, &known.version, known.commit).await {
+        Ok(attempt) => attempt,
+        Err(error) => {
+            *doubt = Some(known);
+            return Err(error);
+        }
+    };
+    let Doubt { commit, base, successor, .. } = *known;
+    match (attempt, successor) {
+        (Attempt::Done(..), Some(won)) => {
+            moved_on(shared, vault, &base, &won.content).await;
+            return Ok(Resolved::Won(won));
+        }
+        // The write that may still arrive names this successor, and is recognised by this commit
+        // id.
+        (Attempt::Open, successor) => return Ok(Resolved::Open(commit, successor)),
+        (_, Some(lost)) => discard(shared, vault, &lost).await,
+        _ => {}
+    }
+    Ok(Resolved::Open(fastrand::u64(1..), None))
 }
 
 /// Runs the steps of a rotation. Sets `new` to the successor, which the caller discards unless it
@@ -187,7 +212,7 @@ async fn rotate_to(
             }
             // A successor with the handle of an ended session would be listed twice.
             if let Some(lost) = new.take_if(|written| written.content.owner != next.owner) {
-                Box::pin(discard(shared, vault, &lost)).await;
+                discard(shared, vault, &lost).await;
             }
             if !write_new(shared, vault, new, &next).await? {
                 return Ok(Rotated::Lost);
@@ -256,29 +281,37 @@ async fn write_new(
     new: &mut Option<NewSession>,
     next: &Arc<Content>,
 ) -> Result<bool> {
-    let Some(NewSession { stored, .. }) = new.as_ref() else {
-        *new = Some(create(shared, vault, Arc::clone(next), 0, &mut None).await?);
-        return Ok(true);
-    };
+    if let Some(written) = new {
+        return Box::pin(replace_new(shared, vault, written, next)).await;
+    }
+    *new = Some(create(shared, vault, Arc::clone(next), 0, &mut None).await?);
+    Ok(true)
+}
+
+/// Replaces the successor that an earlier round created. Returns `false` if it was revoked.
+async fn replace_new(
+    shared: &Shared,
+    vault: &Vault,
+    NewSession { stored, content }: &mut NewSession,
+    next: &Arc<Content>,
+) -> Result<bool> {
     let deadline = shared.policy.deadline(next);
     let commit = fastrand::u64(1..);
-    let mut known = stored.version.clone();
     let mut lost = false;
     for _ in 0..MOVES {
         let draft = Draft { kind: Kind::Live, now: vault.now(), deadline, payload: &**next };
-        match Box::pin(vault.replace(&stored.place, &known, commit, &draft)).await? {
+        match vault.replace(&stored.place, &stored.version, commit, &draft).await? {
             Attempt::Done(version, _) => {
-                let stored = Stored { version, ..stored.clone() };
-                *new = Some(NewSession { stored, content: Arc::clone(next) });
+                (stored.version, *content) = (version, Arc::clone(next));
                 return Ok(true);
             }
             // No other request knows this key, so only a migration can have changed the entry.
             Attempt::Open if lost => break, // the second attempt had no answer either
             Attempt::Open => lost = true,
             Attempt::Changed(Found::Record(moved, _))
-                if moved.header.commits == known.header.commits =>
+                if moved.header.commits == stored.version.header.commits =>
             {
-                known = moved;
+                stored.version = moved;
             }
             Attempt::Changed(_) => return Ok(false),
         }

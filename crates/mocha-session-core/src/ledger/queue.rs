@@ -49,8 +49,8 @@ impl Queues {
                 }
             };
             // The channel closes only if its sender was dropped without passing the turn on: then
-            // ask again.
-            match tokio::time::timeout(within, next).await {
+            // ask again. Boxed, because few commits wait.
+            match Box::pin(tokio::time::timeout(within, next)).await {
                 Ok(Ok(turn)) => return Some(turn),
                 Ok(Err(_)) => {}
                 Err(_) => return None,

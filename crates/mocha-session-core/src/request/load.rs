@@ -158,14 +158,14 @@ async fn look_up(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known
         tell(content, outcome);
         Ok(Known::Nothing)
     };
-    let (version, record) = match vault.probe(&place.key).await? {
-        Found::Record(version, _) if version.header.deadline <= vault.now() => {
-            return nothing(None, Loading::Expired);
-        }
-        Found::Record(version, record) => (version, record),
+    let (version, record, now) = match vault.probe(&place.key).await? {
+        Found::Record(version, record) => (version, record, vault.now()),
         Found::Nothing => return nothing(None, Loading::Absent),
         Found::Unreadable { error, .. } => return Err(error),
     };
+    if version.header.deadline <= now {
+        return nothing(None, Loading::Expired);
+    }
     match version.header.kind {
         Kind::Live => {}
         Kind::Moved(_) | Kind::Ended if !mutant("what moved is unknown") => {
@@ -177,7 +177,7 @@ async fn look_up(shared: &Shared, vault: &Vault, id: &SessionId) -> Result<Known
         }
     }
     let content = reopen(vault, &place, &record)?;
-    if shared.policy.effective(&content, version.header.deadline) <= vault.now() {
+    if shared.policy.effective(&content, version.header.deadline) <= now {
         return nothing(Some(&content), Loading::Expired);
     }
     if let Some(owner) = content.owner.as_ref().filter(|_| shared.check_owner_at_load) {
