@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ struct State {
     cuts: usize,
     /// Whether answers pass in pieces of a few bytes.
     trickle: bool,
+    /// The time that each answer is held back.
+    delay: Duration,
     /// The answer to the next request, instead of the server's.
     instead: Option<Vec<u8>>,
 }
@@ -91,8 +93,15 @@ impl Proxy {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let server = server.into();
-        let state =
-            State { mode: Mode::Pass, server, lose: 0, cuts: 0, trickle: false, instead: None };
+        let state = State {
+            mode: Mode::Pass,
+            server,
+            lose: 0,
+            cuts: 0,
+            trickle: false,
+            delay: Duration::ZERO,
+            instead: None,
+        };
         let (state, _) = watch::channel(state);
         let seen = Arc::<Seen>::default();
         let task = tokio::spawn(listen(listener, state.clone(), Arc::clone(&seen)));
@@ -114,8 +123,9 @@ impl Proxy {
         self.seen.open.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of pieces that the server has sent. It is the number of round trips if
-    /// the protocol sends each answer in one piece.
+    /// Returns the number of answers. An answer begins with the first bytes that the server sends
+    /// after bytes of the client on the same connection. So it is the number of round trips if a
+    /// connection has one request at a time, and data that the server pushes does not count.
     pub fn answers(&self) -> usize {
         self.seen.answers.load(Ordering::SeqCst)
     }
@@ -172,6 +182,11 @@ impl Proxy {
     /// Connects new connections to another server. Open ones are not affected.
     pub fn lead_to(&self, server: impl Into<String>) {
         self.state.send_modify(|state| state.server = server.into());
+    }
+
+    /// Passes each answer this much later, as a distant server does.
+    pub fn delay(&self, by: Duration) {
+        self.state.send_modify(|state| state.delay = by);
     }
 
     /// Passes answers in pieces of a few bytes with pauses between, so that calls can be cancelled
@@ -250,6 +265,7 @@ async fn relay(
     let server = state.borrow().server.clone();
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+    let asked = AtomicBool::new(false);
     let forth = async {
         let mut piece = vec![0; 65_536];
         while let Some(read) = read(client, &mut piece).await {
@@ -268,6 +284,7 @@ async fn relay(
                 drop(write(client, &answer).await);
                 return;
             }
+            asked.store(true, Ordering::SeqCst);
             if write(&server, &piece[..read]).await.is_err() {
                 return;
             }
@@ -277,7 +294,13 @@ async fn relay(
         let mut piece = vec![0; 65_536];
         while let Some(read) = read(&server, &mut piece).await {
             passing(state).await;
-            seen.answers.fetch_add(1, Ordering::SeqCst);
+            if asked.swap(false, Ordering::SeqCst) {
+                seen.answers.fetch_add(1, Ordering::SeqCst);
+                let delay = state.borrow().delay;
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+            }
             if state.borrow().ends(cuts) || is_lost(state) {
                 return;
             }
@@ -332,4 +355,36 @@ fn is_lost(state: &watch::Sender<State>) -> bool {
         false
     });
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    #[tokio::test]
+    async fn an_answer_in_two_pieces_counts_once_and_a_push_does_not_count() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::to(server.local_addr().unwrap().to_string()).await.unwrap();
+        proxy.delay(Duration::from_millis(30));
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        let (mut server, _) = server.accept().await.unwrap();
+        let mut bytes = [0; 4];
+        server.write_all(b"push").await.unwrap();
+        client.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(proxy.answers(), 0);
+
+        let begun = Instant::now();
+        client.write_all(b"ask.").await.unwrap();
+        server.read_exact(&mut bytes).await.unwrap();
+        for half in [b"half", b"rest"] {
+            server.write_all(half).await.unwrap();
+            client.read_exact(&mut bytes).await.unwrap();
+            assert_eq!(&bytes, half);
+        }
+        assert_eq!(proxy.answers(), 1);
+        assert!(begun.elapsed() >= Duration::from_millis(30));
+    }
 }

@@ -22,7 +22,9 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("actix-floor") => worker::main(async |_, _| Some(actix::floor())),
         Some("actix-cookie") => worker::main(async |_, _| Some(actix::cookie())),
-        Some("actix-redis") => worker::main(async |_, url| Some(actix::redis(url?).await)),
+        Some("actix-redis" | "actix-valkey") => {
+            worker::main(async |_, url| Some(actix::redis(url?).await))
+        }
         _ => worker::main(open),
     }
 }
@@ -30,7 +32,9 @@ fn main() {
 async fn open(name: &str, url: Option<&str>) -> Option<AxumClient> {
     Some(AxumClient::new(match (name, url) {
         ("tower-sessions-memory", None) => tower_sessions::memory(),
-        ("tower-sessions-redis", Some(url)) => tower_sessions::redis(url).await,
+        ("tower-sessions-redis" | "tower-sessions-valkey", Some(url)) => {
+            tower_sessions::redis(url).await
+        }
         ("tower-sessions-sqlite", Some(url)) => tower_sessions::sqlite(url).await,
         ("tower-sessions-postgres", Some(url)) => tower_sessions::postgres(url).await,
         ("axum-session-memory", None) => axum_session::memory().await,

@@ -6,14 +6,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::routing::get;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower_service::Service as _;
 
 use crate::data::{self, Item};
-use crate::visitor::{Client, Reply, Subject};
+use crate::visitor::{self, Client, Reply, Subject};
 
 /// An application with its state. A router that still lacks its state would build its layers again
 /// for every request.
@@ -38,14 +38,23 @@ impl Client for AxumClient {
     type Reply = Response<Body>;
 
     async fn call(&mut self, path: &'static str, cookie: Option<&HeaderValue>) -> Response<Body> {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = http::Uri::from_static(path);
-        request.headers_mut().insert(header::HOST, HeaderValue::from_static("example.org"));
-        if let Some(cookie) = cookie {
-            request.headers_mut().insert(header::COOKIE, cookie.clone());
-        }
-        self.0.call(request).await.unwrap_or_else(|never: Infallible| match never {})
+        call(&mut self.0, path, header::COOKIE, cookie).await
     }
+}
+
+async fn call(
+    router: &mut Router,
+    path: &'static str,
+    name: HeaderName,
+    value: Option<&HeaderValue>,
+) -> Response<Body> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = http::Uri::from_static(path);
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("example.org"));
+    if let Some(value) = value {
+        request.headers_mut().insert(name, value.clone());
+    }
+    router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
 }
 
 impl Reply for Response<Body> {
@@ -53,13 +62,56 @@ impl Reply for Response<Body> {
         self.status().as_u16()
     }
 
-    fn set_cookies(&self, f: &mut dyn FnMut(&[u8])) {
-        self.headers().get_all(header::SET_COOKIE).iter().for_each(|line| f(line.as_bytes()));
+    fn keep(&self, kept: &mut Option<HeaderValue>) {
+        let lines = self.headers().get_all(header::SET_COOKIE);
+        lines.iter().for_each(|line| visitor::keep_cookie(kept, line.as_bytes()));
     }
 
     async fn text(self) -> String {
         let body = self.into_body().collect().await.expect("a body in memory").to_bytes();
         String::from_utf8_lossy(&body).into_owned()
+    }
+}
+
+/// The header that carries the token of a [`TokenClient`]'s request, and that of the response.
+pub const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
+const NEW_TOKEN: HeaderName = HeaderName::from_static("session-token");
+
+/// The same application for a client that keeps a token and no cookies.
+#[derive(Clone)]
+pub struct TokenClient(pub AxumClient);
+
+impl Subject for TokenClient {
+    type Client = Self;
+
+    async fn client(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Client for TokenClient {
+    type Reply = TokenReply;
+
+    async fn call(&mut self, path: &'static str, token: Option<&HeaderValue>) -> TokenReply {
+        TokenReply(call(&mut self.0.0, path, TOKEN, token).await)
+    }
+}
+
+pub struct TokenReply(Response<Body>);
+
+impl Reply for TokenReply {
+    fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    fn keep(&self, kept: &mut Option<HeaderValue>) {
+        if let Some(token) = self.0.headers().get(NEW_TOKEN) {
+            *kept = Some(token.clone());
+        }
+    }
+
+    fn text(self) -> impl Future<Output = String> {
+        self.0.text()
     }
 }
 

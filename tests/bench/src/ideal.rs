@@ -33,26 +33,26 @@ const TWO_WEEKS: u64 = 14 * 24 * 3600;
 pub async fn router(url: Option<&str>) -> Router {
     let store = match url {
         None => Store::Memory((0..64).map(|_| Shard::default()).collect()),
-        #[cfg(feature = "engines")]
+        #[cfg(feature = "redis")]
         Some(url) => {
             let client = redis::Client::open(url).expect("a URL");
             Store::Redis(
                 client.get_multiplexed_async_connection().await.expect("a server that answers"),
             )
         }
-        #[cfg(not(feature = "engines"))]
-        Some(_) => panic!("built without the feature `engines`"),
+        #[cfg(not(feature = "redis"))]
+        Some(_) => panic!("built without the feature `redis`"),
     };
     let store = Arc::new(store);
     routes::<Handle>().layer(layer_fn(move |inner| Sessions { inner, store: Arc::clone(&store) }))
 }
 
-#[cfg(feature = "engines")]
+#[cfg(feature = "redis")]
 use redis::AsyncCommands as _;
 
 enum Store {
     Memory(Box<[Shard]>),
-    #[cfg(feature = "engines")]
+    #[cfg(feature = "redis")]
     Redis(redis::aio::MultiplexedConnection),
 }
 
@@ -62,7 +62,7 @@ impl Store {
             Self::Memory(shards) => {
                 shards[usize::from(id[0] & 63)].lock().unwrap().get(id).cloned()
             }
-            #[cfg(feature = "engines")]
+            #[cfg(feature = "redis")]
             Self::Redis(connection) => {
                 let bytes: Option<Vec<u8>> = connection.clone().get(&id[..]).await.unwrap();
                 bytes.map(Arc::from)
@@ -75,7 +75,7 @@ impl Store {
             Self::Memory(shards) => {
                 drop(shards[usize::from(id[0] & 63)].lock().unwrap().insert(*id, bytes));
             }
-            #[cfg(feature = "engines")]
+            #[cfg(feature = "redis")]
             Self::Redis(connection) => {
                 connection
                     .clone()
@@ -91,7 +91,7 @@ impl Store {
             Self::Memory(shards) => {
                 drop(shards[usize::from(id[0] & 63)].lock().unwrap().remove(id));
             }
-            #[cfg(feature = "engines")]
+            #[cfg(feature = "redis")]
             Self::Redis(connection) => connection.clone().del::<_, ()>(&id[..]).await.unwrap(),
         }
     }

@@ -20,6 +20,8 @@
     reason = "a program that nobody else uses, that had better stop than measure nonsense, and that counts below 2⁵²"
 )]
 
+#[cfg(feature = "actix")]
+pub mod actix_client;
 pub mod axum_client;
 pub mod data;
 pub mod measure;
@@ -30,5 +32,7 @@ pub mod worker;
 pub mod ideal;
 #[cfg(feature = "ours")]
 pub mod ours;
+#[cfg(feature = "engines")]
+pub mod ours_actix;
 #[cfg(feature = "ours")]
 pub mod scale;

@@ -3,23 +3,26 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+#[cfg(feature = "engines")]
+use mocha_session::SessionManagerBuilder;
 use mocha_session::axum::{Error, Flash, Session, SessionLayer};
 use mocha_session::memory::MemoryStore;
-use mocha_session::{Key, Registry, Secrets, SessionManager, Storage};
+use mocha_session::{Key, NearPolicy, Registry, Secrets, SessionManager, Storage, Transport};
 use tower_layer::layer_fn;
 use tower_service::Service;
 
-use crate::axum_client::{AxumClient, see_other};
+use crate::axum_client::{AxumClient, TOKEN, TokenClient, see_other};
 use crate::data::{self, Item};
 use crate::ideal;
 
-const USER: Key<u64> = Key::new(data::USER);
-const COUNTER: Key<u64> = Key::new(data::COUNTER);
-const CART: Key<Vec<Item>> = Key::new(data::CART);
+pub(crate) const USER: Key<u64> = Key::new(data::USER);
+pub(crate) const COUNTER: Key<u64> = Key::new(data::COUNTER);
+pub(crate) const CART: Key<Vec<Item>> = Key::new(data::CART);
 
 /// Returns a subject of this crate by its name: this library, the bare handler, or the ideal.
 pub async fn open(name: &str, url: Option<&str>) -> Option<AxumClient> {
@@ -28,23 +31,54 @@ pub async fn open(name: &str, url: Option<&str>) -> Option<AxumClient> {
         "floor" => bare,
         // Shows the cost of any middleware.
         "empty-layer" => bare.layer(layer_fn(Empty)),
-        "ideal-memory" | "ideal-redis" => ideal::router(url).await,
-        _ => router(SessionManager::new(storage(name, url).await?).expect("a manager")),
+        _ if name.starts_with("ideal-") => ideal::router(url).await,
+        _ => {
+            let manager = SessionManager::builder(storage(name, url).await?);
+            #[cfg(feature = "engines")]
+            let manager =
+                if name.starts_with("ours-observed-") { observed(manager) } else { manager };
+            router(manager.build().expect("a manager"))
+        }
     }))
 }
 
-async fn storage(name: &str, url: Option<&str>) -> Option<Storage> {
-    Some(match (name, url) {
+/// The same for a client with a token in a header and without cookies.
+pub async fn with_token(name: &str, url: Option<&str>) -> Option<TokenClient> {
+    let manager = SessionManager::builder(storage(name, url).await?);
+    let manager = manager.transport(Transport::header(TOKEN.as_str()));
+    Some(TokenClient(AxumClient::new(router(manager.build().expect("a manager")))))
+}
+
+/// Returns the storage that the end of a subject's name says.
+pub(crate) async fn storage(name: &str, url: Option<&str>) -> Option<Storage> {
+    let near = name.starts_with("ours-near-");
+    Some(match (name.rsplit('-').next()?, url) {
         // With room for millions.
-        ("ours-memory", None) => {
+        ("memory", _) => {
             Storage::from_arc(Arc::new(MemoryStore::builder().max_bytes(usize::MAX).build()))
         }
-        ("ours-cookie", None) => Storage::client_side().with_secrets(Secrets::generate().ok()?),
-        ("ours-redis" | "ours-postgres" | "ours-sqlite", Some(url)) => {
-            Registry::builtin().open(url).await.expect("an engine that answers")
+        ("cookie", None) => Storage::client_side().with_secrets(Secrets::generate().ok()?),
+        (_, Some(url)) => {
+            let storage = Registry::builtin().open(url).await.expect("an engine that answers");
+            if near { storage.near(NearPolicy::within(Duration::from_secs(2))) } else { storage }
         }
         _ => return None,
     })
+}
+
+/// Reports to a recorder of Prometheus, which an endpoint would read and empty once in a while.
+#[cfg(feature = "engines")]
+fn observed(manager: SessionManagerBuilder) -> SessionManagerBuilder {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).expect("the only recorder of this process");
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_secs(5));
+            handle.run_upkeep();
+        }
+    });
+    manager.observer(mocha_session::metrics::Metrics::new())
 }
 
 fn router(manager: SessionManager) -> Router {
@@ -138,9 +172,18 @@ mod tests {
         let known = async |name| Visitor::new(open(name, None).await.unwrap()).verify().await;
         assert_eq!(known("floor").await, [Workload::W1]);
         assert_eq!(known("ours-memory").await, Workload::ALL);
+        let workloads: Vec<_> =
+            Workload::ALL.into_iter().filter(|it| *it != Workload::W5L).collect();
         for name in ["ideal-memory", "ours-cookie"] {
-            let workloads = Workload::ALL.into_iter().filter(|it| *it != Workload::W5L);
-            assert_eq!(known(name).await, workloads.collect::<Vec<_>>());
+            assert_eq!(known(name).await, workloads);
+        }
+        let header = with_token("ours-header-memory", None).await.unwrap();
+        assert_eq!(Visitor::new(header).verify().await, Workload::ALL);
+        #[cfg(feature = "engines")]
+        for name in ["ours-actix-memory", "ours-actix-cookie"] {
+            let subject = crate::ours_actix::open(name, None).await.unwrap();
+            let client = crate::visitor::Subject::client(&subject).await;
+            assert_eq!(Visitor::new(client).verify().await, workloads);
         }
     }
 }

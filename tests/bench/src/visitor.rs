@@ -30,8 +30,8 @@ pub trait Client: Clone {
 /// The response of an application.
 pub trait Reply {
     fn status(&self) -> u16;
-    /// Calls `f` with each `Set-Cookie` line.
-    fn set_cookies(&self, f: &mut dyn FnMut(&[u8]));
+    /// Changes what the visitor sends next as this response says: its cookies, or its token.
+    fn keep(&self, kept: &mut Option<HeaderValue>);
     fn text(self) -> impl Future<Output = String>;
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Workload {
     }
 }
 
-/// A client with its cookies.
+/// A client with its cookies, or with its token.
 pub struct Visitor<C> {
     client: C,
     cookie: Option<HeaderValue>,
@@ -110,7 +110,7 @@ impl<C: Client> Visitor<C> {
     async fn send(&mut self, path: &'static str, status: u16) {
         let reply = self.client.call(path, self.cookie.as_ref()).await;
         assert_eq!(reply.status(), status, "{path}");
-        self.keep_cookies(&reply);
+        reply.keep(&mut self.cookie);
     }
 
     async fn send_as_stranger(&mut self, path: &'static str) {
@@ -120,32 +120,8 @@ impl<C: Client> Visitor<C> {
 
     async fn read(&mut self, path: &'static str) -> String {
         let reply = self.client.call(path, self.cookie.as_ref()).await;
-        self.keep_cookies(&reply);
+        reply.keep(&mut self.cookie);
         reply.text().await
-    }
-
-    fn keep_cookies(&mut self, reply: &C::Reply) {
-        let cookie = &mut self.cookie;
-        reply.set_cookies(&mut |line| {
-            let pair = line.split(|&c| c == b';').next().unwrap_or_default();
-            let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
-            // A cookie without a value is a removal.
-            let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
-            // Some libraries set more than one cookie. The others are kept.
-            for known in
-                cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';')
-            {
-                let known = known.trim_ascii();
-                if !known.is_empty() && known.split(|&c| c == b'=').next() != Some(name) {
-                    if !header.is_empty() {
-                        header.extend_from_slice(b"; ");
-                    }
-                    header.extend_from_slice(known);
-                }
-            }
-            let value = || HeaderValue::from_bytes(&header).expect("cookies are header text");
-            *cookie = (!header.is_empty()).then(value);
-        });
     }
 
     /// Checks that the subject performs the workloads, and returns those that it knows: a bare
@@ -192,4 +168,25 @@ impl<C: Client> Visitor<C> {
             assert_eq!(self.read("/flashed").await, "", "a message is shown once");
         }
     }
+}
+
+/// Keeps the cookie of a `Set-Cookie` line among the others.
+pub fn keep_cookie(cookie: &mut Option<HeaderValue>, line: &[u8]) {
+    let pair = line.split(|&c| c == b';').next().unwrap_or_default();
+    let name = pair.split(|&c| c == b'=').next().unwrap_or_default();
+    // A cookie without a value is a removal.
+    let mut header = if pair.len() > name.len() + 1 { pair.to_vec() } else { Vec::new() };
+    // Some libraries set more than one cookie. The others are kept.
+    for known in cookie.as_ref().map_or(&b""[..], |cookie| cookie.as_bytes()).split(|&c| c == b';')
+    {
+        let known = known.trim_ascii();
+        if !known.is_empty() && known.split(|&c| c == b'=').next() != Some(name) {
+            if !header.is_empty() {
+                header.extend_from_slice(b"; ");
+            }
+            header.extend_from_slice(known);
+        }
+    }
+    let value = || HeaderValue::from_bytes(&header).expect("cookies are header text");
+    *cookie = (!header.is_empty()).then(value);
 }

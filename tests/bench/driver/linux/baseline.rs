@@ -1,12 +1,14 @@
-//! `cargo xtask bench --check`: instructions and allocations against those that were written down.
+//! `cargo xtask bench --check`: instructions, allocations and round trips against those that were
+//! written down.
 
 use super::Result;
 use super::counts;
 use super::figures::Figures;
 use super::lab::Lab;
 use super::machine;
-use super::subjects::{HELD, subject};
+use super::subjects::{HELD, HELD_TRIPS, subject};
 use super::table::{Table, count};
+use super::times;
 use mocha_session_servers::command;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,8 @@ const INSTRUCTIONS_PERCENT: f64 = 3.0;
 /// Another compiler or C library counts otherwise.
 const INSTRUCTIONS_PERCENT_ELSEWHERE: f64 = 15.0;
 const ALLOCATIONS: f64 = 0.5;
+/// One that happens once in a while, such as a ping, is less than this of a round.
+const ROUND_TRIPS: f64 = 0.1;
 
 /// The file: sorted, and a line for each figure, so that a change of one is a change of one line.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,7 +48,10 @@ impl Baseline {
 /// Measures, and compares or writes down.
 pub(crate) fn run(write: bool) -> Result {
     counts::need_valgrind()?;
-    let now = Baseline { tools: machine::tools()?, figures: measure(&Lab::open(false, &[])?)? };
+    let lab = Lab::open(false, &["redis"])?;
+    let measured = measure(&lab);
+    lab.close()?;
+    let now = Baseline { tools: machine::tools()?, figures: measured? };
     let file = command::root().join(FILE);
     if write {
         fs::write(&file, format!("{}\n", serde_json::to_string_pretty(&now)?))?;
@@ -80,6 +87,9 @@ pub(crate) fn run(write: bool) -> Result {
 fn measure(lab: &Lab) -> Result<BTreeMap<String, f64>> {
     let mut figures = Figures::default();
     let subjects: Vec<_> = HELD.into_iter().filter_map(subject).collect();
+    for subject in HELD_TRIPS.into_iter().filter_map(subject) {
+        times::trips(lab, subject, &mut figures)?;
+    }
     if let Some((subject, why)) = counts::count(lab, &subjects, &mut figures).first() {
         return Err(format!("{}: {why}", subject.name).into());
     }
@@ -108,9 +118,11 @@ fn compare(
     let names: BTreeSet<_> = before.keys().chain(now.keys()).collect();
     let compared = |name: &String| {
         let (before, now) = (before.get(name).copied(), now.get(name).copied());
-        let counted = name.ends_with("allocations");
+        let counted = [("allocations", ALLOCATIONS), ("round_trips", ROUND_TRIPS)]
+            .into_iter()
+            .find_map(|(metric, tolerance)| name.ends_with(metric).then_some(tolerance));
         let (verdict, change) = before.zip(now).map_or_else(Default::default, |(before, now)| {
-            let tolerance = if counted { ALLOCATIONS } else { before * percent / 100.0 };
+            let tolerance = counted.unwrap_or(before * percent / 100.0);
             let verdict = match now - before {
                 more if more > tolerance => Verdict::Worse,
                 less if less < -tolerance => Verdict::Better,
@@ -118,10 +130,10 @@ fn compare(
             };
             let percent = (now / before - 1.0) * 100.0;
             let change = format!("{:+.2}", now - before);
-            (verdict, if counted { change } else { format!("{percent:+.1} %") })
+            (verdict, if counted.is_some() { change } else { format!("{percent:+.1} %") })
         });
         let value = |value: Option<f64>| value.map_or_else(|| "missing".to_owned(), count);
-        let tolerance = if counted { ALLOCATIONS.to_string() } else { format!("{percent} %") };
+        let tolerance = counted.map_or_else(|| format!("{percent} %"), |it| it.to_string());
         (verdict, [name.clone(), value(before), value(now), change, tolerance])
     };
     names.into_iter().map(compared).collect()
@@ -161,6 +173,14 @@ mod tests {
             (figures(11_400.0, 21.0), 15.0, [Worse, Same]),
         ] {
             assert_eq!(verdicts(&compare(&before, &now, percent)), expected, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn one_more_round_trip_is_an_error_and_a_ping_now_and_then_is_not() {
+        let trips = |value| BTreeMap::from([("ours-redis W3, round_trips".to_owned(), value)]);
+        for (before, now, expected) in [(1.0, 2.0, Worse), (1.0, 1.02, Same), (0.0, 1.0, Worse)] {
+            assert_eq!(verdicts(&compare(&trips(before), &trips(now), 3.0)), [expected]);
         }
     }
 

@@ -41,7 +41,7 @@ fn counts(lab: &Lab, subject: &'static Subject) -> Result<Vec<(&'static str, Row
     // costs more than all rounds together: what disturbs a count can only add to it, so the least
     // of a few counts is taken.
     let (requests, times) = match subject.engine {
-        "redis" | "sqlite" => (100, 3),
+        "redis" | "valkey" | "sqlite" => (100, 3),
         "postgres" => (300, 4),
         _ => (200, 1),
     };

@@ -2,7 +2,7 @@
 //! from them. A metric's name ends with its unit, where it has one.
 
 use mocha_session_bench::visitor::Workload;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A subject's rounds of one workload.
@@ -10,14 +10,14 @@ pub(crate) type Row = (&'static str, Workload);
 
 type Map<K, V> = BTreeMap<K, V>;
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Figures(Map<String, Map<&'static str, Map<Workload, Vec<f64>>>>);
+pub(crate) struct Figures(Map<String, Map<String, Map<Workload, Vec<f64>>>>);
 
 impl Figures {
     pub(crate) fn add(&mut self, metric: &str, (subject, workload): Row, value: f64) {
         let subjects = self.0.entry(metric.to_owned()).or_default();
-        subjects.entry(subject).or_default().entry(workload).or_default().push(value);
+        subjects.entry(subject.to_owned()).or_default().entry(workload).or_default().push(value);
     }
 
     /// The median of all rounds.

@@ -2,7 +2,8 @@
 //! files of SQLite.
 
 use super::Result;
-use super::subjects::{Engine, SERVERS, Subject};
+use super::subjects::{Engine, FAR, SERVERS, Subject};
+use mocha_session_conformance::Proxy;
 use mocha_session_servers::Servers;
 use mocha_session_servers::command::{cargo, run, workspace};
 use std::collections::BTreeMap;
@@ -10,6 +11,11 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How much later the answers of the engine come that is far away.
+pub(crate) const DELAY: Duration = Duration::from_millis(20);
 
 /// A server that was started for us.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub(crate) struct Lab {
     target: PathBuf,
     servers: Option<Servers>,
     started: BTreeMap<Engine, Server>,
+    /// What delays the answers of the engine that is far away.
+    _far: Option<(Runtime, Proxy)>,
     /// What one run keeps, for the time until the next.
     folder: PathBuf,
     files: AtomicU32,
@@ -65,14 +73,18 @@ impl Lab {
             let found = servers.variable(variable).zip(servers.pid(engine)?);
             let Some((url, pid)) = found else { continue };
             let port = port(url).ok_or_else(|| format!("no port in the URL of {engine}"))?;
-            _ = started.insert(engine, Server { url: url.to_owned(), port, pid });
+            // What all clients understand.
+            let url = url.replace("valkey://", "redis://");
+            _ = started.insert(engine, Server { url, port, pid });
         }
-        Ok(Self { target, servers, started, folder, files: AtomicU32::new(0), _alone: alone })
+        let far = started.get_mut(FAR).map(delayed).transpose()?;
+        let files = AtomicU32::new(0);
+        Ok(Self { target, servers, started, _far: far, folder, files, _alone: alone })
     }
 
-    /// Where results are kept.
-    pub(crate) fn results(&self, name: &str) -> PathBuf {
-        self.target.join("bench").join(name)
+    /// Where results are kept unless another place is asked for.
+    pub(crate) fn results(&self) -> PathBuf {
+        self.target.join("bench/results")
     }
 
     /// Whether the subjects of an engine can be opened here.
@@ -108,6 +120,16 @@ impl Lab {
     pub(crate) fn close(mut self) -> Result {
         self.servers.take().map_or(Ok(()), Servers::stop)
     }
+}
+
+/// Puts a proxy before a server, which delays its answers.
+fn delayed(server: &mut Server) -> Result<(Runtime, Proxy)> {
+    let runtime = Runtime::new()?;
+    let proxy = runtime.block_on(Proxy::to(format!("127.0.0.1:{}", server.port)))?;
+    proxy.delay(DELAY);
+    let port = proxy.address().port();
+    *server = Server { url: server.url_through(port), port, pid: server.pid };
+    Ok((runtime, proxy))
 }
 
 fn port(url: &str) -> Option<u16> {

@@ -2,31 +2,37 @@
 //! libraries.
 
 use super::Result;
-use super::subjects::{Engine, SERVERS};
+use super::lab::Lab;
+use super::subjects::{Engine, FAR, SERVERS};
 use mocha_session_servers::command;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 
-const OURS: &str = "axum redis sqlx libsqlite3-sys";
+const OURS: &str = "axum actix-web redis sqlx libsqlite3-sys";
 /// Packages whose versions belong to the figures of the peers.
 const PEERS: &str = "tower-sessions tower-sessions-redis-store tower-sessions-sqlx-store \
     axum_session axum_session_redispool actix-session actix-web";
 const UNDER_PEERS: &str = "axum fred redis sqlx libsqlite3-sys";
 
 /// Names and values, in the order in which they are shown.
-pub(crate) fn facts(with_peers: bool, engines: &[Engine]) -> Vec<(&'static str, String)> {
+pub(crate) fn facts(with_peers: bool, lab: &Lab) -> Vec<(&'static str, String)> {
     let unknown = |_| "unknown".to_owned();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     let mut facts = vec![
+        ("command", format!("cargo xtask bench {}", words.join(" "))),
+        ("time", time().unwrap_or_else(unknown)),
         ("machine", processor()),
         ("rustc", rustc().unwrap_or_else(unknown)),
         ("glibc", glibc().unwrap_or_else(unknown)),
     ];
-    for (engine, program) in [("redis", "redis-server"), ("postgres", "postgres")] {
-        let version = command::program(program).and_then(|mut it| command::version(&mut it));
-        facts.extend(version.ok().filter(|_| engines.contains(&engine)).map(|it| (engine, it)));
+    for (engine, _) in SERVERS {
+        let version = lab.server(engine).map(|server| server_version(engine, server.port));
+        facts.extend(version.map(|version| (engine, version.unwrap_or_else(unknown))));
     }
-    if SERVERS.iter().any(|(engine, _)| engines.contains(engine)) {
+    if facts.iter().any(|(name, _)| SERVERS.iter().any(|(engine, _)| engine == name)) {
         let how =
             "on the same cores as their clients; PostgreSQL does not wait for the disk (fsync=off)";
         facts.push(("servers run", how.to_owned()));
@@ -37,6 +43,28 @@ pub(crate) fn facts(with_peers: bool, engines: &[Engine]) -> Vec<(&'static str, 
         facts.push(("peers with", locked("tests/bench-peers/Cargo.lock", UNDER_PEERS)));
     }
     facts
+}
+
+/// The version of a server that was started. Redis and Valkey say it themselves, because Valkey's
+/// program is not on the path.
+fn server_version(engine: Engine, port: u16) -> Result<String> {
+    match engine {
+        FAR => Ok("moto, a test double; its answers come 20 ms later".to_owned()),
+        "postgres" => command::version(&mut command::program("postgres")?),
+        _ => {
+            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+            stream.write_all(b"INFO server\r\nQUIT\r\n")?;
+            let mut says = String::new();
+            stream.read_to_string(&mut says)?;
+            let line = says.lines().find_map(|it| it.strip_prefix(&format!("{engine}_version:")));
+            Ok(line.ok_or("a server without a version")?.to_owned())
+        }
+    }
+}
+
+fn time() -> Result<String> {
+    let now = command::read(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]))?;
+    Ok(now.trim().to_owned())
 }
 
 /// What the counts depend on: another of these may count differently.

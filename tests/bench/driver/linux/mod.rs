@@ -8,6 +8,7 @@ mod lab;
 mod machine;
 mod report;
 mod subjects;
+mod summary;
 mod table;
 mod times;
 mod worker;
@@ -19,8 +20,9 @@ use mocha_session_bench::visitor::Workload::{self, W3, W4, W5};
 use mocha_session_servers::{Result, command};
 use report::Findings;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
-use subjects::{ENGINES, Engine, SUBJECTS, Subject};
+use subjects::{ENGINES, Engine, FAR, SUBJECTS, Subject};
 use worker::Worker;
 
 /// What failed, and whose it was.
@@ -69,8 +71,14 @@ struct Options {
     /// Leave it to the scheduler where one task and its server run
     #[arg(long)]
     unbound: bool,
-    /// Compare instructions and allocations with those that were written down
-    #[arg(long, conflicts_with_all = ["quick", "only"])]
+    /// Keep the results in PATH.json and PATH.md (`results` under target/bench)
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Show the least and the greatest of each ratio in these runs, and measure nothing
+    #[arg(long, value_name = "JSON", num_args = 1.., exclusive = true)]
+    summary: Vec<PathBuf>,
+    /// Compare instructions, allocations and round trips with those that were written down
+    #[arg(long, conflicts_with_all = ["quick", "only", "out"])]
     check: bool,
     /// Write them down
     #[arg(long, requires = "check")]
@@ -90,6 +98,9 @@ pub(crate) fn run() -> Result {
     if options.check {
         return baseline::run(options.write);
     }
+    if !options.summary.is_empty() {
+        return summary::run(&options.summary);
+    }
     let wanted: Vec<_> = SUBJECTS.iter().filter(|subject| options.wants(subject)).collect();
     let of =
         |engine: Engine| wanted.iter().copied().filter(move |subject| subject.engine == engine);
@@ -103,7 +114,7 @@ pub(crate) fn run() -> Result {
     let plan = if options.quick { &QUICK } else { &WHOLE };
     let mut findings = Findings {
         one_task_on_one_core: !options.unbound,
-        facts: machine::facts(with_peers, &engines),
+        facts: machine::facts(with_peers, &lab),
         ..Findings::default()
     };
     let measured: Result = engines.iter().try_for_each(|&engine| {
@@ -115,7 +126,8 @@ pub(crate) fn run() -> Result {
     let has_ours = wanted.iter().any(|subject| !subject.theirs);
     let measured = measured
         .and_then(|()| if has_ours { growth(&lab, options.quick, &mut findings) } else { Ok(()) });
-    let (markdown, json) = (lab.results("results.md"), lab.results("results.json"));
+    let out = options.out.unwrap_or_else(|| lab.results());
+    let (markdown, json) = ["md", "json"].map(|ending| out.with_added_extension(ending)).into();
     lab.close()?;
     measured?;
     let text = findings.markdown();
@@ -147,18 +159,24 @@ fn measure(
     }
     let others = Others::watch()?;
     let bind = findings.one_task_on_one_core;
-    let mut errors = times::single(lab, engine, &ready, plan, bind, &mut findings.figures)?;
-    errors.extend(times::many(lab, &ready, plan, &mut findings.figures));
+    let figures = &mut findings.figures;
+    let mut errors = Failed::new();
+    if engine != FAR {
+        errors.extend(times::single(lab, engine, &ready, plan, bind, figures)?);
+    }
+    errors.extend(times::many(lab, engine, &ready, plan, figures));
     _ = findings.other_programs_cores.insert(engine, others.cores()?);
     for &subject in &ready {
-        let trips = times::trips(lab, subject, &mut findings.figures);
+        let trips = times::trips(lab, subject, figures);
         errors.extend(trips.err().map(|error| (subject, format!("round trips: {error}"))));
         if subject.has_heap() {
-            let weighed = counts::heap(lab, subject, plan.heap_sessions, &mut findings.figures);
+            let weighed = counts::heap(lab, subject, plan.heap_sessions, figures);
             errors.extend(weighed.err().map(|error| (subject, format!("heap: {error}"))));
         }
     }
-    errors.extend(counts::count(lab, &ready, &mut findings.figures));
+    if engine != FAR {
+        errors.extend(counts::count(lab, &ready, figures));
+    }
     errors.iter().try_for_each(|(subject, why)| failed(subject, why, findings))
 }
 
@@ -199,7 +217,15 @@ mod tests {
         let wanted = |name| options.wants(subject(name).unwrap());
         assert!(wanted("ours-redis") && wanted("ideal-redis"));
         assert!(!wanted("actix-redis") && !wanted("ours-memory"));
-        for wrong in ["--only", "--write", "--fast", "--check --quick", "--check --only redis"] {
+        for wrong in [
+            "--only",
+            "--write",
+            "--fast",
+            "--check --quick",
+            "--check --only redis",
+            "--summary",
+            "--quick --summary a.json",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,7 +1,7 @@
 //! All that was found, for people in Markdown and for machines in JSON.
 
-use super::figures::{Figures, Row};
-use super::subjects::{ENGINES, Engine, SERVERS, SUBJECTS, ours_on};
+use super::figures::Figures;
+use super::subjects::{ENGINES, Engine, SERVERS, SUBJECTS, Subject, ours_on};
 use super::table::{Table, count, number, thousands};
 use mocha_session_bench::visitor::Workload;
 use serde::{Deserialize, Serialize};
@@ -40,16 +40,17 @@ const LEGEND: &str = "W1: no cookie, session untouched. W2: cookie, untouched. W
 const CALM: f64 = 0.1;
 
 /// A metric, its title, its unit, how it is written, and whether its ratio to ours is shown.
-type Shown = (&'static str, &'static str, f64, fn(f64) -> String, bool);
+pub(crate) type Shown = (&'static str, &'static str, f64, fn(f64) -> String, bool);
 
 #[rustfmt::skip]
-const TABLES: &[Shown] = &[
+pub(crate) const TABLES: &[Shown] = &[
     ("cpu_ns", "CPU per round in one task, µs", 1e3, number, true),
     ("wall_ns", "wall time per round in one task, µs", 1e3, number, true),
     ("instructions", "instructions per round (callgrind hides SHA-NI)", 1.0, thousands, false),
     ("allocations", "allocations per round", 1.0, count, false),
     ("bytes_per_session", "resident memory per session, bytes", 1.0, thousands, false),
     ("round_trips", "round trips to the server per round", 1.0, count, false),
+    ("one_p50_ns", "p50 of one task, answers 20 ms later, µs", 1e3, number, true),
     ("many_per_second", "rounds per second of 64 tasks on 2 threads", 1.0, number, true),
     ("many_p50_ns", "p50 of 64 tasks, µs", 1e3, number, false),
     ("many_p99_ns", "p99 of 64 tasks, µs", 1e3, number, false),
@@ -87,10 +88,11 @@ impl Findings {
         let has_server = SERVERS.iter().any(|(with_server, _)| *with_server == engine);
         let mut text = String::new();
         for &(metric, title, unit, written, compared) in TABLES {
-            let table = table(engine, |(subject, workload)| {
-                let value = written(self.figures.value(metric, subject, workload)? / unit);
-                let ratio = self.figures.ratio(metric, subject, &ours, workload);
-                match ratio.filter(|_| compared && subject != ours) {
+            let here = |subject: &Subject| subject.engine == engine;
+            let table = table(here, |Subject { name, .. }, workload| {
+                let value = written(self.figures.value(metric, name, workload)? / unit);
+                let ratio = self.figures.ratio(metric, name, &ours, workload);
+                match ratio.filter(|_| compared && *name != ours) {
                     Some(ratio) => Some(format!("{value} ({ratio:.2}×)")),
                     None => Some(value),
                 }
@@ -119,12 +121,15 @@ impl Findings {
     }
 }
 
-/// A row for each subject, a column for each workload; nothing where no cell has anything.
-fn table(engine: Engine, cell: impl Fn(Row) -> Option<String>) -> String {
+/// A row for each of these subjects, a column for each workload; nothing where no cell has anything.
+pub(crate) fn table(
+    subjects: impl Fn(&Subject) -> bool,
+    cell: impl Fn(&'static Subject, Workload) -> Option<String>,
+) -> String {
     let titles = Workload::ALL.map(|workload| workload.to_string());
     let mut table = Table::new(["subject"].into_iter().chain(titles.iter().map(String::as_str)));
-    for subject in SUBJECTS.iter().filter(|subject| subject.engine == engine) {
-        let cells = Workload::ALL.map(|workload| cell((subject.name, workload)));
+    for subject in SUBJECTS.iter().filter(|subject| subjects(subject)) {
+        let cells = Workload::ALL.map(|workload| cell(subject, workload));
         if cells.iter().any(Option::is_some) {
             let cells = cells.iter().map(|cell| cell.as_deref().unwrap_or_default());
             table.row([subject.name].into_iter().chain(cells));

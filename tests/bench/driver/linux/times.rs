@@ -4,7 +4,7 @@
 use super::cpu::{self, Bound};
 use super::figures::Figures;
 use super::lab::Lab;
-use super::subjects::{Engine, Subject};
+use super::subjects::{Engine, FAR, Subject};
 use super::worker::Worker;
 use super::{Failed, Plan, Result, Times};
 use mocha_session_bench::visitor::Workload;
@@ -47,30 +47,36 @@ pub(crate) fn single(
     Ok(in_turn(subjects, start, plan.single, &Workload::ALL, one))
 }
 
-/// Throughput, latency and processor time of many tasks, the server's too.
+/// Throughput, latency and processor time of many tasks, the server's too. Of an engine that is far
+/// away, only the latency of one task's reads.
 pub(crate) fn many(
     lab: &Lab,
+    engine: Engine,
     subjects: &[&'static Subject],
     plan: &Plan,
     figures: &mut Figures,
 ) -> Failed {
+    let (kind, tasks, workloads) = match engine {
+        FAR => ("one_", 1, &[Workload::W3][..]),
+        _ => ("many_", TASKS, plan.many_workloads),
+    };
     let one = |worker: &mut Worker, workload| -> Result {
         let server = lab.server(worker.subject.engine);
         let used = || server.map(|server| cpu::used(server.pid)).transpose();
         let before = used()?;
         let ms = plan.many.2;
-        let mut answer = worker.tell(&Order::Many { workload, tasks: TASKS as usize, ms })?;
+        let mut answer = worker.tell(&Order::Many { workload, tasks: tasks as usize, ms })?;
         if let Some((before, after)) = before.zip(used()?) {
             // Each task began its session in the meantime, which the server had to do as well.
-            let rounds = answer.get("requests").ok_or("no rounds")? + f64::from(TASKS);
+            let rounds = answer.get("requests").ok_or("no rounds")? + f64::from(tasks);
             let used = after.saturating_sub(before).as_secs_f64() * 1e9;
             _ = answer.insert("server_cpu_ns".to_owned(), used / rounds);
         }
-        add(figures, "many_", worker, workload, &answer);
+        add(figures, kind, worker, workload, &answer);
         Ok(())
     };
     let start = |subject| Worker::start(lab, subject, THREADS);
-    in_turn(subjects, start, plan.many, plan.many_workloads, one)
+    in_turn(subjects, start, plan.many, workloads, one)
 }
 
 /// Every figure of an answer, under its name there.
@@ -86,7 +92,9 @@ pub(crate) fn trips(lab: &Lab, subject: &'static Subject, figures: &mut Figures)
     let runtime = Runtime::new()?;
     let proxy = runtime.block_on(Proxy::to(format!("127.0.0.1:{}", server.port)))?;
     let mut worker = Worker::start_on(lab, subject, server.url_through(proxy.address().port()))?;
-    for workload in worker.workloads.clone() {
+    let mut workloads = worker.workloads.clone();
+    workloads.retain(|workload| subject.engine != FAR || *workload == Workload::W3);
+    for workload in workloads {
         worker.tell(&Order::Run { workload, requests: WARM_UP })?;
         let before = proxy.answers();
         worker.tell(&Order::Run { workload, requests: COUNTED })?;
