@@ -35,14 +35,14 @@ cargo xtask COMMAND
   package          what would be published is whole; the light crates are compiled from their
                    packages
   tidy             the rules of the house that no compiler checks (also a test)
-  bench [--quick] [--ours] [--only SUBSTRING] [--unbound]
-                   what a session costs, here and in other libraries: tables for people, and JSON
-                   and Markdown under target/bench; `--ours` leaves the others out, `--only` the
-                   subjects named otherwise; `--unbound` leaves it to the scheduler where one task
-                   and its server run
+  bench [--quick] [--ours] [--only SUBSTRING] [--unbound] [--out PATH]
+                   what a session costs, here and in other libraries (PATH.md and PATH.json), for
+                   all subjects, `--ours`, or those named so; `--unbound`: one task on any core
+  bench --summary JSON...
+                   the least and the greatest of each ratio in several runs, and the goals
   bench --check [--write]
-                   instructions and allocations against tests/bench/baseline.json; `--write` writes
-                   them down
+                   instructions, allocations and round trips against tests/bench/baseline.json;
+                   `--write` writes them down
   prove [--minutes N] [--seed S]
                    the core under every schedule: all pairs of operations without faults and with
                    one fault at every point, then chance for N minutes (1); prints the shortest
