@@ -7,6 +7,8 @@
     reason = "tests; the rate of a copy is printed"
 )]
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod copying;
 mod doctor;
 mod failures;
