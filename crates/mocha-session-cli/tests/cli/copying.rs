@@ -1,8 +1,8 @@
-//! `copy` beside live traffic: killed and started again, and interrupted.
+//! `copy` beside live traffic, killed and started again.
 //!
 //! `MOCHA_COPY_SESSIONS` sets how many sessions are moved, and prints the rates.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::bucket::Bucket;
 use super::{SECRET, command, json, run, sqlite, stderr};
 
-const KILLED_AFTER: Duration = Duration::from_millis(400);
+pub(crate) const KILLED_AFTER: Duration = Duration::from_millis(400);
 /// How long a visitor reads a page. Shorter, and the visitors take the processor from the copy.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(100);
 /// How long a call of S3 takes.
@@ -45,7 +45,7 @@ async fn moving(old: &str, new: &str) -> SessionManager {
 }
 
 /// Sessions of many visitors and users: the cookie of each.
-async fn filled(manager: &SessionManager, count: usize) -> Vec<String> {
+pub(crate) async fn filled(manager: &SessionManager, count: usize) -> Vec<String> {
     let mut making = JoinSet::new();
     for worker in 0..16 {
         let manager = manager.clone();
@@ -208,33 +208,5 @@ async fn an_entry_costs_two_calls_of_the_new_engine_and_several_are_moved_at_the
         // Ten calls find out what the endpoint can do, and three whether both URLs are one store.
         assert_eq!(calls, 10 + 3 + 2 * bucket.len());
         assert!(if many { (2..=16).contains(&most) } else { most == 1 }, "{most} at once");
-    }
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn ctrl_c_finishes_the_entry_in_hand_and_the_next_run_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (sqlite(folder.path(), "old.db"), sqlite(folder.path(), "new.db"));
-    let count = 1_000;
-    let cookies = filled(&manager(&old).await, count).await;
-    let mut child = command("", &["copy", &old, &new, "--page", "5", "--at-once", "1", "--json"]);
-    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    tokio::time::sleep(KILLED_AFTER).await;
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupt.success());
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
-    let output = output.await.unwrap();
-    let report = json(&output);
-    assert_eq!(output.status.code(), Some(6), "{report} {}", stderr(&output));
-    assert_eq!(report["interrupted"], true);
-    let counted = json(&run(&old, &["count", "--json"]));
-    assert_eq!(counted.get("moving"), None, "no entry is half moved: {counted}");
-    let finished = json(&copy(&old, &new).await);
-    let moved = |report: &serde_json::Value| report["moved"].as_u64().unwrap_or_default();
-    assert_eq!(moved(&report) + moved(&finished), 1_000 + 1, "with an owner's index");
-    let after = manager(&new).await;
-    for cookie in cookies.into_iter().step_by(20) {
-        assert!(!after.open(RequestInfo::new(cookie)).load().await.unwrap().is_new());
     }
 }
