@@ -18,9 +18,9 @@ use crate::args::{Cli, Command};
 use crate::output::{Failure, Report};
 
 fn main() -> ExitCode {
+    output::end_on_panic(std::env::args_os().any(|argument| argument == "--json"));
     let cli = Cli::parse();
     let json = cli.json;
-    output::end_on_panic(json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

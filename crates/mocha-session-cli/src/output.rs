@@ -176,3 +176,46 @@ impl From<Error> for Failure {
         Self { message: error.to_string(), kind: error.kind().as_str(), code }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set where this test is the process that panics.
+    const PANICS: &str = "MOCHA_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_a_sentence_and_exit_code_70_without_its_message_and_a_backtrace() {
+        if let Ok(format) = std::env::var(PANICS) {
+            end_on_panic(format == "json");
+            let session = "payload-4711";
+            // The command's own work is on threads of the runtime.
+            drop(std::thread::spawn(move || panic!("{session}")).join());
+            unreachable!("the process ends in the hook");
+        }
+        for format in ["text", "json"] {
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "--nocapture"])
+                .arg(
+                    "output::tests::\
+                     a_panic_is_a_sentence_and_exit_code_70_without_its_message_and_a_backtrace",
+                )
+                .env(PANICS, format)
+                .env("RUST_BACKTRACE", "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(i32::from(BUG)), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let begins = if format == "json" { "{\"error\":" } else { "error: " };
+            assert!(text.starts_with(begins) && text.contains("this is a bug"), "{text}");
+            for unwanted in ["payload", "panicked", "backtrace"] {
+                assert!(!text.contains(unwanted), "{text}");
+            }
+        }
+    }
+}

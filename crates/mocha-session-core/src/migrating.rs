@@ -4,6 +4,7 @@
 
 mod bulk;
 mod marks;
+mod side;
 
 pub use self::bulk::{MoveOutcome, MovedPage};
 
@@ -15,6 +16,7 @@ use self::marks::{
     GRACE, OF_COPY, OF_FROZEN, OF_NEW, OF_OLD, Place, UNTIL_REMOVED, guard, in_new, is_ours,
     is_tombstone, joined, kind, of, remembered, shown, split, unmarked,
 };
+use self::side::Side;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant;
 use crate::open::url::DEFAULT_DEADLINE;
@@ -55,21 +57,21 @@ use crate::store::{
 /// processes.
 #[derive(Debug)]
 pub struct Migrating<O, N> {
-    old: O,
-    new: N,
+    old: Side<O>,
+    new: Side<N>,
     preparing: bool,
 }
 
 impl<O: SessionStore, N: SessionStore> Migrating<O, N> {
     /// Reads both stores, and moves a session to the new one when it is written.
     pub fn new(old: O, new: N) -> Self {
-        Self { old, new, preparing: false }
+        Self { old: Side(old), new: Side(new), preparing: false }
     }
 
     /// Reads both stores, and writes a session to the store that it is in. New sessions are created
     /// in the old store. Use it until every process reads the new store.
     pub fn prepare(old: O, new: N) -> Self {
-        Self { old, new, preparing: true }
+        Self { old: Side(old), new: Side(new), preparing: true }
     }
 
     /// Moves the old store's entry to the new store with this value, if it still has the revision

@@ -461,9 +461,11 @@ async fn it_can_do_what_both_can() {
     assert_eq!((both.engine(), both.listing(), both.native_expiry()), ("new", false, false));
     assert_eq!((both.evicts(), both.max_value()), (true, Some(500)));
     two.new.on("ping", 0, Fault::Fail(ErrorKind::Unavailable));
-    assert!(two.moving.ping().await.is_err());
+    let failed = two.moving.ping().await.unwrap_err().to_string();
+    assert!(failed.starts_with("new: ping"), "{failed}");
     two.old.on("ping", 0, Fault::Fail(ErrorKind::Unavailable));
-    assert!(two.moving.ping().await.is_err());
+    let failed = two.moving.ping().await.unwrap_err().to_string();
+    assert!(failed.starts_with("old: ping"), "an error names the engine that failed: {failed}");
     assert!(two.moving.ping().await.is_ok());
     // Sweeping goes through both.
     with_values(&two.before).await;

@@ -253,3 +253,20 @@ async fn a_session_whose_owner_changed_and_that_ended_then_is_listed_under_neith
     app.store.repair();
     assert_eq!((listed(&app.manager, "alice").await, listed(&app.manager, "bob").await), (0, 1));
 }
+
+#[tokio::test]
+async fn a_device_was_last_seen_when_its_deadline_was_last_moved() {
+    let app = App::with(|rules| rules.idle_timeout(10 * HOUR));
+    let mut browser = logged_in(&app.manager, "alice").await;
+    let listed = async || app.manager.sessions_of("alice").await.unwrap().remove(0);
+    let begun = listed().await.last_seen();
+    // A tenth of the idle timeout passes before a request moves the deadline.
+    for (later, seen) in [(HOUR / 2, Duration::ZERO), (HOUR, HOUR * 3 / 2)] {
+        app.clock.advance(later);
+        browser.request(&app.manager, |session| session.owner()).await;
+        let device = listed().await;
+        assert_eq!(device.last_seen().duration_since(begun).unwrap(), seen);
+        assert_eq!(device.created_at(), begun);
+        assert_eq!(device.expires_at().duration_since(begun).unwrap(), 10 * HOUR + seen);
+    }
+}

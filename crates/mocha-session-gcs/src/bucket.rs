@@ -11,9 +11,9 @@ use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::backend::Timeouts;
 use mocha_session_core::backend::objects::ObjectClient;
-use mocha_session_core::store::Finding;
 use mocha_session_core::{Error, ErrorKind, Result};
 
+use crate::examine::Told;
 use crate::official_api::OfficialApi;
 use crate::url::{Creation, Credentials, GOOGLE, Target};
 use crate::xml_api::XmlApi;
@@ -32,8 +32,8 @@ pub(crate) trait Bucket: ObjectClient {
     /// Creates the bucket, unless it exists.
     async fn create(&self, creation: &Creation) -> Result<()>;
 
-    /// Asks for what is dangerous about the bucket's rules.
-    async fn examine(&self) -> Vec<Finding>;
+    /// Asks for the bucket's rules.
+    async fn examine(&self) -> Told;
 }
 
 /// Makes the client of a URL's bucket.

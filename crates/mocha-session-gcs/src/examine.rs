@@ -1,99 +1,171 @@
 //! Examines the bucket for what is dangerous to sessions, for operators.
 
+use std::time::{Duration, SystemTime};
+
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_gax::retry_policy::NeverRetry;
-use google_cloud_storage::client::StorageControl;
+use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::model::Bucket;
 use mocha_session_core::store::Finding;
 
-/// Asks for the rules of a bucket (`projects/_/buckets/NAME`).
-pub(crate) async fn examine(control: &StorageControl, bucket: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let asking = control.get_bucket().set_name(bucket).with_retry_policy(NeverRetry).send();
-    // Boxed, because the client's futures are up to 60 kB large.
-    match Box::pin(asking).await {
-        Ok(about) => of_rules(&about, &mut found),
-        Err(_) => found.push(Finding::note(
-            "the bucket does not tell its rules to these credentials; grant them \
-             storage.buckets.get",
-        )),
-    }
-    let asking = control.get_iam_policy().set_resource(bucket).with_retry_policy(NeverRetry).send();
-    match Box::pin(asking).await {
-        Ok(policy) => {
-            let everyone =
-                |member: &String| matches!(member.as_str(), "allUsers" | "allAuthenticatedUsers");
-            if policy.bindings.iter().any(|binding| binding.members.iter().any(everyone)) {
-                found.push(Finding::danger(
-                    "anyone can reach the bucket: its sessions are encrypted, but whoever may write \
-                     can end them or bring ended ones back; enforce public access prevention",
+/// The name of an object that no session has. Only the date of the answer is of interest.
+pub(crate) const UNUSED: &str = "mocha-session-clock";
+
+/// What a bucket told about itself. `None` where it did not answer these credentials.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) rules: Option<Rules>,
+    pub(crate) access: Option<Access>,
+    pub(crate) clock: Option<Finding>,
+}
+
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
+pub(crate) struct Rules {
+    /// A lifecycle rule deletes objects.
+    pub(crate) deletes: bool,
+    pub(crate) keeps_versions: bool,
+    pub(crate) keeps_deleted: bool,
+    /// Google refuses public access, whatever the access lists say.
+    pub(crate) prevents_public: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Public,
+    Private,
+}
+
+impl Told {
+    pub(crate) fn findings(self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        match &self.rules {
+            Some(rules) => rules.findings(&mut found),
+            None => found.push(Finding::note(
+                "the bucket does not tell its rules to these credentials; grant them \
+                 storage.buckets.get",
+            )),
+        }
+        match self.access {
+            Some(Access::Public) if self.rules.is_some_and(|rules| rules.prevents_public) => {
+                found.push(Finding::note(
+                    "the bucket's access list names everyone, and public access prevention keeps \
+                     them out; remove them from the list",
                 ));
             }
+            Some(Access::Public) => found.push(Finding::danger(
+                "anyone can reach the bucket: its sessions are encrypted, but whoever may write \
+                 can end them or bring ended ones back; enforce public access prevention",
+            )),
+            Some(Access::Private) => {}
+            None => found.push(Finding::note(
+                "the bucket does not tell who may reach it to these credentials; grant them \
+                 storage.buckets.getIamPolicy, and use gs://BUCKET where they are an HMAC key",
+            )),
         }
-        Err(_) => found.push(Finding::note(
-            "the bucket does not tell who may reach it to these credentials; grant them \
-             storage.buckets.getIamPolicy",
-        )),
+        found.push(self.clock.unwrap_or_else(|| {
+            Finding::note("the answers have no date, so the server's clock is unknown")
+        }));
+        found
     }
-    found
 }
 
-/// The finding for HMAC keys, whose API does not tell a bucket's rules.
-pub(crate) fn by_xml() -> Vec<Finding> {
-    vec![Finding::note(
-        "with HMAC keys the rules of the bucket cannot be asked for; use gs://BUCKET with a service \
-         account to see them",
-    )]
+impl Rules {
+    fn of(bucket: &Bucket) -> Self {
+        let mut rules = bucket.lifecycle.iter().flat_map(|rules| &rules.rule);
+        let kept = bucket.soft_delete_policy.as_ref();
+        let kept = kept.and_then(|policy| policy.retention_duration.as_ref());
+        let prevention = bucket.iam_config.as_ref().map(|config| &*config.public_access_prevention);
+        Self {
+            deletes: rules.any(|rule| {
+                rule.action.as_ref().is_some_and(|it| it.r#type.eq_ignore_ascii_case("delete"))
+            }),
+            keeps_versions: bucket.versioning.as_ref().is_some_and(|it| it.enabled),
+            keeps_deleted: kept.is_some_and(|kept| kept.seconds() > 0),
+            prevents_public: prevention == Some("enforced"),
+        }
+    }
+
+    fn findings(&self, found: &mut Vec<Finding>) {
+        if !self.deletes {
+            found.push(Finding::danger(
+                "the bucket has no lifecycle rule that deletes objects: what no sweep removes stays, \
+                 and is paid for, for ever; add one with `daysSinceCustomTime: 1`, because the \
+                 custom time of an object is the end of its session",
+            ));
+        }
+        if self.keeps_versions {
+            found.push(Finding::danger(
+                "the bucket keeps old versions: every write of every session stays, and is paid for, \
+                 for ever; turn object versioning off",
+            ));
+        }
+        if self.keeps_deleted {
+            found.push(Finding::danger(
+                "the bucket has a soft delete policy: every write of every session is paid for some \
+                 days longer; clear the policy",
+            ));
+        }
+    }
 }
 
-fn of_rules(bucket: &Bucket, found: &mut Vec<Finding>) {
-    let deletes = bucket.lifecycle.iter().flat_map(|rules| &rules.rule).any(|rule| {
-        rule.action.as_ref().is_some_and(|action| action.r#type.eq_ignore_ascii_case("delete"))
+/// Asks a bucket (`projects/_/buckets/NAME`) through the official client.
+pub(crate) async fn ask(objects: &Storage, control: &StorageControl, bucket: &str) -> Told {
+    // Boxed, because the client's futures are up to 60 kB large.
+    let asking = control.get_bucket().set_name(bucket).with_retry_policy(NeverRetry).send();
+    let rules = Box::pin(asking).await.ok().map(|bucket| Rules::of(&bucket));
+    let asking = control.get_iam_policy().set_resource(bucket).with_retry_policy(NeverRetry).send();
+    let access = Box::pin(asking).await.ok().map(|policy| {
+        let everyone =
+            |member: &String| matches!(member.as_str(), "allUsers" | "allAuthenticatedUsers");
+        if policy.bindings.iter().any(|binding| binding.members.iter().any(everyone)) {
+            Access::Public
+        } else {
+            Access::Private
+        }
     });
-    if !deletes {
-        found.push(Finding::danger(
-            "the bucket has no lifecycle rule that deletes objects: what no sweep removes stays, and \
-             is paid for, for ever; add one with `daysSinceCustomTime: 1`, because the custom time \
-             of an object is the end of its session",
-        ));
-    }
-    if bucket.versioning.as_ref().is_some_and(|versioning| versioning.enabled) {
-        found.push(Finding::danger(
-            "the bucket keeps old versions: every write of every session stays, and is paid for, for \
-             ever; turn object versioning off",
-        ));
-    }
-    let kept = bucket.soft_delete_policy.as_ref();
-    let kept = kept.and_then(|policy| policy.retention_duration.as_ref());
-    if kept.is_some_and(|kept| kept.seconds() > 0) {
-        found.push(Finding::danger(
-            "the bucket has a soft delete policy: every write of every session is paid for some days \
-             longer; clear the policy",
-        ));
-    }
+    let begun = SystemTime::now();
+    let reading = objects.read_object(bucket, UNUSED).with_retry_policy(NeverRetry).send();
+    // The client shows the headers of errors only.
+    let error = Box::pin(reading).await.err();
+    let date = error.as_ref().and_then(|error| error.http_headers()?.get("date")?.to_str().ok());
+    Told { rules, access, clock: clock(begun, date) }
+}
+
+/// Compares the clock of an answer, which was asked for at `begun`, with this machine's.
+pub(crate) fn clock(begun: SystemTime, date: Option<&str>) -> Option<Finding> {
+    let second = httpdate::parse_http_date(date?).ok()?;
+    Some(Finding::of_clock(begun, second + Duration::from_millis(500), SystemTime::now()))
 }
 
 #[cfg(test)]
 mod tests {
     use google_cloud_storage::model::bucket::lifecycle::{Rule, rule::Action};
-    use google_cloud_storage::model::bucket::{Lifecycle, Versioning};
+    use google_cloud_storage::model::bucket::{IamConfig, Lifecycle, Versioning};
 
     use super::*;
 
-    fn found(bucket: &Bucket) -> Vec<String> {
-        let mut found = Vec::new();
-        of_rules(bucket, &mut found);
-        found.iter().map(ToString::to_string).collect()
+    fn found(bucket: &Bucket, access: Access) -> Vec<String> {
+        let told = Told { rules: Some(Rules::of(bucket)), access: Some(access), clock: None };
+        told.findings().into_iter().filter(Finding::is_danger).map(|it| it.to_string()).collect()
     }
 
     #[test]
     fn a_bucket_without_a_rule_and_one_that_keeps_versions_are_dangers() {
-        let bare = found(&Bucket::new());
+        let bare = found(&Bucket::new(), Access::Private);
         assert!(bare.len() == 1 && bare[0].contains("no lifecycle rule"), "{bare:?}");
         let rule = Rule::new().set_action(Action::new().set_type("Delete"));
         let ruled = Bucket::new().set_lifecycle(Lifecycle::new().set_rule([rule]));
-        assert_eq!(found(&ruled), [""; 0]);
+        assert_eq!(found(&ruled, Access::Private), [""; 0]);
         let versions = ruled.set_versioning(Versioning::new().set_enabled(true));
-        assert!(found(&versions)[0].contains("keeps old versions"));
+        assert!(found(&versions, Access::Private)[0].contains("keeps old versions"));
+    }
+
+    #[test]
+    fn a_public_bucket_is_a_danger_unless_public_access_is_prevented() {
+        let public = found(&Bucket::new(), Access::Public);
+        assert!(public[1].contains("anyone can reach the bucket"), "{public:?}");
+        let config = IamConfig::new().set_public_access_prevention("enforced");
+        assert_eq!(found(&Bucket::new().set_iam_config(config), Access::Public).len(), 1);
     }
 }

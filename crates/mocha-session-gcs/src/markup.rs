@@ -14,14 +14,15 @@ pub(crate) fn error_code(body: &[u8]) -> String {
     code
 }
 
-/// Calls `visit` with the name and the text of every element that contains text only. Returns
-/// `None` for malformed XML.
+/// Calls `visit` with the name and the text of every element that contains text only, or nothing.
+/// Returns `None` for malformed XML.
 pub(crate) fn each_text(xml: &[u8], mut visit: impl FnMut(&str, &str)) -> Option<()> {
     let mut reader = quick_xml::Reader::from_str(std::str::from_utf8(xml).ok()?);
     let mut text = String::new();
     loop {
         match reader.read_event().ok()? {
             Event::Start(_) => text.clear(),
+            Event::Empty(element) => visit(element.local_name().as_ref(), ""),
             Event::Text(part) => text.push_str(&part.xml10_content()),
             Event::CData(part) => text.push_str(&part.into_inner()),
             Event::GeneralRef(reference) => match reference.resolve_char_ref().ok()? {
@@ -49,7 +50,9 @@ mod tests {
             <Contents><Key>d</Key></Contents><NextContinuationToken>t</NextContinuationToken><Empty/></ListBucketResult>";
         let mut seen = Vec::new();
         each_text(xml, |name, text| seen.push(format!("{name}={text}"))).unwrap();
-        for text in ["Name=b", "Key=a&b/c", "Generation=1", "Key=d", "NextContinuationToken=t"] {
+        let all =
+            ["Name=b", "Key=a&b/c", "Generation=1", "Key=d", "NextContinuationToken=t", "Empty="];
+        for text in all {
             assert!(seen.iter().any(|s| s == text), "{text} in {seen:?}");
         }
         for broken in [&b"<a><b></a>"[..], b"<a>&unknown;</a>", b"\xff"] {

@@ -12,12 +12,12 @@ use google_cloud_storage::model::{
 use mocha_session_core::backend::objects::{
     Condition, Content, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
-use mocha_session_core::store::{Effect, Finding, Revision};
+use mocha_session_core::store::{Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
 use crate::error::{Answer, of_call};
-use crate::examine;
+use crate::examine::{self, Told};
 use crate::url::Creation;
 
 /// A bucket behind the two halves of the official client.
@@ -170,8 +170,8 @@ impl Bucket for OfficialApi {
         }
     }
 
-    async fn examine(&self) -> Vec<Finding> {
-        examine::examine(&self.control, &self.bucket).await
+    async fn examine(&self) -> Told {
+        examine::ask(&self.objects, &self.control, &self.bucket).await
     }
 }
 

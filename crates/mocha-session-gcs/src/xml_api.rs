@@ -7,14 +7,14 @@ use google_cloud_wkt::Timestamp;
 use mocha_session_core::backend::objects::{
     Condition, Content, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
-use mocha_session_core::store::{Bytes, Effect, Finding, Revision};
+use mocha_session_core::store::{Bytes, Effect, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
 use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
 use crate::error::{self, Answer};
-use crate::examine;
+use crate::examine::{self, Access, Rules, Told};
 use crate::markup::{each_text, error_code};
 use crate::signature::{HmacKey, Unsigned, path, query};
 use crate::url::Creation;
@@ -226,8 +226,34 @@ impl Bucket for XmlApi {
         }
     }
 
-    async fn examine(&self) -> Vec<Finding> {
-        examine::by_xml()
+    /// The API does not tell of soft deletion, nor of public access prevention.
+    async fn examine(&self) -> Told {
+        let ask = async |what: &str| {
+            let request = Request { query: &[(what, "")], ..Request::read(Method::GET, None) };
+            self.send(request).await.ok()
+        };
+        let begun = SystemTime::now();
+        let lifecycle = ask("lifecycle").await;
+        let date = lifecycle.as_ref().and_then(|(headers, _)| headers.get("date")?.to_str().ok());
+        let clock = examine::clock(begun, date);
+        let rules = match (lifecycle, ask("versioning").await) {
+            (Some((_, lifecycle)), Some((_, versioning))) => Some(Rules {
+                deletes: has_text(&lifecycle, "Delete", ""),
+                keeps_versions: has_text(&versioning, "Status", "Enabled"),
+                ..Rules::default()
+            }),
+            _ => None,
+        };
+        let access = ask("acl").await.map(|(_, list)| {
+            let list = String::from_utf8_lossy(&list).replace('\'', "\"");
+            let public = ["\"AllUsers\"", "\"AllAuthenticatedUsers\""];
+            if public.iter().any(|scope| list.contains(scope)) {
+                Access::Public
+            } else {
+                Access::Private
+            }
+        });
+        Told { rules, access, clock }
     }
 }
 
@@ -243,6 +269,13 @@ fn condition(when: Condition<'_>) -> Option<String> {
 fn head(headers: &HeaderMap, size: u64) -> Result<Head> {
     let deadline = header(headers, &format!("x-goog-meta-{EXPIRES}"));
     Ok(Head { revision: revision(headers)?, size, deadline })
+}
+
+/// Returns whether an element of this name has this text.
+fn has_text(xml: &[u8], name: &str, text: &str) -> bool {
+    let mut found = false;
+    let whole = each_text(xml, |element, own| found |= element == name && own == text);
+    found && whole.is_some()
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<u64> {
@@ -270,7 +303,7 @@ fn listing(xml: &[u8]) -> Option<Page> {
                 Timestamp::try_from(text).ok().and_then(|at| SystemTime::try_from(at).ok());
             object.written = written.unwrap_or(SystemTime::UNIX_EPOCH);
         }
-        ("NextContinuationToken", _) => page.next = Some(text.to_owned()),
+        ("NextContinuationToken", _) if !text.is_empty() => page.next = Some(text.to_owned()),
         _ => {}
     })?;
     Some(page)

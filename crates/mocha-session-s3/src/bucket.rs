@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use mocha_session_core::backend::objects::{
     Condition, Content, Head, Listed, Object, ObjectClient, ObjectStore, Outcome, Page, too_large,
@@ -46,6 +46,16 @@ impl Bucket {
         let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
         let unused = space.name(&StorageKey::from_bytes([0; StorageKey::BYTES]));
         Self { client: Client::from_conf(config), name, unused }
+    }
+
+    /// Asks for an object that does not exist, and returns the date of the answer.
+    pub(crate) async fn date(&self) -> Option<SystemTime> {
+        let looking = self.client.head_object().bucket(&self.name).key(&self.unused).send();
+        // The SDK shows the headers of errors only.
+        let failure = looking.await.err()?;
+        let date = failure.raw_response()?.headers().get("date")?;
+        let second = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
+        second.try_into().ok()
     }
 
     /// Creates the bucket if it does not exist and `create` allows it.

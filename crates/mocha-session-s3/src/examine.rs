@@ -1,5 +1,7 @@
 //! Examines the bucket for what is dangerous to sessions, for operators.
 
+use std::time::{Duration, SystemTime};
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, PolicyStatus};
@@ -11,7 +13,8 @@ use crate::store::S3Store;
 
 impl S3Store {
     /// Asks the bucket for what is dangerous about its rules: no lifecycle rule, public access,
-    /// versioning. What the credentials may not ask for is a note.
+    /// versioning. Compares the endpoint's clock with this machine's. What the credentials may not
+    /// ask for is a note.
     ///
     /// # Errors
     /// The errors of [`prepare`](Self::prepare): an endpoint without conditions is refused there.
@@ -21,6 +24,7 @@ impl S3Store {
         lifecycle(client, name, &mut found).await;
         public(client, name, &mut found).await;
         versioning(client, name, &mut found).await;
+        found.push(clock(self.bucket()).await);
         Ok(found)
     }
 }
@@ -81,6 +85,17 @@ async fn versioning(client: &Client, bucket: &str, found: &mut Vec<Finding>) {
         }
         Ok(_) => {}
         Err(failure) => found.push(unknown("its versioning", failure.code())),
+    }
+}
+
+async fn clock(bucket: &Bucket) -> Finding {
+    let begun = SystemTime::now();
+    match bucket.date().await {
+        // The date has whole seconds.
+        Some(second) => {
+            Finding::of_clock(begun, second + Duration::from_millis(500), SystemTime::now())
+        }
+        None => Finding::note("the answers have no date, so the server's clock is unknown"),
     }
 }
 

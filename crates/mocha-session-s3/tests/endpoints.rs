@@ -184,3 +184,19 @@ async fn a_session_token_goes_with_every_request() {
     }
     assert!(!format!("{store:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn an_examination_compares_the_endpoints_clock_by_the_date_of_an_answer() {
+    for (date, danger) in [("", false), ("date: Wed, 21 Oct 2015 07:28:00 GMT\r\n", true)] {
+        let double =
+            Double::start(0, move |_| Reply::Answer(404, date.to_owned(), Vec::new())).await;
+        let endpoint = format!("http://127.0.0.1:{}", double.port);
+        let (client, bucket) = client("s3://key:secret@127.0.0.1/bucket", Some(&endpoint));
+        let store = S3Store::new(client, bucket, KeySpace::new("sessions/").unwrap());
+        let found = store.examine().await.unwrap();
+        let clock: Vec<_> =
+            found.iter().filter(|finding| finding.to_string().contains("clock is")).collect();
+        assert_eq!(clock.len(), 1, "{found:?}");
+        assert_eq!(clock[0].is_danger(), danger, "{clock:?}");
+    }
+}

@@ -19,6 +19,8 @@ pub enum Operation {
     List,
     /// Creating a bucket.
     CreateBucket,
+    /// Asking for a bucket's rules or its access list.
+    Examine,
 }
 
 /// A way to fail.

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Response};
 use prost::Message;
 
 use crate::server::{Answer, respond};
-use crate::world::{Call, Outcome, Refusal};
+use crate::world::{Call, Outcome, Refusal, Rules};
 
 #[derive(Clone, PartialEq, Message)]
 struct DeleteObjectRequest {
@@ -70,6 +70,77 @@ struct Bucket {
     name: String,
     #[prost(string, tag = "3")]
     project: String,
+    #[prost(message, optional, tag = "10")]
+    lifecycle: Option<Lifecycle>,
+    #[prost(message, optional, tag = "17")]
+    versioning: Option<Versioning>,
+    #[prost(message, optional, tag = "23")]
+    iam_config: Option<IamConfig>,
+    #[prost(message, optional, tag = "31")]
+    soft_delete_policy: Option<SoftDeletePolicy>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Lifecycle {
+    #[prost(message, repeated, tag = "1")]
+    rule: Vec<LifecycleRule>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LifecycleRule {
+    #[prost(message, optional, tag = "1")]
+    action: Option<LifecycleAction>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LifecycleAction {
+    #[prost(string, tag = "1")]
+    kind: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Versioning {
+    #[prost(bool, tag = "1")]
+    enabled: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IamConfig {
+    #[prost(string, tag = "3")]
+    public_access_prevention: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SoftDeletePolicy {
+    #[prost(message, optional, tag = "1")]
+    retention_duration: Option<Duration>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Duration {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+}
+
+/// `GetBucketRequest` and `GetIamPolicyRequest`.
+#[derive(Clone, PartialEq, Message)]
+struct ExamineRequest {
+    #[prost(string, tag = "1")]
+    bucket: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Policy {
+    #[prost(message, repeated, tag = "4")]
+    bindings: Vec<Binding>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Binding {
+    #[prost(string, tag = "1")]
+    role: String,
+    #[prost(string, repeated, tag = "2")]
+    members: Vec<String>,
 }
 
 const WRONG: Refusal = Refusal::Wrong(400, "InvalidArgument");
@@ -106,6 +177,14 @@ pub(crate) fn read(parts: &Parts, body: &Bytes) -> Result<Call, Refusal> {
             }
             Ok(Call::CreateBucket { bucket: request.bucket_id })
         }
+        "GetBucket" => {
+            let request: ExamineRequest = decode(message)?;
+            Ok(Call::Rules { bucket: bucket(&request.bucket)? })
+        }
+        "GetIamPolicy" => {
+            let request: ExamineRequest = decode(message)?;
+            Ok(Call::Policy { bucket: bucket(&request.bucket)? })
+        }
         _ => Err(Refusal::Wrong(501, "Unimplemented")),
     }
 }
@@ -122,6 +201,8 @@ pub(crate) fn write(result: Result<Outcome, Refusal>) -> Answer {
             let next_page_token = next.unwrap_or_default();
             ListObjectsResponse { objects: objects.collect(), next_page_token }.encode_to_vec()
         }
+        Ok(Outcome::Rules(rules)) => described(rules).encode_to_vec(),
+        Ok(Outcome::Policy(rules)) => policy(rules).encode_to_vec(),
         Ok(_) => Vec::new(),
         Err(refusal) => return refuse(&refusal),
     };
@@ -136,6 +217,25 @@ pub(crate) fn write(result: Result<Outcome, Refusal>) -> Answer {
         .header("content-type", "application/grpc")
         .body(body.boxed_unsync())
         .expect("headers that can be sent")
+}
+
+fn described(rules: Rules) -> Bucket {
+    let delete = LifecycleRule { action: Some(LifecycleAction { kind: "Delete".to_owned() }) };
+    let prevention = if rules.prevents_public { "enforced" } else { "inherited" };
+    let week = Duration { seconds: if rules.keeps_deleted { 7 * 24 * 60 * 60 } else { 0 } };
+    Bucket {
+        lifecycle: rules.deletes.then(|| Lifecycle { rule: vec![delete] }),
+        versioning: Some(Versioning { enabled: rules.keeps_versions }),
+        iam_config: Some(IamConfig { public_access_prevention: prevention.to_owned() }),
+        soft_delete_policy: Some(SoftDeletePolicy { retention_duration: Some(week) }),
+        ..Bucket::default()
+    }
+}
+
+fn policy(rules: Rules) -> Policy {
+    let member = if rules.names_everyone { "allUsers" } else { "projectOwner:shop" };
+    let (role, members) = ("roles/storage.objectViewer".to_owned(), vec![member.to_owned()]);
+    Policy { bindings: vec![Binding { role, members }] }
 }
 
 /// Returns only trailers, which HTTP/2 sends as headers if no data precedes them.

@@ -1,8 +1,8 @@
 //! A test double of Google Cloud Storage: the calls that `mocha-session-gcs` makes, in process,
 //! with faults on request.
 //!
-//! It is **not an emulator**. It supports reading, writing, deleting and listing objects and
-//! creating a bucket, in each dialect that the store uses, all on one port of 127.0.0.1: JSON over
+//! It is **not an emulator**. It supports reading, writing, deleting and listing objects,
+//! creating a bucket and asking for its rules, in each dialect that the store uses, all on one port of 127.0.0.1: JSON over
 //! REST and gRPC for the official client, and the XML API with `GOOG4-HMAC-SHA256` signatures,
 //! which it verifies with its own code. Its responses follow Google's documentation and error
 //! messages.
@@ -45,6 +45,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub use fault::{Fault, Operation};
+pub use world::Rules;
 
 use server::Command;
 use world::World;
@@ -118,6 +119,11 @@ impl Double {
     /// Removes a bucket and its objects.
     pub fn remove_bucket(&self, name: &str) {
         self.world.remove_bucket(name);
+    }
+
+    /// Sets the rules of a bucket. A new bucket has none.
+    pub fn set_rules(&self, bucket: &str, rules: Rules) {
+        self.world.set_rules(bucket, rules);
     }
 
     /// Adds an object that no store has written.

@@ -113,7 +113,7 @@ async fn answer(request: Request<Incoming>, world: Arc<World>) -> Result<Answer,
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let path = parts.uri.path();
-    if path.starts_with("/google.storage.v2.Storage/") {
+    if path.starts_with("/google.storage.") {
         let result = handle(&world, grpc::read(&parts, &body)).await?;
         return Ok(grpc::write(result));
     }

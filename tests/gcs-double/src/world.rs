@@ -30,6 +30,8 @@ pub(crate) enum Call {
     Delete { bucket: String, name: String, if_generation: Option<i64> },
     List { bucket: String, prefix: String, limit: usize, after: String },
     CreateBucket { bucket: String },
+    Rules { bucket: String },
+    Policy { bucket: String },
 }
 
 impl Call {
@@ -41,8 +43,24 @@ impl Call {
             Self::Delete { .. } => Operation::Delete,
             Self::List { .. } => Operation::List,
             Self::CreateBucket { .. } => Operation::CreateBucket,
+            Self::Rules { .. } | Self::Policy { .. } => Operation::Examine,
         }
     }
+}
+
+/// The rules of a bucket, which an examination asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// A lifecycle rule deletes objects.
+    pub deletes: bool,
+    /// Old versions of objects are kept.
+    pub keeps_versions: bool,
+    /// Deleted objects are kept for a week.
+    pub keeps_deleted: bool,
+    /// The access list names everyone.
+    pub names_everyone: bool,
+    /// Public access is prevented, whatever the access list says.
+    pub prevents_public: bool,
 }
 
 /// The result of a call.
@@ -50,6 +68,8 @@ impl Call {
 pub(crate) enum Outcome {
     Object(Object),
     Page { objects: Vec<Object>, next: Option<String> },
+    Rules(Rules),
+    Policy(Rules),
     Done,
 }
 
@@ -87,7 +107,11 @@ impl Refusal {
     }
 }
 
-type Bucket = BTreeMap<String, Object>;
+#[derive(Debug, Default)]
+struct Bucket {
+    objects: BTreeMap<String, Object>,
+    rules: Rules,
+}
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -105,7 +129,7 @@ impl World {
     pub(crate) fn new(bucket: &str) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         let inner = Inner {
-            buckets: HashMap::from([(bucket.to_owned(), Bucket::new())]),
+            buckets: HashMap::from([(bucket.to_owned(), Bucket::default())]),
             last_generation: i64::try_from(since.as_micros()).expect("before the year 294246"),
         };
         Self { faults: Faults::default(), inner: Mutex::new(inner) }
@@ -119,20 +143,20 @@ impl World {
         let mut inner = self.inner.lock().expect("no panic under the lock");
         match call {
             Call::Read { bucket, name } | Call::Look { bucket, name } => {
-                let object = inner.bucket(bucket)?.get(name);
+                let object = inner.objects(bucket)?.get(name);
                 let object = object.ok_or_else(|| Refusal::NoObject(format!("{bucket}/{name}")))?;
                 Ok(Outcome::Object(object.clone()))
             }
             Call::Write { bucket, object, if_generation } => {
                 let current =
-                    inner.bucket(bucket)?.get(&object.name).map_or(0, |object| object.generation);
+                    inner.objects(bucket)?.get(&object.name).map_or(0, |object| object.generation);
                 if if_generation.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Mismatch);
                 }
                 Ok(Outcome::Object(inner.put(bucket, object.clone())?))
             }
             Call::Delete { bucket, name, if_generation } => {
-                let objects = inner.bucket(bucket)?;
+                let objects = inner.objects(bucket)?;
                 let Some(object) = objects.get(name) else {
                     return Err(Refusal::NoObject(format!("{bucket}/{name}")));
                 };
@@ -146,7 +170,7 @@ impl World {
                 let from =
                     if after >= prefix { Bound::Excluded(after) } else { Bound::Included(prefix) };
                 let mut objects: Vec<_> = inner
-                    .bucket(bucket)?
+                    .objects(bucket)?
                     .range::<String, _>((from, Bound::Unbounded))
                     .map(|(_, object)| object)
                     .take_while(|object| object.name.starts_with(prefix))
@@ -162,9 +186,11 @@ impl World {
                 Err(Refusal::BucketTaken)
             }
             Call::CreateBucket { bucket } => {
-                inner.buckets.insert(bucket.clone(), Bucket::new());
+                inner.buckets.insert(bucket.clone(), Bucket::default());
                 Ok(Outcome::Done)
             }
+            Call::Rules { bucket } => Ok(Outcome::Rules(inner.bucket(bucket)?.rules)),
+            Call::Policy { bucket } => Ok(Outcome::Policy(inner.bucket(bucket)?.rules)),
         }
     }
 
@@ -173,7 +199,12 @@ impl World {
             .lock()
             .expect("no panic under the lock")
             .buckets
-            .insert(name.to_owned(), Bucket::new());
+            .insert(name.to_owned(), Bucket::default());
+    }
+
+    pub(crate) fn set_rules(&self, bucket: &str, rules: Rules) {
+        let mut inner = self.inner.lock().expect("no panic under the lock");
+        inner.bucket(bucket).expect("the bucket is there").rules = rules;
     }
 
     pub(crate) fn remove_bucket(&self, name: &str) {
@@ -189,13 +220,13 @@ impl World {
 
     pub(crate) fn names(&self, bucket: &str) -> Vec<String> {
         let mut inner = self.inner.lock().expect("no panic under the lock");
-        inner.bucket(bucket).map(|objects| objects.keys().cloned().collect()).unwrap_or_default()
+        inner.objects(bucket).map(|objects| objects.keys().cloned().collect()).unwrap_or_default()
     }
 
     pub(crate) fn dump(&self) -> Vec<u8> {
         let inner = self.inner.lock().expect("no panic under the lock");
         let mut out = Vec::new();
-        for object in inner.buckets.values().flat_map(BTreeMap::values) {
+        for object in inner.buckets.values().flat_map(|bucket| bucket.objects.values()) {
             out.extend_from_slice(format!("{} {:?} ", object.name, object.metadata).as_bytes());
             out.extend_from_slice(&object.value);
             out.push(b'\n');
@@ -209,11 +240,15 @@ impl Inner {
         self.buckets.get_mut(name).ok_or(Refusal::NoBucket)
     }
 
+    fn objects(&mut self, bucket: &str) -> Result<&mut BTreeMap<String, Object>, Refusal> {
+        self.bucket(bucket).map(|bucket| &mut bucket.objects)
+    }
+
     fn put(&mut self, bucket: &str, mut object: Object) -> Result<Object, Refusal> {
         self.last_generation += 1;
         object.generation = self.last_generation;
         object.written = SystemTime::now();
-        self.bucket(bucket)?.insert(object.name.clone(), object.clone());
+        self.objects(bucket)?.insert(object.name.clone(), object.clone());
         Ok(object)
     }
 }

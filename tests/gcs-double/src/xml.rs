@@ -9,9 +9,11 @@ use hyper::http::request::Parts;
 
 use crate::server::{Answer, decode, header, parameter, respond};
 use crate::signature;
-use crate::world::{Call, Object, Outcome, Refusal};
+use crate::world::{Call, Object, Outcome, Refusal, Rules};
 
 const WRONG: Refusal = Refusal::Wrong(400, "InvalidArgument");
+/// The queries for a bucket's rules.
+const RULES: [&str; 3] = ["lifecycle=", "versioning=", "acl="];
 
 pub(crate) fn read(parts: &Parts, body: Bytes) -> Result<Call, Refusal> {
     signature::verify(parts, &body)?;
@@ -47,6 +49,9 @@ pub(crate) fn read(parts: &Parts, body: Bytes) -> Result<Call, Refusal> {
                 after: parameter(parts, "continuation-token").unwrap_or_default(),
             })
         }
+        (&Method::GET, true) if RULES.contains(&parts.uri.query().unwrap_or_default()) => {
+            Ok(Call::Rules { bucket })
+        }
         (&Method::PUT, true) if parts.headers.contains_key("x-goog-project-id") => {
             Ok(Call::CreateBucket { bucket })
         }
@@ -75,10 +80,35 @@ pub(crate) fn write(parts: &Parts, result: Result<Outcome, Refusal>) -> Answer {
             &[("content-type", "application/xml".to_owned())],
             page(&objects, next.as_deref()),
         ),
+        Ok(Outcome::Rules(rules) | Outcome::Policy(rules)) => {
+            let text = told(parts.uri.query().unwrap_or_default(), rules);
+            respond(200, &[("content-type", "application/xml".to_owned())], text)
+        }
         Ok(Outcome::Done) if parts.method == Method::DELETE => respond(204, &[], ""),
         Ok(Outcome::Done) => respond(200, &[], ""),
         Err(refusal) => refuse(parts, &refusal),
     }
+}
+
+/// Returns the rules that the query asks for.
+fn told(query: &str, rules: Rules) -> String {
+    let text = match query {
+        "lifecycle=" if rules.deletes => {
+            "<LifecycleConfiguration><Rule><Action><Delete/></Action><Condition>\
+             <DaysSinceCustomTime>1</DaysSinceCustomTime></Condition></Rule></LifecycleConfiguration>"
+        }
+        "lifecycle=" => "<LifecycleConfiguration/>",
+        "versioning=" if rules.keeps_versions => {
+            "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        }
+        "versioning=" => "<VersioningConfiguration/>",
+        _ if rules.names_everyone => {
+            "<AccessControlList><Entries><Entry><Scope type='AllUsers'/>\
+             <Permission>READ</Permission></Entry></Entries></AccessControlList>"
+        }
+        _ => "<AccessControlList><Entries/></AccessControlList>",
+    };
+    format!("<?xml version='1.0' encoding='UTF-8'?>{text}")
 }
 
 fn page(objects: &[Object], next: Option<&str>) -> String {

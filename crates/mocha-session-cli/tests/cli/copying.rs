@@ -1,8 +1,8 @@
-//! `copy` beside live traffic: killed and started again, and interrupted.
+//! `copy` beside live traffic, killed and started again.
 //!
 //! `MOCHA_COPY_SESSIONS` sets how many sessions are moved, and prints the rates.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +11,16 @@ use mocha_session::{Migrating, RequestInfo, Secrets, SessionManager, Storage};
 use mocha_session_conformance::engine_url;
 use tokio::task::JoinSet;
 
+#[cfg(feature = "s3")]
+use super::bucket::Bucket;
 use super::{SECRET, command, json, run, sqlite, stderr};
 
-const KILLED_AFTER: Duration = Duration::from_millis(400);
+pub(crate) const KILLED_AFTER: Duration = Duration::from_millis(400);
+/// How long a visitor reads a page. Shorter, and the visitors take the processor from the copy.
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(100);
+/// How long a call of S3 takes.
+#[cfg(feature = "s3")]
+const AS_FAR_AS_S3: Duration = Duration::from_millis(30);
 
 fn asked() -> Option<usize> {
     std::env::var("MOCHA_COPY_SESSIONS").ok()?.parse().ok()
@@ -38,7 +45,7 @@ async fn moving(old: &str, new: &str) -> SessionManager {
 }
 
 /// Sessions of many visitors and users: the cookie of each.
-async fn filled(manager: &SessionManager, count: usize) -> Vec<String> {
+pub(crate) async fn filled(manager: &SessionManager, count: usize) -> Vec<String> {
     let mut making = JoinSet::new();
     for worker in 0..16 {
         let manager = manager.clone();
@@ -80,7 +87,7 @@ async fn visitor(
             line.split(';').next().unwrap().clone_into(&mut cookie);
         }
         confirmed += 1;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(BETWEEN_REQUESTS).await;
     }
     (cookie, confirmed)
 }
@@ -91,8 +98,13 @@ async fn copy(old: &str, new: &str) -> Output {
     tokio::task::spawn_blocking(copying).await.unwrap()
 }
 
-/// `live` is the number of visitors meanwhile.
-async fn moves_beside_live_traffic(old: &str, new: &str, count: usize, live: usize) {
+/// `live` is the number of visitors meanwhile. The first run is killed when `midway` is over.
+async fn moves_beside_live_traffic(
+    (old, new): (&str, &str),
+    count: usize,
+    live: usize,
+    midway: impl Future<Output = ()>,
+) {
     let mut cookies = filled(&manager(old).await, count).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut visitors = JoinSet::new();
@@ -104,9 +116,9 @@ async fn moves_beside_live_traffic(old: &str, new: &str, count: usize, live: usi
     }
     let mut first = command("", &["copy", old, new]);
     let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    tokio::time::sleep(KILLED_AFTER).await;
+    midway.await;
     first.kill().unwrap();
-    first.wait().unwrap();
+    assert!(!first.wait().unwrap().success(), "the first run was killed");
     let begun = Instant::now();
     let copied = copy(old, new).await;
     assert_eq!(copied.status.code(), Some(0), "{} {}", json(&copied), stderr(&copied));
@@ -152,40 +164,49 @@ async fn from_sqlite_to_redis_nothing_is_lost_and_nobody_is_logged_out() {
     let Some(redis) = under_own_prefix("MOCHA_TEST_REDIS_URL", "a") else { return };
     let folder = tempfile::tempdir().unwrap();
     let old = sqlite(folder.path(), "old.db");
-    moves_beside_live_traffic(&old, &redis, asked().unwrap_or(600), 12).await;
+    let midway = tokio::time::sleep(KILLED_AFTER);
+    moves_beside_live_traffic((&old, &redis), asked().unwrap_or(600), 12, midway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_redis_to_s3_nothing_is_lost_and_nobody_is_logged_out() {
     let Some(redis) = under_own_prefix("MOCHA_TEST_REDIS_URL", "b") else { return };
     let Some(s3) = under_own_prefix("MOCHA_TEST_S3_URL", "b") else { return };
-    moves_beside_live_traffic(&redis, &s3, asked().unwrap_or(40), 3).await;
+    let midway = tokio::time::sleep(KILLED_AFTER);
+    moves_beside_live_traffic((&redis, &s3), asked().unwrap_or(40), 3, midway).await;
 }
 
-#[cfg(unix)]
-#[tokio::test]
-async fn ctrl_c_finishes_the_entry_in_hand_and_the_next_run_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (sqlite(folder.path(), "old.db"), sqlite(folder.path(), "new.db"));
-    let count = 1_000;
-    let cookies = filled(&manager(&old).await, count).await;
-    let mut child = command("", &["copy", &old, &new, "--page", "5", "--at-once", "1", "--json"]);
-    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    tokio::time::sleep(KILLED_AFTER).await;
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupt.success());
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
-    let output = output.await.unwrap();
-    let report = json(&output);
-    assert_eq!(output.status.code(), Some(6), "{report} {}", stderr(&output));
-    assert_eq!(report["interrupted"], true);
-    let counted = json(&run(&old, &["count", "--json"]));
-    assert_eq!(counted.get("moving"), None, "no entry is half moved: {counted}");
-    let finished = json(&copy(&old, &new).await);
-    let moved = |report: &serde_json::Value| report["moved"].as_u64().unwrap_or_default();
-    assert_eq!(moved(&report) + moved(&finished), 1_000 + 1, "with an owner's index");
-    let after = manager(&new).await;
-    for cookie in cookies.into_iter().step_by(20) {
-        assert!(!after.open(RequestInfo::new(cookie)).load().await.unwrap().is_new());
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_redis_to_a_bucket_as_far_away_as_s3_nothing_is_lost_and_nobody_is_logged_out() {
+    let Some(redis) = under_own_prefix("MOCHA_TEST_REDIS_URL", "c") else { return };
+    let (bucket, url) = Bucket::start(AS_FAR_AS_S3).await;
+    let count = asked().unwrap_or(200);
+    let midway = async {
+        while bucket.len() < count / 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    moves_beside_live_traffic((&redis, &url), count, 6, midway).await;
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_costs_two_calls_of_the_new_engine_and_several_are_moved_at_the_same_time() {
+    for (at_once, many) in [("1", false), ("16", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let old = sqlite(folder.path(), "old.db");
+        let count = 60;
+        filled(&manager(&old).await, count).await;
+        let (bucket, url) = Bucket::start(AS_FAR_AS_S3).await;
+        let arguments = ["copy", &old, &url, "--at-once", at_once].map(ToOwned::to_owned);
+        let copying = move || run("", &arguments.each_ref().map(String::as_str));
+        let copied = tokio::task::spawn_blocking(copying).await.unwrap();
+        assert_eq!(copied.status.code(), Some(0), "{}", stderr(&copied));
+        let (calls, most) = bucket.take_calls();
+        assert_eq!(bucket.len(), count + 1, "with an owner's index");
+        // Ten calls find out what the endpoint can do, and three whether both URLs are one store.
+        assert_eq!(calls, 10 + 3 + 2 * bucket.len());
+        assert!(if many { (2..=16).contains(&most) } else { most == 1 }, "{most} at once");
     }
 }

@@ -1,12 +1,14 @@
 //! Bad input and bad days: a sentence and an exit code, never a back-trace.
 
-use std::fs::OpenOptions;
-use std::process::Output;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
 
-use mocha_session_conformance::engine_url;
+use mocha_session_conformance::{engine_url, not_run};
 
 use super::servers::Server;
-use super::{command, json, run, sqlite, stderr};
+use super::{command, json, manager, run, sqlite, stderr};
 
 /// Asserts that the command failed with one sentence and this exit code.
 #[track_caller]
@@ -59,6 +61,69 @@ fn an_output_that_cannot_be_written_is_exit_code_74() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = command("memory:", &["man"]).stdout(full).output().unwrap();
     failed(&output, 74, "the output could not be written: No space left on device");
+}
+
+/// The command in a process that shares its user, but not the user's power over all files.
+#[cfg(target_os = "linux")]
+fn without_power_over_files(url: &str, arguments: &[&str]) -> Output {
+    let plain = command(url, arguments);
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-dac_override,-dac_read_search").arg(plain.get_program());
+    command.args(arguments).env("SESSION_URL", url).output().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_may_not_be_read_or_written_is_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = sqlite(folder.path(), "s.db");
+    run(&url, &["count"]);
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let file = folder.path().join("s.db");
+    set(&file, 0o000);
+    failed(&without_power_over_files(&url, &["count"]), 4, "may the process read and write it");
+    set(&file, 0o400);
+    failed(&without_power_over_files(&url, &["doctor"]), 4, "read-only");
+    set(folder.path(), 0o500);
+    let other = sqlite(folder.path(), "other.db");
+    failed(&without_power_over_files(&other, &["count"]), 4, "may the process read and write it");
+    set(folder.path(), 0o700);
+}
+
+/// Runs a copy to a folder of one mebibyte that only it sees, and then counts what arrived there.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_copy_to_a_full_disk_says_how_far_it_came_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = sqlite(folder.path(), "old.db");
+    let manager = manager(&old).await;
+    let count = 400;
+    for n in 0..count {
+        manager.seed(|session| session.insert("n", n)).await.unwrap();
+    }
+    let small = folder.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" || exit 99\n\
+                  \"$2\" copy \"$3\" \"$4\"; code=$?\n\
+                  \"$2\" count --json \"$4?create=false\"; exit $code";
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .arg(&small)
+        .arg(command("", &[]).get_program())
+        .args([&old, &sqlite(&small, "s.db")])
+        .output()
+        .unwrap();
+    if output.status.code() == Some(99) {
+        return not_run("a file system of the test's own cannot be mounted here");
+    }
+    failed(&output, 4, "error: sqlite: create: the disk or the memory is full");
+    assert!(stderr(&output).contains("entries were moved before; run it again to go on"));
+    let arrived = json(&output)["sessions"].as_u64().unwrap();
+    let left = json(&run(&old, &["count", "--json"]));
+    let left = left["sessions"].as_u64().unwrap() + left["moving"].as_u64().unwrap_or_default();
+    assert!(arrived > 0 && left > 0 && arrived + left >= count, "{arrived} and {left}");
 }
 
 #[test]

@@ -7,9 +7,13 @@
     reason = "tests; the rate of a copy is printed"
 )]
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod copying;
 mod doctor;
 mod failures;
+#[cfg(all(unix, feature = "s3"))]
+mod interrupted;
 mod secrets;
 mod servers;
 
@@ -19,6 +23,7 @@ use std::process::{Command, Output};
 use mocha_session::{RequestInfo, Secrets, SessionManager};
 
 const SECRET: &str = "for tests alone: gQ3kXz7RwVbN1mLp9sTjYd2HfUcAe5Ko";
+const OTHER: &str = "of another application: Zt6LwQ8RbVxK2nHs4YpGd9MfJc1UeAq7";
 
 fn run(url: &str, arguments: &[&str]) -> Output {
     command(url, arguments).output().unwrap()
@@ -108,15 +113,17 @@ async fn the_sessions_of_an_owner_are_listed_and_ended() {
     let text = stdout(&run(&url, &["sessions", "alice"]));
     let id = cookie.split_once('=').unwrap().1;
     assert!(text.contains("phone") && !text.contains("payload") && !text.contains(id), "{text}");
+    let elsewhere = command(&url, &["sessions", "alice"]).env("SESSION_SECRET", OTHER).output();
+    let elsewhere = elsewhere.unwrap();
+    assert_eq!(elsewhere.status.code(), Some(1));
+    assert!(stdout(&elsewhere).contains("another scope or SESSION_SECRET has another index"));
     let phone = handles.iter().find(|session| session["label"] == "phone").unwrap();
     let handle = phone["handle"].as_str().unwrap();
     let ended = run(&url, &["revoke", "alice", handle, "--json"]);
     assert_eq!(json(&ended)["ended"], 1);
     assert!(manager.open(RequestInfo::new(cookie)).load().await.unwrap().is_new());
     assert_eq!(json(&run(&url, &["revoke", "alice", "--json"]))["ended"], 1);
-    let nobody = run(&url, &["sessions", "alice"]);
-    assert_eq!(nobody.status.code(), Some(1));
-    assert!(stdout(&nobody).contains("SESSION_SECRET"), "it says why that may be");
+    assert_eq!(run(&url, &["sessions", "alice"]).status.code(), Some(1));
     let wrong = run(&url, &["revoke", "alice", "1; DROP TABLE"]);
     assert_eq!(wrong.status.code(), Some(3));
 }
@@ -151,6 +158,7 @@ async fn a_copy_moves_every_session_and_logs_nobody_out() {
     }
     let copied = run("", &["copy", &old, &new, "--page", "7", "--json"]);
     assert_eq!(copied.status.code(), Some(0), "{} {}", stdout(&copied), stderr(&copied));
+    assert_eq!(stderr(&copied), "", "progress is for terminals");
     let copied = json(&copied);
     assert_eq!(copied["moved"], 121, "{copied}");
     assert_eq!(copied["left_in_the_old_engine"], 0);
@@ -163,6 +171,22 @@ async fn a_copy_moves_every_session_and_logs_nobody_out() {
     assert_eq!(after.sessions_of("alice").await.unwrap().len(), 12);
     // Nothing is left to do, and that is no failure.
     assert_eq!(run("", &["copy", &old, &new]).status.code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_a_terminal_a_copy_shows_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (sqlite(folder.path(), "old.db"), sqlite(folder.path(), "new.db"));
+    let before = manager(&old).await;
+    for n in 0..50 {
+        before.seed(|session| session.insert("n", n)).await.unwrap();
+    }
+    let typed = format!("{} copy {old} {new}", env!("CARGO_BIN_EXE_mocha-session"));
+    let mut terminal = Command::new("script");
+    let shown = terminal.args(["-qec", &typed, "/dev/null"]).env("TERM", "xterm").output().unwrap();
+    assert!(stdout(&shown).contains("moving"), "{}", stdout(&shown));
+    assert!(stdout(&shown).contains("left in the old engine   0"), "{}", stdout(&shown));
 }
 
 #[test]

@@ -20,10 +20,24 @@ fn engine(variable: &str) -> Option<String> {
 macro_rules! on_each {
     ($($name:ident: $variable:literal),* $(,)?) => {
         mod no_command_prints_an_id_a_secret_a_password_or_a_payload {
+            #[cfg(feature = "gcs")]
+            use mocha_session_gcs_double::Double;
+
             #[tokio::test]
             async fn sqlite() {
                 let folder = tempfile::tempdir().unwrap();
                 super::searched(crate::sqlite(folder.path(), "s.db"), folder.path()).await;
+            }
+
+            /// By a service account, and by an HMAC key.
+            #[cfg(feature = "gcs")]
+            #[tokio::test]
+            async fn gcs() {
+                for url in [Double::gs_url, Double::hmac_url] {
+                    let double = Double::start().await;
+                    let folder = tempfile::tempdir().unwrap();
+                    super::searched(url(&double), folder.path()).await;
+                }
             }
 
             $(
@@ -76,6 +90,7 @@ async fn searched(url: String, folder: &Path) {
         url.replace("://", &format!("://app:{PASSWORD}@"))
     };
     secrets.extend(Some("s3cret".to_owned()).filter(|password| url.contains(password)));
+    secrets.extend(["wJalr/XUtn+FEMI=", "wJalr%2FXUtn%2BFEMI%3D"].map(ToOwned::to_owned));
     let handle = manager.sessions_of("alice").await.unwrap()[0].handle().to_string();
     let mut printed = String::new();
     let mut go = |url: &str, arguments: &[&str]| {

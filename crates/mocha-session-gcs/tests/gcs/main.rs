@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod examined;
 mod faults;
 
 use std::time::{Duration, SystemTime};

@@ -56,6 +56,9 @@ pub(crate) async fn examine(connection: &mut SqliteConnection) -> sqlx::Result<V
         )));
     }
     of_file(Path::new(&file), &mut found);
+    found.push(Finding::note(
+        "the database is in this process, so there is no second clock to compare",
+    ));
     Ok(found)
 }
 
