@@ -21,10 +21,11 @@ impl World<'_> {
         let values: Vec<String> = self.issued.iter().map(|issue| issue.value.clone()).collect();
         let mode = if self.case.migrates() { Mode::New } else { Mode::Plain };
         let newest = secrets(self.case.keys, 1);
-        let clean = client(&self.gates, None, mode, &newest, &self.clock);
+        let carrier = self.case.carrier;
+        let clean = client(&self.gates, None, mode, carrier, &newest, &self.clock);
         let engines = self.gates.lock().engines.clone();
         let copy = Shared::new(engines, self.case.repeats);
-        let untouched = client(&copy, None, mode, &newest, &self.clock);
+        let untouched = client(&copy, None, mode, carrier, &newest, &self.clock);
         let mut wait = |world: &mut Self, clean: &Client, seconds: u64| {
             world.clock.advance(Duration::from_secs(seconds));
             if seconds > 0 {
@@ -113,7 +114,7 @@ impl World<'_> {
         let engines = self.gates.lock().engines.clone();
         let gates = Shared::new(engines, self.case.repeats);
         let clock = client::copy(&self.clock);
-        let browser = client(&gates, None, mode, secrets, &clock);
+        let browser = client(&gates, None, mode, self.case.carrier, secrets, &clock);
         let mut lived = false;
         for _ in 0..4 {
             if client::now(&clock) >= jar.until {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::explore::{Tally, chance, every};
-use crate::ops::{Mode, Setup};
+use crate::ops::{Carrier, Mode, Setup};
 use crate::plan;
 use crate::pool::Pool;
 use crate::store::Flaw;
@@ -22,23 +22,26 @@ pub enum Budget {
     Schedules(u64),
 }
 
-/// Which pairs are tried: in these setups, by processes of these modes.
-pub const PAIRS: &[(Setup, [Mode; 2])] = &[
-    (Setup::Anonymous, [Mode::Plain, Mode::Plain]),
-    (Setup::User, [Mode::Plain, Mode::Plain]),
-    (Setup::Devices, [Mode::Plain, Mode::Plain]),
-    (Setup::Empty, [Mode::Plain, Mode::Plain]),
-    (Setup::User, [Mode::New, Mode::New]),
-    (Setup::User, [Mode::Prepare, Mode::New]),
-    (Setup::User, [Mode::New, Mode::Prepare]),
-    (Setup::User, [Mode::Near, Mode::Near]),
-    (Setup::Devices, [Mode::Near, Mode::Plain]),
+/// Which pairs are tried: in these setups, by processes of these modes, of these clients.
+pub const PAIRS: &[(Setup, [Mode; 2], Carrier)] = &[
+    (Setup::Anonymous, [Mode::Plain, Mode::Plain], Carrier::Cookie),
+    (Setup::User, [Mode::Plain, Mode::Plain], Carrier::Cookie),
+    (Setup::Devices, [Mode::Plain, Mode::Plain], Carrier::Cookie),
+    (Setup::Empty, [Mode::Plain, Mode::Plain], Carrier::Cookie),
+    (Setup::User, [Mode::New, Mode::New], Carrier::Cookie),
+    (Setup::User, [Mode::Prepare, Mode::New], Carrier::Cookie),
+    (Setup::User, [Mode::New, Mode::Prepare], Carrier::Cookie),
+    (Setup::User, [Mode::Near, Mode::Near], Carrier::Cookie),
+    (Setup::Devices, [Mode::Near, Mode::Plain], Carrier::Cookie),
+    (Setup::User, [Mode::Plain, Mode::Plain], Carrier::Token),
+    (Setup::Devices, [Mode::Plain, Mode::Plain], Carrier::Both),
+    (Setup::Stale, [Mode::Plain, Mode::Plain], Carrier::Both),
 ];
 
 /// Every schedule of every pair with so many faults, but for at most `limit` schedules of each.
 pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
     let cases: Vec<_> =
-        PAIRS.iter().flat_map(|(setup, modes)| plan::pairs(*setup, modes)).collect();
+        PAIRS.iter().flat_map(|(setup, modes, by)| plan::pairs(*setup, modes, *by)).collect();
     let cases = &cases;
     together(move |thread| {
         let (mut pool, mut tally) = (Pool::default(), Tally::default());
@@ -54,8 +57,8 @@ pub fn pairs(flaw: Flaw, faults: u32, limit: u64) -> Tally {
 pub fn some_pairs(line: usize, half: usize, limit: u64) -> Tally {
     let (mut pool, mut tally) = (Pool::default(), Tally::default());
     let mut rng = fastrand::Rng::with_seed(1);
-    let (setup, modes) = PAIRS[line];
-    for case in plan::pairs(setup, &modes).into_iter().skip(half).step_by(2) {
+    let (setup, modes, carrier) = PAIRS[line];
+    for case in plan::pairs(setup, &modes, carrier).into_iter().skip(half).step_by(2) {
         every(&case, Flaw::None, 0, limit, &mut pool, &mut tally);
         for _ in 0..limit {
             tally.note(&chance(&case, Flaw::None, rng.u64(..), 1, false, &mut pool));

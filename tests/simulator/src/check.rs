@@ -1,6 +1,7 @@
 //! What must hold of every run: the promises, asked from outside.
 
 mod browsers;
+mod carried;
 mod content;
 mod ends;
 
@@ -44,6 +45,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     check.values();
     check.flash();
     check.responses();
+    check.carried();
     check.browsers();
     check.found.into_inner()
 }

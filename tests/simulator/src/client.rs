@@ -1,18 +1,21 @@
 //! The one place that uses the core: builds managers, serves requests, looks at sessions from
 //! outside.
 
+mod carried;
 mod report;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mocha_session_core::{
-    Error, ErrorKind, Level, ManualClock, Migrating, NearPolicy, RequestInfo, Result, Secrets,
-    SessionManager, Storage,
+    Error, ErrorKind, Level, ManualClock, Migrating, NearPolicy, Result, Secrets, SessionManager,
+    Storage,
 };
 
 use crate::gate::{Call, GatedStore, Shared};
-use crate::ops::{Kind, Mode};
+use crate::ops::{By, Carrier, Kind, Mode};
+
+use carried::{Lines, transport};
 
 pub use report::{Line, Outcome, Report, Reporting, Request, Seen};
 
@@ -82,6 +85,7 @@ pub fn full() -> Error {
 pub struct Client {
     manager: SessionManager,
     moving: Option<Arc<Migrating<GatedStore, GatedStore>>>,
+    by: By,
 }
 
 impl Client {
@@ -93,6 +97,7 @@ impl Client {
         gates: &Shared,
         process: Option<u8>,
         mode: Mode,
+        carrier: Carrier,
         secrets: &[Secret],
         clock: &Clock,
     ) -> Result<Self> {
@@ -107,7 +112,9 @@ impl Client {
         if mode == Mode::Near {
             storage = storage.near(NearPolicy::within(Duration::from_secs(NEAR)));
         }
+        let (transport, by) = transport(carrier);
         let mut builder = SessionManager::builder(storage)
+            .transport(transport)
             .clock(clock.clone())
             .idle_timeout(Duration::from_secs(IDLE))
             .refresh_interval(Duration::from_secs(REFRESH))
@@ -116,14 +123,7 @@ impl Client {
         if !secrets.is_empty() {
             builder = builder.secrets(Secrets::new(secrets)?);
         }
-        Ok(Self { manager: builder.build()?, moving })
-    }
-
-    /// A `Cookie` header of these cookies.
-    pub fn header(&self, cookies: &[&str]) -> String {
-        let name = self.manager.cookie_name().unwrap_or_default();
-        let pairs: Vec<_> = cookies.iter().map(|value| format!("{name}={value}")).collect();
-        pairs.join("; ")
+        Ok(Self { manager: builder.build()?, moving, by })
     }
 
     /// Stores a session for the setup and returns its cookie.
@@ -145,7 +145,7 @@ impl Client {
                 Ok(())
             })
             .await?;
-        Ok(cookie.split_once('=').map(|(_, value)| value.to_owned()).unwrap_or_default())
+        Ok(carried::value(&cookie))
     }
 
     /// What a session looks like, changing nothing.
@@ -153,7 +153,7 @@ impl Client {
     /// # Errors
     /// Those of the core.
     pub async fn look(&self, cookies: &[&str]) -> Result<Seen> {
-        let lazy = self.manager.open(RequestInfo::new(self.header(cookies)));
+        let lazy = self.manager.open(self.by.request(cookies));
         see(&lazy.load().await?, true)
     }
 
@@ -162,10 +162,10 @@ impl Client {
     /// # Errors
     /// Those of the core.
     pub async fn visit(&self, cookie: &str) -> Result<(Seen, Option<Line>)> {
-        let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
+        let lazy = self.manager.open(self.by.request(&[cookie]));
         let seen = see(&lazy.load().await?, true)?;
         let headers = self.manager.finish(&lazy, 200).await.into_result()?;
-        Ok((seen, headers.set_cookie().map(read_line)))
+        Ok((seen, self.by.read(headers.set_cookie(), headers.session_token()).line))
     }
 
     /// Ends the session of this cookie.
@@ -173,7 +173,7 @@ impl Client {
     /// # Errors
     /// Those of the core.
     pub async fn end(&self, cookie: &str) -> Result<()> {
-        let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
+        let lazy = self.manager.open(self.by.request(&[cookie]));
         let session = lazy.load().await?;
         session.destroy()?;
         self.manager.finish(&lazy, 200).await.into_result().map(drop)
@@ -184,10 +184,10 @@ impl Client {
     /// # Errors
     /// Those of the core.
     pub async fn rotate(&self, cookie: &str) -> Result<Option<Line>> {
-        let lazy = self.manager.open(RequestInfo::new(self.header(&[cookie])));
+        let lazy = self.manager.open(self.by.request(&[cookie]));
         lazy.load().await?.rotate()?;
         let headers = self.manager.finish(&lazy, 200).await.into_result()?;
-        Ok(headers.set_cookie().map(read_line))
+        Ok(self.by.read(headers.set_cookie(), headers.session_token()).line)
     }
 
     /// The handles of an owner's sessions.
@@ -211,15 +211,16 @@ impl Client {
     pub async fn serve(&self, request: Request) {
         let outcome = if request.op.kind.is_admin() {
             match self.administer(&request).await {
-                Ok(()) => (Outcome::Answered, None),
-                Err(error) => (Outcome::Failed(error.kind()), None),
+                Ok(()) => (Outcome::Answered, Lines::default()),
+                Err(error) => (Outcome::Failed(error.kind()), Lines::default()),
             }
         } else {
             self.respond(&request).await
         };
         {
             let mut report = request.report();
-            (report.outcome, report.line) = (Some(outcome.0), outcome.1);
+            report.outcome = Some(outcome.0);
+            (report.line, report.beside) = (outcome.1.line, outcome.1.beside);
         }
         request.gates.stir();
     }
@@ -248,15 +249,15 @@ impl Client {
         }
     }
 
-    async fn respond(&self, request: &Request) -> (Outcome, Option<Line>) {
-        let lazy = self.manager.open(RequestInfo::new(request.cookies.clone()));
+    async fn respond(&self, request: &Request) -> (Outcome, Lines) {
+        let lazy = self.manager.open(request.by.request(&request.sessions));
         let session = match lazy.load().await {
             Ok(session) => session,
-            Err(error) => return (Outcome::Failed(error.kind()), None),
+            Err(error) => return (Outcome::Failed(error.kind()), Lines::default()),
         };
         match see(&session, false) {
             Ok(seen) => request.report().loaded = Some(seen),
-            Err(error) => return (Outcome::Failed(error.kind()), None),
+            Err(error) => return (Outcome::Failed(error.kind()), Lines::default()),
         }
         if request.op.slow {
             let _ = request
@@ -267,11 +268,11 @@ impl Client {
         let handled = self.handle(request, &session).await;
         let status = handled.as_ref().map_or_else(Error::http_status, |()| request.op.status);
         let finished = self.manager.finish(&lazy, status).await;
-        let line = finished.set_cookie().map(read_line);
+        let lines = request.by.read(finished.set_cookie(), finished.session_token());
         let failed = handled.err().map(|error| error.kind());
         match failed.or_else(|| finished.error().map(Error::kind)) {
-            Some(kind) => (Outcome::Failed(kind), line),
-            None => (Outcome::Answered, line),
+            Some(kind) => (Outcome::Failed(kind), lines),
+            None => (Outcome::Answered, lines),
         }
     }
 
@@ -379,15 +380,4 @@ fn see(session: &mocha_session_core::Session, flash: bool) -> Result<Seen> {
         flash: if flash { texts(&session.flash().peek()) } else { Vec::new() },
         expires: millis(session.expires_at()),
     })
-}
-
-/// Reads a `Set-Cookie` line as a browser does.
-fn read_line(line: &str) -> Line {
-    let mut parts = line.split(';').map(str::trim);
-    let value = parts.next().and_then(|pair| pair.split_once('=')).map(|(_, value)| value);
-    let age = parts.find_map(|part| part.strip_prefix("Max-Age=")).and_then(|age| age.parse().ok());
-    match value {
-        Some(value) if !value.is_empty() && age != Some(0) => Line::Set(value.to_owned(), age),
-        _ => Line::Remove,
-    }
 }

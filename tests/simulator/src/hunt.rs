@@ -2,7 +2,7 @@
 
 use crate::campaign::{Budget, one};
 use crate::explore::{Found, Tally, every, replay};
-use crate::ops::{KINDS, Kind, Mode, Setup};
+use crate::ops::{Carrier, KINDS, Kind, Mode, Setup};
 use crate::plan;
 use crate::pool::Pool;
 use crate::shrink::shrink;
@@ -16,13 +16,12 @@ const FIRST: u64 = 3_000;
 /// How many schedules of one pair CI tries.
 const OF_A_PAIR: u64 = 60;
 
-/// Looks for the first broken promise, all in this thread: a little chance, slow requests, pairs of
+/// Looks for the first broken promise, all in this thread: slow requests, a little chance, pairs of
 /// operations, then chance.
 pub fn hunt(flaw: Flaw) -> Option<Found> {
     let mut pool = Pool::default();
     let mut tally = Tally::default();
     let enough = |tally: &Tally| !tally.found.is_empty();
-    one(flaw, 7, Budget::Schedules(FIRST), &mut tally, &enough);
     for kind in KINDS {
         let kind = kind.text();
         let rare = [
@@ -30,6 +29,8 @@ pub fn hunt(flaw: Flaw) -> Option<Found> {
             (format!("user~40000 oo a:{kind}&"), "+1 a t3900"),
             // The second writes over what it read before the first wrote.
             (format!("user oc a:{kind} b:{kind}"), "+1 a a a a +2"),
+            // The client was told that its session is empty before the other request fills it.
+            (format!("anon oo+t b:show b:clear a:{kind}&"), "+1 b b -1 +3 a +2 b b -2 =3"),
         ];
         for (case, schedule) in rare {
             if let (Ok(case), Ok(schedule)) = (case.parse(), steps(schedule)) {
@@ -37,7 +38,10 @@ pub fn hunt(flaw: Flaw) -> Option<Found> {
             }
         }
     }
-    for case in plan::pairs(Setup::User, &[Mode::Plain, Mode::Plain]) {
+    if tally.found.is_empty() {
+        one(flaw, 7, Budget::Schedules(tally.runs + FIRST), &mut tally, &enough);
+    }
+    for case in plan::pairs(Setup::User, &[Mode::Plain; 2], Carrier::Cookie) {
         if tally.found.is_empty() && case.ops.iter().any(|op| telling(op.kind)) {
             every(&case, flaw, 0, OF_A_PAIR, &mut pool, &mut tally);
         }

@@ -210,6 +210,30 @@ pub enum Keys {
     Rotating,
 }
 
+/// What carries the clients' sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// Cookies.
+    Cookie,
+    /// Tokens, in a header.
+    Token,
+    /// Either. The first client holds a cookie and a token of its session, the second a token.
+    Both,
+}
+
+/// How one request carries its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// As cookies.
+    Cookie,
+    /// As tokens.
+    Token,
+    /// Each as a cookie and as a token.
+    Both,
+    /// The first as a cookie, the second as a token.
+    Each,
+}
+
 /// A case: what there is, the processes, the operations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
@@ -221,6 +245,8 @@ pub struct Case {
     pub modes: Vec<Mode>,
     /// Their secrets.
     pub keys: Keys,
+    /// What carries the sessions.
+    pub carrier: Carrier,
     /// Whether the engine's client library repeats writes, and says so.
     pub repeats: bool,
     /// The operations.
@@ -236,8 +262,19 @@ impl Case {
             age: 1,
             modes: vec![Mode::Plain; processes],
             keys: Keys::None,
+            carrier: Carrier::Cookie,
             repeats: false,
             ops,
+        }
+    }
+
+    /// How a request with these sessions carries them.
+    pub fn by(&self, from: From) -> By {
+        match (self.carrier, from) {
+            (Carrier::Cookie, _) => By::Cookie,
+            (Carrier::Both, From::Jar) => By::Both,
+            (Carrier::Both, From::Two) => By::Each,
+            (Carrier::Token | Carrier::Both, _) => By::Token,
         }
     }
 
@@ -285,6 +322,11 @@ impl fmt::Display for Case {
             Keys::Introduced => "+i",
             Keys::Rotating => "+r",
         })?;
+        f.write_str(match self.carrier {
+            Carrier::Cookie => "",
+            Carrier::Token => "+t",
+            Carrier::Both => "+b",
+        })?;
         if self.repeats {
             f.write_str("+d")?;
         }
@@ -310,11 +352,13 @@ impl FromStr for Case {
         let modes = words.next().unwrap_or_default();
         let mut settings = modes.split('+');
         let modes = settings.next().unwrap_or_default();
-        let (mut keys, mut repeats) = (Keys::None, false);
+        let (mut keys, mut carrier, mut repeats) = (Keys::None, Carrier::Cookie, false);
         for word in settings {
             match word {
                 "i" => keys = Keys::Introduced,
                 "r" => keys = Keys::Rotating,
+                "t" => carrier = Carrier::Token,
+                "b" => carrier = Carrier::Both,
                 "d" => repeats = true,
                 other => return Err(format!("no such setting: {other}")),
             }
@@ -334,6 +378,7 @@ impl FromStr for Case {
             age,
             modes,
             keys,
+            carrier,
             repeats,
             ops: words.map(str::parse).collect::<Result<_, _>>()?,
         })

@@ -1,6 +1,6 @@
 //! Which cases are tried: all pairs, and what chance makes of more.
 
-use crate::ops::{Case, From, KINDS, Keys, Kind, Mode, Op, Setup};
+use crate::ops::{Carrier, Case, From, KINDS, Keys, Kind, Mode, Op, Setup};
 
 const STATUSES: &[u16] = &[200, 200, 200, 200, 303, 304, 500, 408];
 const SETUPS: &[Setup] = &[
@@ -25,13 +25,16 @@ fn fits(setup: Setup, kind: Kind) -> bool {
 }
 
 /// Every pair of operations, each in a process of its own.
-pub fn pairs(setup: Setup, modes: &[Mode]) -> Vec<Case> {
+pub fn pairs(setup: Setup, modes: &[Mode], carrier: Carrier) -> Vec<Case> {
     let mut cases = Vec::new();
     let kinds: Vec<Kind> = KINDS.iter().copied().filter(|kind| fits(setup, *kind)).collect();
     for (at, first) in kinds.iter().enumerate() {
         for second in &kinds[at..] {
-            let from =
-                if setup == Setup::Devices && !second.is_admin() { From::Other } else { From::Jar };
+            let from = match setup {
+                Setup::Devices if !second.is_admin() => From::Other,
+                Setup::Stale if !second.is_admin() => From::Two,
+                _ => From::Jar,
+            };
             let second = Op { from, ..Op::new(1, *second) };
             let ops = vec![Op::new(0, *first), second];
             cases.push(Case {
@@ -39,6 +42,7 @@ pub fn pairs(setup: Setup, modes: &[Mode]) -> Vec<Case> {
                 age: 1,
                 modes: modes.to_vec(),
                 keys: Keys::None,
+                carrier,
                 repeats: false,
                 ops,
             });
@@ -79,5 +83,7 @@ pub fn by_chance(rng: &mut fastrand::Rng) -> (Case, bool) {
     }
     let age = [1, 1, 1, 30, 660, 4_000, 40_000, 60_000][rng.usize(..8)];
     let keys = [Keys::None, Keys::None, Keys::Introduced, Keys::Rotating][rng.usize(..4)];
-    (Case { setup, age, modes, keys, repeats: rng.u8(..5) == 0, ops }, slow)
+    let repeats = rng.u8(..5) == 0;
+    let carrier = [Carrier::Cookie, Carrier::Cookie, Carrier::Token, Carrier::Both][rng.usize(..4)];
+    (Case { setup, age, modes, keys, carrier, repeats, ops }, slow)
 }

@@ -2,7 +2,7 @@
 
 use crate::check::check;
 use crate::explore::{Found, replay};
-use crate::ops::{Case, From, Mode};
+use crate::ops::{Carrier, Case, From, Mode};
 use crate::pool::Pool;
 use crate::store::Flaw;
 use crate::text::{Act, Step};
@@ -88,6 +88,7 @@ fn simpler(case: &Case) -> Vec<Case> {
         }
     };
     add(&|case| case.age = 1);
+    add(&|case| case.carrier = Carrier::Cookie);
     add(&|case| case.modes.iter_mut().for_each(|mode| *mode = Mode::Plain));
     for at in 0..case.modes.len() {
         add(&|case| case.modes[at] = Mode::Plain);

@@ -14,7 +14,7 @@ use crate::choices::Scheduler;
 use crate::client::{self, Client, Clock, Line, Report, Reporting, Request};
 use crate::gate::{Answer, Call, Shared};
 use crate::history::{History, Issue};
-use crate::ops::{Case, From, Keys, Mode, Op, Setup};
+use crate::ops::{By, Carrier, Case, From, Keys, Mode, Op, Setup};
 use crate::pool::Pool;
 use crate::store::{Engine, Flaw};
 use crate::text::{Act, Step};
@@ -95,6 +95,7 @@ impl<'p> World<'p> {
                 &gates,
                 Some(u8::try_from(number).unwrap_or(u8::MAX)),
                 *mode,
+                case.carrier,
                 &secrets(case.keys, number),
                 &clock,
             ),
@@ -142,7 +143,8 @@ impl<'p> World<'p> {
 
     fn set_up(&mut self) {
         let older: &[_] = if self.case.keys == Keys::Rotating { &[OLDER] } else { &[] };
-        let client = client(&self.gates, None, Mode::Plain, older, &self.clock);
+        let carrier = self.case.carrier;
+        let client = client(&self.gates, None, Mode::Plain, carrier, older, &self.clock);
         let seed = |mark: &'static str, owner: Option<&'static str>| {
             let client = client.clone();
             async move { client.seed(mark, owner).await.unwrap_or_default() }
@@ -158,7 +160,7 @@ impl<'p> World<'p> {
         if let Some(first) = first {
             self.issue(&first, None);
             self.old = Some(first.clone());
-            self.keep(0, &first, Some(client::IDLE));
+            self.keep(0, &first, self.told(From::Jar));
             self.first_handle =
                 self.outside(client.look(&[&first])).ok().and_then(|seen| seen.handle);
             if setup == Setup::Rotated
@@ -171,7 +173,7 @@ impl<'p> World<'p> {
         if matches!(setup, Setup::Devices | Setup::Stale) {
             let second = self.outside(seed("T", Some("u")));
             self.issue(&second, None);
-            self.keep(1, &second, Some(client::IDLE));
+            self.keep(1, &second, self.told(From::Other));
             self.second = Some(second);
         }
         self.clock.advance(Duration::from_secs(self.case.age));
@@ -197,6 +199,11 @@ impl<'p> World<'p> {
             }
         }
         self.gates.lock().open = false;
+    }
+
+    /// For how long a client keeps a session of the setup. A token has no deadline.
+    fn told(&self, from: From) -> Option<u64> {
+        (self.case.by(from) != By::Token).then_some(client::IDLE)
     }
 
     fn keep(&mut self, jar: usize, value: &str, age: Option<u64>) {
@@ -343,11 +350,11 @@ impl<'p> World<'p> {
         };
         let process = usize::from(op.process);
         let client = self.processes[process].client.clone();
-        let texts: Vec<&str> = cookies.iter().map(String::as_str).collect();
         let request = Request {
             number: u8::try_from(number).unwrap_or(u8::MAX),
             op,
-            cookies: client.header(&texts),
+            sessions: cookies.clone(),
+            by: self.case.by(op.from),
             first: self.first_handle.clone(),
             report: Arc::clone(&self.ops[number].report),
             gates: self.gates.clone(),
@@ -495,10 +502,11 @@ pub(crate) fn client(
     gates: &Shared,
     process: Option<u8>,
     mode: Mode,
+    carrier: Carrier,
     secrets: &[client::Secret],
     clock: &Clock,
 ) -> Client {
-    Client::new(gates, process, mode, secrets, clock)
+    Client::new(gates, process, mode, carrier, secrets, clock)
         .unwrap_or_else(|error| unreachable!("the simulated settings are right: {error}"))
 }
 

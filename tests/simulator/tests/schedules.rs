@@ -54,6 +54,9 @@ pairs! {
     pairs_while_a_migration_is_rolled_back 6,
     pairs_over_old_reads 7,
     pairs_of_two_devices_over_old_reads 8,
+    pairs_of_a_client_with_a_token 9,
+    pairs_of_a_client_with_a_cookie_and_a_token_beside_one_with_a_token 10,
+    pairs_with_a_cookie_and_the_token_of_another_session 11,
 }
 
 fn by_chance(seed: u64) {
@@ -79,7 +82,7 @@ chance! {
 fn a_schedule_is_read_as_it_is_written() {
     let text = "+1 +2 a b2 a! b$ a? b% a# b~ a. a, b^ a* =1 x2 t660 -1";
     assert_eq!(written(&steps(text).unwrap()), text);
-    let case = "devices~660 npo+r+d a:write b:login@other/303 c:all b:show@two/304&";
+    let case = "devices~660 npo+r+b+d a:write b:login@other/303 c:all b:show@two/304&";
     let read: mocha_session_simulator::ops::Case = case.parse().unwrap();
     assert_eq!(read.to_string(), case);
 }

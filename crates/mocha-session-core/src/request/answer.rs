@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::http::headers::{HeaderChanges, TokenChanges};
 use crate::http::transport::Via;
+use crate::mutant;
 use crate::record::content::{Content, UNTIL_CLOSED};
 use crate::session::base::Base;
 use crate::session::shared::Shared;
@@ -13,12 +14,14 @@ use crate::store::Revision;
 
 /// Returns the header lines that carry `line` to a client whose session came by `via`.
 pub(super) fn headers(shared: &Shared, via: Via, line: Option<Line>) -> HeaderChanges {
+    let via = if mutant("a token is answered by a cookie") { Via::Cookie } else { via };
     let token = shared.carriers.token.as_ref().map(|token| {
         let value = line.as_ref().filter(|_| via.header()).map(|line| match line {
             Line::Id(id, _) => shared.signer.text(id),
             Line::Sealed(value, _) => value.clone(),
             Line::Remove => String::new(),
         });
+        let value = value.filter(|told| !told.is_empty() || !mutant("a token never ends"));
         Box::new(TokenChanges { names: Arc::clone(&token.names), value })
     });
     let Some(cookie) = &shared.carriers.cookie else {
@@ -56,5 +59,6 @@ pub(super) fn token_line(
     if content.is_empty() {
         return Some(Line::Remove);
     }
-    (stale || content.told == 0).then(|| Line::Id(stored.id.clone(), content.told))
+    let filled = content.told == 0 && !mutant("a token of an emptied session is not told again");
+    (stale || filled).then(|| Line::Id(stored.id.clone(), content.told))
 }

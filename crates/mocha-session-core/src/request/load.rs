@@ -116,6 +116,9 @@ async fn one_of(
             Known::Live(stored, content) => live.push((stored, content, via, stale_cookie)),
         }
     }
+    if mutant("a token wins over a cookie") {
+        live.retain(|(_, _, via, _)| via.header());
+    }
     if live.len() > 1 {
         let tokens = live.iter().filter(|(_, _, via, _)| via.header()).count();
         tracing::warn!(

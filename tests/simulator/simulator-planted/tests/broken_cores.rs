@@ -45,6 +45,10 @@ bugs! {
     what_moved_is_unknown "what moved is unknown",
     a_move_does_not_freeze "a move does not freeze",
     a_write_over_an_old_read_overwrites "a write over an old read overwrites",
+    a_token_is_answered_by_a_cookie "a token is answered by a cookie",
+    a_token_never_ends "a token never ends",
+    a_token_of_an_emptied_session_is_not_told_again "a token of an emptied session is not told again",
+    a_token_wins_over_a_cookie "a token wins over a cookie",
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::gate::Shared;
-use crate::ops::Op;
+use crate::ops::{By, Op};
 
 /// A session as it looks from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub struct Seen {
     pub expires: u64,
 }
 
-/// A cookie line of a response.
+/// A cookie line of a response, or its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// The cookie, and for how many seconds it was told to live.
+    /// Its value, and for how many seconds it was told to live.
     Set(String, Option<u64>),
-    /// The cookie goes.
+    /// It goes.
     Remove,
 }
 
@@ -58,8 +58,11 @@ pub struct Report {
     pub committed: Option<std::result::Result<(), ErrorKind>>,
     /// How it ended.
     pub outcome: Option<Outcome>,
-    /// What its response says of the cookie.
+    /// What its response says to its client: the cookie, or the token of a client that has no
+    /// cookie.
     pub line: Option<Line>,
+    /// What its response says in the other way.
+    pub beside: Option<Line>,
 }
 
 /// A report that an operation writes while others read it.
@@ -72,8 +75,10 @@ pub struct Request {
     pub number: u8,
     /// What it does.
     pub op: Op,
-    /// Its `Cookie` header.
-    pub cookies: String,
+    /// The sessions that it brings.
+    pub sessions: Vec<String>,
+    /// How it carries them.
+    pub by: By,
     /// The handle of the first session of u.
     pub first: Option<String>,
     /// Where it writes what it met with.
