@@ -1,6 +1,6 @@
 //! The project's rules that no compiler checks. They also run as a test.
 
-use crate::house::{self, CORE, ENGINES, FACADE};
+use crate::house::{self, CORE, ENGINES, FACADE, Layer};
 use crate::{Result, command, floors};
 use cargo_metadata::{DependencyKind, Metadata, Package};
 use std::collections::BTreeSet;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 /// length.
 const LONGEST_FILE: usize = 400;
 const LONG_BECAUSE: &str = "// tidy: long because ";
+/// The maximum number of lines of code of a framework crate. Logic belongs to the core.
+const LONGEST_FRAMEWORK: usize = 450;
 
 /// Marks of unfinished work. They are split, because otherwise this file would break its own rule.
 const UNFINISHED: [&str; 3] =
@@ -78,8 +80,7 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
     let rust = is(Path::new(path), "rs");
     if rust {
         if !text.starts_with("//!") && !text.starts_with("#![doc") {
-            complaints
-                .push(format!("{path}: its first line must say what the file is for (`//! …`)"));
+            complaints.push(format!("{path}: its first line must say its purpose (`//! …`)"));
         }
         let lines = text.lines().count();
         if lines > LONGEST_FILE && !text.lines().any(|line| line.starts_with(LONG_BECAUSE)) {
@@ -99,9 +100,7 @@ fn text_rules(path: &str, text: &str) -> Vec<String> {
             complaints.extend(found.map(|mark| format!("{}: unfinished: `{mark}`", place())));
         }
         let found = HOMES.iter().find(|home| line.contains(**home));
-        complaints.extend(
-            found.map(|home| format!("{}: a path of somebody's machine: `{home}…`", place())),
-        );
+        complaints.extend(found.map(|home| format!("{}: a path of a machine: `{home}…`", place())));
     }
     complaints
 }
@@ -113,8 +112,7 @@ fn package_rules(package: &Package) -> Result<Vec<String>> {
     let folder = package.manifest_path.parent().and_then(|it| it.file_name()).unwrap_or_default();
     // Unpublished packages are under `tests/` and `xtask/`, without the project's name.
     if folder != name && name.strip_prefix("mocha-session-") != Some(folder) {
-        complaints
-            .push(format!("{name}: its folder is `{folder}`; folder and crate share one name"));
+        complaints.push(format!("{name}: its folder `{folder}` must have the crate's name"));
     }
     for dependency in &package.dependencies {
         let Ok(on) = house::layer(&dependency.name) else { continue };
@@ -128,7 +126,20 @@ fn package_rules(package: &Package) -> Result<Vec<String>> {
             ));
         }
     }
+    if layer == Layer::Framework {
+        let sources = sources(package.manifest_path.with_file_name("src").as_std_path())?;
+        let lines: usize = sources.iter().map(|source| code(source).count()).sum();
+        if lines > LONGEST_FRAMEWORK {
+            complaints.push(format!("{name}: {lines} lines of code, over {LONGEST_FRAMEWORK}"));
+        }
+    }
     Ok(complaints)
+}
+
+/// Returns the lines of code before a file's tests.
+fn code(source: &str) -> impl Iterator<Item = &str> {
+    let lines = source.lines().map(str::trim).take_while(|line| *line != "#[cfg(test)]");
+    lines.filter(|line| !line.is_empty() && !line.starts_with("//"))
 }
 
 fn manifest_rules(name: &str, manifest: &str) -> Vec<String> {
@@ -153,11 +164,7 @@ fn engine_rules(workspace: &Metadata, readme: &str) -> Result<Vec<String>> {
     let features = house::engine_features(facade, workspace);
     let unknown = features.iter().filter(|it| ENGINES.iter().all(|engine| engine.feature != **it));
     let mut complaints: Vec<String> = unknown
-        .map(|it| {
-            format!(
-                "{FACADE}: its feature `{it}` is an engine that ENGINES in xtask/src/house.rs lacks"
-            )
-        })
+        .map(|it| format!("{FACADE}: its engine `{it}` is not in ENGINES of xtask/src/house.rs"))
         .collect();
     let rows = table_features(readme);
     for engine in ENGINES {
@@ -171,7 +178,8 @@ fn engine_rules(workspace: &Metadata, readme: &str) -> Result<Vec<String>> {
         let manifest = &house::package(workspace, backend)?.manifest_path;
         let folder = manifest.parent().ok_or("a manifest without a folder")?.as_std_path();
         let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-        let schemes = schemes(&folder.join("src"))?;
+        let sources = sources(&folder.join("src"))?;
+        let schemes: Vec<_> = sources.iter().flat_map(|source| driver_schemes(source)).collect();
         if schemes.is_empty() {
             complaints.push(format!("{backend}: no driver with a scheme"));
         }
@@ -179,8 +187,7 @@ fn engine_rules(workspace: &Metadata, readme: &str) -> Result<Vec<String>> {
             let shown =
                 scheme.strip_suffix('*').map_or_else(|| format!("{scheme}:"), str::to_owned);
             if !readme.contains(&shown) && !readme.contains(&format!("`{scheme}`")) {
-                complaints
-                    .push(format!("{backend}: its README does not name the scheme `{scheme}`"));
+                complaints.push(format!("{backend}: its README lacks the scheme `{scheme}`"));
             }
         }
     }
@@ -193,20 +200,16 @@ fn table_features(markdown: &str) -> BTreeSet<&str> {
     rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect()
 }
 
-/// Returns the schemes of the drivers under a folder of sources.
-fn schemes(folder: &Path) -> Result<Vec<String>> {
+/// Returns the texts of the files under a folder.
+fn sources(folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     text_files(folder, &mut files)?;
-    let mut found = Vec::new();
-    for file in files {
-        found.extend(driver_schemes(&fs::read_to_string(file)?));
-    }
-    Ok(found)
+    Ok(files.iter().map(fs::read_to_string).collect::<std::io::Result<_>>()?)
 }
 
 fn driver_schemes(source: &str) -> Vec<String> {
-    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let lists = code
+    let lists = code(source).collect::<String>();
+    let lists = lists
         .split("Driver::new(")
         .skip(1)
         .filter_map(|call| call.trim_start().strip_prefix("&[")?.split(']').next());

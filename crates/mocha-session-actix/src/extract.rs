@@ -128,10 +128,7 @@ fn extract<S: 'static, T: 'static>(
 ) -> Extracting<T> {
     let request = request.clone();
     Box::pin(async move {
-        let loaded = match lazy::<S>(&request) {
-            Ok(lazy) => load(lazy).await,
-            Err(error) => Err(error),
-        };
+        let loaded = async { load(lazy::<S>(&request)?).await }.await;
         loaded.map_err(|error| Error::rejecting(&request, error))
     })
 }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::future::{Ready, ready};
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{RequestHead, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::{HttpMessage as _, HttpResponse};
-use mocha_session_core::{Error, SessionManager, Sessions};
+use mocha_session_core::{__scoped, Error, SessionManager, Sessions};
 
 use crate::error::Failed;
 use crate::future::{Open, ResponseFuture};
@@ -37,31 +36,31 @@ impl Shared {
     }
 }
 
-/// Opens a session for each request, and commits it before the response is sent.
-///
-/// If an outer middleware has already opened the session of this manager, this one does nothing.
-///
-/// ```
-/// use actix_web::App;
-/// use mocha_session_actix::SessionMiddleware;
-/// use mocha_session_core::{Secrets, SessionManager, Storage};
-///
-/// let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
-/// let sessions: SessionMiddleware = SessionMiddleware::new(manager);
-///
-/// /// A second, separate session with a cookie of its own.
-/// struct Admin;
-/// # let admin = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
-/// let admin = SessionMiddleware::<Admin>::scoped(admin);
-///
-/// // For `HttpServer::new`: every worker has a clone, over the same manager.
-/// let app = move || App::new().wrap(admin.clone()).wrap(sessions.clone());
-/// # app();
-/// # Ok::<(), mocha_session_core::Error>(())
-/// ```
-pub struct SessionMiddleware<S = ()> {
-    shared: Arc<Shared>,
-    scope: PhantomData<fn() -> S>,
+__scoped! {
+    /// Opens a session for each request, and commits it before the response is sent.
+    ///
+    /// If an outer middleware has already opened the session of this manager, this one does
+    /// nothing.
+    ///
+    /// ```
+    /// use actix_web::App;
+    /// use mocha_session_actix::SessionMiddleware;
+    /// use mocha_session_core::{Secrets, SessionManager, Storage};
+    ///
+    /// let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+    /// let sessions: SessionMiddleware = SessionMiddleware::new(manager);
+    ///
+    /// /// A second, separate session with a cookie of its own.
+    /// struct Admin;
+    /// # let admin = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+    /// let admin = SessionMiddleware::<Admin>::scoped(admin);
+    ///
+    /// // For `HttpServer::new`: every worker has a clone, over the same manager.
+    /// let app = move || App::new().wrap(admin.clone()).wrap(sessions.clone());
+    /// # app();
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    SessionMiddleware, Shared
 }
 
 impl SessionMiddleware {
@@ -79,7 +78,7 @@ impl<S> SessionMiddleware<S> {
     /// passes two managers with the same cookie name gets an error response, and the log says how
     /// to fix it.
     pub fn scoped(manager: SessionManager) -> Self {
-        Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
+        Self::over(Shared { manager, on_error: None })
     }
 
     /// Shapes the response to a request that failed because of its session: the session could not
@@ -110,24 +109,7 @@ impl<S> SessionMiddleware<S> {
         respond: impl Fn(&Error, &RequestHead) -> HttpResponse + Send + Sync + 'static,
     ) -> Self {
         let manager = self.shared.manager.clone();
-        Self {
-            shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }),
-            scope: PhantomData,
-        }
-    }
-}
-
-impl<S> Clone for SessionMiddleware<S> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), scope: PhantomData }
-    }
-}
-
-impl<S> fmt::Debug for SessionMiddleware<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionMiddleware")
-            .field("manager", &self.shared.manager)
-            .finish_non_exhaustive()
+        Self::over(Shared { manager, on_error: Some(Box::new(respond)) })
     }
 }
 

@@ -1,7 +1,6 @@
 //! The layer: opens a session for each request and commits it with the response.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,7 +10,7 @@ use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
-use mocha_session_core::{Error, SessionManager, Sessions};
+use mocha_session_core::{__scoped, Error, SessionManager, Sessions};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -42,26 +41,25 @@ impl Shared {
     }
 }
 
-/// Opens a session for each request, and commits it before the response is sent.
-///
-/// If an outer layer has already opened the session of this manager, this one does nothing.
-///
-/// ```
-/// use mocha_session_core::{Secrets, SessionManager, Storage};
-/// use mocha_session_tower::SessionLayer;
-///
-/// let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
-/// let layer: SessionLayer = SessionLayer::new(manager);
-///
-/// /// A second, separate session with a cookie of its own.
-/// struct Admin;
-/// # let admin = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
-/// let admin = SessionLayer::<Admin>::scoped(admin);
-/// # Ok::<(), mocha_session_core::Error>(())
-/// ```
-pub struct SessionLayer<S = ()> {
-    shared: Arc<Shared>,
-    scope: PhantomData<fn() -> S>,
+__scoped! {
+    /// Opens a session for each request, and commits it before the response is sent.
+    ///
+    /// If an outer layer has already opened the session of this manager, this one does nothing.
+    ///
+    /// ```
+    /// use mocha_session_core::{Secrets, SessionManager, Storage};
+    /// use mocha_session_tower::SessionLayer;
+    ///
+    /// let manager = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+    /// let layer: SessionLayer = SessionLayer::new(manager);
+    ///
+    /// /// A second, separate session with a cookie of its own.
+    /// struct Admin;
+    /// # let admin = SessionManager::new(Storage::client_side().with_secrets(Secrets::generate()?))?;
+    /// let admin = SessionLayer::<Admin>::scoped(admin);
+    /// # Ok::<(), mocha_session_core::Error>(())
+    /// ```
+    SessionLayer, Shared
 }
 
 impl SessionLayer {
@@ -79,7 +77,7 @@ impl<S> SessionLayer<S> {
     /// passes two managers with the same cookie name gets an error response, and the log says how
     /// to fix it.
     pub fn scoped(manager: SessionManager) -> Self {
-        Self { shared: Arc::new(Shared { manager, on_error: None }), scope: PhantomData }
+        Self::over(Shared { manager, on_error: None })
     }
 
     /// Shapes the response to a request that failed because of its session: the session could not
@@ -108,24 +106,7 @@ impl<S> SessionLayer<S> {
         respond: impl Fn(&Error, &Parts) -> Response<String> + Send + Sync + 'static,
     ) -> Self {
         let manager = self.shared.manager.clone();
-        Self {
-            shared: Arc::new(Shared { manager, on_error: Some(Box::new(respond)) }),
-            scope: PhantomData,
-        }
-    }
-}
-
-impl<S> Clone for SessionLayer<S> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), scope: PhantomData }
-    }
-}
-
-impl<S> fmt::Debug for SessionLayer<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionLayer")
-            .field("manager", &self.shared.manager)
-            .finish_non_exhaustive()
+        Self::over(Shared { manager, on_error: Some(Box::new(respond)) })
     }
 }
 
