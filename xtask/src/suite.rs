@@ -14,26 +14,19 @@ pub(crate) fn test(args: &[&str]) -> Result {
     // build.
     command::run(&mut runner.command(args, true))?;
     let servers = Servers::for_tests()?;
-    let with_servers = |mut command: Command| {
-        command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
-        command
-    };
     let mut counts = Counts::default();
-    let mut run = |command| {
-        let command = with_servers(command);
-        if runner == Runner::CargoTest {
-            counts.run(command)
-        } else {
-            command::run(&mut { command })
-        }
+    let mut run = |mut command: Command| {
+        command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
+        if runner == Runner::CargoTest { counts.run(command) } else { command::run(&mut command) }
     };
-    let doctests = if args.is_empty() { run(doctests()) } else { Ok(()) };
+    let others =
+        if args.is_empty() { run(doctests()).and(run(with_its_own_lock_file())) } else { Ok(()) };
     let tests = run(runner.command(args, false));
     if runner == Runner::CargoTest {
         let Counts { passed, failed, ignored } = counts;
         println!("\n{passed} passed, {failed} failed, {ignored} skipped");
     }
-    servers.stop().and(doctests).and(tests)
+    servers.stop().and(others).and(tests)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -65,6 +58,12 @@ impl Runner {
 
 fn doctests() -> Command {
     command::cargo("test --quiet --workspace --all-features --doc --no-fail-fast")
+}
+
+/// The tests of a workspace whose SQLite client would hold this library's at an older release.
+fn with_its_own_lock_file() -> Command {
+    let manifest = "tests/take-over-sqlx/Cargo.toml";
+    command::cargo(&format!("test --quiet --manifest-path {manifest} --target-dir target"))
 }
 
 /// The totals of a `cargo test` with several binaries. Each binary prints only its own summary.
