@@ -1,5 +1,5 @@
-//! Live sessions in tower-sessions' SQLx store go on as sessions of this library, once: made and
-//! read by that store.
+//! Live sessions in the SQL stores of tower-sessions go on as sessions of this library, once: made
+//! and read by those stores.
 
 #![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "tests")]
