@@ -19,8 +19,7 @@ pub(crate) fn test(args: &[&str]) -> Result {
         command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
         if runner == Runner::CargoTest { counts.run(command) } else { command::run(&mut command) }
     };
-    let others =
-        if args.is_empty() { run(doctests()).and(run(with_its_own_lock_file())) } else { Ok(()) };
+    let others = if args.is_empty() { run(doctests()).and(run(apart()?)) } else { Ok(()) };
     let tests = run(runner.command(args, false));
     if runner == Runner::CargoTest {
         let Counts { passed, failed, ignored } = counts;
@@ -61,9 +60,10 @@ fn doctests() -> Command {
 }
 
 /// The tests of a workspace whose SQLite client would hold this library's at an older release.
-fn with_its_own_lock_file() -> Command {
-    let manifest = "tests/take-over-sqlx/Cargo.toml";
-    command::cargo(&format!("test --quiet --manifest-path {manifest} --target-dir target"))
+fn apart() -> Result<Command> {
+    let mut test = command::cargo("test --quiet --manifest-path tests/take-over-sqlx/Cargo.toml");
+    test.env("CARGO_TARGET_DIR", command::workspace()?.target_directory);
+    Ok(test)
 }
 
 /// The totals of a `cargo test` with several binaries. Each binary prints only its own summary.
