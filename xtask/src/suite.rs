@@ -14,26 +14,18 @@ pub(crate) fn test(args: &[&str]) -> Result {
     // build.
     command::run(&mut runner.command(args, true))?;
     let servers = Servers::for_tests()?;
-    let with_servers = |mut command: Command| {
-        command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
-        command
-    };
     let mut counts = Counts::default();
-    let mut run = |command| {
-        let command = with_servers(command);
-        if runner == Runner::CargoTest {
-            counts.run(command)
-        } else {
-            command::run(&mut { command })
-        }
+    let mut run = |mut command: Command| {
+        command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
+        if runner == Runner::CargoTest { counts.run(command) } else { command::run(&mut command) }
     };
-    let doctests = if args.is_empty() { run(doctests()) } else { Ok(()) };
+    let others = if args.is_empty() { run(doctests()).and(run(apart()?)) } else { Ok(()) };
     let tests = run(runner.command(args, false));
     if runner == Runner::CargoTest {
         let Counts { passed, failed, ignored } = counts;
         println!("\n{passed} passed, {failed} failed, {ignored} skipped");
     }
-    servers.stop().and(doctests).and(tests)
+    servers.stop().and(others).and(tests)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -65,6 +57,13 @@ impl Runner {
 
 fn doctests() -> Command {
     command::cargo("test --quiet --workspace --all-features --doc --no-fail-fast")
+}
+
+/// The tests of a workspace whose SQLite client would hold this library's at an older release.
+fn apart() -> Result<Command> {
+    let mut test = command::cargo("test --quiet --manifest-path tests/take-over-sqlx/Cargo.toml");
+    test.env("CARGO_TARGET_DIR", command::workspace()?.target_directory);
+    Ok(test)
 }
 
 /// The totals of a `cargo test` with several binaries. Each binary prints only its own summary.
