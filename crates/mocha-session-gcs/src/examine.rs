@@ -89,21 +89,21 @@ impl Rules {
     fn findings(&self, found: &mut Vec<Finding>) {
         if !self.deletes {
             found.push(Finding::danger(
-                "the bucket has no lifecycle rule that deletes objects: what no sweep removes stays, \
-                 and is paid for, for ever; add one with `daysSinceCustomTime: 1`, because the \
-                 custom time of an object is the end of its session",
+                "the bucket has no lifecycle rule that deletes objects: what no sweep removes stays \
+                 and costs money; add one with `daysSinceCustomTime: 1`, because the custom time of \
+                 an object is the end of its session",
             ));
         }
         if self.keeps_versions {
             found.push(Finding::danger(
-                "the bucket keeps old versions: every write of every session stays, and is paid for, \
-                 for ever; turn object versioning off",
+                "the bucket keeps old versions: every write of every session stays and costs money; \
+                 turn object versioning off",
             ));
         }
         if self.keeps_deleted {
             found.push(Finding::danger(
-                "the bucket has a soft delete policy: every write of every session is paid for some \
-                 days longer; clear the policy",
+                "the bucket has a soft delete policy: every write of every session costs money for \
+                 some days longer; clear the policy",
             ));
         }
     }

@@ -31,8 +31,8 @@ impl S3Store {
 
 async fn lifecycle(client: &Client, bucket: &str, found: &mut Vec<Finding>) {
     const MISSING: &str = "the bucket has no lifecycle rule that expires objects: what no sweep \
-        removes stays, and is paid for, for ever; add a rule whose days are longer than the longest \
-        session, and run a sweeper";
+        removes stays and costs money; add a rule whose days are longer than the longest session, \
+        and run a sweeper";
     match client.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
         Ok(rules) => {
             let expires = rules.rules().iter().any(|rule| {
@@ -79,8 +79,8 @@ async fn versioning(client: &Client, bucket: &str, found: &mut Vec<Finding>) {
     match client.get_bucket_versioning().bucket(bucket).send().await {
         Ok(answer) if answer.status() == Some(&BucketVersioningStatus::Enabled) => {
             found.push(Finding::danger(
-                "the bucket keeps old versions: every write of every session stays, and is paid \
-                 for, for ever; suspend versioning, or expire noncurrent versions",
+                "the bucket keeps old versions: every write of every session stays and costs \
+                 money; suspend versioning, or expire noncurrent versions",
             ));
         }
         Ok(_) => {}

@@ -94,8 +94,8 @@ pub(crate) fn write(parts: &Parts, result: Result<Outcome, Refusal>) -> Answer {
 fn told(query: &str, rules: Rules) -> String {
     let text = match query {
         "lifecycle=" if rules.deletes => {
-            "<LifecycleConfiguration><Rule><Action><Delete/></Action><Condition>\
-             <DaysSinceCustomTime>1</DaysSinceCustomTime></Condition></Rule></LifecycleConfiguration>"
+            "<LifecycleConfiguration><Rule><Action><Delete/></Action><Condition><Age>30</Age>\
+             </Condition></Rule></LifecycleConfiguration>"
         }
         "lifecycle=" => "<LifecycleConfiguration/>",
         "versioning=" if rules.keeps_versions => {

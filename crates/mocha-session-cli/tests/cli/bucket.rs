@@ -1,8 +1,8 @@
 //! A bucket in memory that answers as S3 does, after the time that S3 takes.
 //!
-//! It keeps the conditions of writes, but verifies no signature. It is for what the tests' S3 server
-//! cannot show: how many calls a copy makes, how many of them at the same time, and a copy of many
-//! sessions, for which that server is too slow.
+//! It keeps the conditions of writes, but verifies no signature. The tests' S3 server cannot show
+//! how many calls a copy makes, and how many of them at the same time, and is too slow for a copy
+//! of many sessions.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 use hyper::service::service_fn;
@@ -81,7 +81,7 @@ impl Bucket {
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body.collect().await.map_or_else(|_| Bytes::new(), Collected::to_bytes);
         self.calls.fetch_add(1, Ordering::SeqCst);
         let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(under_way, Ordering::SeqCst);

@@ -181,13 +181,13 @@ async fn from_redis_to_s3_nothing_is_lost_and_nobody_is_logged_out() {
 async fn from_redis_to_a_bucket_as_far_away_as_s3_nothing_is_lost_and_nobody_is_logged_out() {
     let Some(redis) = under_own_prefix("MOCHA_TEST_REDIS_URL", "c") else { return };
     let (bucket, url) = Bucket::start(AS_FAR_AS_S3).await;
-    let count = asked().unwrap_or(200);
+    let (count, live) = asked().map_or((100, 3), |count| (count, 6));
     let midway = async {
         while bucket.len() < count / 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    moves_beside_live_traffic((&redis, &url), count, 6, midway).await;
+    moves_beside_live_traffic((&redis, &url), count, live, midway).await;
 }
 
 #[cfg(feature = "s3")]
@@ -196,7 +196,7 @@ async fn an_entry_costs_two_calls_of_the_new_engine_and_several_are_moved_at_the
     for (at_once, many) in [("1", false), ("16", true)] {
         let folder = tempfile::tempdir().unwrap();
         let old = sqlite(folder.path(), "old.db");
-        let count = 60;
+        let count = 30;
         filled(&manager(&old).await, count).await;
         let (bucket, url) = Bucket::start(AS_FAR_AS_S3).await;
         let arguments = ["copy", &old, &url, "--at-once", at_once].map(ToOwned::to_owned);

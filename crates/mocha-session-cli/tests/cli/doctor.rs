@@ -169,6 +169,7 @@ async fn sqlite_in_another_journal_mode_or_with_open_permissions_is_a_danger() {
     let (dangers, notes) = examined(&url);
     assert_eq!(dangers, [""; 0]);
     says(&notes, "synchronous is normal");
+    says(&notes, "no second clock to compare");
     let file = folder.path().join("s.db");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     says(&examined(&url).0, "every user of the machine can change the file");
@@ -191,7 +192,8 @@ fn a_bucket_without_a_lifecycle_rule_and_a_public_one_are_dangers() {
     let (start, _) = url.split_once(&server).unwrap();
     let options = url.split_once('?').map_or(String::new(), |(_, options)| format!("?{options}"));
     let own = format!("{start}{server}/{bucket}{options}");
-    let (dangers, _) = examined(&own);
+    let (dangers, notes) = examined(&own);
+    says(&notes, "the server's clock is ");
     says(&dangers, "the bucket has no lifecycle rule");
     assert!(!dangers.iter().any(|text| text.contains("anyone can reach")), "{dangers:#?}");
     let put = |what: &str, header: &str, body: &str| {
@@ -217,4 +219,19 @@ fn a_bucket_without_a_lifecycle_rule_and_a_public_one_are_dangers() {
     let (dangers, _) = examined(&own);
     says(&dangers, "anyone can reach the bucket");
     assert!(!dangers.iter().any(|text| text.contains("lifecycle rule")), "{dangers:#?}");
+}
+
+#[cfg(feature = "gcs")]
+#[tokio::test]
+async fn a_bucket_of_google_without_a_lifecycle_rule_or_with_everyone_in_its_list_is_a_danger() {
+    use mocha_session_gcs_double::{BUCKET, Double, Rules};
+
+    let double = Double::start().await;
+    double.set_rules(BUCKET, Rules { names_everyone: true, ..Rules::default() });
+    for url in [double.gs_url(), double.hmac_url()] {
+        let (dangers, notes) = examined(&url);
+        says(&dangers, "no lifecycle rule that deletes objects");
+        says(&dangers, "anyone can reach the bucket");
+        says(&notes, "the server's clock is ");
+    }
 }

@@ -53,7 +53,8 @@ async fn a_sweep_finishes_the_entries_in_hand_and_the_next_run_goes_on() {
     let (bucket, url) = Bucket::start(Duration::from_millis(2)).await;
     let storage = mocha_session::open(&url).await.unwrap();
     let yesterday = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
-    let count: u16 = 600;
+    // More than the command sweeps between two looks for a Ctrl-C.
+    let count: u16 = 510;
     let mut creating = JoinSet::new();
     for worker in 0..16 {
         let store = storage.store().unwrap().clone();
