@@ -259,6 +259,36 @@ async fn a_rotation_or_login_whose_last_answer_was_lost_lives_on_in_its_successo
 }
 
 #[tokio::test]
+async fn a_rotation_or_login_that_may_still_arrive_keeps_its_successor_if_the_next_attempt_fails() {
+    let ends: [Change; 2] = [
+        ("rotate", |session| session.rotate().unwrap()),
+        ("login", |session| session.login("alice").unwrap()),
+    ];
+    for (name, end) in ends {
+        for again in AGAIN {
+            let app = App::new();
+            let mut browser = with_values(&app).await;
+            let (lazy, session) = browser.start(&app.manager).await;
+            count(&session);
+            end(&session);
+            app.store.on("update", 0, Fault::Late);
+            // After the second write of the successor, and of the owner's index.
+            let second = if name == "login" { 3 } else { 2 };
+            app.store.on("update", second, Fault::Fail(ErrorKind::Ambiguous));
+            ambiguous(&session).await;
+            // It is not done yet, and the next attempt ends at its first write, of the successor.
+            app.store.fail("update", 1, ErrorKind::Unavailable);
+            ambiguous(&session).await;
+            app.clock.advance(Duration::from_secs(1));
+            go_on(&app, &mut browser, &lazy, &session, again).await;
+            assert_eq!(browser.get::<u32>(&app.manager, "n").await, Some(1), "{name} {again}");
+            assert_eq!(browser.get::<String>(&app.manager, "token").await.as_deref(), Some("t"));
+            assert_eq!(app.store.sessions(), 1, "{name} {again}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_login_whose_successors_second_write_timed_out_and_was_not_applied_tries_again() {
     for kind in [ErrorKind::Timeout, ErrorKind::Ambiguous] {
         let app = App::new();

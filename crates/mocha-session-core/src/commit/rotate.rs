@@ -40,15 +40,15 @@ enum Rotated {
 /// and stores nothing, but a login starts a new session from its own changes.
 pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) -> Result<Outcome> {
     let Edit { shared, vault, .. } = *edit;
-    let (commit, mut new) = match doubt.take() {
-        None => (fastrand::u64(1..), None),
+    let (commit, mut new, mut open) = match doubt.take() {
+        None => (fastrand::u64(1..), None, None),
         Some(known) => match Box::pin(resolve(edit, known, doubt)).await? {
             Resolved::Won(won) => return Ok(Outcome::Committed(told(won))),
-            Resolved::Open(commit, new) => (commit, new),
+            Resolved::Open(commit, new, base) => (commit, new, Some(base)),
+            Resolved::Undone => (fastrand::u64(1..), None, None),
         },
     };
     let changes = edit.log.len();
-    let mut open = None;
     // Boxed, so that the rare path does not enlarge the common future.
     let done = Box::pin(rotate_to(&mut new, edit, commit, &mut open)).await;
     let outcome = match done {
@@ -81,8 +81,11 @@ pub(crate) async fn rotate(edit: &mut Edit<'_>, doubt: &mut Option<Box<Doubt>>) 
 enum Resolved {
     /// The session has its new id.
     Won(NewSession),
-    /// It is not done. The next rotation has this commit id and, if there is one, this successor.
-    Open(CommitId, Option<NewSession>),
+    /// It is not done, but may still arrive at this base. The next attempt has the same commit id
+    /// and, if there is one, the same successor.
+    Open(CommitId, Option<NewSession>, Box<Snapshot>),
+    /// It is not done, and cannot arrive any more.
+    Undone,
 }
 
 /// Determines the outcome of an earlier rotation. If that fails, puts the doubt back.
@@ -99,19 +102,21 @@ async fn resolve(
             return Err(error);
         }
     };
-    let Doubt { commit, base, successor, .. } = *known;
+    let Doubt { commit, version, base: content, successor, .. } = *known;
     match (attempt, successor) {
         (Attempt::Done(..), Some(won)) => {
-            moved_on(shared, vault, &base, &won.content).await;
+            moved_on(shared, vault, &content, &won.content).await;
             return Ok(Resolved::Won(won));
         }
         // The write that may still arrive names this successor, and is recognised by this commit
         // id.
-        (Attempt::Open, successor) => return Ok(Resolved::Open(commit, successor)),
+        (Attempt::Open, successor) => {
+            return Ok(Resolved::Open(commit, successor, Box::new(Snapshot { version, content })));
+        }
         (_, Some(lost)) => discard(shared, vault, &lost).await,
         _ => {}
     }
-    Ok(Resolved::Open(fastrand::u64(1..), None))
+    Ok(Resolved::Undone)
 }
 
 /// Runs the steps of a rotation. Sets `new` to the successor, which the caller discards unless it
@@ -139,6 +144,8 @@ async fn rotate_to(
     if let Some((latest, record)) =
         latest.filter(|(latest, _)| latest.revision != old.version.revision)
     {
+        // An earlier attempt can no longer arrive.
+        *open = None;
         if latest.header.kind == Kind::Live {
             reloaded = Some(reopen(vault, &old.place, &record)?);
             version = Some(latest);
