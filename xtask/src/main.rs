@@ -36,8 +36,8 @@ cargo xtask COMMAND
                    packages
   tidy             the rules of the house that no compiler checks (also a test)
   bench [--quick] [--ours] [--only SUBSTRING] [--unbound] [--out PATH]
-                   what a session costs, here and in other libraries (PATH.md and PATH.json), for
-                   all subjects, `--ours`, or those named so; `--unbound`: one task on any core
+                   what a session costs, here (`--ours`) and in other libraries; PATH.md and
+                   PATH.json keep it; `--quick` is shorter; `--unbound`: one task on any core
   bench --summary JSON...
                    the least and the greatest of each ratio in several runs, and the goals
   bench --check [--write]

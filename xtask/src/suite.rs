@@ -61,9 +61,9 @@ fn doctests() -> Command {
 
 /// The tests of a workspace whose SQLite client would hold this library's at an older release.
 fn apart() -> Result<Command> {
-    let mut test = command::cargo("test --quiet --manifest-path tests/take-over-sqlx/Cargo.toml");
-    test.env("CARGO_TARGET_DIR", command::workspace()?.target_directory);
-    Ok(test)
+    let mut it = command::cargo("test -q --locked --manifest-path tests/take-over-sqlx/Cargo.toml");
+    it.env("CARGO_TARGET_DIR", command::workspace()?.target_directory);
+    Ok(it)
 }
 
 /// The totals of a `cargo test` with several binaries. Each binary prints only its own summary.

@@ -138,7 +138,7 @@ fn package_rules(package: &Package) -> Result<Vec<String>> {
 
 /// Returns the lines of code before a file's tests.
 fn code(source: &str) -> impl Iterator<Item = &str> {
-    let lines = source.lines().map(str::trim).take_while(|line| *line != "#[cfg(test)]");
+    let lines = source.lines().take_while(|line| *line != "mod tests {").map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with("//"))
 }
 

@@ -235,7 +235,7 @@ impl Bucket for XmlApi {
         let begun = SystemTime::now();
         let lifecycle = ask("lifecycle").await;
         let date = lifecycle.as_ref().and_then(|(headers, _)| headers.get("date")?.to_str().ok());
-        let clock = examine::clock(begun, date);
+        let clock = Some(examine::clock(begun, date));
         let rules = match (lifecycle, ask("versioning").await) {
             (Some((_, lifecycle)), Some((_, versioning))) => Some(Rules {
                 deletes: has_text(&lifecycle, "Delete", ""),
@@ -247,12 +247,10 @@ impl Bucket for XmlApi {
         let access = ask("acl").await.map(|(_, list)| {
             let list = String::from_utf8_lossy(&list).replace('\'', "\"");
             let public = ["\"AllUsers\"", "\"AllAuthenticatedUsers\""];
-            if public.iter().any(|scope| list.contains(scope)) {
-                Access::Public
-            } else {
-                Access::Private
-            }
+            public.iter().any(|scope| list.contains(scope)).then_some(Access::Public)
         });
+        // A bucket can be public by its policy too, of which this API does not tell.
+        let access = access.flatten();
         Told { rules, access, clock }
     }
 }

@@ -1,6 +1,6 @@
 //! Examines the bucket for what is dangerous to sessions, for operators.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -90,13 +90,7 @@ async fn versioning(client: &Client, bucket: &str, found: &mut Vec<Finding>) {
 
 async fn clock(bucket: &Bucket) -> Finding {
     let begun = SystemTime::now();
-    match bucket.date().await {
-        // The date has whole seconds.
-        Some(second) => {
-            Finding::of_clock(begun, second + Duration::from_millis(500), SystemTime::now())
-        }
-        None => Finding::note("the answers have no date, so the server's clock is unknown"),
-    }
+    Finding::of_date(begun, bucket.date().await)
 }
 
 fn unknown(what: &str, code: Option<&str>) -> Finding {

@@ -1,11 +1,11 @@
 //! A test double of Google Cloud Storage: the calls that `mocha-session-gcs` makes, in process,
 //! with faults on request.
 //!
-//! It is **not an emulator**. It supports reading, writing, deleting and listing objects,
-//! creating a bucket and asking for its rules, in each dialect that the store uses, all on one port of 127.0.0.1: JSON over
-//! REST and gRPC for the official client, and the XML API with `GOOG4-HMAC-SHA256` signatures,
-//! which it verifies with its own code. Its responses follow Google's documentation and error
-//! messages.
+//! It is **not an emulator**. It supports reading, writing, deleting and listing objects, creating a
+//! bucket and asking for its rules, in each dialect that the store uses, all on one port of
+//! 127.0.0.1: JSON over REST and gRPC for the official client, and the XML API with
+//! `GOOG4-HMAC-SHA256` signatures, which it verifies with its own code. Its responses follow
+//! Google's documentation and error messages.
 //!
 //! It lacks access tokens (the first two dialects allow every request), checksums, quotas, the
 //! limit of about one write a second to an object, versions of objects, soft deletion, and time.

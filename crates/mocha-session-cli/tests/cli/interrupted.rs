@@ -50,7 +50,7 @@ async fn a_copy_finishes_the_entry_in_hand_and_the_next_run_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_finishes_the_entries_in_hand_and_the_next_run_goes_on() {
-    let (bucket, url) = Bucket::start(Duration::from_millis(2)).await;
+    let (bucket, url) = Bucket::start(Duration::from_millis(5)).await;
     let storage = mocha_session::open(&url).await.unwrap();
     let yesterday = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
     // More than the command sweeps between two looks for a Ctrl-C.
@@ -69,10 +69,13 @@ async fn a_sweep_finishes_the_entries_in_hand_and_the_next_run_goes_on() {
     }
     creating.join_all().await;
     assert_eq!(bucket.len(), usize::from(count));
-    let midway = async {
+    let begun = async {
         while bucket.len() >= usize::from(count) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    };
+    let midway = async {
+        tokio::time::timeout(MINUTE / 4, begun).await.expect("the sweep begins in time");
     };
     let first = number(&interrupted(&["sweep", &url, "--json"], midway).await, "removed");
     assert_eq!(usize::try_from(first).unwrap() + bucket.len(), usize::from(count));

@@ -91,6 +91,17 @@ impl Finding {
             Self::note(text)
         }
     }
+
+    /// Compares the clock of a server that answers with a date of whole seconds, as HTTP does, with
+    /// this machine's. The request was sent at `asked`.
+    pub fn of_date(asked: SystemTime, date: Option<SystemTime>) -> Self {
+        match date {
+            Some(second) => {
+                Self::of_clock(asked, second + Duration::from_millis(500), SystemTime::now())
+            }
+            None => Self::note("no answer with a date came, so the server's clock is unknown"),
+        }
+    }
 }
 
 impl fmt::Display for Finding {

@@ -111,7 +111,7 @@ impl Findings {
             text.push_str("\nround trips: 0 (in process)\n");
         }
         if let Some(cores) = self.other_programs_cores.get(engine) {
-            let so = if *cores > CALM { ": take its times with a grain of salt" } else { "" };
+            let so = if *cores > CALM { ": its times are less reliable" } else { "" };
             _ = writeln!(
                 text,
                 "\nOther programs kept {cores:.2} cores busy while times were taken{so}."

@@ -26,7 +26,8 @@ enum Bound {
 }
 use Bound::{Least, Most};
 
-/// A metric, whose it is, whose it is divided by (nobody's if empty), where, and its bound.
+/// A metric, its subject, the subject that it is divided by (none if empty), the workloads, and the
+/// bound.
 type Goal = (&'static str, &'static str, &'static str, &'static [Workload], Bound);
 
 #[rustfmt::skip]
