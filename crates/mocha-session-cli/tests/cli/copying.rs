@@ -189,7 +189,7 @@ async fn from_redis_to_a_bucket_as_far_away_as_s3_nothing_is_lost_and_nobody_is_
     };
     let midway = async {
         // Less than a case may take, unless more sessions are asked for.
-        let within = Duration::from_secs(15).max(Duration::from_millis(50) * count as u32);
+        let within = Duration::from_secs(15).max(Duration::from_millis(50 * count as u64));
         let came = tokio::time::timeout(within, halfway).await;
         came.expect("half of the entries arrive in time");
         assert!(bucket.len() < count, "the first run is killed before its end");
