@@ -25,8 +25,7 @@ pub(crate) fn memory() -> Router {
 pub(crate) async fn redis(url: &str) -> Router {
     let config = Config::from_url(url).expect("a URL");
     let pool = Pool::new(config, None, None, None, REDIS_CONNECTIONS).expect("a pool");
-    pool.connect();
-    pool.wait_for_connect().await.expect("a server that answers");
+    pool.init().await.expect("a server that answers");
     for_stores::router(RedisStore::new(pool))
 }
 
