@@ -23,6 +23,12 @@ use tokio::time::Instant;
 
 type Change = (&'static str, fn(&Session));
 
+/// The changes that give a session a new id.
+const NEW_IDS: [Change; 2] = [
+    ("rotate", |session| session.rotate().unwrap()),
+    ("login", |session| session.login("alice").unwrap()),
+];
+
 /// How a test tries again after an error that it ignores.
 const AGAIN: [&str; 2] = ["commit", "finish"];
 
@@ -233,11 +239,7 @@ async fn started(browser: &Browser, manager: &SessionManager) -> Option<(LazySes
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_or_login_whose_last_answer_was_lost_lives_on_in_its_successor() {
-    let ends: [Change; 2] = [
-        ("rotate", |session| session.rotate().unwrap()),
-        ("login", |session| session.login("alice").unwrap()),
-    ];
-    for (name, end) in ends {
+    for (name, end) in NEW_IDS {
         for again in AGAIN {
             let app = App::new();
             let mut browser = with_values(&app).await;
@@ -260,11 +262,7 @@ async fn a_rotation_or_login_whose_last_answer_was_lost_lives_on_in_its_successo
 
 #[tokio::test]
 async fn a_rotation_or_login_that_may_still_arrive_keeps_its_successor_if_the_next_attempt_fails() {
-    let ends: [Change; 2] = [
-        ("rotate", |session| session.rotate().unwrap()),
-        ("login", |session| session.login("alice").unwrap()),
-    ];
-    for (name, end) in ends {
+    for (name, end) in NEW_IDS {
         for again in AGAIN {
             let app = App::new();
             let mut browser = with_values(&app).await;

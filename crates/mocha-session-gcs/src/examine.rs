@@ -11,7 +11,7 @@ use mocha_session_core::store::Finding;
 /// The name of an object that no session has. Only the date of the answer is of interest.
 pub(crate) const UNUSED: &str = "mocha-session-clock";
 
-/// What a bucket told about itself. `None` where it did not answer these credentials.
+/// The answers of a bucket about itself. `None` if it did not answer these credentials.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) rules: Option<Rules>,

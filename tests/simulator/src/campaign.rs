@@ -22,7 +22,7 @@ pub enum Budget {
     Schedules(u64),
 }
 
-/// Which pairs are tried: in these setups, by processes of these modes, of these clients.
+/// The pairs that are tried: in these setups, by processes of these modes, of these clients.
 pub const PAIRS: &[(Setup, [Mode; 2], Carrier)] = &[
     (Setup::Anonymous, [Mode::Plain, Mode::Plain], Carrier::Cookie),
     (Setup::User, [Mode::Plain, Mode::Plain], Carrier::Cookie),

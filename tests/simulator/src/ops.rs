@@ -210,7 +210,7 @@ pub enum Keys {
     Rotating,
 }
 
-/// What carries the clients' sessions.
+/// The carrier of the clients' sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Carrier {
     /// Cookies.
@@ -221,7 +221,7 @@ pub enum Carrier {
     Both,
 }
 
-/// How one request carries its sessions.
+/// The way in which one request carries its sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// As cookies.
@@ -245,7 +245,7 @@ pub struct Case {
     pub modes: Vec<Mode>,
     /// Their secrets.
     pub keys: Keys,
-    /// What carries the sessions.
+    /// The carrier of the sessions.
     pub carrier: Carrier,
     /// Whether the engine's client library repeats writes, and says so.
     pub repeats: bool,
@@ -268,7 +268,7 @@ impl Case {
         }
     }
 
-    /// How a request with these sessions carries them.
+    /// Returns the way in which a request carries these sessions.
     pub fn by(&self, from: From) -> By {
         match (self.carrier, from) {
             (Carrier::Cookie, _) => By::Cookie,

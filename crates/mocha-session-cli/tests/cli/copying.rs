@@ -16,9 +16,9 @@ use super::bucket::Bucket;
 use super::{SECRET, command, json, run, sqlite, stderr};
 
 pub(crate) const KILLED_AFTER: Duration = Duration::from_millis(400);
-/// How long a visitor reads a page. Shorter, and the visitors take the processor from the copy.
+/// The time in which a visitor reads a page. Shorter, and the visitors take the processor from the copy.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(100);
-/// How long a call of S3 takes.
+/// The time that a call of S3 takes.
 #[cfg(feature = "s3")]
 const AS_FAR_AS_S3: Duration = Duration::from_millis(30);
 

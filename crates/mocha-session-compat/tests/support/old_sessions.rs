@@ -27,7 +27,7 @@ pub(crate) async fn request<T>(
     manager.finish(&lazy, 200).await.into_result().map(|headers| (answer, headers))
 }
 
-/// Who is logged in, and a counter.
+/// The user who is logged in, and a counter.
 pub(crate) fn seen(session: Session) -> (Option<String>, Option<u64>) {
     (session.owner(), session.get("n").unwrap())
 }

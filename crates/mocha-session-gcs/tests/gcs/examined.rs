@@ -1,4 +1,4 @@
-//! What an examination finds in a bucket's rules, by both APIs, on the test double.
+//! Examinations of a bucket's rules, by both APIs, on the test double.
 
 use mocha_session_core::Registry;
 use mocha_session_core::store::Finding;

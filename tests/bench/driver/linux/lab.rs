@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// How much later the answers of the engine come that is far away.
+/// The delay of each answer of the distant engine.
 pub(crate) const DELAY: Duration = Duration::from_millis(20);
 
 /// A server that was started for us.
@@ -37,7 +37,7 @@ pub(crate) struct Lab {
     target: PathBuf,
     servers: Option<Servers>,
     started: BTreeMap<Engine, Server>,
-    /// What delays the answers of the engine that is far away.
+    /// The proxy that delays the answers of the distant engine.
     _far: Option<(Runtime, Proxy)>,
     /// What one run keeps, for the time until the next.
     folder: PathBuf,
@@ -73,7 +73,7 @@ impl Lab {
             let found = servers.variable(variable).zip(servers.pid(engine)?);
             let Some((url, pid)) = found else { continue };
             let port = port(url).ok_or_else(|| format!("no port in the URL of {engine}"))?;
-            // What all clients understand.
+            // All clients understand this scheme.
             let url = url.replace("valkey://", "redis://");
             _ = started.insert(engine, Server { url, port, pid });
         }
@@ -82,7 +82,7 @@ impl Lab {
         Ok(Self { target, servers, started, _far: far, folder, files, _alone: alone })
     }
 
-    /// Where results are kept unless another place is asked for.
+    /// The place of the results, unless another one is asked for.
     pub(crate) fn results(&self) -> PathBuf {
         self.target.join("bench/results")
     }

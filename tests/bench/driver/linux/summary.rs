@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-/// What a summary reads of the file of a run.
+/// The part of a run's file that a summary reads.
 #[derive(Debug, Deserialize)]
 struct Run {
     facts: Vec<(String, String)>,

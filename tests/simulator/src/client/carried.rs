@@ -1,4 +1,4 @@
-//! How a client carries its sessions, and what it reads of a response.
+//! The way in which a client carries its sessions, and the lines that it reads of a response.
 
 use mocha_session_core::{CookiePolicy, HeaderLines, RequestInfo, Transport};
 
@@ -7,7 +7,7 @@ use crate::ops::{By, Carrier};
 
 const NAME: &str = "__Host-session";
 
-/// What a response says to a client.
+/// The lines of a response for a client.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// In the way that the client reads.
@@ -52,7 +52,7 @@ impl By {
         RequestInfo::new(cookies.into_iter().collect::<HeaderLines<_>>().tokens(lines))
     }
 
-    /// What a response says to a client that carries its session so.
+    /// Returns the lines of a response for a client that carries its session so.
     pub(super) fn read(self, cookie: Option<&str>, token: Option<&str>) -> Lines {
         let cookie = cookie.map(read_line);
         let token = token.map(|token| match token {

@@ -58,10 +58,10 @@ pub struct Report {
     pub committed: Option<std::result::Result<(), ErrorKind>>,
     /// How it ended.
     pub outcome: Option<Outcome>,
-    /// What its response says to its client: the cookie, or the token of a client that has no
+    /// The response's line for its client: the cookie, or the token of a client that has no
     /// cookie.
     pub line: Option<Line>,
-    /// What its response says in the other way.
+    /// The response's line in the other way.
     pub beside: Option<Line>,
 }
 
@@ -77,7 +77,7 @@ pub struct Request {
     pub op: Op,
     /// The sessions that it brings.
     pub sessions: Vec<String>,
-    /// How it carries them.
+    /// The way in which it carries them.
     pub by: By,
     /// The handle of the first session of u.
     pub first: Option<String>,
