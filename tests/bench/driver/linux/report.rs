@@ -1,5 +1,6 @@
 //! All that was found, for people in Markdown and for machines in JSON.
 
+use super::counts::CODE;
 use super::figures::Figures;
 use super::subjects::{ENGINES, Engine, SERVERS, SUBJECTS, Subject, ours_on};
 use super::table::{Table, count, number, thousands};
@@ -47,6 +48,7 @@ pub(crate) const TABLES: &[Shown] = &[
     ("cpu_ns", "CPU per round in one task, µs", 1e3, number, true),
     ("wall_ns", "wall time per round in one task, µs", 1e3, number, true),
     ("instructions", "instructions per round (callgrind hides SHA-NI)", 1.0, thousands, false),
+    (CODE, "code that a round runs, KiB (cache lines of 64 bytes)", 1024.0, number, false),
     ("allocations", "allocations per round", 1.0, count, false),
     ("bytes_per_session", "resident memory per session, bytes", 1.0, thousands, false),
     ("round_trips", "round trips to the server per round", 1.0, count, false),
