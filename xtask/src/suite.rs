@@ -19,7 +19,7 @@ pub(crate) fn test(args: &[&str]) -> Result {
         command.envs(servers.variables().iter().map(|(name, value)| (name, value)));
         if runner == Runner::CargoTest { counts.run(command) } else { command::run(&mut command) }
     };
-    let others = if args.is_empty() { run(doctests()).and(run(apart()?)) } else { Ok(()) };
+    let others = if args.is_empty() { run(doctests()).and(run(apart("test -q")?)) } else { Ok(()) };
     let tests = run(runner.command(args, false));
     if runner == Runner::CargoTest {
         let Counts { passed, failed, ignored } = counts;
@@ -59,9 +59,10 @@ fn doctests() -> Command {
     command::cargo("test --quiet --workspace --all-features --doc --no-fail-fast")
 }
 
-/// The tests of a workspace whose SQLite client would hold this library's at an older release.
-fn apart() -> Result<Command> {
-    let mut it = command::cargo("test -q --locked --manifest-path tests/take-over-sqlx/Cargo.toml");
+/// Cargo in a workspace whose SQLite client would hold this library's at an older release.
+pub(crate) fn apart(words: &str) -> Result<Command> {
+    let mut it = command::cargo(words);
+    it.args(["--locked", "--manifest-path", "tests/take-over-sqlx/Cargo.toml"]);
     it.env("CARGO_TARGET_DIR", command::workspace()?.target_directory);
     Ok(it)
 }
