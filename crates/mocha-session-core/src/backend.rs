@@ -1,10 +1,11 @@
 //! Building blocks for backends that use a network: reconnecting, liveness of connections,
-//! deadlines, credentials, and a store on top of an object store's client.
+//! deadlines, pauses, credentials, and a store on top of an object store's client.
 //!
 //! They are optional: a custom store only has to implement the contract in [`store`](crate::store).
 
 mod dial;
 pub mod objects;
+mod pause;
 mod pulse;
 mod runtimes;
 mod timeouts;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use crate::open::{CredentialSource, Credentials};
 pub use dial::{Attempt, Dialer, Era, Role};
+pub use pause::pause;
 pub use pulse::{Call, Pulse};
 pub use runtimes::PerRuntime;
 pub use timeouts::Timeouts;

@@ -1,8 +1,9 @@
 //! The store: sessions as rows of a table, each call one statement, for all three engines.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use mocha_session_core::backend::pause;
 use mocha_session_core::store::{
     Capabilities, Effect, Expiry, Finding, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
     StorageKey, Stored, SweepReport, async_trait,
@@ -13,14 +14,10 @@ use sqlx::SqlStr;
 use crate::dialect::{ByBlock, SWEEP_WIDTH, Statements, Table};
 use crate::engine::Facts;
 use crate::error::{Failed, Sign};
+use crate::limits::Limits;
 use crate::open::{SqlOptions, SqlPool};
 use crate::pool::{Arg, Pool};
 use crate::url;
-
-/// The number of times to repeat a statement that the server rolled back because of concurrent
-/// ones. That happens on PostgreSQL with a raised default isolation level, and on MySQL when
-/// creates and deletes of one key meet. Each time another statement has succeeded.
-const ROLLED_BACK_RETRIES: usize = 10;
 
 /// The estimated number of sessions in a block of PostgreSQL: about 20 of 300 bytes, at most 75 of
 /// the smallest.
@@ -50,6 +47,8 @@ pub struct SqlStore {
     table: Table,
     space: KeySpace,
     capabilities: Capabilities,
+    /// How long a statement that the server rolls back is repeated.
+    patience: Duration,
 }
 
 impl SqlStore {
@@ -109,6 +108,7 @@ impl SqlStore {
             readers,
             sql,
             table: options.table,
+            patience: Limits::new(options.deadline).statement,
             space: options.space.map_or_else(|| KeySpace::new(""), Ok)?,
             capabilities: match facts.max_value {
                 Some(bytes) => capabilities.with_max_value(bytes),
@@ -126,20 +126,25 @@ impl SqlStore {
         self.call(Effect::Read, || self.writers.examine(&self.table)).await
     }
 
-    /// Makes a call. Repeats it when the server rolled it back because of concurrent statements.
-    /// Repeats it once on another connection when the first was to blame and nothing can be done
-    /// twice.
+    /// Makes a call. Repeats it when the server rolled it back because of concurrent statements,
+    /// for as long as one statement may take. That happens on PostgreSQL with a raised default
+    /// isolation level, and on MySQL when creates and deletes of one key meet. Repeats it once on
+    /// another connection when the first was to blame and nothing can be done twice.
     async fn call<T, F>(&self, effect: Effect, run: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let (mut rolled_back, mut moved) = (0, false);
+        let (mut rolled_back, mut since, mut moved) = (0, None, false);
         loop {
             let failed = match run().await {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
-            if failed.sign == Sign::RolledBack && rolled_back < ROLLED_BACK_RETRIES {
+            if failed.sign == Sign::RolledBack
+                && since.get_or_insert_with(Instant::now).elapsed() < self.patience
+            {
+                // Boxed, so that it does not enlarge the future of every call.
+                Box::pin(pause(rolled_back)).await;
                 rolled_back += 1;
             } else if !moved && failed.may_move(effect) {
                 moved = true;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::listing::{keep_listed, relabel};
 use super::{Committed, Edit, Outcome, Snapshot, committed, contended};
+use crate::backend::pause;
 use crate::error::Result;
-use crate::ledger::call::pause;
 use crate::ledger::queue::Turn;
 use crate::ledger::vault::doubtful;
 use crate::ledger::written::{Attempt, Draft, Sealed, Version};

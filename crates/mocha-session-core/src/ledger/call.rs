@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
@@ -80,10 +79,4 @@ impl<T> Future for Call<'_, T> {
         }
         Poll::Ready(result)
     }
-}
-
-/// Waits before a retry: a random time of at most one millisecond in round 0, doubling per round.
-pub(crate) async fn pause(round: u32) {
-    let most = 1_000_u64 << round.min(7);
-    tokio::time::sleep(Duration::from_micros(fastrand::u64(most / 4..=most))).await;
 }

@@ -1,8 +1,8 @@
 //! Ends sessions by writing tombstones over their records.
 
+use crate::backend::pause;
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::call::pause;
 use crate::ledger::vault::Vault;
 use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::mutant;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::backend::pause;
 use crate::crypto::Key;
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
-use crate::ledger::call::{Call, pause};
+use crate::ledger::call::Call;
 use crate::ledger::queue::{Queues, Turn};
 use crate::ledger::written::{Attempt, Draft, Found, Sealed, Version};
 use crate::mutant;

@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use super::SessionManagerBuilder;
 use super::sweeper::{self, SweepTotal};
+use crate::backend::pause;
 use crate::crypto::id::{Place, SessionId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::call::pause;
 use crate::ledger::ending::{By, end};
 use crate::ledger::vault::Vault;
 use crate::ledger::written::{Attempt, Draft, Found, Version};

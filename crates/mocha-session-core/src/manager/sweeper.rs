@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::SessionManager;
+use crate::backend::pause;
 use crate::error::Result;
-use crate::ledger::call::pause;
 use crate::ledger::vault::Vault;
 use crate::session::shared::Backend;
 

@@ -1,5 +1,7 @@
 //! Rows under stress: isolation levels, deadlocks, limits, read-only servers, full disks.
 
+use std::time::Duration;
+
 use mocha_session_conformance::tools::assert_says;
 use mocha_session_core::ErrorKind;
 use mocha_session_core::store::{Revision, SessionStore};
@@ -11,7 +13,7 @@ use crate::opening::run_sql;
 
 fn in_a_fresh_table() -> SqlOptions {
     // Ten logins at once can take long where the client's cryptography was not optimised.
-    let unhurried = std::time::Duration::from_secs(30);
+    let unhurried = Duration::from_secs(30);
     SqlOptions::new().with_table(Table::new(&fresh_name()).unwrap()).with_deadline(unhurried)
 }
 
@@ -92,6 +94,47 @@ async fn creates_and_deletes_of_one_key_never_deadlock() {
     }
 }
 
+/// A store on PostgreSQL whose table rolls back so many of its first updates, as a raised isolation
+/// level does when others write the row. A sequence counts, because no rollback sets it back.
+async fn rolling_back(times: &str, deadline: Duration) -> Option<(SqlStore, sqlx::PgPool)> {
+    let engine = Engine::postgres()?;
+    let name = fresh_name();
+    let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
+    let options = SqlOptions::new().with_table(Table::new(&name).unwrap()).with_deadline(deadline);
+    let store = SqlStore::new(pool.clone(), options).await.unwrap();
+    let sql = format!(
+        "CREATE SEQUENCE {name}_s; CREATE FUNCTION {name}_f() RETURNS trigger AS $$ BEGIN \
+         IF nextval('{name}_s') <= {times} THEN RAISE EXCEPTION 'met' USING ERRCODE = '40001'; \
+         END IF; RETURN NEW; END $$ LANGUAGE plpgsql; CREATE TRIGGER {name}_t BEFORE UPDATE ON \
+         {name} FOR EACH ROW EXECUTE FUNCTION {name}_f()"
+    );
+    pool.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.unwrap();
+    Some((store, pool))
+}
+
+#[tokio::test]
+async fn a_statement_that_others_roll_back_fifteen_times_is_done() {
+    let Some((store, _pool)) = rolling_back("15", Duration::from_secs(30)).await else { return };
+    let key = fresh_key();
+    let first = store.create(&key, b"0", hour()).await.unwrap().unwrap();
+    let second = store.update(&key, b"1", hour(), &first).await.unwrap().unwrap();
+    let stored = store.load(&key).await.unwrap().unwrap();
+    assert_eq!((&stored.value()[..], stored.revision()), (&b"1"[..], &second));
+}
+
+#[tokio::test]
+async fn a_statement_that_is_always_rolled_back_is_refused_within_its_deadline() {
+    let deadline = Duration::from_secs(2);
+    let Some((store, _pool)) = rolling_back("1000000", deadline).await else { return };
+    let key = fresh_key();
+    let first = store.create(&key, b"0", hour()).await.unwrap().unwrap();
+    let began = std::time::Instant::now();
+    let error = store.update(&key, b"1", hour(), &first).await.unwrap_err();
+    assert_says(&error, ErrorKind::Unavailable, &["40001", "was not done"]);
+    assert!(began.elapsed() < deadline, "{:?}", began.elapsed());
+    assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &first);
+}
+
 #[tokio::test]
 async fn revision_of_another_kind_of_store_is_never_the_current_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,14 +200,14 @@ async fn file_that_another_process_keeps_locked_is_unavailable_and_not_ambiguous
     // The pool's own limit is sqlx's, five seconds: as long as the whole call, and longer than this
     // one.
     let pool = sqlx::SqlitePool::connect_with(connect).await.unwrap();
-    let options = SqlOptions::new().with_deadline(std::time::Duration::from_millis(500));
+    let options = SqlOptions::new().with_deadline(Duration::from_millis(500));
     let store = SqlStore::new(pool.clone(), options).await.unwrap();
     let mut other = pool.acquire().await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     let began = std::time::Instant::now();
     let error = store.create(&fresh_key(), b"x", hour()).await.unwrap_err();
     assert_says(&error, ErrorKind::Unavailable, &["locked"]);
-    assert!(began.elapsed() < std::time::Duration::from_millis(450), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(450), "{:?}", began.elapsed());
     other.execute("ROLLBACK").await.unwrap();
     assert!(store.create(&fresh_key(), b"x", hour()).await.unwrap().is_some());
 }
@@ -202,7 +245,7 @@ async fn updates_on_postgresql_are_heap_only() {
             run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the statistics never came");
 }

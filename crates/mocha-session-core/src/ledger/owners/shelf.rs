@@ -1,9 +1,9 @@
 //! Reads an owner index under one secret, and changes it with compare-and-set.
 
 use super::entry::{Entry, Index};
+use crate::backend::pause;
 use crate::crypto::id::Place;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::call::pause;
 use crate::ledger::vault::Vault;
 use crate::ledger::written::{Attempt, Draft, Found, Version};
 use crate::record::{Header, Kind};
