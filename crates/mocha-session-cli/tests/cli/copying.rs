@@ -16,7 +16,8 @@ use super::bucket::Bucket;
 use super::{SECRET, command, json, run, sqlite, stderr};
 
 pub(crate) const KILLED_AFTER: Duration = Duration::from_millis(400);
-/// The time in which a visitor reads a page. Shorter, and the visitors take the processor from the copy.
+/// The time in which a visitor reads a page. If it is shorter, the visitors take the processor from
+/// the copy.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(100);
 /// The time that a call of S3 takes.
 #[cfg(feature = "s3")]

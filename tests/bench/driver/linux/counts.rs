@@ -1,5 +1,5 @@
-//! What does not depend on the machine's mood: instructions, the code they are in, and allocations
-//! under callgrind, and the memory that a session takes.
+//! The figures that repeat exactly: instructions, the code they are in, and allocations under
+//! callgrind. Also the memory that a session takes.
 
 use super::figures::{Figures, Row};
 use super::lab::Lab;
@@ -21,10 +21,10 @@ pub(crate) const CODE: &str = "code_bytes";
 /// How one asks the C library for memory; making a block larger counts too.
 const ALLOCATE: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
 
-/// What a processor fetches from memory at once, in bytes.
+/// The size of a cache line in bytes: the unit in which a processor fetches memory.
 const CACHE_LINE: u32 = 64;
 
-/// What callgrind counted.
+/// The counts of one dump of callgrind.
 #[derive(Debug, PartialEq)]
 struct Counts {
     instructions: f64,
