@@ -245,9 +245,12 @@ async fn connections_cut_while_idle_cost_no_read(it: &Trial) -> Verdict {
 async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> Verdict {
     let (key, revision) = it.entry(b"one").await?;
     let other = it.direct.key();
-    it.proxy.down();
+    it.proxy.hang_up();
     tokio::time::sleep(Duration::from_millis(50)).await;
     for round in 0..5 {
+        if round == 2 {
+            it.proxy.down();
+        }
         match bounded(PATIENT, it.store.load(&key)).await {
             Ok(None) => return Err(absent("while its engine is down")),
             Ok(Some(_)) => {
@@ -267,7 +270,7 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
                 return Err(Stop::Fail(format!("{what} is answered while the engine is down")));
             };
             is_outage(what, &error)?;
-            // By the fourth round the store knows that it has no connection.
+            // By the fourth round the store has found that it cannot connect.
             ensure!(
                 round < 3 || !error.is_ambiguous(),
                 "{what} is reported as ambiguous although nothing can have been sent: {error}"
@@ -297,7 +300,7 @@ async fn engine_down_is_an_error_and_works_again_when_it_is_back(it: &Trial) -> 
 
 async fn engine_down_is_not_dialled_without_pause(it: &Trial) -> Verdict {
     let (key, _) = it.entry(b"one").await?;
-    it.proxy.down();
+    it.proxy.hang_up();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let (before, begun) = (it.proxy.dials(), Instant::now());
     let mut callers = JoinSet::new();
@@ -315,7 +318,7 @@ async fn engine_down_is_not_dialled_without_pause(it: &Trial) -> Verdict {
     let most = DIALS * usize::try_from(begun.elapsed().as_secs() + 1).unwrap_or(1);
     ensure!(
         dials <= most,
-        "{dials} connections were opened in {:?} to a server that is down; pause after a failure",
+        "{dials} connections were opened in {:?} to a server that hangs up; pause after a failure",
         begun.elapsed()
     );
     it.proxy.pass();

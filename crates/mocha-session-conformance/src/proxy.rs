@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A TCP proxy in front of an engine, at its own fixed address.
@@ -28,6 +28,10 @@ use tokio::task::{JoinHandle, JoinSet};
 /// ```
 pub struct Proxy {
     address: SocketAddr,
+    /// Bound and not listening, so that nothing else gets the port while the proxy is down.
+    _reserved: TcpSocket,
+    /// Where the proxy listens from now on; `None` while it is down.
+    listeners: mpsc::UnboundedSender<Option<TcpListener>>,
     state: watch::Sender<State>,
     seen: Arc<Seen>,
     task: JoinHandle<()>,
@@ -51,6 +55,7 @@ enum Mode {
     LoseAnswers,
     Hang,
     BlackHole,
+    HangUp,
     Down,
 }
 
@@ -72,7 +77,7 @@ struct State {
 impl State {
     /// Returns whether a connection that was opened at this count of cuts has ended.
     fn ends(&self, cuts: usize) -> bool {
-        self.mode == Mode::Down || self.cuts != cuts
+        matches!(self.mode, Mode::Down | Mode::HangUp) || self.cuts != cuts
     }
 }
 
@@ -89,9 +94,12 @@ impl Proxy {
     ///
     /// # Errors
     /// If the proxy cannot listen on the address.
+    #[allow(clippy::unused_async, reason = "it needs a runtime, which its type should show")]
     pub async fn at(address: SocketAddr, server: impl Into<String>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        let reserved = bound(address)?;
+        let address = reserved.local_addr()?;
+        let (listeners, listening) = mpsc::unbounded_channel();
+        drop(listeners.send(Some(bound(address)?.listen(BACKLOG)?)));
         let server = server.into();
         let state = State {
             mode: Mode::Pass,
@@ -104,8 +112,8 @@ impl Proxy {
         };
         let (state, _) = watch::channel(state);
         let seen = Arc::<Seen>::default();
-        let task = tokio::spawn(listen(listener, state.clone(), Arc::clone(&seen)));
-        Ok(Self { address, state, seen, task })
+        let task = tokio::spawn(listen(listening, state.clone(), Arc::clone(&seen)));
+        Ok(Self { address, _reserved: reserved, listeners, state, seen, task })
     }
 
     /// Returns the proxy's own address.
@@ -169,9 +177,15 @@ impl Proxy {
         self.set(Mode::BlackHole);
     }
 
-    /// Cuts every connection, and closes every new one, like a server that is down.
+    /// Cuts every connection, and refuses new ones, like a server that is down.
     pub fn down(&self) {
         self.set(Mode::Down);
+    }
+
+    /// Cuts every connection, and accepts and closes each new one, like a load balancer whose
+    /// server is down.
+    pub fn hang_up(&self) {
+        self.set(Mode::HangUp);
     }
 
     /// Cuts every connection. New ones pass.
@@ -196,7 +210,14 @@ impl Proxy {
     }
 
     fn set(&self, mode: Mode) {
+        let before = self.state.borrow().mode;
         self.state.send_modify(|state| state.mode = mode);
+        if mode == Mode::Down {
+            drop(self.listeners.send(None));
+        } else if before == Mode::Down {
+            let listener = bound(self.address).and_then(|socket| socket.listen(BACKLOG));
+            drop(self.listeners.send(listener.ok()));
+        }
     }
 }
 
@@ -212,14 +233,49 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, state: watch::Sender<State>, seen: Arc<Seen>) {
+/// The number of connections that the system accepts before the proxy does.
+const BACKLOG: u32 = 1024;
+
+/// Binds a socket beside others of this process at the same address.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+async fn listen(
+    mut listeners: mpsc::UnboundedReceiver<Option<TcpListener>>,
+    state: watch::Sender<State>,
+    seen: Arc<Seen>,
+) {
     // Dropping this task drops the connections.
     let mut connections = JoinSet::new();
+    let mut listener: Option<TcpListener> = None;
     loop {
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let accepted = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let client = tokio::select! {
+            biased;
+            next = listeners.recv() => {
+                let Some(next) = next else { return };
+                listener = next;
+                continue;
+            }
+            accepted = accepted => match accepted {
+                Ok((client, _)) => client,
+                Err(_) => continue,
+            },
+        };
         seen.dials.fetch_add(1, Ordering::SeqCst);
         while connections.try_join_next().is_some() {}
-        if state.borrow().mode == Mode::Down {
+        if state.borrow().mode == Mode::HangUp {
             continue;
         }
         seen.open.fetch_add(1, Ordering::SeqCst);
