@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::store::Failure;
+
 /// A `Result` whose error is this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -124,6 +126,7 @@ struct Inner {
     message: Cow<'static, str>,
     engine: Option<&'static str>,
     operation: Option<&'static str>,
+    failure: Option<Failure>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -136,6 +139,7 @@ impl Error {
             message: message.into(),
             engine: None,
             operation: None,
+            failure: None,
             source: None,
         }))
     }
@@ -238,15 +242,27 @@ impl Error {
 
     /// Copies the error for another caller. The cause is not copied, because it is not `Clone`.
     pub(crate) fn repeated(&self) -> Self {
-        let Inner { kind, message, engine, operation, source: _ } = &*self.0;
+        let Inner { kind, message, engine, operation, failure, source: _ } = &*self.0;
         let (message, source) = (message.clone(), None);
         Self(Box::new(Inner {
             kind: *kind,
             message,
             engine: *engine,
             operation: *operation,
+            failure: *failure,
             source,
         }))
+    }
+
+    /// Sets the failure of the store call that the error is about.
+    pub(crate) fn of(mut self, failure: Failure) -> Self {
+        self.0.failure = Some(failure);
+        self
+    }
+
+    /// Returns the failure of the store call that the error is about.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.0.failure
     }
 
     pub(crate) fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {

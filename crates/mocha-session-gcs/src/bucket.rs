@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use google_cloud_auth::credentials::{
@@ -10,11 +11,12 @@ use google_cloud_auth::credentials::{
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
 use mocha_session_core::backend::Timeouts;
-use mocha_session_core::backend::objects::ObjectClient;
+use mocha_session_core::backend::objects::{ObjectClient, Outcome};
+use mocha_session_core::store::{Effect, Failure, Revision};
 use mocha_session_core::{Error, ErrorKind, Result};
 
 use crate::examine::Told;
-use crate::official_api::OfficialApi;
+use crate::official_api::{Clients, OfficialApi};
 use crate::url::{Creation, Credentials, GOOGLE, Target};
 use crate::xml_api::XmlApi;
 
@@ -32,8 +34,34 @@ pub(crate) trait Bucket: ObjectClient {
     /// Creates the bucket, unless it exists.
     async fn create(&self, creation: &Creation) -> Result<()>;
 
-    /// Asks for the bucket's rules.
-    async fn examine(&self) -> Told;
+    /// Asks for the bucket's rules, and waits no longer than `limit` for each answer.
+    async fn examine(&self, limit: Duration) -> Told;
+}
+
+/// The endpoint and the credentials of Google's official clients.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// `None` for Google's.
+    endpoint: Option<String>,
+    /// `None` for those that the clients find by themselves.
+    credentials: Option<GoogleCredentials>,
+}
+
+impl Connection {
+    /// Makes the clients, which connect when they are used.
+    pub(crate) async fn open(&self) -> Result<Clients> {
+        let (mut objects, mut control) = (Storage::builder(), StorageControl::builder());
+        if let Some(endpoint) = &self.endpoint {
+            (objects, control) = (objects.with_endpoint(endpoint), control.with_endpoint(endpoint));
+        }
+        if let Some(credentials) = &self.credentials {
+            objects = objects.with_credentials(credentials.clone());
+            control = control.with_credentials(credentials.clone());
+        }
+        let objects = objects.build().await.map_err(|error| unusable(&error))?;
+        let control = control.build().await.map_err(|error| unusable(&error))?;
+        Ok((objects, control))
+    }
 }
 
 /// Makes the client of a URL's bucket.
@@ -48,18 +76,25 @@ pub(crate) async fn connect(target: &Target) -> Result<Arc<dyn Bucket>> {
         Credentials::Anonymous => Some(anonymous::Builder::new().build()),
         Credentials::File(path) => Some(service_account_from(path).await?),
     };
-    let (mut objects, mut control) = (Storage::builder(), StorageControl::builder());
-    if let Some(endpoint) = &target.endpoint {
-        (objects, control) = (objects.with_endpoint(endpoint), control.with_endpoint(endpoint));
-    }
-    if let Some(credentials) = credentials {
-        (objects, control) =
-            (objects.with_credentials(credentials.clone()), control.with_credentials(credentials));
-    }
-    let objects = objects.build().await.map_err(|error| unusable(&error))?;
-    let control = control.build().await.map_err(|error| unusable(&error))?;
-    Ok(Arc::new(OfficialApi::new(objects, control, &target.bucket)))
+    let connection = Connection { endpoint: target.endpoint.clone(), credentials };
+    let clients = connection.open().await?;
+    Ok(Arc::new(OfficialApi::new(clients, Some(connection), &target.bucket)))
 }
+
+/// The outcome of a write that Google acknowledged. Without a generation, the write was done all the
+/// same.
+pub(crate) fn acknowledged(revision: Result<Revision>) -> Result<Outcome<Revision>> {
+    let unknown = || Failure::Unanswered.error(Effect::Write, NO_GENERATION);
+    revision.map(Outcome::Done).map_err(|_| unknown())
+}
+
+/// The error of an answer to a read that has no generation.
+pub(crate) fn no_generation() -> Error {
+    Error::new(ErrorKind::Internal, NO_GENERATION)
+}
+
+const NO_GENERATION: &str = "an answer of Google Cloud Storage has no generation; does a proxy \
+     before it remove headers?";
 
 /// The deadline as the custom time of an object.
 pub(crate) fn custom_time(deadline: u64) -> Timestamp {

@@ -1,12 +1,13 @@
 //! Examines the bucket for what is dangerous to sessions, for operators.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::model::Bucket;
 use mocha_session_core::store::Finding;
+use tokio::time::timeout;
 
 /// The name of an object that no session has. Only the date of the answer is of interest.
 pub(crate) const UNUSED: &str = "mocha-session-clock";
@@ -107,13 +108,19 @@ impl Rules {
     }
 }
 
-/// Asks a bucket (`projects/_/buckets/NAME`) through the official client.
-pub(crate) async fn ask(objects: &Storage, control: &StorageControl, bucket: &str) -> Told {
+/// Asks a bucket (`projects/_/buckets/NAME`) through the official client. `limit` is the longest
+/// wait for an answer.
+pub(crate) async fn ask(
+    objects: &Storage,
+    control: &StorageControl,
+    bucket: &str,
+    limit: Duration,
+) -> Told {
     // Boxed, because the client's futures are up to 60 kB large.
     let asking = control.get_bucket().set_name(bucket).with_retry_policy(NeverRetry).send();
-    let rules = Box::pin(asking).await.ok().map(|bucket| Rules::of(&bucket));
+    let rules = told(limit, Box::pin(asking)).await.map(|bucket| Rules::of(&bucket));
     let asking = control.get_iam_policy().set_resource(bucket).with_retry_policy(NeverRetry).send();
-    let access = Box::pin(asking).await.ok().map(|policy| {
+    let access = told(limit, Box::pin(asking)).await.map(|policy| {
         let everyone =
             |member: &String| matches!(member.as_str(), "allUsers" | "allAuthenticatedUsers");
         if policy.bindings.iter().any(|binding| binding.members.iter().any(everyone)) {
@@ -125,9 +132,17 @@ pub(crate) async fn ask(objects: &Storage, control: &StorageControl, bucket: &st
     let begun = SystemTime::now();
     let reading = objects.read_object(bucket, UNUSED).with_retry_policy(NeverRetry).send();
     // The client shows the headers of errors only.
-    let error = Box::pin(reading).await.err();
+    let error = timeout(limit, Box::pin(reading)).await.ok().and_then(Result::err);
     let date = error.as_ref().and_then(|error| error.http_headers()?.get("date")?.to_str().ok());
     Told { rules, access, clock: Some(clock(begun, date)) }
+}
+
+/// Returns the answer, if one comes within the limit.
+pub(crate) async fn told<T, E>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, E>>,
+) -> Option<T> {
+    timeout(limit, asking).await.ok()?.ok()
 }
 
 /// Compares the clock of an answer, which was asked for at `begun`, with this machine's.

@@ -1,6 +1,7 @@
 //! The official client's API: it reads and writes over REST, deletes and lists over gRPC.
 
-use std::time::SystemTime;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use google_cloud_gax::options::RequestOptionsBuilder;
@@ -9,13 +10,16 @@ use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_storage::model::{
     Bucket as NewBucket, ListObjectsResponse, Object as GoogleObject,
 };
+use mocha_session_core::Result;
 use mocha_session_core::backend::objects::{
     Condition, Content, Head, Listed, Object, ObjectClient, Outcome, Page, too_large,
 };
 use mocha_session_core::store::{Effect, Revision};
-use mocha_session_core::{Error, ErrorKind, Result};
 
-use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
+use crate::bucket::{
+    Bucket, CACHE_CONTROL, CONTENT_TYPE, Connection, EXPIRES, acknowledged, custom_time,
+    no_generation,
+};
 use crate::error::{Answer, of_call};
 use crate::examine::{self, Told};
 use crate::url::Creation;
@@ -23,14 +27,27 @@ use crate::url::Creation;
 /// A bucket behind the two halves of the official client.
 #[derive(Debug)]
 pub(crate) struct OfficialApi {
-    objects: Storage,
-    control: StorageControl,
+    clients: RwLock<Clients>,
+    /// Makes the clients anew; `None` for clients of the application's own.
+    connection: Option<Connection>,
     bucket: String,
 }
 
+/// The two halves of the client: one reads and writes, the other deletes and lists.
+pub(crate) type Clients = (Storage, StorageControl);
+
 impl OfficialApi {
-    pub(crate) fn new(objects: Storage, control: StorageControl, bucket: &str) -> Self {
-        Self { objects, control, bucket: format!("projects/_/buckets/{bucket}") }
+    pub(crate) fn new(clients: Clients, connection: Option<Connection>, bucket: &str) -> Self {
+        let bucket = format!("projects/_/buckets/{bucket}");
+        Self { clients: RwLock::new(clients), connection, bucket }
+    }
+
+    fn objects(&self) -> Storage {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn control(&self) -> StorageControl {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     async fn page(
@@ -40,7 +57,7 @@ impl OfficialApi {
         after: &str,
     ) -> Result<ListObjectsResponse, Answer> {
         let call = self
-            .control
+            .control()
             .list_objects()
             .set_parent(&self.bucket)
             .set_prefix(prefix)
@@ -56,7 +73,7 @@ impl OfficialApi {
 impl ObjectClient for OfficialApi {
     async fn get(&self, name: &str, most: usize) -> Result<Option<Object>> {
         let read = async {
-            let call = self.objects.read_object(&self.bucket, name).with_retry_policy(NeverRetry);
+            let call = self.objects().read_object(&self.bucket, name).with_retry_policy(NeverRetry);
             let mut object = call.send().await?;
             let (head, mut body) = (object.object(), Vec::new());
             while let Some(chunk) = object.next().await.transpose()? {
@@ -86,7 +103,7 @@ impl ObjectClient for OfficialApi {
         // By default the client repeats a conditional write whose answer was lost, and reports the
         // mismatch with its own first attempt.
         let call = self
-            .objects
+            .objects()
             .write_object(&self.bucket, name, body)
             .set_if_generation_match(generation)
             .set_metadata([(EXPIRES, deadline.to_string())])
@@ -97,14 +114,14 @@ impl ObjectClient for OfficialApi {
             .with_retry_policy(NeverRetry)
             .with_resumable_upload_threshold(usize::MAX);
         match Box::pin(call.send_unbuffered()).await {
-            Ok(object) => revision(object.generation).map(Outcome::Done),
+            Ok(object) => acknowledged(revision(object.generation)),
             Err(error) => of_call(&error, Effect::Write).of_write(true),
         }
     }
 
     async fn delete(&self, name: &str, expected: Option<&Revision>) -> Result<Outcome<()>> {
         let mut call = self
-            .control
+            .control()
             .delete_object()
             .set_bucket(&self.bucket)
             .set_object(name)
@@ -137,6 +154,13 @@ impl ObjectClient for OfficialApi {
     fn delete_tells(&self) -> bool {
         true
     }
+
+    async fn reconnect(&self) {
+        let Some(connection) = &self.connection else { return };
+        if let Ok(renewed) = connection.open().await {
+            *self.clients.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        }
+    }
 }
 
 #[async_trait]
@@ -154,7 +178,7 @@ impl Bucket for OfficialApi {
             .set_project(format!("projects/{}", creation.project))
             .set_location(creation.location.clone().unwrap_or_default());
         let call = self
-            .control
+            .control()
             .create_bucket()
             .set_parent("projects/_")
             .set_bucket_id(self.bucket.rsplit('/').next().unwrap_or_default())
@@ -170,8 +194,8 @@ impl Bucket for OfficialApi {
         }
     }
 
-    async fn examine(&self) -> Told {
-        examine::ask(&self.objects, &self.control, &self.bucket).await
+    async fn examine(&self, limit: Duration) -> Told {
+        examine::ask(&self.objects(), &self.control(), &self.bucket, limit).await
     }
 }
 
@@ -201,9 +225,6 @@ fn generation(when: Condition<'_>) -> Option<i64> {
 fn revision(generation: i64) -> Result<Revision> {
     match u64::try_from(generation) {
         Ok(generation) if generation > 0 => Ok(Revision::from(generation)),
-        _ => Err(Error::new(
-            ErrorKind::Internal,
-            "an answer of Google Cloud Storage has no generation",
-        )),
+        _ => Err(no_generation()),
     }
 }

@@ -39,9 +39,11 @@ impl GcsStore {
     /// A store on clients of your own, with its objects under the prefix of `space`. Does no I/O.
     ///
     /// `objects` reads and writes, `control` deletes and lists. The store does not use the clients'
-    /// retries, because it repeats by itself the calls that may be repeated.
+    /// retries, because it repeats by itself the calls that may be repeated. A store that is opened
+    /// by URL opens new connections after a silence of the network; the connections of clients of
+    /// your own are not the store's.
     pub fn new(objects: Storage, control: StorageControl, bucket: &str, space: KeySpace) -> Self {
-        Self::over(Arc::new(OfficialApi::new(objects, control, bucket)), space)
+        Self::over(Arc::new(OfficialApi::new((objects, control), None, bucket)), space)
     }
 
     /// Reads a URL, and returns the future that opens the store: what [`DRIVER`](crate::DRIVER)

@@ -27,7 +27,9 @@ use crate::store::{ENGINE, GcsStore};
 pub const DRIVER: Driver = Driver::new(&["gs", "google_storage"], |url| open(url).map(shared))
     .with_examination(|url| {
         let target = Target::read(url)?;
-        Ok(Box::pin(async move { Ok(bucket::connect(&target).await?.examine().await.findings()) }))
+        Ok(Box::pin(async move {
+            Ok(bucket::connect(&target).await?.examine(target.deadline).await.findings())
+        }))
     });
 
 /// Reads the URL, and returns the future that connects and looks for the bucket.

@@ -1,5 +1,6 @@
 //! The XML API, the only one that accepts HMAC keys.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -12,7 +13,9 @@ use mocha_session_core::{Error, ErrorKind, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
-use crate::bucket::{Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, custom_time};
+use crate::bucket::{
+    Bucket, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, acknowledged, custom_time, no_generation,
+};
 use crate::error::{self, Answer};
 use crate::examine::{self, Access, Rules, Told};
 use crate::markup::{each_text, error_code};
@@ -26,7 +29,9 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// A bucket behind the XML API.
 #[derive(Debug)]
 pub(crate) struct XmlApi {
-    http: Client,
+    http: RwLock<Client>,
+    /// The limit of connecting.
+    connect: Duration,
     endpoint: String,
     host: String,
     bucket: String,
@@ -64,18 +69,6 @@ impl XmlApi {
         key: HmacKey,
         connect: Duration,
     ) -> Result<Self> {
-        let built = Client::builder()
-            .user_agent(concat!("mocha-session-gcs/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            // A dropped call then closes its connection. A shared one that fell silent would block
-            // all calls.
-            .http1_only()
-            .retry(reqwest::retry::never())
-            .connect_timeout(connect)
-            .build();
-        let http = built.map_err(|error| {
-            Error::new(ErrorKind::Internal, "the HTTP client could not be built").with_source(error)
-        })?;
         let url = Url::parse(endpoint)
             .map_err(|_| Error::new(ErrorKind::InvalidConfig, "the endpoint is not a URL"))?;
         // As the HTTP client spells it, because the signature covers it.
@@ -84,7 +77,8 @@ impl XmlApi {
             (host, None) => host.to_owned(),
         };
         let endpoint = format!("{}://{host}", url.scheme());
-        Ok(Self { http, endpoint, host, bucket: bucket.to_owned(), key })
+        let http = RwLock::new(http_client(connect)?);
+        Ok(Self { http, connect, endpoint, host, bucket: bucket.to_owned(), key })
     }
 
     /// Sends a request and reads its answer.
@@ -104,7 +98,8 @@ impl XmlApi {
         let signed = unsigned.sign(&self.key, now);
         let url =
             format!("{}{path}{}{query}", self.endpoint, if query.is_empty() { "" } else { "?" });
-        let mut call = self.http.request(request.method.clone(), url).body(request.body.clone());
+        let http = self.http.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut call = http.request(request.method.clone(), url).body(request.body.clone());
         for (name, value) in request.headers.iter().chain(&signed) {
             call = call.header(*name, value);
         }
@@ -160,7 +155,7 @@ impl ObjectClient for XmlApi {
         ];
         match self.send(Request { headers, body, ..Request::write(Method::PUT, Some(name)) }).await
         {
-            Ok((headers, _)) => revision(&headers).map(Outcome::Done),
+            Ok((headers, _)) => acknowledged(revision(&headers)),
             Err(answer) => answer.of_write(true),
         }
     }
@@ -193,6 +188,12 @@ impl ObjectClient for XmlApi {
 
     fn delete_tells(&self) -> bool {
         true
+    }
+
+    async fn reconnect(&self) {
+        if let Ok(renewed) = http_client(self.connect) {
+            *self.http.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        }
     }
 }
 
@@ -227,10 +228,10 @@ impl Bucket for XmlApi {
     }
 
     /// The API does not tell of soft deletion, nor of public access prevention.
-    async fn examine(&self) -> Told {
+    async fn examine(&self, limit: Duration) -> Told {
         let ask = async |what: &str| {
             let request = Request { query: &[(what, "")], ..Request::read(Method::GET, None) };
-            self.send(request).await.ok()
+            examine::told(limit, self.send(request)).await
         };
         let begun = SystemTime::now();
         let lifecycle = ask("lifecycle").await;
@@ -253,6 +254,21 @@ impl Bucket for XmlApi {
         let access = access.flatten();
         Told { rules, access, clock }
     }
+}
+
+fn http_client(connect: Duration) -> Result<Client> {
+    let built = Client::builder()
+        .user_agent(concat!("mocha-session-gcs/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        // A dropped call then closes its connection. A shared one that fell silent would block all
+        // calls.
+        .http1_only()
+        .retry(reqwest::retry::never())
+        .connect_timeout(connect)
+        .build();
+    built.map_err(|error| {
+        Error::new(ErrorKind::Internal, "the HTTP client could not be built").with_source(error)
+    })
 }
 
 /// The generation of a condition; `None` for a revision that this store did not make.
@@ -282,9 +298,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<u64> {
 
 fn revision(headers: &HeaderMap) -> Result<Revision> {
     let generation = header(headers, "x-goog-generation").filter(|generation| *generation > 0);
-    generation.map(Revision::from).ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "an answer of Google Cloud Storage has no generation")
-    })
+    generation.map(Revision::from).ok_or_else(no_generation)
 }
 
 /// Reads a listing, which has the size and the time of the last write, but not the deadline.

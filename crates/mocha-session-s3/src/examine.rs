@@ -19,12 +19,13 @@ impl S3Store {
     /// # Errors
     /// The errors of [`prepare`](Self::prepare): an endpoint without conditions is refused there.
     pub async fn examine(&self) -> Result<Vec<Finding>> {
-        let Bucket { client, name, .. } = self.bucket();
+        let (bucket, name) = (self.bucket(), &self.bucket().name);
+        let client = bucket.limited(self.objects().deadline());
         let mut found = Vec::new();
-        lifecycle(client, name, &mut found).await;
-        public(client, name, &mut found).await;
-        versioning(client, name, &mut found).await;
-        found.push(clock(self.bucket()).await);
+        lifecycle(&client, name, &mut found).await;
+        public(&client, name, &mut found).await;
+        versioning(&client, name, &mut found).await;
+        found.push(clock(bucket, &client).await);
         Ok(found)
     }
 }
@@ -88,9 +89,9 @@ async fn versioning(client: &Client, bucket: &str, found: &mut Vec<Finding>) {
     }
 }
 
-async fn clock(bucket: &Bucket) -> Finding {
+async fn clock(bucket: &Bucket, client: &Client) -> Finding {
     let begun = SystemTime::now();
-    Finding::of_date(begun, bucket.date().await)
+    Finding::of_date(begun, bucket.date(client).await)
 }
 
 fn unknown(what: &str, code: Option<&str>) -> Finding {

@@ -40,7 +40,9 @@ impl S3Store {
     /// see [`prepare`](Self::prepare).
     ///
     /// The store uses the client's credentials, endpoint, HTTP client and connect timeout. It does
-    /// not use its retries, because it repeats by itself the calls that may be repeated.
+    /// not use its retries, because it repeats by itself the calls that may be repeated. After a
+    /// silence of the network it opens new connections, if the client has the SDK's default HTTP
+    /// client; the connections of an HTTP client of your own are not the store's.
     pub fn new(client: Client, bucket: impl Into<String>, space: KeySpace) -> Self {
         let bucket = Bucket::new(&client, bucket.into(), &space);
         let can = Capabilities::new(ENGINE).with_durability(Durability::Disk);
@@ -73,6 +75,10 @@ impl S3Store {
 
     pub(crate) fn bucket(&self) -> &Bucket {
         &self.bucket
+    }
+
+    pub(crate) fn objects(&self) -> &ObjectStore {
+        &self.objects
     }
 
     /// Relies on two properties of Amazon's S3: conditional deletes, and several copies of each

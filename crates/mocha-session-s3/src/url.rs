@@ -150,7 +150,6 @@ impl Target {
         }
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Timeouts::within(self.deadline).connect)
-            .operation_timeout(self.deadline)
             .build();
         // No checksums, because other endpoints refuse them.
         let config = config

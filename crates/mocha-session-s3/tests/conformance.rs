@@ -6,9 +6,9 @@ mod support;
 
 use std::sync::{Arc, LazyLock};
 
-use mocha_session_conformance::{engine_url, suite};
+use mocha_session_conformance::{engine_url, faults, suite};
 use mocha_session_core::store::SessionStore;
-use support::{ignoring, open, some_prefix};
+use support::{ignoring, open, port, some_prefix, through};
 
 /// moto answers one request after the other, and a case has dozens under way: on a busy machine
 /// that takes longer than a call has by default.
@@ -35,6 +35,22 @@ async fn without_conditional_deletes() -> Option<Arc<dyn SessionStore>> {
 suite!(s3_moto_5, moto);
 suite!(s3_moto_5_signed, verifying_moto);
 suite!(s3_moto_5_without_conditional_deletes, without_conditional_deletes);
+
+async fn server() -> Option<String> {
+    Some(format!("127.0.0.1:{}", port(&engine_url("MOCHA_TEST_S3_URL")?)))
+}
+
+/// Under a prefix that all stores of this process share.
+async fn at(address: String) -> Arc<dyn SessionStore> {
+    static PREFIX: LazyLock<String> = LazyLock::new(some_prefix);
+    let url = engine_url("MOCHA_TEST_S3_URL").expect("there is a server");
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+    let elsewhere = through(&url, port.expect("an address has a port"), None);
+    let (elsewhere, _) = elsewhere.split_once("&prefix=").expect("it has a prefix");
+    open(&format!("{elsewhere}&prefix={}", *PREFIX)).await.expect("it opens")
+}
+
+faults!(s3_moto_5_under_faults, server, at);
 
 /// On Amazon itself, or wherever the URL points.
 #[tokio::test(flavor = "multi_thread")]

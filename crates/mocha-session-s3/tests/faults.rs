@@ -159,6 +159,28 @@ async fn hanging_is_bounded() {
 }
 
 #[tokio::test]
+async fn preparing_and_examining_a_bucket_that_never_answers_is_bounded() {
+    let double = Double::start(0, |_| Reply::Hang).await;
+    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
+    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
+    let store = store.with_deadline(Duration::from_millis(300));
+    let start = Instant::now();
+    let found = store.examine().await.unwrap();
+    assert!(found.iter().all(|it| !it.is_danger()), "{found:?}");
+    assert_eq!(store.prepare(true).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_acknowledged_write_without_an_etag_may_have_been_done() {
+    let double = Double::start(0, |_| Reply::Answer(200, String::new(), Vec::new())).await;
+    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
+    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap()).on_aws();
+    let error = store.create(&fresh_key(), b"value", within(60)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Ambiguous && error.to_string().contains("ETag"), "{error}");
+}
+
+#[tokio::test]
 async fn refused_credentials_are_denied_and_not_shown() {
     let Some(url) = engine_url("MOCHA_TEST_S3_SIGNED_URL") else { return };
     let wrong_secret = url.replacen('@', "hunter2@", 1);

@@ -149,6 +149,11 @@ impl Dialer {
 }
 
 impl Attempt<'_> {
+    /// Returns the era in which the attempt began, which is that of its connection.
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
     /// Reports that a primary answered, which ends the pause for every caller. Returns the
     /// connection's era.
     ///

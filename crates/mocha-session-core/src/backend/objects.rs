@@ -6,6 +6,7 @@
 //! retries for all of them.
 
 mod body;
+mod line;
 mod probe;
 mod store;
 
@@ -23,8 +24,8 @@ use crate::store::Revision;
 /// The client of an object store. Each call is one request.
 ///
 /// Neither the client nor its library may retry a call, and only connecting needs a timeout:
-/// [`ObjectStore`] retries calls where that is safe, and limits the time of each. Dropping a call's
-/// future must cancel the call.
+/// [`ObjectStore`] retries calls where that is safe, limits the time of each, and pauses while the
+/// service cannot be reached. Dropping a call's future must cancel the call.
 ///
 /// Create errors with [`Failure::error`](crate::store::Failure::error).
 ///
@@ -88,6 +89,7 @@ use crate::store::Revision;
 ///     fn delete_tells(&self) -> bool {
 ///         true
 ///     }
+///     async fn reconnect(&self) {} // It has no connections.
 /// }
 ///
 /// let space = KeySpace::new("sessions/").unwrap();
@@ -136,6 +138,13 @@ pub trait ObjectClient: fmt::Debug + Send + Sync + 'static {
     /// Returns whether [`delete`](Self::delete) reports that there was no object. If it does not,
     /// deleting a session needs an extra [`head`](Self::head).
     fn delete_tells(&self) -> bool;
+
+    /// Makes later calls use new connections only. Calls that are running keep theirs.
+    ///
+    /// The store calls it when a call waited in vain and no other call got an answer meanwhile. The
+    /// network may have dropped the state of all connections, and each that the client keeps would
+    /// then cost another call its time. A client without connections does nothing.
+    async fn reconnect(&self);
 }
 
 /// The content and the metadata of an object to be written.

@@ -91,13 +91,18 @@ impl Call<'_> {
         self.answered = true;
         self.pulse.heard.fetch_max(self.pulse.now(), Ordering::Relaxed);
     }
+
+    /// Returns whether no call got an answer since this one began.
+    pub fn is_silent(&self) -> bool {
+        self.pulse.heard.load(Ordering::Relaxed) < self.begun
+    }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.answered
             && Duration::from_micros(self.pulse.now().saturating_sub(self.begun)) >= Pulse::PATIENCE
-            && self.pulse.heard.load(Ordering::Relaxed) < self.begun
+            && self.is_silent()
         {
             self.dialer.leave(self.era);
         }

@@ -1,5 +1,7 @@
 //! Examinations of a bucket's rules, by both APIs, on the test double.
 
+use std::time::{Duration, Instant};
+
 use mocha_session_core::Registry;
 use mocha_session_core::store::Finding;
 use mocha_session_gcs_double::{BUCKET, Double, Fault, Operation, Rules};
@@ -73,4 +75,20 @@ async fn what_the_credentials_may_not_ask_for_is_a_note_that_names_the_right() {
         }
         assert_eq!(double.calls(Operation::Examine), questions, "{api}");
     }
+}
+
+#[tokio::test]
+async fn examining_an_endpoint_that_never_answers_is_bounded() {
+    // The system accepts connections, and nobody reads from them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("endpoint=http://{}&timeout=300ms", silent.local_addr().unwrap());
+    let begun = Instant::now();
+    for url in [
+        format!("gs://bucket?{endpoint}&anonymous=true"),
+        format!("google_storage://key:secret@cloud.google.com/bucket?{endpoint}"),
+    ] {
+        let (dangers, notes) = examined(&url).await;
+        assert!(dangers.is_empty() && notes.len() >= 2, "{dangers:?} {notes:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -29,7 +29,7 @@ pub(super) const FOREIGN: &str = "give the sessions a prefix of their own";
 const SHORTEST: u64 = 64;
 /// The allowed difference between the clocks of writers, sweepers and the service. With a larger
 /// one, expired entries may be removed later.
-const SKEW: Duration = Duration::from_secs(60);
+pub(super) const SKEW: Duration = Duration::from_secs(60);
 
 /// Returns the content of an entry.
 pub(super) fn wrap(value: &[u8], expiry: Expiry) -> Content {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 
+use super::line::Line;
 use super::{Condition, Content, Listed, ObjectClient, Outcome, body};
 use crate::error::{Error, ErrorKind, Result};
 use crate::future::BoxFuture;
@@ -27,10 +28,10 @@ const MAX_BODY: usize = MAX_VALUE + body::MAX_OVERHEAD;
 const PARALLEL: usize = 16;
 /// The largest page that the services list.
 const MAX_PAGE: usize = 1000;
-/// The number of deadlines for which a grave blocks its key. The delete that follows takes less
-/// than one deadline. The rest is time for the service to execute or drop a delete whose caller
-/// timed out.
-const GRAVE_RESTS: u32 = 10;
+/// The time for which a grave blocks its key, in addition to the deadline of the delete that
+/// follows. A delete whose caller timed out can still be in a kernel's or a proxy's queue, which
+/// keeps it for up to two minutes.
+const GRAVE_RESTS: Duration = Duration::from_secs(120).saturating_add(body::SKEW);
 
 /// A store that keeps each session as one object, written and removed conditionally.
 ///
@@ -38,6 +39,7 @@ const GRAVE_RESTS: u32 = 10;
 #[derive(Clone, Debug)]
 pub struct ObjectStore {
     client: Arc<dyn ObjectClient>,
+    line: Arc<Line>,
     space: KeySpace,
     capabilities: Capabilities,
     pub(super) conditional_delete: bool,
@@ -49,7 +51,8 @@ impl ObjectStore {
     /// the largest value to the capabilities.
     pub fn new(client: Arc<dyn ObjectClient>, space: KeySpace, capabilities: Capabilities) -> Self {
         let capabilities = capabilities.with_listing(true).with_max_value(MAX_VALUE);
-        Self { client, space, capabilities, conditional_delete: true, deadline: DEFAULT_DEADLINE }
+        let (line, deadline) = (Arc::new(Line::new()), DEFAULT_DEADLINE);
+        Self { client, line, space, capabilities, conditional_delete: true, deadline }
     }
 
     /// Sets the deadline of a call. A read is tried up to three times within it.
@@ -58,6 +61,11 @@ impl ObjectStore {
         self.deadline = deadline;
         self.capabilities = self.capabilities.with_deadline(deadline);
         self
+    }
+
+    /// Returns the deadline of a call.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// Sets what an acknowledged write survives.
@@ -98,12 +106,13 @@ impl ObjectStore {
         let tries = async {
             for pause in [self.deadline / 50, self.deadline / 15] {
                 // Limits each attempt, so that one that hangs leaves time for another.
-                match within(self.deadline * 2 / 5, Effect::Read, call()).await {
+                let answer = self.line.ask(&*self.client, &call);
+                match within(self.deadline * 2 / 5, Effect::Read, answer).await {
                     Err(error) if error.is_unavailable() => tokio::time::sleep(pause).await,
                     answer => return answer,
                 }
             }
-            call().await
+            self.line.ask(&*self.client, &call).await
         };
         within(self.whole(), Effect::Read, tries).await
     }
@@ -116,7 +125,7 @@ impl ObjectStore {
         let (begun, mut pause) = (Instant::now(), self.deadline / 50);
         let tries = async {
             loop {
-                match call().await? {
+                match self.line.ask(&*self.client, &call).await? {
                     Outcome::Done(value) => return Ok(Some(value)),
                     Outcome::Unmet => return Ok(None),
                     // Does not retry without enough time for the answer, because the outcome would
@@ -210,8 +219,8 @@ impl ObjectStore {
         // Deletes of this service are unconditional. A grave makes that safe: no update knows its
         // revision, and no create and no other sweep touches it while the delete may be in flight.
         let present = to_millis(SystemTime::now());
-        let rests = u64::try_from((self.deadline * GRAVE_RESTS).as_millis()).unwrap_or(u64::MAX);
-        let until = present.saturating_add(rests);
+        let rests = self.deadline.saturating_add(GRAVE_RESTS).as_millis();
+        let until = present.saturating_add(u64::try_from(rests).unwrap_or(u64::MAX));
         let when = Condition::Is(&head.revision);
         let Some(grave) = self.put(&name, body::grave(until), when).await? else {
             return Ok(false);

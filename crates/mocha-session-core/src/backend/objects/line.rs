@@ -1,0 +1,166 @@
+//! The connections to an object store: a pause while it cannot be reached, and new connections after
+//! a silence.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::ObjectClient;
+use crate::backend::{Dialer, Era, Pulse};
+use crate::error::{Error, Result};
+use crate::future::BoxFuture;
+use crate::store::Failure;
+
+/// The state of the connections to an object store. Its client pools them by itself, so each call
+/// counts as an attempt to connect.
+#[derive(Debug)]
+pub(super) struct Line {
+    dialer: Dialer,
+    pulse: Pulse,
+    /// The era of the client's connections.
+    connected: Mutex<Option<Era>>,
+}
+
+impl Line {
+    pub(super) fn new() -> Self {
+        Self { dialer: Dialer::new(), pulse: Pulse::new(), connected: Mutex::new(None) }
+    }
+
+    /// Makes one call, or returns the error of an earlier one during the pause that follows it.
+    pub(super) async fn ask<'f, T>(
+        &self,
+        client: &dyn ObjectClient,
+        call: impl FnOnce() -> BoxFuture<'f, Result<T>>,
+    ) -> Result<T> {
+        let attempt = self.dialer.attempt(Instant::now())?;
+        if self.is_left(attempt.era()) {
+            client.reconnect().await;
+        }
+        let waiting = self.pulse.call(&self.dialer, attempt.era());
+        let answer = call().await;
+        match answer.as_ref().err().and_then(Error::failure) {
+            // Beside a call that succeeds, this is the failure of one connection.
+            Some(Failure::NotSent) if waiting.is_silent() => {
+                answer.map_err(|error| attempt.failed(Instant::now(), error))
+            }
+            // Dropping `waiting` reports a silence.
+            Some(Failure::NotSent | Failure::TimedOut) => answer,
+            _ => {
+                waiting.answered();
+                attempt.succeeded();
+                answer
+            }
+        }
+    }
+
+    /// Returns whether the client's connections are of an older era. Only one caller learns it.
+    fn is_left(&self, era: Era) -> bool {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.replace(era).is_some_and(|known| known != era)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::super::{Condition, Content, Object, Outcome, Page};
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::store::{Effect, Revision};
+
+    /// Counts how often it is told to connect anew, and has nothing else.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl ObjectClient for Counting {
+        async fn get(&self, _: &str, _: usize) -> Result<Option<Object>> {
+            Ok(None)
+        }
+
+        async fn put(&self, _: &str, _: Content, _: Condition<'_>) -> Result<Outcome<Revision>> {
+            Ok(Outcome::Unmet)
+        }
+
+        async fn delete(&self, _: &str, _: Option<&Revision>) -> Result<Outcome<()>> {
+            Ok(Outcome::Unmet)
+        }
+
+        async fn list(&self, _: &str, _: usize, _: Option<&str>) -> Result<Page> {
+            Ok(Page::default())
+        }
+
+        fn delete_tells(&self) -> bool {
+            true
+        }
+
+        async fn reconnect(&self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn answered() -> BoxFuture<'static, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn failing(failure: Failure, after: Duration) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            tokio::time::sleep(after).await;
+            Err(failure.error(Effect::Write, "a failure"))
+        })
+    }
+
+    /// The number of a hundred calls, one after the other, that reach the client.
+    async fn reach(failure: Failure) -> usize {
+        let (line, client, asked) = (Line::new(), Counting::default(), AtomicUsize::new(0));
+        for _ in 0..100 {
+            let call = || {
+                asked.fetch_add(1, SeqCst);
+                failing(failure, Duration::ZERO)
+            };
+            assert!(line.ask(&client, call).await.is_err());
+        }
+        asked.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_service_that_cannot_be_reached_is_left_alone_for_a_pause() {
+        assert!(reach(Failure::NotSent).await < 20);
+        assert_eq!(reach(Failure::Refused(ErrorKind::Unavailable)).await, 100);
+        assert_eq!(reach(Failure::Unanswered).await, 100);
+    }
+
+    #[tokio::test]
+    async fn a_failure_beside_an_answer_is_no_outage() {
+        let (line, client) = (Line::new(), Counting::default());
+        let failed = line.ask(&client, || failing(Failure::NotSent, Duration::from_millis(50)));
+        let (failed, answer) = tokio::join!(failed, async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            line.ask(&client, answered).await
+        });
+        assert!(failed.is_err() && answer.is_ok());
+        line.ask(&client, answered).await.unwrap();
+        assert_eq!(client.0.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_silence_is_followed_by_new_connections_once() {
+        let (line, client) = (Line::new(), Counting::default());
+        line.ask(&client, answered).await.unwrap();
+        for _ in 0..2 {
+            let silent = line.ask(&client, || Box::pin(std::future::pending::<Result<()>>()));
+            let waited = Pulse::PATIENCE + Duration::from_millis(20);
+            tokio::time::timeout(waited, silent).await.unwrap_err();
+            let late = line.ask(&client, || failing(Failure::TimedOut, waited));
+            let (late, beside) = tokio::join!(late, line.ask(&client, answered));
+            assert!(late.is_err() && beside.is_ok());
+            line.ask(&client, answered).await.unwrap();
+        }
+        assert_eq!(client.0.load(SeqCst), 2);
+    }
+}
