@@ -4,15 +4,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mocha_session_core::backend::Timeouts;
+use mocha_session_core::backend::{Role, Timeouts};
 use mocha_session_core::store::Effect;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
+};
+use redis::{
+    Arg, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+};
 
 use crate::dial::{config_with, dial, tcp_settings};
 use crate::error::code;
+use crate::open_connection::role;
 use crate::tls::Certificates;
 
 /// Milliseconds to wait before each repetition of a command that was not done. Meanwhile the client
@@ -53,14 +58,15 @@ pub(crate) async fn connect(
     builder.build()?.get_async_connection().await
 }
 
-/// Sends a command to the node that has its key and follows redirects. Repeats it only after an
-/// answer that says it was not done; a read also when the connection broke.
+/// Sends a command to the primary that has its key and follows redirects. Repeats it only after an
+/// answer that says it was not done; a read also when the connection broke or led to a replica.
 pub(crate) async fn query(
     mut cluster: ClusterConnection,
     command: &Cmd,
     effect: Effect,
+    asks_role: bool,
 ) -> RedisResult<Value> {
-    let mut answer = command.query_async(&mut cluster).await;
+    let mut answer = send(&mut cluster, command, effect, asks_role).await;
     for pause in PAUSES {
         if let Err(cause) = &answer
             && code(cause) == Some("ASK")
@@ -75,9 +81,38 @@ pub(crate) async fn query(
             break;
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        answer = command.query_async(&mut cluster).await;
+        answer = send(&mut cluster, command, effect, asks_role).await;
     }
     answer
+}
+
+/// Sends a command to the primary that has its key, whatever the client's strategy for reads is.
+///
+/// A client with a strategy tells all nodes to answer reads as replicas. It sends a command to any
+/// node while that of the route is not connected, and its map can be older than a failover. So the
+/// node that answers a read is asked for its role, and a replica fails as `READONLY`.
+async fn send(
+    cluster: &mut ClusterConnection,
+    command: &Cmd,
+    effect: Effect,
+    asks_role: bool,
+) -> RedisResult<Value> {
+    // The client sends writes to primaries. The only read with an argument is `GET`.
+    let (Effect::Read, Some(Arg::Simple(key))) = (effect, command.args_iter().nth(1)) else {
+        return command.query_async(cluster).await;
+    };
+    let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+    if !asks_role {
+        let routing = RoutingInfo::SingleNode(primary);
+        return cluster.route_command(command.clone(), routing).await?.extract_error();
+    }
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.add_command(command.clone()).cmd("HELLO");
+    let mut answers = cluster.route_pipeline(pipeline, 0, 2, primary).await?;
+    if let Some(Role::Replica) = answers.pop().and_then(|hello| role(hello.extract_error())) {
+        return Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "a replica").into());
+    }
+    answers.pop().unwrap_or(Value::Nil).extract_error()
 }
 
 /// Returns whether the answer says that the command was not done and should be sent elsewhere or
@@ -131,7 +166,8 @@ pub(crate) async fn get_all(
     }
     let mut values = Vec::with_capacity(names.len());
     for name in names {
-        values.push(query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?);
+        let get = redis::cmd("GET").arg(name).take();
+        values.push(query(cluster.clone(), &get, Effect::Read, false).await?);
     }
     Ok(values)
 }

@@ -38,7 +38,9 @@ static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_
 /// - [`redis::Client`], or a client [with credentials](Self::with_credentials) that a callback
 ///   returns for each connection.
 /// - [`ClusterClient`]: build it with `.retries(0)`. The store follows redirects itself, and a
-///   client that repeats a write whose answer was lost hides whether it was done.
+///   client that repeats a write whose answer was lost hides whether it was done. A strategy that
+///   reads from replicas does not apply to sessions: each read goes to the primary and asks for its
+///   role.
 ///
 /// A connection that is already open is shared with the rest of your program, and belongs to the
 /// runtime that opened it. If it leads to a replica, the store refuses to read it, but cannot

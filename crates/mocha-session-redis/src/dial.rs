@@ -10,6 +10,7 @@ use mocha_session_core::backend::{CredentialSource, Role, Timeouts};
 use mocha_session_core::store::{Effect, Failure};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
@@ -117,10 +118,10 @@ impl Target {
                 let cluster =
                     cluster::connect(seeds.map_err(unsent)?, access.certificates, self.timeouts)
                         .await;
-                Ok(of_cluster(cluster.map_err(unsent)?))
+                Ok(of_cluster(cluster.map_err(unsent)?, false))
             }
             Place::ClusterClient(client) => {
-                Ok(of_cluster(client.get_async_connection().await.map_err(unsent)?))
+                Ok(of_cluster(client.get_async_connection().await.map_err(unsent)?, true))
             }
         }
     }
@@ -148,13 +149,8 @@ pub(crate) fn with_credentials(
     login
 }
 
-fn of_cluster(cluster: redis::cluster_async::ClusterConnection) -> Dialled {
-    Dialled {
-        wire: Wire::Cluster(cluster),
-        lost: Arc::default(),
-        tells_role: false,
-        tracked: false,
-    }
+fn of_cluster(cluster: ClusterConnection, tells_role: bool) -> Dialled {
+    Dialled { wire: Wire::Cluster(cluster), lost: Arc::default(), tells_role, tracked: false }
 }
 
 impl Access {
