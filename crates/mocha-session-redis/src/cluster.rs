@@ -2,6 +2,7 @@
 //! done, and the list of primaries.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mocha_session_core::backend::{Role, Timeouts};
@@ -14,6 +15,7 @@ use redis::cluster_routing::{
 use redis::{
     Arg, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
 };
+use tokio::task::JoinSet;
 
 use crate::dial::{config_with, dial, tcp_settings};
 use crate::error::code;
@@ -36,15 +38,29 @@ pub(crate) async fn connect(
     let config = config_with(timeouts);
     // The cluster's client logs why it cannot connect, and for a server without HELLO that log
     // quotes the password. So the protocol and the login are tried on a single connection first.
-    let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
-    for seed in &seeds {
-        found = dial(seed, &config, std::sync::Arc::default(), None).await;
+    // All seeds at once, because some may be silent.
+    let mut tried = JoinSet::new();
+    for seed in seeds {
+        let config = config.clone();
+        tried.spawn(async move {
+            let (_, protocol) = dial(&seed, &config, Arc::default(), None).await?;
+            Ok((seed, protocol))
+        });
+    }
+    let mut found = Err((ErrorKind::Io, "no seed").into());
+    while let Some(Ok(answer)) = tried.join_next().await {
+        match (&answer, &found) {
+            // A refusal says more than a lost connection.
+            (Err(_), Err(earlier)) if !RedisError::is_io_error(earlier) => {}
+            _ => found = answer,
+        }
         if found.is_ok() {
             break;
         }
     }
-    let (_, protocol) = found?;
-    let mut builder = ClusterClientBuilder::new(seeds)
+    let (seed, protocol) = found?;
+    // The client waits for all its seeds, so it gets the one that answered.
+    let mut builder = ClusterClientBuilder::new([seed])
         // Otherwise the client repeats a write whose answer was lost, and reports the error of its
         // own slot refresh as that of pending commands.
         .retries(0)

@@ -48,6 +48,9 @@ pub(crate) struct Target {
     pub(crate) credentials: Option<CredentialSource>,
     pub(crate) files: Option<Files>,
     pub(crate) timeouts: Timeouts,
+    /// How long a call waits for a connection. Shorter than the core's deadline, so that a write
+    /// that was not sent is reported as such.
+    pub(crate) patience: Duration,
     pub(crate) tracking: Arc<Tracking>,
 }
 
@@ -60,8 +63,16 @@ struct Access {
 
 impl Target {
     pub(crate) fn new(place: Place) -> Self {
-        let (login, timeouts) = (RedisConnectionInfo::default(), Timeouts::default());
-        Self { place, login, credentials: None, files: None, timeouts, tracking: Arc::default() }
+        let timeouts = Timeouts::default();
+        Self {
+            place,
+            login: RedisConnectionInfo::default(),
+            credentials: None,
+            files: None,
+            timeouts,
+            patience: timeouts.response,
+            tracking: Arc::default(),
+        }
     }
 
     /// Opens a connection to a primary.

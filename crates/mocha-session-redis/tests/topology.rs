@@ -120,6 +120,17 @@ async fn cluster_redirects_are_followed_while_slots_move() {
 }
 
 #[tokio::test]
+async fn cluster_is_found_behind_seeds_that_are_silent() {
+    let Some(nodes) = cluster(&ports::<1>(), 1).await else { return };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap();
+    let url = format!("redis+cluster://{silent},{silent},{}", nodes[0].address());
+    // A single silent seed takes longer than a call may.
+    let store = open(&format!("{url}?connect_timeout=5s")).await.unwrap();
+    assert!(store.create(&key(), b"one", hour()).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn cluster_node_killed_and_restarted_is_an_error_meanwhile_and_works_again() {
     let Some(mut nodes) = cluster(&ports::<2>(), 2).await else { return };
     let store = open(&url(&nodes)).await.unwrap();
