@@ -142,7 +142,11 @@ fn is_redirect(cause: &RedisError) -> bool {
 pub(crate) fn is_own(cause: &RedisError) -> bool {
     let refused =
         ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
-    is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))
+    is_redirect(cause)
+        || code(cause).is_some_and(|code| refused.contains(&code))
+        // The answer of an older server to `SET … IFEQ`. Opening a connection has no such error.
+        || code(cause) == Some("ERR")
+            && cause.detail().is_some_and(|detail| detail.starts_with("syntax error"))
 }
 
 /// Sends a command to the node that a slot is moving to.

@@ -33,10 +33,10 @@ impl From<ParsingError> for Failed {
 }
 
 impl Failed {
-    /// The server's error code (`NOSCRIPT`, `OOM`), if it answered.
+    /// The server's error code (`NOSCRIPT`, `OOM`), if it certainly answered this command.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
-            Self::Client(cause, _) => code(cause),
+            Self::Client(cause, None) => code(cause),
             _ => None,
         }
     }
@@ -278,6 +278,21 @@ mod tests {
         let foreign = || Failed::Client(loading(), Some(Failure::Unanswered));
         assert!(foreign().into_error(Effect::Write).is_ambiguous());
         assert_eq!(foreign().into_error(Effect::Read).kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn error_of_a_clusters_own_connections_is_no_answer_to_the_command() {
+        for (text, own) in [
+            ("ERR syntax error", true),
+            ("ERR max number of clients reached", false),
+            ("ERR invalid DB index", false),
+            ("ERR Syntax error in HELLO option 'setname'", false),
+        ] {
+            assert_eq!(crate::cluster::is_own(&answer(text)), own, "{text}");
+        }
+        let foreign = Failed::Client(answer("ERR invalid DB index"), Some(Failure::Unanswered));
+        assert_eq!(foreign.code(), None);
+        assert_eq!(Failed::from(answer("ERR syntax error")).code(), Some("ERR"));
     }
 
     #[test]
