@@ -238,8 +238,8 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
     // What the documentation lists is enough.
     nodes[1].run::<()>("CONFIG SET maxmemory 0").await;
     for node in &nodes {
-        let allowed =
-            "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
+        let allowed = "+get +set +getrange +setrange +unlink +evalsha +eval +ping +scan +mget \
+                       +cluster|slots +asking";
         node.run::<()>(&format!(
             "ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}"
         ))
