@@ -103,10 +103,6 @@ pub(crate) async fn query(
 }
 
 /// Sends a command to the primary that has its key, whatever the client's strategy for reads is.
-///
-/// A client with a strategy tells all nodes to answer reads as replicas. It sends a command to any
-/// node while that of the route is not connected, and its map can be older than a failover. So the
-/// node that answers a read is asked for its role, and a replica fails as `READONLY`.
 async fn send(
     cluster: &mut ClusterConnection,
     command: &Cmd,
@@ -123,12 +119,29 @@ async fn send(
         return cluster.route_command(command.clone(), routing).await?.extract_error();
     }
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.add_command(command.clone()).cmd("HELLO");
-    let mut answers = cluster.route_pipeline(pipeline, 0, 2, primary).await?;
-    if let Some(Role::Replica) = answers.pop().and_then(|hello| role(hello.extract_error())) {
-        return Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "a replica").into());
-    }
+    pipeline.add_command(command.clone());
+    let mut answers = read(cluster, pipeline, primary).await?;
     answers.pop().unwrap_or(Value::Nil).extract_error()
+}
+
+/// Sends reads to a node and asks for its role. A replica fails as `READONLY`.
+///
+/// A client with a strategy for reads tells all nodes to answer them as replicas. It sends a
+/// command to any node while that of the route is not connected, and its map can be older than a
+/// failover.
+async fn read(
+    cluster: &mut ClusterConnection,
+    mut reads: Pipeline,
+    node: SingleNodeRoutingInfo,
+) -> RedisResult<Vec<Value>> {
+    let count = reads.cmd("HELLO").len();
+    let mut answers = cluster.route_pipeline(reads, 0, count, node).await?;
+    match answers.pop().and_then(|hello| role(hello.extract_error())) {
+        Some(Role::Replica) => {
+            Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "a replica").into())
+        }
+        _ => Ok(answers),
+    }
 }
 
 /// Returns whether the answer says that the command was not done and should be sent elsewhere or
@@ -175,11 +188,11 @@ pub(crate) async fn get_all(
     names: &[Vec<u8>],
     node: &str,
 ) -> RedisResult<Vec<Value>> {
-    let mut pipeline = Pipeline::with_capacity(names.len());
+    let mut pipeline = Pipeline::with_capacity(names.len() + 1);
     for name in names {
         pipeline.cmd("GET").arg(name);
     }
-    match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
+    match read(&mut cluster, pipeline, by_address(node)).await {
         // One redirect fails the whole pipeline.
         Err(cause) if is_redirect(&cause) => {}
         answer => return answer,
@@ -187,7 +200,7 @@ pub(crate) async fn get_all(
     let mut values = Vec::with_capacity(names.len());
     for name in names {
         let get = redis::cmd("GET").arg(name).take();
-        values.push(query(cluster.clone(), &get, Effect::Read, false).await?);
+        values.push(query(cluster.clone(), &get, Effect::Read, true).await?);
     }
     Ok(values)
 }

@@ -60,9 +60,11 @@ impl Reconnecting {
         match slot.open_now() {
             Some(open) if self.suffices(&open) => Ok(open),
             _ => {
-                let dialled = tokio::time::timeout(self.target.patience, Box::pin(self.dial(slot)));
-                let late = || Failure::NotSent.error(Effect::Read, LATE);
-                dialled.await.unwrap_or_else(|_| Err(late()))
+                Box::pin(async {
+                    let dialled = tokio::time::timeout(self.target.patience, self.dial(slot)).await;
+                    dialled.unwrap_or_else(|_| Err(Failure::NotSent.error(Effect::Read, LATE)))
+                })
+                .await
             }
         }
     }
