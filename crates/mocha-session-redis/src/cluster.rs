@@ -2,17 +2,24 @@
 //! done, and the list of primaries.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mocha_session_core::backend::Timeouts;
+use mocha_session_core::backend::{Role, Timeouts};
 use mocha_session_core::store::Effect;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
+};
+use redis::{
+    Arg, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+};
+use tokio::task::JoinSet;
 
 use crate::dial::{config_with, dial, tcp_settings};
 use crate::error::code;
+use crate::open_connection::role;
 use crate::tls::Certificates;
 
 /// Milliseconds to wait before each repetition of a command that was not done. Meanwhile the client
@@ -31,15 +38,29 @@ pub(crate) async fn connect(
     let config = config_with(timeouts);
     // The cluster's client logs why it cannot connect, and for a server without HELLO that log
     // quotes the password. So the protocol and the login are tried on a single connection first.
-    let mut found = Err((ErrorKind::ClusterConnectionNotFound, "no seed").into());
-    for seed in &seeds {
-        found = dial(seed, &config, std::sync::Arc::default(), None).await;
+    // All seeds at once, because some may be silent.
+    let mut tried = JoinSet::new();
+    for seed in seeds {
+        let config = config.clone();
+        tried.spawn(async move {
+            let (_, protocol) = dial(&seed, &config, Arc::default(), None).await?;
+            Ok((seed, protocol))
+        });
+    }
+    let mut found = Err((ErrorKind::Io, "no seed").into());
+    while let Some(Ok(answer)) = tried.join_next().await {
+        match (&answer, &found) {
+            // A refusal says more than a lost connection.
+            (Err(_), Err(earlier)) if !RedisError::is_io_error(earlier) => {}
+            _ => found = answer,
+        }
         if found.is_ok() {
             break;
         }
     }
-    let (_, protocol) = found?;
-    let mut builder = ClusterClientBuilder::new(seeds)
+    let (seed, protocol) = found?;
+    // The client waits for all its seeds, so it gets the one that answered.
+    let mut builder = ClusterClientBuilder::new([seed])
         // Otherwise the client repeats a write whose answer was lost, and reports the error of its
         // own slot refresh as that of pending commands.
         .retries(0)
@@ -53,14 +74,15 @@ pub(crate) async fn connect(
     builder.build()?.get_async_connection().await
 }
 
-/// Sends a command to the node that has its key and follows redirects. Repeats it only after an
-/// answer that says it was not done; a read also when the connection broke.
+/// Sends a command to the primary that has its key and follows redirects. Repeats it only after an
+/// answer that says it was not done; a read also when the connection broke or led to a replica.
 pub(crate) async fn query(
     mut cluster: ClusterConnection,
     command: &Cmd,
     effect: Effect,
+    asks_role: bool,
 ) -> RedisResult<Value> {
-    let mut answer = command.query_async(&mut cluster).await;
+    let mut answer = send(&mut cluster, command, effect, asks_role).await;
     for pause in PAUSES {
         if let Err(cause) = &answer
             && code(cause) == Some("ASK")
@@ -75,9 +97,51 @@ pub(crate) async fn query(
             break;
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        answer = command.query_async(&mut cluster).await;
+        answer = send(&mut cluster, command, effect, asks_role).await;
     }
     answer
+}
+
+/// Sends a command to the primary that has its key, whatever the client's strategy for reads is.
+async fn send(
+    cluster: &mut ClusterConnection,
+    command: &Cmd,
+    effect: Effect,
+    asks_role: bool,
+) -> RedisResult<Value> {
+    // The client sends writes to primaries. The only read with an argument is `GET`.
+    let (Effect::Read, Some(Arg::Simple(key))) = (effect, command.args_iter().nth(1)) else {
+        return command.query_async(cluster).await;
+    };
+    let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+    if !asks_role {
+        let routing = RoutingInfo::SingleNode(primary);
+        return cluster.route_command(command.clone(), routing).await?.extract_error();
+    }
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.add_command(command.clone());
+    let mut answers = read(cluster, pipeline, primary).await?;
+    answers.pop().unwrap_or(Value::Nil).extract_error()
+}
+
+/// Sends reads to a node and asks for its role. A replica fails as `READONLY`.
+///
+/// A client with a strategy for reads tells all nodes to answer them as replicas. It sends a
+/// command to any node while that of the route is not connected, and its map can be older than a
+/// failover.
+async fn read(
+    cluster: &mut ClusterConnection,
+    mut reads: Pipeline,
+    node: SingleNodeRoutingInfo,
+) -> RedisResult<Vec<Value>> {
+    let count = reads.cmd("HELLO").len();
+    let mut answers = cluster.route_pipeline(reads, 0, count, node).await?;
+    match answers.pop().and_then(|hello| role(hello.extract_error())) {
+        Some(Role::Replica) => {
+            Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "a replica").into())
+        }
+        _ => Ok(answers),
+    }
 }
 
 /// Returns whether the answer says that the command was not done and should be sent elsewhere or
@@ -91,7 +155,11 @@ fn is_redirect(cause: &RedisError) -> bool {
 pub(crate) fn is_own(cause: &RedisError) -> bool {
     let refused =
         ["OOM", "CLUSTERDOWN", "WRONGTYPE", "NOPERM", "NOSCRIPT", "MISCONF", "NOREPLICAS"];
-    is_redirect(cause) || code(cause).is_some_and(|code| refused.contains(&code))
+    is_redirect(cause)
+        || code(cause).is_some_and(|code| refused.contains(&code))
+        // The answer of an older server to `SET … IFEQ`. Opening a connection has no such error.
+        || code(cause) == Some("ERR")
+            && cause.detail().is_some_and(|detail| detail.starts_with("syntax error"))
 }
 
 /// Sends a command to the node that a slot is moving to.
@@ -120,18 +188,19 @@ pub(crate) async fn get_all(
     names: &[Vec<u8>],
     node: &str,
 ) -> RedisResult<Vec<Value>> {
-    let mut pipeline = Pipeline::with_capacity(names.len());
+    let mut pipeline = Pipeline::with_capacity(names.len() + 1);
     for name in names {
         pipeline.cmd("GET").arg(name);
     }
-    match cluster.route_pipeline(pipeline, 0, names.len(), by_address(node)).await {
+    match read(&mut cluster, pipeline, by_address(node)).await {
         // One redirect fails the whole pipeline.
         Err(cause) if is_redirect(&cause) => {}
         answer => return answer,
     }
     let mut values = Vec::with_capacity(names.len());
     for name in names {
-        values.push(query(cluster.clone(), redis::cmd("GET").arg(name), Effect::Read).await?);
+        let get = redis::cmd("GET").arg(name).take();
+        values.push(query(cluster.clone(), &get, Effect::Read, true).await?);
     }
     Ok(values)
 }

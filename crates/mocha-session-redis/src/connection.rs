@@ -22,8 +22,10 @@ use crate::store::NUMBER;
 
 /// Compare-and-set for servers without `SET … IFEQ`. The number of the write is in front of the
 /// value: a second key would not work in clusters or expire with the first. The script's own
-/// numbers are text, because Lua converts numbers slowly.
-const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],'0','7')~=ARGV[1] then return 0 end \
+/// numbers are text, because Lua converts numbers slowly. `SETRANGE` of nothing changes nothing, but
+/// a replica refuses it: a demoted primary must not report a conflict.
+const UPDATE: &str = "if redis.call('GETRANGE',KEYS[1],'0','7')~=ARGV[1] then \
+                      redis.call('SETRANGE',KEYS[1],'0','') return 0 end \
                       redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1";
 
 static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_hash().to_owned());
@@ -38,7 +40,9 @@ static UPDATE_HASH: LazyLock<String> = LazyLock::new(|| Script::new(UPDATE).get_
 /// - [`redis::Client`], or a client [with credentials](Self::with_credentials) that a callback
 ///   returns for each connection.
 /// - [`ClusterClient`]: build it with `.retries(0)`. The store follows redirects itself, and a
-///   client that repeats a write whose answer was lost hides whether it was done.
+///   client that repeats a write whose answer was lost hides whether it was done. A strategy that
+///   reads from replicas does not apply to sessions: each read goes to the primary and asks for its
+///   role.
 ///
 /// A connection that is already open is shared with the rest of your program, and belongs to the
 /// runtime that opened it. If it leads to a replica, the store refuses to read it, but cannot

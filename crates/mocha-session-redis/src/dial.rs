@@ -10,6 +10,7 @@ use mocha_session_core::backend::{CredentialSource, Role, Timeouts};
 use mocha_session_core::store::{Effect, Failure};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
@@ -47,6 +48,9 @@ pub(crate) struct Target {
     pub(crate) credentials: Option<CredentialSource>,
     pub(crate) files: Option<Files>,
     pub(crate) timeouts: Timeouts,
+    /// How long a call waits for a connection. Shorter than the core's deadline, so that a write
+    /// that was not sent is reported as such.
+    pub(crate) patience: Duration,
     pub(crate) tracking: Arc<Tracking>,
 }
 
@@ -59,8 +63,16 @@ struct Access {
 
 impl Target {
     pub(crate) fn new(place: Place) -> Self {
-        let (login, timeouts) = (RedisConnectionInfo::default(), Timeouts::default());
-        Self { place, login, credentials: None, files: None, timeouts, tracking: Arc::default() }
+        let timeouts = Timeouts::default();
+        Self {
+            place,
+            login: RedisConnectionInfo::default(),
+            credentials: None,
+            files: None,
+            timeouts,
+            patience: timeouts.response,
+            tracking: Arc::default(),
+        }
     }
 
     /// Opens a connection to a primary.
@@ -117,10 +129,10 @@ impl Target {
                 let cluster =
                     cluster::connect(seeds.map_err(unsent)?, access.certificates, self.timeouts)
                         .await;
-                Ok(of_cluster(cluster.map_err(unsent)?))
+                Ok(of_cluster(cluster.map_err(unsent)?, false))
             }
             Place::ClusterClient(client) => {
-                Ok(of_cluster(client.get_async_connection().await.map_err(unsent)?))
+                Ok(of_cluster(client.get_async_connection().await.map_err(unsent)?, true))
             }
         }
     }
@@ -148,13 +160,8 @@ pub(crate) fn with_credentials(
     login
 }
 
-fn of_cluster(cluster: redis::cluster_async::ClusterConnection) -> Dialled {
-    Dialled {
-        wire: Wire::Cluster(cluster),
-        lost: Arc::default(),
-        tells_role: false,
-        tracked: false,
-    }
+fn of_cluster(cluster: ClusterConnection, tells_role: bool) -> Dialled {
+    Dialled { wire: Wire::Cluster(cluster), lost: Arc::default(), tells_role, tracked: false }
 }
 
 impl Access {

@@ -33,10 +33,10 @@ impl From<ParsingError> for Failed {
 }
 
 impl Failed {
-    /// The server's error code (`NOSCRIPT`, `OOM`), if it answered.
+    /// The server's error code (`NOSCRIPT`, `OOM`), if it certainly answered this command.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
-            Self::Client(cause, _) => code(cause),
+            Self::Client(cause, None) => code(cause),
             _ => None,
         }
     }
@@ -79,16 +79,15 @@ impl Failed {
             (Some(Failure::NotSent), None) => not_connected(&cause),
             (_, None) => unanswered(&cause, effect),
         };
-        // Every other kind may quote the command or the answer.
-        let safe = [
-            Cause::Io,
-            Cause::InvalidClientConfig,
-            Cause::Client,
-            Cause::ClusterConnectionNotFound,
-        ];
-        let safe = safe.contains(&cause.kind()) && code(&cause).is_none();
+        // Every other kind may quote the command or the answer, and an I/O error's detail is text of
+        // the server.
+        let safe = match cause.kind() {
+            Cause::Io => cause.detail().is_none(),
+            Cause::InvalidClientConfig | Cause::Client | Cause::ClusterConnectionNotFound => true,
+            _ => false,
+        };
         let told = match (failure, why) {
-            (Failure::NotSent, CANNOT_CONNECT) => failure
+            (Failure::NotSent, CANNOT_CONNECT) if safe => failure
                 .error(effect, format!("cannot connect ({cause}); is the server running there?")),
             _ => failure.error(effect, why),
         };
@@ -96,13 +95,24 @@ impl Failed {
     }
 }
 
-const CANNOT_CONNECT: &str = "cannot connect";
+const CANNOT_CONNECT: &str = "cannot connect; is the server running there?";
 const WRONG_LOGIN: &str = "the server refused the user name or the password";
 
 /// The code of the server's answer, or the one inside a plain `ERR`.
 pub(crate) fn code(cause: &RedisError) -> Option<&str> {
-    let code = cause.code()?;
     let detail = cause.detail().unwrap_or_default();
+    let Some(code) = cause.code() else {
+        // A cluster's client that cannot connect wraps the text of one node's error.
+        let wrapped = [
+            ("NOAUTH", "NOAUTH"),
+            ("WRONGPASS", "WRONGPASS"),
+            ("AuthenticationFailed", "WRONGPASS"),
+        ];
+        let (_, inner) = wrapped
+            .into_iter()
+            .find(|(sign, _)| cause.kind() == Cause::Io && detail.contains(sign))?;
+        return Some(inner);
+    };
     if code != "ERR" {
         return Some(code);
     }
@@ -268,6 +278,21 @@ mod tests {
         let foreign = || Failed::Client(loading(), Some(Failure::Unanswered));
         assert!(foreign().into_error(Effect::Write).is_ambiguous());
         assert_eq!(foreign().into_error(Effect::Read).kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn error_of_a_clusters_own_connections_is_no_answer_to_the_command() {
+        for (text, own) in [
+            ("ERR syntax error", true),
+            ("ERR max number of clients reached", false),
+            ("ERR invalid DB index", false),
+            ("ERR Syntax error in HELLO option 'setname'", false),
+        ] {
+            assert_eq!(crate::cluster::is_own(&answer(text)), own, "{text}");
+        }
+        let foreign = Failed::Client(answer("ERR invalid DB index"), Some(Failure::Unanswered));
+        assert_eq!(foreign.code(), None);
+        assert_eq!(Failed::from(answer("ERR syntax error")).code(), Some("ERR"));
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) struct Dialled {
     pub(crate) wire: Wire,
     /// Set by the client when the connection is lost.
     pub(crate) lost: Arc<AtomicBool>,
-    /// Whether the server reports its role. A cluster's nodes redirect instead.
+    /// Whether a read may ask for the role: the server reports it, or the cluster's client is the
+    /// application's. The nodes of a cluster redirect, except to a client that reads from replicas.
     pub(crate) tells_role: bool,
     /// Whether the server was asked to report changes.
     pub(crate) tracked: bool,
@@ -72,8 +73,7 @@ impl OpenConnection {
 
     /// A connection that the application owns.
     pub(crate) fn given(wire: Wire) -> Self {
-        let tells_role = !matches!(wire, Wire::Cluster(_));
-        Self::new(Dialled { wire, lost: Arc::default(), tells_role, tracked: false }, None)
+        Self::new(Dialled { wire, lost: Arc::default(), tells_role: true, tracked: false }, None)
     }
 
     /// Returns whether another command may use it.
@@ -86,7 +86,8 @@ impl OpenConnection {
     pub(crate) async fn query(&self, command: &Cmd, effect: Effect) -> Result<Value, Failed> {
         let call = self.home.as_ref().map(|(dialer, era)| self.pulse.call(dialer, *era));
         // A replica refuses a write by itself, so only reads ask for the role.
-        let answer = if effect == Effect::Read && self.tells_role && !self.pulse.is_role_known() {
+        let asks = effect == Effect::Read && self.tells_role && !self.pulse.is_role_known();
+        let answer = if asks && !matches!(self.wire, Wire::Cluster(_)) {
             Box::pin(self.query_and_ask_for_role(command)).await
         } else {
             self.once(command, effect).await
@@ -110,12 +111,16 @@ impl OpenConnection {
                     Failed::Client(cause, known)
                 })?
             }
-            Wire::Cluster(cluster) => Box::pin(cluster::query(cluster.clone(), command, effect))
-                .await
-                .map_err(|cause| {
+            Wire::Cluster(cluster) => {
+                let sent = cluster::query(cluster.clone(), command, effect, self.tells_role);
+                Box::pin(sent).await.map_err(|cause| {
+                    if effect == Effect::Read && code(&cause) == Some("READONLY") {
+                        return Failed::Replica;
+                    }
                     let known = (!cluster::is_own(&cause)).then_some(Failure::Unanswered);
                     Failed::Client(cause, known)
-                })?,
+                })?
+            }
         })
     }
 

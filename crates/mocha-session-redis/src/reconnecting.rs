@@ -12,6 +12,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::dial::{Place, Target};
 use crate::open_connection::OpenConnection;
 
+/// The text of the error when a call has waited for a connection as long as it may.
+const LATE: &str = "no connection in half of `timeout`; are the hosts and the ports right, and open \
+     in the firewall?";
+
 /// The connections of each runtime to a server or a cluster.
 ///
 /// Not the client's own `ConnectionManager`, because that one fails for good when the server
@@ -55,7 +59,13 @@ impl Reconnecting {
         let slot = self.slots.here()?;
         match slot.open_now() {
             Some(open) if self.suffices(&open) => Ok(open),
-            _ => Box::pin(self.dial(slot)).await,
+            _ => {
+                Box::pin(async {
+                    let dialled = tokio::time::timeout(self.target.patience, self.dial(slot)).await;
+                    dialled.unwrap_or_else(|_| Err(Failure::NotSent.error(Effect::Read, LATE)))
+                })
+                .await
+            }
         }
     }
 
@@ -72,7 +82,7 @@ impl Reconnecting {
             return Ok(open);
         }
         let this = Arc::clone(self);
-        // A task of its own, so that it outlives the request that needed it first.
+        // A task of its own, so that it outlives the call that needed it first.
         let dialling = tokio::spawn(async move {
             let _turn = turn;
             let attempt = this.dialer.attempt(Instant::now())?;
@@ -90,5 +100,37 @@ impl Reconnecting {
         let ended =
             || Failure::NotSent.error(Effect::Read, "the runtime ended while it was connecting");
         dialling.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use mocha_session_core::ErrorKind;
+    use mocha_session_core::backend::Timeouts;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn call_that_waits_too_long_for_a_connection_was_not_sent() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+        for place in [Place::Server(silent.clone()), Place::Cluster(vec![silent; 3])] {
+            let mut timeouts = Timeouts::default();
+            timeouts.connect = Duration::from_secs(60);
+            let patience = Duration::from_millis(100);
+            let target = Target { timeouts, patience, ..Target::new(place) };
+            let connections = Arc::new(Reconnecting::new(target));
+            // The second call waits for the attempt of the first.
+            for _ in 0..2 {
+                let call = tokio::time::timeout(timeouts.connect / 6, connections.open());
+                let error = call.await.expect("it ends before the dial").err().unwrap();
+                let told = (error.kind(), error.is_ambiguous());
+                assert_eq!(told, (ErrorKind::Unavailable, false), "{error}");
+            }
+        }
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Redis
     url.take_bool("create")?;
     let deadline = url.deadline();
     let mut timeouts = Timeouts::within(deadline);
+    let patience = timeouts.response;
     timeouts.connect = shorter(url, "connect_timeout")?.unwrap_or(timeouts.connect);
     timeouts.response = shorter(url, "response_timeout")?.unwrap_or(timeouts.response);
     let tls = url.scheme().starts_with("rediss") || url.scheme().starts_with("valkeys");
@@ -63,7 +64,7 @@ pub(crate) fn open(url: &mut StoreUrl) -> Result<BoxFuture<'static, Result<Redis
     let (place, database) = read(url)?;
     let login = login(url, url.username(), url.password())?.set_db(database);
     let credentials = Some(url.credentials());
-    let target = Target { login, credentials, files, timeouts, ..Target::new(place) };
+    let target = Target { login, credentials, files, timeouts, patience, ..Target::new(place) };
     Ok(Box::pin(async move {
         let store = RedisStore::new(Connection::dialling(target), space).with_deadline(deadline);
         answers(&store).await.map_err(|error| error.on(ENGINE).during("open"))?;

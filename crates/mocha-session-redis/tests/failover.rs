@@ -73,6 +73,22 @@ async fn connection_that_answers_readonly_is_left_at_once() {
 }
 
 #[tokio::test]
+async fn demoted_primary_that_lacks_the_latest_write_reports_no_conflict() {
+    let Some(pair) = Pair::start().await else { return };
+    let store = open(&pair.url()).await.unwrap();
+    let key = key();
+    let created = store.create(&key, b"one", hour()).await.unwrap().unwrap();
+    // An older server then has the script, which is not a write before it writes.
+    let known = store.update(&key, b"two", hour(), &created).await.unwrap().unwrap();
+    pair.fail_over().await;
+    let other = open(&pair.replica.url()).await.unwrap();
+    let latest = other.update(&key, b"three", hour(), &known).await.unwrap().unwrap();
+    assert_not_done(&store.update(&key, b"four", hour(), &latest).await.unwrap_err());
+    assert!(store.update(&key, b"four", hour(), &latest).await.unwrap().is_some());
+    assert_eq!(store.update(&key, b"five", hour(), &latest).await.unwrap(), None, "a conflict");
+}
+
+#[tokio::test]
 async fn role_is_asked_with_a_call_and_not_for_each() {
     let Some(server) = Server::start(&[]) else { return };
     let store = open(&server.url()).await.unwrap();

@@ -118,8 +118,8 @@ async fn where_the_server_may_not_report_reads_expire_by_time() {
     let server = server!();
     server
         .run::<()>(
-            "ACL SETUSER lean on >pw ~session:* resetchannels -@all +get +set +getrange +evalsha \
-             +eval +unlink +ping",
+            "ACL SETUSER lean on >pw ~session:* resetchannels -@all +get +set +getrange \
+             +setrange +evalsha +eval +unlink +ping",
         )
         .await;
     let url = server.url().replace("://", "://lean:pw@") + "?near=300ms";

@@ -9,10 +9,13 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{Server, hour, key};
+use mocha_session_conformance::tools::shown;
 use mocha_session_core::backend::Credentials;
 use mocha_session_core::store::{KeySpace, SessionStore};
 use mocha_session_core::{ErrorKind, StoreUrl};
 use mocha_session_redis::{Connection, RedisStore};
+use redis::ProtocolVersion;
+use redis::cluster::ClusterClientBuilder;
 
 fn on(connection: impl Into<Connection>) -> RedisStore {
     RedisStore::new(connection, KeySpace::new("owned:").unwrap())
@@ -120,4 +123,34 @@ async fn password_that_rotates_is_asked_for_at_each_dial() {
     let error = store.load(&key()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(!format!("{error:?} {store:?}").contains("token-"), "{error:?}");
+}
+
+#[tokio::test]
+async fn cluster_client_with_a_wrong_password_is_denied_and_its_text_is_not_shown() {
+    let protected = ["--requirepass", "right-hunter2"];
+    let Some(server) = Server::start(&protected) else { return };
+    // Without HELLO a server quotes what it was sent, the password too.
+    let silent = Server::start(&[&protected[..], &["--rename-command", "HELLO", ""]].concat());
+    let refused = async |server: &Server, protocol, password: Option<&str>| {
+        let mut builder = ClusterClientBuilder::new([server.url()]).retries(0);
+        if let Some(password) = password {
+            builder = builder.password(password);
+        }
+        let store = on(builder.use_protocol(protocol).build().unwrap());
+        let error = store.create(&key(), b"one", hour()).await.unwrap_err();
+        let shown = shown(&error);
+        for text in ["hunter2", "HELLO", "invalid username", "authenticated"] {
+            assert!(!shown.contains(text), "{shown}");
+        }
+        error.kind()
+    };
+    for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
+        for password in [None, Some("wrong-hunter2")] {
+            let kind = refused(&server, protocol, password).await;
+            assert_eq!(kind, ErrorKind::Denied, "{protocol:?} {password:?}");
+        }
+    }
+    let silent = silent.expect("the first one was started");
+    let kind = refused(&silent, ProtocolVersion::RESP3, Some("right-hunter2")).await;
+    assert_eq!(kind, ErrorKind::Unavailable);
 }

@@ -20,7 +20,7 @@ async fn each_operation_is_one_round_trip() {
     store.update(&other, b"two", hour(), &revision).await.unwrap().unwrap();
     // What a script calls is counted with the rest: that is no round trip.
     let expect = async |what: &str, commands: &[(&str, u64)]| {
-        for name in ["get", "set", "evalsha", "eval", "getrange", "unlink", "ping"] {
+        for name in ["get", "set", "evalsha", "eval", "getrange", "setrange", "unlink", "ping"] {
             let expected =
                 commands.iter().find(|(known, _)| *known == name).map_or(0, |(_, calls)| *calls);
             assert_eq!(server.calls(name).await, expected, "{what}: {name}");
@@ -35,7 +35,7 @@ async fn each_operation_is_one_round_trip() {
     store.update(&key, b"two", hour(), &created).await.unwrap().unwrap();
     expect("update", &[("evalsha", 1), ("getrange", 1), ("set", 1)]).await;
     assert_eq!(store.update(&key, b"two", hour(), &created).await.unwrap(), None);
-    expect("refused update", &[("evalsha", 1), ("getrange", 1)]).await;
+    expect("refused update", &[("evalsha", 1), ("getrange", 1), ("setrange", 1)]).await;
     store.delete(&key).await.unwrap();
     expect("delete", &[("unlink", 1)]).await;
     store.ping().await.unwrap();
@@ -152,7 +152,10 @@ async fn capabilities_say_what_the_server_keeps_and_evicts() {
 
     // What may not be asked is assumed to be the least, and what the documentation lists is enough
     // to work.
-    server.run::<()>("ACL SETUSER lean on >pw ~session:* resetchannels -@all +get +set +getrange +evalsha +eval +unlink +ping").await;
+    let allowed = "+get +set +getrange +setrange +evalsha +eval +unlink +ping";
+    server
+        .run::<()>(&format!("ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}"))
+        .await;
     let lean = format!("redis://lean:pw@127.0.0.1:{}", server.port);
     assert_eq!(claims(&lean).await, (true, Durability::Server));
     let store = open(&lean).await.unwrap();

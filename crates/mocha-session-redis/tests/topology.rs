@@ -13,7 +13,7 @@ use mocha_session_conformance::{Proxy, engine_url};
 use mocha_session_core::backend::Credentials;
 use mocha_session_core::store::{KeySpace, SessionStore, StorageKey};
 use mocha_session_core::{Error, ErrorKind, StoreUrl};
-use mocha_session_redis::RedisStore;
+use mocha_session_redis::{Connection, RedisStore};
 
 /// Nodes of a cluster that share the slots evenly; those after `serving` have none.
 async fn cluster(ports: &[(u16, u16)], serving: usize) -> Option<Vec<Server>> {
@@ -120,6 +120,17 @@ async fn cluster_redirects_are_followed_while_slots_move() {
 }
 
 #[tokio::test]
+async fn cluster_is_found_behind_seeds_that_are_silent() {
+    let Some(nodes) = cluster(&ports::<1>(), 1).await else { return };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap();
+    let url = format!("redis+cluster://{silent},{silent},{}", nodes[0].address());
+    // A single silent seed takes longer than a call may.
+    let store = open(&format!("{url}?connect_timeout=5s")).await.unwrap();
+    assert!(store.create(&key(), b"one", hour()).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn cluster_node_killed_and_restarted_is_an_error_meanwhile_and_works_again() {
     let Some(mut nodes) = cluster(&ports::<2>(), 2).await else { return };
     let store = open(&url(&nodes)).await.unwrap();
@@ -161,6 +172,60 @@ async fn cluster_connection_cut_between_command_and_answer_is_said_and_nothing_i
 }
 
 #[tokio::test]
+async fn cluster_client_that_reads_from_replicas_reads_sessions_from_primaries() {
+    let Some(nodes) = cluster(&ports::<2>(), 1).await else { return };
+    let [first, second] = nodes.as_slice() else { unreachable!() };
+    let id: String = first.run("CLUSTER MYID").await;
+    first.run::<()>("CONFIG SET repl-diskless-sync-delay 0").await;
+    first.run::<()>("CONFIG SET repl-ping-replica-period 1").await;
+    second.run::<()>(&format!("CLUSTER REPLICATE {id}")).await;
+    first.replicated().await;
+    eventually("the replica is announced", async || {
+        let slots: redis::Value = first.run("CLUSTER SLOTS").await;
+        format!("{slots:?}").contains(&format!("int({})", second.port)).then_some(())
+    })
+    .await;
+    let strategy = redis::cluster_read_routing::RandomReplicaStrategy;
+    let client = redis::cluster::ClusterClientBuilder::new([first.url()])
+        .retries(0)
+        .read_routing_strategy(strategy)
+        .build()
+        .unwrap();
+    let open = client.get_async_connection().await.unwrap();
+    let stores = [Connection::from(client), Connection::from(open)]
+        .map(|connection| RedisStore::new(connection, KeySpace::new("session:").unwrap()));
+    let ended = key();
+    stores[0].create(&ended, b"logged in", hour()).await.unwrap().unwrap();
+    for store in &stores {
+        assert!(store.load(&ended).await.unwrap().is_some());
+    }
+    assert_eq!(second.calls("get").await, 0, "the replica was not read");
+    first.replicated().await;
+
+    // The primary makes way, and hears nothing of what is written from then on.
+    first.run::<()>("CONFIG SET masteruser nobody").await;
+    first.run::<()>("CONFIG SET masterauth wrong").await;
+    second.run::<()>("CLUSTER FAILOVER").await;
+    eventually("it is demoted", async || {
+        let info: String = first.run("INFO replication").await;
+        info.contains("role:slave").then_some(())
+    })
+    .await;
+    let other = self::open(&url(&nodes[1..])).await.unwrap();
+    assert!(eventually("logged out", async || other.delete(&ended).await.ok()).await);
+    let stale: Option<Vec<u8>> = {
+        let mut replica = first.connection().await;
+        say::<()>(&mut replica, "READONLY").await.unwrap();
+        say(&mut replica, &format!("GET session:{ended}")).await.unwrap()
+    };
+    assert!(stale.is_some(), "the demoted primary still has it");
+    // A store that opens its own connection finds the new primary. The other one must not read.
+    let found = eventually("found again", async || stores[0].load(&ended).await.ok()).await;
+    assert_eq!(found, None);
+    assert_eq!(stores[1].load(&ended).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
 async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() {
     let Some(nodes) = cluster(&ports::<2>(), 2).await else { return };
     let store = open(&url(&nodes)).await.unwrap();
@@ -173,8 +238,8 @@ async fn cluster_full_wrong_password_and_eviction_are_what_they_are_elsewhere() 
     // What the documentation lists is enough.
     nodes[1].run::<()>("CONFIG SET maxmemory 0").await;
     for node in &nodes {
-        let allowed =
-            "+get +set +getrange +unlink +evalsha +eval +ping +scan +mget +cluster|slots +asking";
+        let allowed = "+get +set +getrange +setrange +unlink +evalsha +eval +ping +scan +mget \
+                       +cluster|slots +asking";
         node.run::<()>(&format!(
             "ACL SETUSER lean on >pw ~session:* resetchannels -@all {allowed}"
         ))
