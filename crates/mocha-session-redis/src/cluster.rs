@@ -16,11 +16,15 @@ use redis::{
     Arg, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
 };
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::dial::{config_with, dial, tcp_settings};
 use crate::error::code;
 use crate::open_connection::role;
 use crate::tls::Certificates;
+
+/// The shortest time for further seeds after the first has answered.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Milliseconds to wait before each repetition of a command that was not done. Meanwhile the client
 /// renews its map of the slots, and a failover can complete.
@@ -47,20 +51,29 @@ pub(crate) async fn connect(
             Ok((seed, protocol))
         });
     }
-    let mut found = Err((ErrorKind::Io, "no seed").into());
-    while let Some(Ok(answer)) = tried.join_next().await {
-        match (&answer, &found) {
+    let (begun, mut seeds, mut spoken) = (Instant::now(), Vec::new(), None);
+    let mut failure = RedisError::from((ErrorKind::Io, "no seed"));
+    // Once one has answered, the others have as much time again.
+    let mut until = None;
+    while let Some(Ok(answer)) = match until {
+        None => tried.join_next().await,
+        Some(until) => timeout_at(until, tried.join_next()).await.unwrap_or_default(),
+    } {
+        match answer {
+            Ok((seed, protocol)) => {
+                seeds.push(seed);
+                spoken.get_or_insert(protocol);
+                until.get_or_insert_with(|| Instant::now() + begun.elapsed().max(SOON));
+            }
             // A refusal says more than a lost connection.
-            (Err(_), Err(earlier)) if !RedisError::is_io_error(earlier) => {}
-            _ => found = answer,
-        }
-        if found.is_ok() {
-            break;
+            Err(_) if !failure.is_io_error() => {}
+            Err(cause) => failure = cause,
         }
     }
-    let (seed, protocol) = found?;
-    // The client waits for all its seeds, so it gets the one that answered.
-    let mut builder = ClusterClientBuilder::new([seed])
+    let Some(protocol) = spoken else { return Err(failure) };
+    // The client waits for all its seeds, and believes most of them about the slots. So it gets
+    // those that answered.
+    let mut builder = ClusterClientBuilder::new(seeds)
         // Otherwise the client repeats a write whose answer was lost, and reports the error of its
         // own slot refresh as that of pending commands.
         .retries(0)

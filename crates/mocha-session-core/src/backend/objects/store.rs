@@ -55,9 +55,11 @@ impl ObjectStore {
         Self { client, line, space, capabilities, conditional_delete: true, deadline }
     }
 
-    /// Sets the deadline of a call. A read is tried up to three times within it.
+    /// Sets the deadline of a call. More than a day counts as a day. A read is tried up to three
+    /// times within it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        let deadline = deadline.min(Duration::from_secs(86_400));
         self.deadline = deadline;
         self.capabilities = self.capabilities.with_deadline(deadline);
         self
@@ -219,7 +221,7 @@ impl ObjectStore {
         // Deletes of this service are unconditional. A grave makes that safe: no update knows its
         // revision, and no create and no other sweep touches it while the delete may be in flight.
         let present = to_millis(SystemTime::now());
-        let rests = self.deadline.saturating_add(GRAVE_RESTS).as_millis();
+        let rests = (self.deadline + GRAVE_RESTS).as_millis();
         let until = present.saturating_add(u64::try_from(rests).unwrap_or(u64::MAX));
         let when = Condition::Is(&head.revision);
         let Some(grave) = self.put(&name, body::grave(until), when).await? else {
