@@ -138,6 +138,8 @@ impl<DB: Engine> Connections<DB> {
         let attempt = self.dialer.attempt(Instant::now()).map_err(Failed::told)?;
         match self.connect(until).await {
             Ok(connection) => Ok((connection, attempt.succeeded(), Instant::now())),
+            // Not an outage: other callers have more time. The attempt counts as not connecting.
+            Err(failed) if failed.sign == Sign::Hurried => Err(failed),
             Err(failed) => {
                 let error = failed.into_error(Effect::Read, None);
                 Err(Failed::told(attempt.failed(Instant::now(), error)))
@@ -208,13 +210,17 @@ impl<DB: Engine> Connections<DB> {
     async fn connect(&self, until: tokio::time::Instant) -> Result<DB::Connection, Failed> {
         let credentials = self.credentials.ask().await.map_err(Failed::told)?;
         let (first, count) = (self.last.load(Ordering::Relaxed), self.hosts.len());
+        let left = || until.saturating_duration_since(tokio::time::Instant::now());
+        let hurry = if left() < self.limits.ping { Sign::Hurried } else { Sign::Nothing };
         let mut failure = None;
         for tried in 0..count {
             let at = (first + tried) % count;
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
             // Ends a little before the whole call does, so that the dialer learns of the failure.
-            let share = left.mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
-            let share = self.limits.connect.map_or(share, |limit| limit.min(share));
+            let share = left().mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
+            let (share, late) = match self.limits.connect {
+                Some(limit) if limit <= share => (limit, Sign::Nothing),
+                _ => (share, hurry),
+            };
             let connecting = self.connect_to(&self.hosts[at], &credentials);
             let connected =
                 if DB::LOCAL { Ok(connecting.await) } else { timeout(share, connecting).await };
@@ -224,7 +230,7 @@ impl<DB: Engine> Connections<DB> {
                     return Ok(connection);
                 }
                 Ok(Err(error)) => Failed::dialling::<DB>(error),
-                Err(_) => Failed::too_slow(),
+                Err(_) => Failed::too_slow().signed(late),
             };
             // A standby among several hosts is normal, so the error of another host is reported.
             if failure.as_ref().is_none_or(|failure: &Failed| failure.sign == Sign::Leave) {
@@ -284,5 +290,38 @@ pub(crate) fn goodbye<DB: Engine>(connection: DB::Connection) {
     let said = closing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     if let (false, Ok(runtime)) = (said, tokio::runtime::Handle::try_current()) {
         runtime.spawn(timeout(GOODBYE, closing));
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use mocha_session_conformance::{Proxy, engine_url};
+    use sqlx::Postgres;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn caller_with_little_time_left_does_not_make_a_slow_answer_an_outage() {
+        let Some(url) = engine_url("MOCHA_TEST_POSTGRES_URL") else { return };
+        let options: Options<Postgres> = url.parse().unwrap();
+        let server = format!("{}:{}", options.get_host(), options.get_port());
+        let proxy = Proxy::to(server).await.unwrap();
+        let options = options.host("127.0.0.1").port(proxy.address().port());
+        let none = CredentialSource::fixed(Credentials::default());
+        let limits = Limits::new(Duration::from_secs(2));
+        let own =
+            Connections::<Postgres>::new(vec![Target { options, bare: None }], none, limits, 2);
+
+        proxy.hang();
+        assert!(own.take(limits.ping / 2).await.is_err());
+        proxy.pass();
+        drop(own.take(Duration::from_secs(10)).await.unwrap());
+
+        // A server that is silent for a whole wait is an outage: the next caller is refused at once.
+        proxy.hang();
+        assert!(own.take(limits.wait).await.is_err());
+        assert!(own.dialer.attempt(Instant::now()).is_err());
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Sign {
     Nothing,
     /// The connection broke, or does not lead to a primary: drop it and those of its era.
     Leave,
+    /// The caller had too little time left to tell a slow server from a healthy one.
+    Hurried,
     /// The server rolled the statement back because of concurrent ones: it may be sent again.
     RolledBack,
     /// The table is missing.
@@ -140,6 +142,10 @@ impl Failed {
 
     fn client(failure: Failure, sign: Sign, message: impl Into<Cow<'static, str>>) -> Self {
         Self { sign, cause: Cause::Client { failure, message: message.into(), source: None } }
+    }
+
+    pub(crate) fn signed(self, sign: Sign) -> Self {
+        Self { sign, ..self }
     }
 
     fn because(mut self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
