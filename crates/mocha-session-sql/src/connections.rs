@@ -96,9 +96,8 @@ impl<DB: Engine> Connections<DB> {
         }
     }
 
-    /// Takes an idle connection to the primary or opens one, within this time.
-    pub(crate) async fn take(&self, wait: Duration) -> Result<Live<DB>, Failed> {
-        let until = tokio::time::Instant::now() + wait;
+    /// Takes an idle connection to the primary or opens one, for which it waits until then.
+    pub(crate) async fn take(&self, until: tokio::time::Instant) -> Result<Live<DB>, Failed> {
         let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_)) => return Err(Failed::dialling::<DB>(sqlx::Error::PoolClosed)),
@@ -314,14 +313,15 @@ mod tests {
         let own =
             Connections::<Postgres>::new(vec![Target { options, bare: None }], none, limits, 2);
 
+        let within = |time| tokio::time::Instant::now() + time;
         proxy.hang();
-        assert!(own.take(limits.ping / 2).await.is_err());
+        assert!(own.take(within(limits.ping / 2)).await.is_err());
         proxy.pass();
-        drop(own.take(Duration::from_secs(10)).await.unwrap());
+        drop(own.take(within(Duration::from_secs(10))).await.unwrap());
 
         // A server that is silent for a whole wait is an outage: the next caller is refused at once.
         proxy.hang();
-        assert!(own.take(limits.wait).await.is_err());
+        assert!(own.take(within(limits.wait)).await.is_err());
         assert!(own.dialer.attempt(Instant::now()).is_err());
     }
 }
