@@ -71,7 +71,8 @@ impl Failed {
         use sqlx::Error as E;
         if let Some(error) = error.as_database_error() {
             let code = code(error);
-            let (failure, sign, why) = codes::verdict(dialect, &code, error.message());
+            let ends = stage == Stage::Sent && ends(error);
+            let (failure, sign, why) = codes::verdict(dialect, &code, error.message(), ends);
             // While it connects, the client has not sent the statement.
             let failure =
                 if stage == Stage::Dialling && failure == Unanswered { NotSent } else { failure };
@@ -184,7 +185,18 @@ impl Failed {
 
 /// The consequence of a server's error.
 pub(crate) fn sign(error: &dyn sqlx::error::DatabaseError, dialect: Dialect) -> Sign {
-    codes::verdict(dialect, &code(error), error.message()).1
+    codes::verdict(dialect, &code(error), error.message(), false).1
+}
+
+/// Returns whether PostgreSQL ends the connection with this error, whatever its code is.
+fn ends(error: &dyn sqlx::error::DatabaseError) -> bool {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        use sqlx::postgres::PgSeverity::{Fatal, Panic};
+        return matches!(error.severity(), Fatal | Panic);
+    }
+    let _ = error;
+    false
 }
 
 /// SQLSTATE, MySQL's error number, or SQLite's extended result code.

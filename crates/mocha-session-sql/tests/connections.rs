@@ -165,13 +165,18 @@ fn postgres_error(code: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_goodbyes_end_the_connection_and_nothing_else() {
     // Whether it is known that nothing was done: then the write moves to another connection, too.
-    for (codes, moves) in [(&[1053, 1927, 3169][..], false), (&[4031, 1243, 1047, 3101], true)] {
+    for (codes, moves) in
+        [(&[1053, 1927, 3169][..], false), (&[4031, 1243, 1047, 3101, 1290, 1792, 1836], true)]
+    {
         let Some(engine) = Engine::mysql() else { break };
         for code in codes {
             goodbye(&engine, &code.to_string(), mysql_error(*code), moves).await;
         }
     }
-    for (codes, moves) in [("57P01 57P02", false), ("57P05 26000 0A000 25006", true)] {
+    // Those that have no meaning of their own, 58030, XX000 and P0001, end the connection as well.
+    for (codes, moves) in
+        [("57P01 57P02 58030 XX000 P0001", false), ("57P05 26000 0A000 25006 25P04", true)]
+    {
         let Some(engine) = Engine::postgres() else { break };
         for code in codes.split(' ') {
             goodbye(&engine, code, postgres_error(code), moves).await;

@@ -51,6 +51,26 @@ async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
     }
 }
 
+/// PostgreSQL 17 ends a transaction that is too long together with its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_that_is_too_long_for_the_server_is_not_done_and_its_connection_is_left() {
+    let Some(engine) = Engine::postgres_17() else { return };
+    let table = fresh_name();
+    let options = format!("table={table}&options=-c%20transaction_timeout=300ms");
+    let storage = engine.with(&options).open().await.unwrap();
+    let (store, key) = (storage.store().unwrap(), fresh_key());
+    let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
+    let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    let lock = format!("UPDATE {table} SET expires_at = expires_at + 1 WHERE id = '{key}'");
+    (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+    let error = store.update(&key, b"after", hour(), &revision).await.unwrap_err();
+    assert_says(&error, ErrorKind::Unavailable, &["25P04", "not done"]);
+    other.rollback().await.unwrap();
+    assert!(store.update(&key, b"after", hour(), &revision).await.unwrap().is_some());
+    run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_file_that_is_locked_while_it_is_opened_is_reported_as_locked() {
     let folder = tempfile::tempdir().unwrap();
