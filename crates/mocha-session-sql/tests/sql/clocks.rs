@@ -51,6 +51,24 @@ async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn deadline_that_is_longer_than_servers_can_count_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = fresh_key();
+    for engine in Engine::all(&folder) {
+        let storage = engine.with("timeout=4294967295w").open().await.unwrap();
+        let store = storage.store().unwrap();
+        store.create(&key, b"kept", hour()).await.unwrap().unwrap();
+        assert!(store.load(&key).await.unwrap().is_some(), "{}", engine.name);
+    }
+    for engine in Engine::servers() {
+        let options = SqlOptions::new().with_deadline(Duration::MAX);
+        let store =
+            with_pool!(engine, |pool| pool, |pool| SqlStore::new(pool, options).await.unwrap());
+        assert!(store.delete(&key).await.unwrap(), "{}", engine.name);
+    }
+}
+
 /// PostgreSQL 17 ends a transaction that is too long together with its connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn transaction_that_is_too_long_for_the_server_is_not_done_and_its_connection_is_left() {
