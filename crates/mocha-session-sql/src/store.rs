@@ -57,7 +57,9 @@ impl SqlStore {
     ///
     /// Connects once to check the server and the table. Set `test_before_acquire(false)` on a
     /// server's pool to save a round trip per call, because the store drops dead connections by
-    /// itself. A MySQL pool must have `autocommit` on.
+    /// itself. A MySQL pool must have `autocommit` on. The pool of a server shares its connections
+    /// between Tokio runtimes, so where there are several, as with actix-web, use
+    /// [`from_url`](Self::from_url) instead.
     ///
     /// # Errors
     /// `Unavailable` or `Timeout` when the server cannot be reached or is not a primary, and when
