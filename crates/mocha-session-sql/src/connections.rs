@@ -127,8 +127,8 @@ impl<DB: Engine> Connections<DB> {
 
     /// Finds an idle connection, or opens one when it is this call's turn to dial.
     async fn find(&self, until: tokio::time::Instant) -> Result<(DB::Connection, Origin), Failed> {
-        let runtime = tokio::runtime::Handle::try_current();
-        let home = runtime.ok().filter(|_| !DB::LOCAL).map(|runtime| runtime.id());
+        let runtime = || tokio::runtime::Handle::try_current().ok();
+        let home = if DB::LOCAL { None } else { runtime().map(|runtime| runtime.id()) };
         let (mut mine, mut turn) = (pin!(self.turns.acquire()), None);
         loop {
             let mut returned = pin!(self.returned.notified());
@@ -265,7 +265,7 @@ impl<DB: Engine> Connections<DB> {
                 Err(_) => Failed::too_slow().signed(late),
             };
             // A standby among several hosts is normal, so the error of another host is reported.
-            if failure.as_ref().is_none_or(|failure: &Failed| failure.sign == Sign::Leave) {
+            if failure.as_ref().is_none_or(|failure: &Failed| failure.sign.leaves()) {
                 failure = Some(failed);
             }
         }

@@ -40,14 +40,22 @@ enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
     Nothing,
-    /// The connection broke, or does not lead to a primary: drop it and those of its era.
+    /// The connection broke: drop it and those of its era.
     Leave,
+    /// The connection does not lead to a primary: drop it and those of its era.
+    NotPrimary,
     /// The caller had too little time left to tell a slow server from a healthy one.
     Hurried,
     /// The server rolled the statement back because of concurrent ones: it may be sent again.
     RolledBack,
     /// The table is missing.
     NoTable,
+}
+
+impl Sign {
+    pub(crate) fn leaves(self) -> bool {
+        matches!(self, Self::Leave | Self::NotPrimary)
+    }
 }
 
 /// The stage at which a call failed.
@@ -81,7 +89,7 @@ impl Failed {
         let lost = if stage == Stage::Sent { Unanswered } else { NotSent };
         match error {
             E::AnyDriverError(error) if error.is::<NotPrimary>() => {
-                Self::client(Refused(ErrorKind::Unavailable), Sign::Leave, Role::READ_ONLY)
+                Self::client(Refused(ErrorKind::Unavailable), Sign::NotPrimary, Role::READ_ONLY)
             }
             E::Io(error) => {
                 let (failure, why) = match (stage, error.kind()) {
@@ -160,8 +168,7 @@ impl Failed {
     /// error, and the statement was a read or was certainly not done.
     pub(crate) fn may_move(&self, effect: Effect) -> bool {
         let Cause::Client { failure, .. } = &self.cause else { return false };
-        self.sign == Sign::Leave
-            && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
+        self.sign.leaves() && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
     }
 
     /// The error that the store returns.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connections::{Connections, Live, goodbye};
 use crate::engine::Engine;
-use crate::error::{Failed, Sign, Stage};
+use crate::error::{Failed, Stage};
 use crate::limits::Limits;
 
 /// The source of connections: the store's own pool, or the application's.
@@ -75,7 +75,7 @@ impl<DB: Engine> Loan<DB> {
     pub(crate) fn settle<T>(mut self, result: sqlx::Result<T>) -> Result<T, Failed> {
         let result = result.map_err(|error| Failed::of(error, Stage::Sent, DB::DIALECT));
         if let Some(held) = self.0.take() {
-            held.give_back(!matches!(&result, Err(failed) if failed.sign == Sign::Leave));
+            held.give_back(!matches!(&result, Err(failed) if failed.sign.leaves()));
         }
         result
     }

@@ -1,5 +1,6 @@
 //! Opens a store: its options and pools, and the check of the server and of the table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mocha_session_core::store::{Effect, KeySpace};
@@ -183,7 +184,8 @@ where
         Err(_) => return Err(refused(Failed::too_slow())),
     };
     let facts = found.map_err(|why| named(Error::new(ErrorKind::InvalidConfig, why)))?;
-    SqlStore::on(DB::pool(writers), DB::pool(readers), sql, options, facts)
+    let dialer = (!DB::LOCAL && matches!(writers, Source::Pool(..))).then(Arc::default);
+    SqlStore::on(DB::pool(writers), DB::pool(readers), dialer, sql, options, facts)
 }
 
 /// Checks that the server is a primary and that the table exists and fits. The inner error is the

@@ -1,9 +1,10 @@
 //! The store: sessions as rows of a table, each call one statement, for all three engines.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use mocha_session_core::backend::pause;
+use mocha_session_core::backend::{Attempt, Dialer, pause};
 use mocha_session_core::store::{
     Capabilities, Effect, Expiry, Finding, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
     StorageKey, Stored, SweepReport, async_trait,
@@ -44,6 +45,8 @@ const BLOCKS: &str = "blocks ";
 pub struct SqlStore {
     writers: Pool,
     readers: Pool,
+    /// The pause while a server's pool of the application leads to no primary.
+    dialer: Option<Arc<Dialer>>,
     sql: Statements<SqlStr>,
     table: Table,
     space: KeySpace,
@@ -95,6 +98,7 @@ impl SqlStore {
     pub(crate) fn on(
         writers: Pool,
         readers: Pool,
+        dialer: Option<Arc<Dialer>>,
         mut sql: Statements<SqlStr>,
         options: SqlOptions,
         facts: Facts,
@@ -108,6 +112,7 @@ impl SqlStore {
         Ok(Self {
             writers,
             readers,
+            dialer,
             sql,
             table: options.table,
             limits: Limits::new(options.deadline),
@@ -142,10 +147,17 @@ impl SqlStore {
         F: Future<Output = Result<T, Failed>>,
     {
         let began = Instant::now();
+        let attempt = match &self.dialer {
+            Some(dialer) => Some(dialer.attempt(began.into_std())?),
+            None => None,
+        };
         let (mut until, mut rolled_back, mut moved) = (began + self.limits.wait, 0, false);
         loop {
             let failed = match run(until).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    attempt.map(Attempt::succeeded);
+                    return Ok(done);
+                }
                 Err(failed) => failed,
             };
             if failed.sign == Sign::RolledBack && began.elapsed() < self.limits.statement {
@@ -157,7 +169,12 @@ impl SqlStore {
             } else if !moved && failed.may_move(effect) && Instant::now() < until {
                 moved = true;
             } else {
-                return Err(failed.into_error(effect, Some(&self.table)));
+                let standby = moved && failed.sign == Sign::NotPrimary;
+                let error = failed.into_error(effect, Some(&self.table));
+                return Err(match attempt.filter(|_| standby) {
+                    Some(attempt) => attempt.failed(Instant::now().into_std(), error),
+                    None => error,
+                });
             }
         }
     }

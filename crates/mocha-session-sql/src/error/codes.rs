@@ -23,7 +23,8 @@ const fn lost(sign: Sign, why: &'static str) -> Verdict {
     (Failure::Unanswered, sign, why)
 }
 
-const READ_ONLY: Verdict = left(Role::READ_ONLY);
+const READ_ONLY: Verdict =
+    (Failure::Refused(ErrorKind::Unavailable), Sign::NotPrimary, Role::READ_ONLY);
 const LOGIN: Verdict =
     refused(ErrorKind::Denied, "the server refused the user name or the password");
 const FULL: Verdict = refused(ErrorKind::Full, "the server has no room left");
