@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A longer deadline counts as this one. No number overflows with it, and every server knows the
-/// limits that are derived from it.
+/// The longest deadline; a longer one counts as this. Nothing overflows with it, and every server
+/// accepts the limits that are derived from it.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// The time limits of one call. Waiting and the statement together end before the call, so that

@@ -133,11 +133,11 @@ impl SqlStore {
         self.call(Effect::Read, |until| self.writers.examine(until, &self.table)).await
     }
 
-    /// Makes a call, and passes on until when it may wait for a connection. Repeats it when the
-    /// server rolled it back because of concurrent statements. That happens on PostgreSQL with a
-    /// raised default isolation level, and on MySQL when creates and deletes of one key meet.
-    /// Repeats it once on another connection when the first was to blame and nothing can be done
-    /// twice.
+    /// Makes a call, which receives the time until which it may wait for a connection. Repeats it
+    /// when the server rolled it back because of concurrent statements. That happens on PostgreSQL
+    /// with a raised default isolation level, and on MySQL when creates and deletes of one key
+    /// meet. Repeats it once on another connection when the first was to blame and nothing can be
+    /// done twice.
     ///
     /// The times count from the start of the call, so that a repeated write also ends before the
     /// deadline. After it, the outcome of the write would be unknown. Only a read that moves has a
