@@ -44,10 +44,11 @@ pub(crate) struct Connections<DB: Engine> {
     bare: AtomicBool,
     credentials: CredentialSource,
     pub(crate) limits: Limits,
+    most: usize,
     places: Arc<Semaphore>,
     turns: Semaphore,
     dialer: Dialer,
-    /// Notified of each connection that is parked.
+    /// Notified of each connection that is parked, whichever runtime it belongs to.
     returned: Notify,
     /// The idle connections, the last used at the back.
     parked: Mutex<VecDeque<Parked<DB>>>,
@@ -62,16 +63,26 @@ pub(crate) struct Target<DB: Engine> {
 
 struct Parked<DB: Engine> {
     connection: DB::Connection,
-    era: Era,
-    born: Instant,
+    origin: Origin,
     since: Instant,
 }
+
+/// When and where a connection was opened.
+#[derive(Clone, Copy)]
+struct Origin {
+    era: Era,
+    born: Instant,
+    home: Home,
+}
+
+/// The runtime that opened a connection. Only its calls use the connection, because a socket works
+/// only while its runtime does. `None` for SQLite, which has threads of its own.
+type Home = Option<tokio::runtime::Id>;
 
 /// A connection in use, and its place in the pool.
 pub(crate) struct Live<DB: Engine> {
     pub(crate) connection: DB::Connection,
-    era: Era,
-    born: Instant,
+    origin: Origin,
     place: OwnedSemaphorePermit,
 }
 
@@ -88,6 +99,7 @@ impl<DB: Engine> Connections<DB> {
             bare: AtomicBool::new(false),
             credentials,
             limits,
+            most,
             places: Arc::new(Semaphore::new(most)),
             turns: Semaphore::new(DIALS),
             dialer: Dialer::new(),
@@ -96,9 +108,8 @@ impl<DB: Engine> Connections<DB> {
         }
     }
 
-    /// Takes an idle connection to the primary or opens one, within this time.
-    pub(crate) async fn take(&self, wait: Duration) -> Result<Live<DB>, Failed> {
-        let until = tokio::time::Instant::now() + wait;
+    /// Takes an idle connection to the primary or opens one, for which it waits until then.
+    pub(crate) async fn take(&self, until: tokio::time::Instant) -> Result<Live<DB>, Failed> {
         let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_)) => return Err(Failed::dialling::<DB>(sqlx::Error::PoolClosed)),
@@ -110,25 +121,23 @@ impl<DB: Engine> Connections<DB> {
         } else {
             timeout_at(until, self.find(until)).await
         };
-        let (connection, era, born) = found.unwrap_or_else(|_| Err(Failed::too_slow()))?;
-        Ok(Live { connection, era, born, place })
+        let (connection, origin) = found.unwrap_or_else(|_| Err(Failed::too_slow()))?;
+        Ok(Live { connection, origin, place })
     }
 
     /// Finds an idle connection, or opens one when it is this call's turn to dial.
-    async fn find(
-        &self,
-        until: tokio::time::Instant,
-    ) -> Result<(DB::Connection, Era, Instant), Failed> {
-        let mut turn = None;
+    async fn find(&self, until: tokio::time::Instant) -> Result<(DB::Connection, Origin), Failed> {
+        let runtime = || tokio::runtime::Handle::try_current().ok();
+        let home = if DB::LOCAL { None } else { runtime().map(|runtime| runtime.id()) };
+        let (mut mine, mut turn) = (pin!(self.turns.acquire()), None);
         loop {
-            if let Some(Parked { connection, era, born, .. }) = self.idle().await {
-                return Ok((connection, era, born));
+            let mut returned = pin!(self.returned.notified());
+            if let Some(Parked { connection, origin, .. }) = self.idle(home).await {
+                return Ok((connection, origin));
             }
             if turn.is_some() {
                 break;
             }
-            let (mut mine, mut returned) =
-                (pin!(self.turns.acquire()), pin!(self.returned.notified()));
             turn = std::future::poll_fn(|context| match mine.as_mut().poll(context) {
                 Poll::Ready(turn) => Poll::Ready(turn.ok()),
                 Poll::Pending => returned.as_mut().poll(context).map(|()| None),
@@ -136,8 +145,14 @@ impl<DB: Engine> Connections<DB> {
             .await;
         }
         let attempt = self.dialer.attempt(Instant::now()).map_err(Failed::told)?;
+        self.make_room(home);
         match self.connect(until).await {
-            Ok(connection) => Ok((connection, attempt.succeeded(), Instant::now())),
+            Ok(connection) => {
+                let (era, born) = (attempt.succeeded(), Instant::now());
+                Ok((connection, Origin { era, born, home }))
+            }
+            // Not an outage: other callers have more time. The attempt counts as not connecting.
+            Err(failed) if failed.sign == Sign::Hurried => Err(failed),
             Err(failed) => {
                 let error = failed.into_error(Effect::Read, None);
                 Err(Failed::told(attempt.failed(Instant::now(), error)))
@@ -148,11 +163,12 @@ impl<DB: Engine> Connections<DB> {
     /// Parks a connection, and then frees its place: in the other order there could be too many.
     pub(crate) fn park(&self, live: Live<DB>) {
         let now = Instant::now();
-        let Live { connection, era, born, place } = live;
+        let Live { connection, origin, place } = live;
         let mut over = Vec::new();
         let mut parked = self.lock();
-        if DB::LOCAL || self.dialer.is_current(era) && now.duration_since(born) < LIFETIME {
-            parked.push_back(Parked { connection, era, born, since: now });
+        let fresh = || now.duration_since(origin.born) < LIFETIME;
+        if DB::LOCAL || self.dialer.is_current(origin.era) && fresh() {
+            parked.push_back(Parked { connection, origin, since: now });
         } else {
             over.push(connection);
         }
@@ -162,14 +178,15 @@ impl<DB: Engine> Connections<DB> {
             over.extend(parked.pop_front().map(|oldest| oldest.connection));
         }
         drop(parked);
-        self.returned.notify_one();
+        // All of them, because the next in the queue may belong to another runtime.
+        self.returned.notify_waiters();
         over.into_iter().for_each(goodbye::<DB>);
         drop(place);
     }
 
     /// Drops a connection that broke or whose server refuses writes, and all of its era.
     pub(crate) fn leave(&self, live: Live<DB>) {
-        self.leave_era(live.era);
+        self.leave_era(live.origin.era);
         goodbye::<DB>(live.connection);
     }
 
@@ -178,18 +195,35 @@ impl<DB: Engine> Connections<DB> {
         let (current, left) = self
             .lock()
             .drain(..)
-            .partition::<Vec<_>, _>(|parked| self.dialer.is_current(parked.era));
+            .partition::<Vec<_>, _>(|parked| self.dialer.is_current(parked.origin.era));
         self.lock().extend(current);
         left.into_iter().for_each(|parked| goodbye::<DB>(parked.connection));
     }
 
-    async fn idle(&self) -> Option<Parked<DB>> {
+    /// Closes an idle connection of another runtime if a new one would be too many. There is none
+    /// of this runtime.
+    fn make_room(&self, home: Home) {
+        let mut parked = self.lock();
+        let used = self.most.saturating_sub(self.places.available_permits());
+        let others = parked.iter().position(|idle| idle.origin.home != home);
+        let over = others.filter(|_| used + parked.len() > self.most);
+        let over = over.and_then(|oldest| parked.remove(oldest));
+        drop(parked);
+        over.into_iter().for_each(|idle| goodbye::<DB>(idle.connection));
+    }
+
+    /// Takes the idle connection of this runtime that was used last, if it still works.
+    async fn idle(&self, home: Home) -> Option<Parked<DB>> {
         loop {
-            let mut idle = self.lock().pop_back()?;
+            let mut idle = {
+                let mut parked = self.lock();
+                let last = parked.iter().rposition(|idle| idle.origin.home == home)?;
+                parked.remove(last)?
+            };
             if DB::LOCAL {
                 return Some(idle);
             }
-            if self.dialer.is_current(idle.era) {
+            if self.dialer.is_current(idle.origin.era) {
                 if idle.since.elapsed() < Dialer::QUIET {
                     return Some(idle);
                 }
@@ -199,7 +233,7 @@ impl<DB: Engine> Connections<DB> {
                     return Some(idle);
                 }
             }
-            self.leave_era(idle.era);
+            self.leave_era(idle.origin.era);
             goodbye::<DB>(idle.connection);
         }
     }
@@ -208,13 +242,17 @@ impl<DB: Engine> Connections<DB> {
     async fn connect(&self, until: tokio::time::Instant) -> Result<DB::Connection, Failed> {
         let credentials = self.credentials.ask().await.map_err(Failed::told)?;
         let (first, count) = (self.last.load(Ordering::Relaxed), self.hosts.len());
+        let left = || until.saturating_duration_since(tokio::time::Instant::now());
+        let hurry = if left() < self.limits.ping { Sign::Hurried } else { Sign::Nothing };
         let mut failure = None;
         for tried in 0..count {
             let at = (first + tried) % count;
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
             // Ends a little before the whole call does, so that the dialer learns of the failure.
-            let share = left.mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
-            let share = self.limits.connect.map_or(share, |limit| limit.min(share));
+            let share = left().mul_f64(0.9) / u32::try_from(count - tried).unwrap_or(1);
+            let (share, late) = match self.limits.connect {
+                Some(limit) if limit <= share => (limit, Sign::Nothing),
+                _ => (share, hurry),
+            };
             let connecting = self.connect_to(&self.hosts[at], &credentials);
             let connected =
                 if DB::LOCAL { Ok(connecting.await) } else { timeout(share, connecting).await };
@@ -224,10 +262,10 @@ impl<DB: Engine> Connections<DB> {
                     return Ok(connection);
                 }
                 Ok(Err(error)) => Failed::dialling::<DB>(error),
-                Err(_) => Failed::too_slow(),
+                Err(_) => Failed::too_slow().signed(late),
             };
             // A standby among several hosts is normal, so the error of another host is reported.
-            if failure.as_ref().is_none_or(|failure: &Failed| failure.sign == Sign::Leave) {
+            if failure.as_ref().is_none_or(|failure: &Failed| failure.sign.leaves()) {
                 failure = Some(failed);
             }
         }
@@ -284,5 +322,44 @@ pub(crate) fn goodbye<DB: Engine>(connection: DB::Connection) {
     let said = closing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     if let (false, Ok(runtime)) = (said, tokio::runtime::Handle::try_current()) {
         runtime.spawn(timeout(GOODBYE, closing));
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use mocha_session_conformance::{Proxy, engine_url};
+    use sqlx::Postgres;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn caller_with_little_time_left_does_not_make_a_slow_answer_an_outage() {
+        let Some(url) = engine_url("MOCHA_TEST_POSTGRES_URL") else { return };
+        let options: Options<Postgres> = url.parse().unwrap();
+        let server = format!("{}:{}", options.get_host(), options.get_port());
+        let proxy = Proxy::to(server).await.unwrap();
+        let options = options.host("127.0.0.1").port(proxy.address().port());
+        let none = CredentialSource::fixed(Credentials::default());
+        let limits = Limits::new(Duration::from_secs(2));
+        let own =
+            Connections::<Postgres>::new(vec![Target { options, bare: None }], none, limits, 2);
+
+        // In an outage one attempt may follow a pause, but not two.
+        let outage = || {
+            let now = Instant::now();
+            drop(own.dialer.attempt(now));
+            own.dialer.attempt(now).is_err()
+        };
+        let within = |time| tokio::time::Instant::now() + time;
+        proxy.hang();
+        assert!(own.take(within(limits.ping / 2)).await.is_err() && !outage());
+        proxy.pass();
+        drop(own.take(within(Duration::from_secs(10))).await.unwrap());
+
+        // Silence for a whole wait is an outage.
+        proxy.hang();
+        assert!(own.take(within(limits.wait)).await.is_err() && outage());
     }
 }

@@ -40,12 +40,22 @@ enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
     Nothing,
-    /// The connection broke, or does not lead to a primary: drop it and those of its era.
+    /// The connection broke: drop it and those of its era.
     Leave,
+    /// The connection does not lead to a primary: drop it and those of its era.
+    NotPrimary,
+    /// The caller had too little time left to tell a slow server from a healthy one.
+    Hurried,
     /// The server rolled the statement back because of concurrent ones: it may be sent again.
     RolledBack,
     /// The table is missing.
     NoTable,
+}
+
+impl Sign {
+    pub(crate) fn leaves(self) -> bool {
+        matches!(self, Self::Leave | Self::NotPrimary)
+    }
 }
 
 /// The stage at which a call failed.
@@ -69,7 +79,8 @@ impl Failed {
         use sqlx::Error as E;
         if let Some(error) = error.as_database_error() {
             let code = code(error);
-            let (failure, sign, why) = codes::verdict(dialect, &code, error.message());
+            let ends = stage == Stage::Sent && ends(error);
+            let (failure, sign, why) = codes::verdict(dialect, &code, error.message(), ends);
             // While it connects, the client has not sent the statement.
             let failure =
                 if stage == Stage::Dialling && failure == Unanswered { NotSent } else { failure };
@@ -78,7 +89,7 @@ impl Failed {
         let lost = if stage == Stage::Sent { Unanswered } else { NotSent };
         match error {
             E::AnyDriverError(error) if error.is::<NotPrimary>() => {
-                Self::client(Refused(ErrorKind::Unavailable), Sign::Leave, Role::READ_ONLY)
+                Self::client(Refused(ErrorKind::Unavailable), Sign::NotPrimary, Role::READ_ONLY)
             }
             E::Io(error) => {
                 let (failure, why) = match (stage, error.kind()) {
@@ -142,6 +153,10 @@ impl Failed {
         Self { sign, cause: Cause::Client { failure, message: message.into(), source: None } }
     }
 
+    pub(crate) fn signed(self, sign: Sign) -> Self {
+        Self { sign, ..self }
+    }
+
     fn because(mut self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         if let Cause::Client { source, .. } = &mut self.cause {
             *source = Some(error.into());
@@ -153,8 +168,7 @@ impl Failed {
     /// error, and the statement was a read or was certainly not done.
     pub(crate) fn may_move(&self, effect: Effect) -> bool {
         let Cause::Client { failure, .. } = &self.cause else { return false };
-        self.sign == Sign::Leave
-            && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
+        self.sign.leaves() && (effect == Effect::Read || matches!(failure, Failure::Refused(_)))
     }
 
     /// The error that the store returns.
@@ -178,7 +192,18 @@ impl Failed {
 
 /// The consequence of a server's error.
 pub(crate) fn sign(error: &dyn sqlx::error::DatabaseError, dialect: Dialect) -> Sign {
-    codes::verdict(dialect, &code(error), error.message()).1
+    codes::verdict(dialect, &code(error), error.message(), false).1
+}
+
+/// Returns whether PostgreSQL ends the connection with this error, whatever its code is.
+fn ends(error: &dyn sqlx::error::DatabaseError) -> bool {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        use sqlx::postgres::PgSeverity::{Fatal, Panic};
+        return matches!(error.severity(), Fatal | Panic);
+    }
+    let _ = error;
+    false
 }
 
 /// SQLSTATE, MySQL's error number, or SQLite's extended result code.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// The longest deadline; a longer one counts as this. Nothing overflows with it, and every server
+/// accepts the limits that are derived from it.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// The time limits of one call. Waiting and the statement together end before the call, so that
 /// "locked" and "no connection" are reported as such and not as an ambiguous write.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(deadline: Duration) -> Self {
+        let deadline = deadline.min(LONGEST);
         Self {
             wait: deadline / 2,
             connect: None,

@@ -4,15 +4,14 @@
 //! silent server would take one connection for every call that gave up, until none is left.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connections::{Connections, Live, goodbye};
 use crate::engine::Engine;
-use crate::error::{Failed, Sign, Stage};
+use crate::error::{Failed, Stage};
 use crate::limits::Limits;
 
 /// The source of connections: the store's own pool, or the application's.
@@ -30,16 +29,12 @@ enum Held<DB: Engine> {
 }
 
 impl<DB: Engine> Source<DB> {
-    /// Lends a connection for a call, within the limit for waiting.
-    pub(crate) async fn lend(&self) -> Result<Loan<DB>, Failed> {
-        self.lend_within(self.limits().wait).await
-    }
-
-    pub(crate) async fn lend_within(&self, wait: Duration) -> Result<Loan<DB>, Failed> {
+    /// Lends a connection, for which it waits until then.
+    pub(crate) async fn lend(&self, until: Instant) -> Result<Loan<DB>, Failed> {
         let held = match self {
-            Self::Own(own) => Held::Own(own.take(wait).await?, Arc::clone(own)),
+            Self::Own(own) => Held::Own(own.take(until).await?, Arc::clone(own)),
             Self::Pool(pool, limits) => {
-                let acquired = timeout(wait, pool.acquire()).await;
+                let acquired = timeout_at(until, pool.acquire()).await;
                 let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
                 let connection = acquired.map_err(Failed::dialling::<DB>)?;
                 Held::Pool(connection, pool.clone(), *limits)
@@ -80,7 +75,7 @@ impl<DB: Engine> Loan<DB> {
     pub(crate) fn settle<T>(mut self, result: sqlx::Result<T>) -> Result<T, Failed> {
         let result = result.map_err(|error| Failed::of(error, Stage::Sent, DB::DIALECT));
         if let Some(held) = self.0.take() {
-            held.give_back(!matches!(&result, Err(failed) if failed.sign == Sign::Leave));
+            held.give_back(!matches!(&result, Err(failed) if failed.sign.leaves()));
         }
         result
     }

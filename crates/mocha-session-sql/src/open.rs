@@ -1,10 +1,12 @@
 //! Opens a store: its options and pools, and the check of the server and of the table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mocha_session_core::store::{Effect, KeySpace};
 use mocha_session_core::{Error, ErrorKind, Result};
 use sqlx::{ColumnIndex, Decode, Executor, Row, SqlStr, Type};
+use tokio::time::{Instant, timeout_at};
 
 use crate::dialect::{Statements, Table};
 use crate::engine::{Engine, Facts};
@@ -166,8 +168,9 @@ where
     usize: ColumnIndex<DB::Row>,
 {
     let (sql, limits) = (Statements::new(DB::DIALECT, &options.table), writers.limits());
+    let until = Instant::now() + limits.opening;
     let opening = async {
-        let mut loan = writers.lend_within(limits.opening).await?;
+        let mut loan = writers.lend(until).await?;
         let found = match loan.connection() {
             Ok(connection) => check::<DB>(connection, &sql, options.create).await,
             Err(failed) => return Err(failed),
@@ -176,12 +179,13 @@ where
     };
     let named = |error: Error| error.on(DB::DIALECT.name()).during("open");
     let refused = |failed: Failed| named(failed.into_error(Effect::Read, Some(&options.table)));
-    let found = match tokio::time::timeout(limits.opening, opening).await {
+    let found = match timeout_at(until, opening).await {
         Ok(found) => found.map_err(refused)?,
         Err(_) => return Err(refused(Failed::too_slow())),
     };
     let facts = found.map_err(|why| named(Error::new(ErrorKind::InvalidConfig, why)))?;
-    SqlStore::on(DB::pool(writers), DB::pool(readers), sql, options, facts)
+    let dialer = (!DB::LOCAL && matches!(writers, Source::Pool(..))).then(Arc::default);
+    SqlStore::on(DB::pool(writers), DB::pool(readers), dialer, sql, options, facts)
 }
 
 /// Checks that the server is a primary and that the table exists and fits. The inner error is the

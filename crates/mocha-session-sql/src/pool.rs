@@ -2,6 +2,7 @@
 
 use mocha_session_core::store::Finding;
 use sqlx::{Arguments as _, Encode, SqlStr, Type};
+use tokio::time::Instant;
 
 use crate::dialect::{Dialect, Table};
 use crate::engine::{Engine, primary};
@@ -28,21 +29,26 @@ pub(crate) enum Arg<'a> {
     Number(i64),
 }
 
-/// Runs the same expression on a connection of any engine. A macro, because the types differ.
+/// Runs the same expression on a connection of any engine, for which it waits until then. A macro,
+/// because the types differ.
 macro_rules! on_connection {
-    ($pool:expr, |$connection:ident, $db:ident| $run:expr) => {
+    ($pool:expr, $until:ident, |$connection:ident, $db:ident| $run:expr) => {
         match $pool {
             #[cfg(feature = "postgres")]
-            Pool::Postgres(pool) => on_connection!(pool, sqlx::Postgres, $connection, $db, $run),
+            Pool::Postgres(pool) => {
+                on_connection!(pool, $until, sqlx::Postgres, $connection, $db, $run)
+            }
             #[cfg(feature = "mysql")]
-            Pool::MySql(pool) => on_connection!(pool, sqlx::MySql, $connection, $db, $run),
+            Pool::MySql(pool) => on_connection!(pool, $until, sqlx::MySql, $connection, $db, $run),
             #[cfg(feature = "_sqlite")]
-            Pool::Sqlite(pool) => on_connection!(pool, sqlx::Sqlite, $connection, $db, $run),
+            Pool::Sqlite(pool) => {
+                on_connection!(pool, $until, sqlx::Sqlite, $connection, $db, $run)
+            }
         }
     };
-    ($pool:ident, $engine:ty, $connection:ident, $db:ident, $run:expr) => {{
+    ($pool:ident, $until:ident, $engine:ty, $connection:ident, $db:ident, $run:expr) => {{
         type $db = $engine;
-        let mut loan = $pool.lend().await?;
+        let mut loan = $pool.lend($until).await?;
         let $connection = loan.connection()?;
         let result = $run.await;
         loan.settle(result)
@@ -64,10 +70,11 @@ impl Pool {
     /// Returns the number and the value of the one row, if the primary has it.
     pub(crate) async fn load(
         &self,
+        until: Instant,
         sql: &SqlStr,
         args: &[Arg<'_>],
     ) -> Result<Option<(i64, Vec<u8>)>, Failed> {
-        on_connection!(self, |connection, Db| {
+        on_connection!(self, until, |connection, Db| {
             let loading = sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?);
             async {
                 let (read_only, number, value) = loading.fetch_one(&mut *connection).await?;
@@ -80,10 +87,11 @@ impl Pool {
     /// Returns all rows from a primary: an id, a number and a value.
     pub(crate) async fn entries(
         &self,
+        until: Instant,
         sql: &SqlStr,
         args: &[Arg<'_>],
     ) -> Result<Vec<(String, i64, Vec<u8>)>, Failed> {
-        on_connection!(self, |connection, Db| {
+        on_connection!(self, until, |connection, Db| {
             let listing = sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?);
             async {
                 Db::require_primary(&mut *connection).await?;
@@ -95,29 +103,39 @@ impl Pool {
     /// Returns all rows: an id and a number.
     pub(crate) async fn numbers(
         &self,
+        until: Instant,
         sql: &SqlStr,
         args: &[Arg<'_>],
     ) -> Result<Vec<(String, i64)>, Failed> {
-        on_connection!(self, |connection, Db| {
+        on_connection!(self, until, |connection, Db| {
             sqlx::query_as_with(sql.clone(), arguments::<Db>(args)?).fetch_all(&mut *connection)
         })
     }
 
     /// Returns one number.
-    pub(crate) async fn number(&self, sql: &SqlStr) -> Result<i64, Failed> {
-        on_connection!(self, |connection, Db| {
+    pub(crate) async fn number(&self, until: Instant, sql: &SqlStr) -> Result<i64, Failed> {
+        on_connection!(self, until, |connection, Db| {
             sqlx::query_scalar_with(sql.clone(), arguments::<Db>(&[])?).fetch_one(&mut *connection)
         })
     }
 
     /// Returns what is dangerous about the server and the table.
-    pub(crate) async fn examine(&self, table: &Table) -> Result<Vec<Finding>, Failed> {
-        on_connection!(self, |connection, Db| Db::examine(connection, table))
+    pub(crate) async fn examine(
+        &self,
+        until: Instant,
+        table: &Table,
+    ) -> Result<Vec<Finding>, Failed> {
+        on_connection!(self, until, |connection, Db| Db::examine(connection, table))
     }
 
     /// Executes one statement and returns how many rows it changed: none when the key is taken.
-    pub(crate) async fn execute(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64, Failed> {
-        on_connection!(self, |connection, Db| {
+    pub(crate) async fn execute(
+        &self,
+        until: Instant,
+        sql: &SqlStr,
+        args: &[Arg<'_>],
+    ) -> Result<u64, Failed> {
+        on_connection!(self, until, |connection, Db| {
             let statement = sqlx::query_with::<Db, _>(sql.clone(), arguments::<Db>(args)?);
             async {
                 match statement.execute(&mut *connection).await {

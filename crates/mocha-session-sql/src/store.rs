@@ -1,15 +1,17 @@
 //! The store: sessions as rows of a table, each call one statement, for all three engines.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use mocha_session_core::backend::pause;
+use mocha_session_core::backend::{Attempt, Dialer, pause};
 use mocha_session_core::store::{
     Capabilities, Effect, Expiry, Finding, KeySpace, Revision, ScanCursor, ScanPage, SessionStore,
     StorageKey, Stored, SweepReport, async_trait,
 };
 use mocha_session_core::{BoxFuture, Result, StoreUrl};
 use sqlx::SqlStr;
+use tokio::time::Instant;
 
 use crate::dialect::{ByBlock, SWEEP_WIDTH, Statements, Table};
 use crate::engine::Facts;
@@ -43,12 +45,13 @@ const BLOCKS: &str = "blocks ";
 pub struct SqlStore {
     writers: Pool,
     readers: Pool,
+    /// The pause while a server's pool of the application leads to no primary.
+    dialer: Option<Arc<Dialer>>,
     sql: Statements<SqlStr>,
     table: Table,
     space: KeySpace,
     capabilities: Capabilities,
-    /// How long a statement that the server rolls back is repeated.
-    patience: Duration,
+    limits: Limits,
 }
 
 impl SqlStore {
@@ -57,7 +60,9 @@ impl SqlStore {
     ///
     /// Connects once to check the server and the table. Set `test_before_acquire(false)` on a
     /// server's pool to save a round trip per call, because the store drops dead connections by
-    /// itself. A MySQL pool must have `autocommit` on.
+    /// itself. A MySQL pool must have `autocommit` on. The pool of a server shares its connections
+    /// between Tokio runtimes, so where there are several, as with actix-web, use
+    /// [`from_url`](Self::from_url) instead.
     ///
     /// # Errors
     /// `Unavailable` or `Timeout` when the server cannot be reached or is not a primary, and when
@@ -93,6 +98,7 @@ impl SqlStore {
     pub(crate) fn on(
         writers: Pool,
         readers: Pool,
+        dialer: Option<Arc<Dialer>>,
         mut sql: Statements<SqlStr>,
         options: SqlOptions,
         facts: Facts,
@@ -106,9 +112,10 @@ impl SqlStore {
         Ok(Self {
             writers,
             readers,
+            dialer,
             sql,
             table: options.table,
-            patience: Limits::new(options.deadline).statement,
+            limits: Limits::new(options.deadline),
             space: options.space.map_or_else(|| KeySpace::new(""), Ok)?,
             capabilities: match facts.max_value {
                 Some(bytes) => capabilities.with_max_value(bytes),
@@ -123,39 +130,57 @@ impl SqlStore {
     /// # Errors
     /// The server's errors.
     pub async fn examine(&self) -> Result<Vec<Finding>> {
-        self.call(Effect::Read, || self.writers.examine(&self.table)).await
+        self.call(Effect::Read, |until| self.writers.examine(until, &self.table)).await
     }
 
-    /// Makes a call. Repeats it when the server rolled it back because of concurrent statements,
-    /// for as long as one statement may take. That happens on PostgreSQL with a raised default
-    /// isolation level, and on MySQL when creates and deletes of one key meet. Repeats it once on
-    /// another connection when the first was to blame and nothing can be done twice.
-    async fn call<T, F>(&self, effect: Effect, run: impl Fn() -> F) -> Result<T>
+    /// Makes a call, which receives the time until which it may wait for a connection. Repeats it
+    /// when the server rolled it back because of concurrent statements. That happens on PostgreSQL
+    /// with a raised default isolation level, and on MySQL when creates and deletes of one key
+    /// meet. Repeats it once on another connection when the first was to blame and nothing can be
+    /// done twice.
+    ///
+    /// The times count from the start of the call, so that a repeated write also ends before the
+    /// deadline. After it, the outcome of the write would be unknown. Only a read that moves has a
+    /// whole wait again.
+    async fn call<T, F>(&self, effect: Effect, run: impl Fn(Instant) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let (mut rolled_back, mut since, mut moved) = (0, None, false);
+        let began = Instant::now();
+        let attempt = match &self.dialer {
+            Some(dialer) => Some(dialer.attempt(began.into_std())?),
+            None => None,
+        };
+        let (mut until, mut rolled_back, mut moved) = (began + self.limits.wait, 0, false);
         loop {
-            let failed = match run().await {
-                Ok(done) => return Ok(done),
+            let failed = match run(until).await {
+                Ok(done) => {
+                    attempt.map(Attempt::succeeded);
+                    return Ok(done);
+                }
                 Err(failed) => failed,
             };
-            if failed.sign == Sign::RolledBack
-                && since.get_or_insert_with(Instant::now).elapsed() < self.patience
-            {
+            if failed.sign == Sign::RolledBack && began.elapsed() < self.limits.statement {
                 // Boxed, so that it does not enlarge the future of every call.
                 Box::pin(pause(rolled_back)).await;
                 rolled_back += 1;
-            } else if !moved && failed.may_move(effect) {
+            } else if !moved && failed.may_move(effect) && effect == Effect::Read {
+                (moved, until) = (true, Instant::now() + self.limits.wait);
+            } else if !moved && failed.may_move(effect) && Instant::now() < until {
                 moved = true;
             } else {
-                return Err(failed.into_error(effect, Some(&self.table)));
+                let standby = moved && failed.sign == Sign::NotPrimary;
+                let error = failed.into_error(effect, Some(&self.table));
+                return Err(match attempt.filter(|_| standby) {
+                    Some(attempt) => attempt.failed(Instant::now().into_std(), error),
+                    None => error,
+                });
             }
         }
     }
 
     async fn write(&self, sql: &SqlStr, args: &[Arg<'_>]) -> Result<u64> {
-        self.call(Effect::Write, || self.writers.execute(sql, args)).await
+        self.call(Effect::Write, |until| self.writers.execute(until, sql, args)).await
     }
 
     /// The bounds of this store's ids, which have its prefix and a hexadecimal digit.
@@ -178,7 +203,9 @@ impl SqlStore {
                 let to = from.saturating_add((rows / ROWS_PER_BLOCK).max(1)).min(end);
                 let args = [Arg::Number(from), Arg::Number(to)];
                 let rows = self
-                    .call(Effect::Read, || self.readers.numbers(&by_block.expiries, &args))
+                    .call(Effect::Read, |until| {
+                        self.readers.numbers(until, &by_block.expiries, &args)
+                    })
                     .await?;
                 let next = (to < end).then(|| ScanCursor::new(format!("{BLOCKS}{to}/{end}")));
                 return Ok((rows, next));
@@ -187,8 +214,9 @@ impl SqlStore {
         let (after, before) = self.bounds(cursor);
         let limit = rows;
         let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
-        let rows =
-            self.call(Effect::Read, || self.readers.numbers(&self.sql.expiries, &args)).await?;
+        let rows = self
+            .call(Effect::Read, |until| self.readers.numbers(until, &self.sql.expiries, &args))
+            .await?;
         let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
         Ok((rows, next))
     }
@@ -204,9 +232,11 @@ impl SqlStore {
     ) -> Result<(i64, i64)> {
         match cursor {
             None if rows < 2 * ROWS_PER_BLOCK => Ok((0, 0)),
-            None => {
-                Ok((0, self.call(Effect::Read, || self.readers.number(&by_block.count)).await?))
-            }
+            None => Ok((
+                0,
+                self.call(Effect::Read, |until| self.readers.number(until, &by_block.count))
+                    .await?,
+            )),
             Some(cursor) => {
                 let at = cursor.as_str().strip_prefix(BLOCKS).and_then(|at| at.split_once('/'));
                 let at = at.and_then(|(from, end)| Some((from.parse().ok()?, end.parse().ok()?)));
@@ -231,7 +261,9 @@ impl SessionStore for SqlStore {
     async fn load(&self, key: &StorageKey) -> Result<Option<Stored>> {
         let id = self.space.name(key);
         let args = [Arg::Text(&id)];
-        let row = self.call(Effect::Read, || self.readers.load(&self.sql.load, &args)).await?;
+        let row = self
+            .call(Effect::Read, |until| self.readers.load(until, &self.sql.load, &args))
+            .await?;
         Ok(row.map(|(revision, data)| Stored::new(data, revision_of(revision))))
     }
 
@@ -308,7 +340,9 @@ impl SessionStore for SqlStore {
         let (after, before) = self.bounds(cursor.as_ref());
         let limit = rows_limit(limit);
         let args = [Arg::Text(after), Arg::Text(&before), Arg::Number(limit)];
-        let rows = self.call(Effect::Read, || self.readers.entries(&self.sql.scan, &args)).await?;
+        let rows = self
+            .call(Effect::Read, |until| self.readers.entries(until, &self.sql.scan, &args))
+            .await?;
         let next = next_id(rows.last().map(|row| &row.0), rows.len(), limit);
         let own = |(id, revision, data): (String, i64, Vec<u8>)| {
             self.space.parse(&id).map(|key| (key, Stored::new(data, revision_of(revision))))
@@ -318,7 +352,9 @@ impl SessionStore for SqlStore {
 
     async fn ping(&self) -> Result<()> {
         let args = [Arg::Text("")];
-        self.call(Effect::Read, || self.writers.load(&self.sql.load, &args)).await.map(drop)
+        self.call(Effect::Read, |until| self.writers.load(until, &self.sql.load, &args))
+            .await
+            .map(drop)
     }
 
     fn capabilities(&self) -> Capabilities {

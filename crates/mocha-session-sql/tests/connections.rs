@@ -6,13 +6,14 @@
 
 mod common;
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use common::{Engine, eventually, fresh_key, fresh_name, goodbyes, hour, until, with_pool};
 use mocha_session_conformance::Proxy;
 use mocha_session_conformance::tools::assert_says;
-use mocha_session_core::ErrorKind;
 use mocha_session_core::store::SessionStore;
+use mocha_session_core::{ErrorKind, Storage};
 use mocha_session_sql::{SqlOptions, SqlStore, Table, sqlx};
 use sqlx::{AssertSqlSafe, Executor as _};
 
@@ -129,7 +130,7 @@ fn store_that_is_dropped_outside_of_its_runtime_says_goodbye() {
     for engine in Engine::servers() {
         let beside = tokio::runtime::Runtime::new().unwrap();
         let proxy = beside.block_on(Proxy::to(engine.authority())).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = runtime();
         let storage = runtime.block_on(engine.at(&proxy.address().to_string()).open()).unwrap();
         drop(storage);
         drop(runtime);
@@ -137,6 +138,74 @@ fn store_that_is_dropped_outside_of_its_runtime_says_goodbye() {
             until(engine.name, async || goodbyes(&proxy) == (1, 0)).await;
             drop(proxy);
         });
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Creates an entry, in a runtime of its own.
+fn create_elsewhere(name: &str, storage: &Storage) {
+    let store = storage.store().unwrap();
+    let (key, limit) = (fresh_key(), Duration::from_secs(10));
+    let created = runtime()
+        .block_on(async { tokio::time::timeout(limit, store.create(&key, b"x", hour())).await });
+    assert!(matches!(created, Ok(Ok(Some(_)))), "{name}: {created:?}");
+}
+
+/// As with actix-web, where each worker is a runtime of one thread.
+#[test]
+fn busy_runtime_stalls_only_itself() {
+    for engine in Engine::servers() {
+        let first = runtime();
+        let storage = first.block_on(engine.with("max_connections=2").open()).unwrap();
+        let its = storage.store().unwrap().clone();
+        let (ready, is_ready) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let busy = std::thread::spawn(move || {
+            first.block_on(async {
+                load_at_once(&*its, 2).await;
+                ready.send(()).unwrap();
+                // A handler that computes: nothing else runs on this runtime.
+                let _ = stopped.recv();
+                its.load(&fresh_key()).await.unwrap();
+            });
+        });
+        is_ready.recv().unwrap();
+        for _ in 0..3 {
+            create_elsewhere(engine.name, &storage);
+        }
+        stop.send(()).unwrap();
+        busy.join().unwrap();
+    }
+}
+
+#[test]
+fn store_that_was_opened_in_a_runtime_that_has_ended_works_in_another() {
+    for engine in Engine::servers() {
+        let first = runtime();
+        let storage = first.block_on(engine.open()).unwrap();
+        drop(first);
+        create_elsewhere(engine.name, &storage);
+    }
+}
+
+#[test]
+fn runtimes_share_the_limit_of_connections() {
+    for engine in Engine::servers() {
+        let beside = tokio::runtime::Runtime::new().unwrap();
+        let proxy = beside.block_on(Proxy::to(engine.authority())).unwrap();
+        let engine = engine.at(&proxy.address().to_string()).with("max_connections=2");
+        let runtimes: Vec<_> = std::iter::repeat_with(runtime).take(3).collect();
+        let storage = runtimes[0].block_on(engine.open()).unwrap();
+        for runtime in &runtimes {
+            runtime.block_on(load_at_once(&**storage.store().unwrap(), 2));
+            beside.block_on(until("two are open", async || proxy.open() <= 2));
+        }
+        assert!(proxy.dials() >= 3, "{}: {}", engine.name, proxy.dials());
+        drop(storage);
+        beside.block_on(async { drop(proxy) });
     }
 }
 
@@ -165,13 +234,18 @@ fn postgres_error(code: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_goodbyes_end_the_connection_and_nothing_else() {
     // Whether it is known that nothing was done: then the write moves to another connection, too.
-    for (codes, moves) in [(&[1053, 1927, 3169][..], false), (&[4031, 1243, 1047, 3101], true)] {
+    for (codes, moves) in
+        [(&[1053, 1927, 3169][..], false), (&[4031, 1243, 1047, 3101, 1290, 1792, 1836], true)]
+    {
         let Some(engine) = Engine::mysql() else { break };
         for code in codes {
             goodbye(&engine, &code.to_string(), mysql_error(*code), moves).await;
         }
     }
-    for (codes, moves) in [("57P01 57P02", false), ("57P05 26000 0A000 25006", true)] {
+    // Those that have no meaning of their own, 58030, XX000 and P0001, end the connection as well.
+    for (codes, moves) in
+        [("57P01 57P02 58030 XX000 P0001", false), ("57P05 26000 0A000 25006 25P04", true)]
+    {
         let Some(engine) = Engine::postgres() else { break };
         for code in codes.split(' ') {
             goodbye(&engine, code, postgres_error(code), moves).await;

@@ -72,7 +72,6 @@ impl Behind {
     async fn assert_replica_is_not_read(&self, replica: &Server, logged_out: &StorageKey) {
         self.proxy.lead_to(replica.authority());
         self.proxy.cut();
-        let dialled = self.proxy.dials();
         for (name, store) in self.stores() {
             let refused = |error: Error| assert!(error.is_unavailable(), "{name}: {error}");
             // The write that finds the dead connection does not know; from then on the replica is
@@ -84,9 +83,12 @@ impl Behind {
                 .map_err(refused);
             assert_refused(name, store, logged_out, 1).await;
         }
-        assert_refused("by URL", self.stores()[0].1, logged_out, 200).await;
-        let dials = self.proxy.dials() - dialled;
-        assert!(dials < 40, "{dials} dials");
+        for (name, store) in self.stores() {
+            let dialled = self.proxy.dials();
+            assert_refused(name, store, logged_out, 200).await;
+            let dials = self.proxy.dials() - dialled;
+            assert!(dials < 40, "{name}: {dials} dials");
+        }
     }
 
     async fn assert_promoted_is_used(&self, logged_out: &StorageKey, live: &StorageKey) {

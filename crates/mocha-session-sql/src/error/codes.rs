@@ -23,7 +23,8 @@ const fn lost(sign: Sign, why: &'static str) -> Verdict {
     (Failure::Unanswered, sign, why)
 }
 
-const READ_ONLY: Verdict = left(Role::READ_ONLY);
+const READ_ONLY: Verdict =
+    (Failure::Refused(ErrorKind::Unavailable), Sign::NotPrimary, Role::READ_ONLY);
 const LOGIN: Verdict =
     refused(ErrorKind::Denied, "the server refused the user name or the password");
 const FULL: Verdict = refused(ErrorKind::Full, "the server has no room left");
@@ -55,10 +56,14 @@ const UNFORESEEN: Verdict = refused(ErrorKind::Internal, "the server refused the
 pub(crate) const NO_KEY: &str = "the table has no primary key or unique index on `id` alone; \
      create it with the statement that `mocha_session_sql::schema_sql` returns";
 
-/// The meaning of a server's error.
-pub(super) fn verdict(dialect: Dialect, code: &str, text: &str) -> Verdict {
+/// The meaning of a server's error, and whether the server ends the connection with it.
+pub(super) fn verdict(dialect: Dialect, code: &str, text: &str, ends: bool) -> Verdict {
     match dialect {
-        Dialect::Postgres => postgres(code, text),
+        Dialect::Postgres if ends => {
+            let (failure, _, why) = postgres(code, text, ENDED);
+            (failure, Sign::Leave, why)
+        }
+        Dialect::Postgres => postgres(code, text, UNFORESEEN),
         Dialect::MySql => mysql(code),
         Dialect::Sqlite => sqlite(code, text),
     }
@@ -70,7 +75,7 @@ pub(crate) fn is_refused_setting(code: &str, text: &str) -> bool {
     code == "08P01" && text.contains("unsupported startup parameter")
 }
 
-fn postgres(code: &str, text: &str) -> Verdict {
+fn postgres(code: &str, text: &str, unforeseen: Verdict) -> Verdict {
     match code {
         "3D000" | "3F000" => NO_DATABASE,
         "25006" => READ_ONLY,
@@ -112,14 +117,15 @@ fn postgres(code: &str, text: &str) -> Verdict {
             "the server, or a pooler before it, refused the connection; see PgBouncer's log (too \
              many clients, or a server that it cannot reach)",
         ),
-        "55P03" | "57014" => BUSY,
+        // PostgreSQL 17's transaction_timeout is 25P04.
+        "55P03" | "57014" | "25P04" => BUSY,
         "40001" | "40P01" => ROLLED_BACK,
         _ if code.starts_with("28") => LOGIN,
         // 57P01 while a commit waits for a synchronous standby comes after the write was done.
         _ if code.starts_with("57P") || code.starts_with("08") => ENDED,
         _ if code.starts_with("53") => CROWDED,
         _ if code.starts_with("58") || code.starts_with("XX") => FILES,
-        _ => UNFORESEEN,
+        _ => unforeseen,
     }
 }
 

@@ -32,6 +32,10 @@ impl Engine {
         engine_url("MOCHA_TEST_POSTGRES_URL").map(|url| Self { name: "postgresql", url })
     }
 
+    pub fn postgres_17() -> Option<Self> {
+        engine_url("MOCHA_TEST_POSTGRES_17_URL").map(|url| Self { name: "postgresql", url })
+    }
+
     pub fn mysql() -> Option<Self> {
         engine_url("MOCHA_TEST_MYSQL_URL").map(|url| Self { name: "mysql", url })
     }

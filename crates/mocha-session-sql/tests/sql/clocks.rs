@@ -52,6 +52,44 @@ async fn row_that_others_keep_locked_is_not_done_and_not_ambiguous() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deadline_that_is_longer_than_servers_can_count_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = fresh_key();
+    for engine in Engine::all(&folder) {
+        let storage = engine.with("timeout=4294967295w").open().await.unwrap();
+        let store = storage.store().unwrap();
+        store.create(&key, b"kept", hour()).await.unwrap().unwrap();
+        assert!(store.load(&key).await.unwrap().is_some(), "{}", engine.name);
+    }
+    for engine in Engine::servers() {
+        let options = SqlOptions::new().with_deadline(Duration::MAX);
+        let store =
+            with_pool!(engine, |pool| pool, |pool| SqlStore::new(pool, options).await.unwrap());
+        assert!(store.delete(&key).await.unwrap(), "{}", engine.name);
+    }
+}
+
+/// PostgreSQL 17 ends a transaction that is too long together with its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_that_is_too_long_for_the_server_is_not_done_and_its_connection_is_left() {
+    let Some(engine) = Engine::postgres_17() else { return };
+    let table = fresh_name();
+    let options = format!("table={table}&options=-c%20transaction_timeout=300ms");
+    let storage = engine.with(&options).open().await.unwrap();
+    let (store, key) = (storage.store().unwrap(), fresh_key());
+    let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
+    let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    let lock = format!("UPDATE {table} SET expires_at = expires_at + 1 WHERE id = '{key}'");
+    (*other).execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.unwrap();
+    let error = store.update(&key, b"after", hour(), &revision).await.unwrap_err();
+    assert_says(&error, ErrorKind::Unavailable, &["25P04", "not done"]);
+    other.rollback().await.unwrap();
+    assert!(store.update(&key, b"after", hour(), &revision).await.unwrap().is_some());
+    run_sql(&engine, |_| format!("DROP TABLE {table}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sqlite_file_that_is_locked_while_it_is_opened_is_reported_as_locked() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::sqlite(&folder);

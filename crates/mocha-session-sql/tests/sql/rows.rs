@@ -94,9 +94,14 @@ async fn creates_and_deletes_of_one_key_never_deadlock() {
     }
 }
 
-/// A store on PostgreSQL whose table rolls back so many of its first updates, as a raised isolation
-/// level does when others write the row. A sequence counts, because no rollback sets it back.
-async fn rolling_back(times: &str, deadline: Duration) -> Option<(SqlStore, sqlx::PgPool)> {
+/// A store on PostgreSQL whose table rolls back so many of its first updates after so many seconds,
+/// as a raised isolation level does when others write the row. A sequence counts, because no
+/// rollback sets it back.
+async fn rolling_back(
+    times: &str,
+    after: &str,
+    deadline: Duration,
+) -> Option<(SqlStore, sqlx::PgPool)> {
     let engine = Engine::postgres()?;
     let name = fresh_name();
     let pool = sqlx::PgPool::connect(&engine.url).await.unwrap();
@@ -104,7 +109,7 @@ async fn rolling_back(times: &str, deadline: Duration) -> Option<(SqlStore, sqlx
     let store = SqlStore::new(pool.clone(), options).await.unwrap();
     let sql = format!(
         "CREATE SEQUENCE {name}_s; CREATE FUNCTION {name}_f() RETURNS trigger AS $$ BEGIN \
-         IF nextval('{name}_s') <= {times} THEN RAISE EXCEPTION 'met' USING ERRCODE = '40001'; \
+         IF nextval('{name}_s') <= {times} THEN PERFORM pg_sleep({after}); RAISE EXCEPTION 'met' USING ERRCODE = '40001'; \
          END IF; RETURN NEW; END $$ LANGUAGE plpgsql; CREATE TRIGGER {name}_t BEFORE UPDATE ON \
          {name} FOR EACH ROW EXECUTE FUNCTION {name}_f()"
     );
@@ -114,7 +119,9 @@ async fn rolling_back(times: &str, deadline: Duration) -> Option<(SqlStore, sqlx
 
 #[tokio::test]
 async fn a_statement_that_others_roll_back_fifteen_times_is_done() {
-    let Some((store, _pool)) = rolling_back("15", Duration::from_secs(30)).await else { return };
+    let Some((store, _pool)) = rolling_back("15", "0", Duration::from_secs(30)).await else {
+        return;
+    };
     let key = fresh_key();
     let first = store.create(&key, b"0", hour()).await.unwrap().unwrap();
     let second = store.update(&key, b"1", hour(), &first).await.unwrap().unwrap();
@@ -125,14 +132,44 @@ async fn a_statement_that_others_roll_back_fifteen_times_is_done() {
 #[tokio::test]
 async fn a_statement_that_is_always_rolled_back_is_refused_within_its_deadline() {
     let deadline = Duration::from_secs(2);
-    let Some((store, _pool)) = rolling_back("1000000", deadline).await else { return };
+    // At once, and so late that a third try would end after the deadline.
+    for after in ["0", "0.7"] {
+        let Some((store, _pool)) = rolling_back("1000000", after, deadline).await else { return };
+        let key = fresh_key();
+        let first = store.create(&key, b"0", hour()).await.unwrap().unwrap();
+        let began = std::time::Instant::now();
+        let error = store.update(&key, b"1", hour(), &first).await.unwrap_err();
+        assert_says(&error, ErrorKind::Unavailable, &["40001", "was not done"]);
+        assert!(began.elapsed() < deadline, "{after}: {:?}", began.elapsed());
+        assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &first);
+    }
+}
+
+/// Others wait for the pool's only connection, too, and take it between two tries.
+#[tokio::test]
+async fn a_repeated_statement_waits_for_a_connection_within_the_wait_of_the_whole_call() {
+    let deadline = Duration::from_secs(4);
+    let Some((store, pool)) = rolling_back("1000000", "1.2", deadline).await else { return };
     let key = fresh_key();
     let first = store.create(&key, b"0", hour()).await.unwrap().unwrap();
+    let all = pool.options().get_max_connections();
+    let mut others = Vec::new();
+    for _ in 1..all {
+        others.push(pool.acquire().await.unwrap());
+    }
     let began = std::time::Instant::now();
-    let error = store.update(&key, b"1", hour(), &first).await.unwrap_err();
-    assert_says(&error, ErrorKind::Unavailable, &["40001", "was not done"]);
-    assert!(began.elapsed() < deadline, "{:?}", began.elapsed());
-    assert_eq!(store.load(&key).await.unwrap().unwrap().revision(), &first);
+    let taking = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _last = pool.acquire().await.unwrap();
+        tokio::time::sleep(deadline).await;
+    };
+    let updated = tokio::select! {
+        biased;
+        updated = store.update(&key, b"1", hour(), &first) => updated,
+        () = taking => panic!("after the deadline"),
+    };
+    assert_says(&updated.unwrap_err(), ErrorKind::Unavailable, &["in use"]);
+    assert!(began.elapsed() < deadline * 7 / 10, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
