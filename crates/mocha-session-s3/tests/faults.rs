@@ -172,6 +172,16 @@ async fn preparing_and_examining_a_bucket_that_never_answers_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_longest_deadline_works() {
+    let double = Double::start(0, |_| Reply::error(404, "NoSuchKey")).await;
+    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
+    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
+    let store = store.with_deadline(Duration::MAX);
+    assert!(store.load(&fresh_key()).await.unwrap().is_none());
+    assert!(store.update(&fresh_key(), b"", within(60), &1.into()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn an_acknowledged_write_without_an_etag_may_have_been_done() {
     let double = Double::start(0, |_| Reply::Answer(200, String::new(), Vec::new())).await;
     let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
