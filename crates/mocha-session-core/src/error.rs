@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::store::Failure;
-
 /// A `Result` whose error is this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -126,7 +124,8 @@ struct Inner {
     message: Cow<'static, str>,
     engine: Option<&'static str>,
     operation: Option<&'static str>,
-    failure: Option<Failure>,
+    /// Whether nothing reached the engine.
+    not_sent: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -139,7 +138,7 @@ impl Error {
             message: message.into(),
             engine: None,
             operation: None,
-            failure: None,
+            not_sent: false,
             source: None,
         }))
     }
@@ -242,27 +241,27 @@ impl Error {
 
     /// Copies the error for another caller. The cause is not copied, because it is not `Clone`.
     pub(crate) fn repeated(&self) -> Self {
-        let Inner { kind, message, engine, operation, failure, source: _ } = &*self.0;
+        let Inner { kind, message, engine, operation, not_sent, source: _ } = &*self.0;
         let (message, source) = (message.clone(), None);
         Self(Box::new(Inner {
             kind: *kind,
             message,
             engine: *engine,
             operation: *operation,
-            failure: *failure,
+            not_sent: *not_sent,
             source,
         }))
     }
 
-    /// Sets the failure of the store call that the error is about.
-    pub(crate) fn of(mut self, failure: Failure) -> Self {
-        self.0.failure = Some(failure);
+    /// Sets whether nothing reached the engine.
+    pub(crate) fn not_sent(mut self, not_sent: bool) -> Self {
+        self.0.not_sent = not_sent;
         self
     }
 
-    /// Returns the failure of the store call that the error is about.
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        self.0.failure
+    /// Returns whether nothing reached the engine.
+    pub(crate) fn is_not_sent(&self) -> bool {
+        self.0.not_sent
     }
 
     pub(crate) fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {

@@ -46,7 +46,7 @@ impl Failure {
     /// Creates the error that the store returns. `message` says why the call failed and what to do.
     /// It must not contain a secret.
     pub fn error(self, effect: Effect, message: impl Into<Cow<'static, str>>) -> Error {
-        Error::new(self.kind(effect), message).of(self)
+        Error::new(self.kind(effect), message).not_sent(self == Self::NotSent)
     }
 
     /// Returns the kind of that error.

@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use super::ObjectClient;
 use crate::backend::{Dialer, Era, Pulse};
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::future::BoxFuture;
-use crate::store::Failure;
 
 /// The state of the connections to an object store. Its client pools them by itself, so each call
 /// counts as an attempt to connect.
@@ -36,15 +35,14 @@ impl Line {
             client.reconnect().await;
         }
         let waiting = self.pulse.call(&self.dialer, attempt.era());
-        let answer = call().await;
-        match answer.as_ref().err().and_then(Error::failure) {
+        match call().await {
             // Beside a call that succeeds, this is the failure of one connection.
-            Some(Failure::NotSent) if waiting.is_silent() => {
-                answer.map_err(|error| attempt.failed(Instant::now(), error))
+            Err(error) if error.is_not_sent() => {
+                Err(if waiting.is_silent() { attempt.failed(Instant::now(), error) } else { error })
             }
             // Dropping `waiting` reports a silence.
-            Some(Failure::NotSent | Failure::TimedOut) => answer,
-            _ => {
+            Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
+            answer => {
                 waiting.answered();
                 attempt.succeeded();
                 answer
@@ -70,8 +68,7 @@ mod tests {
 
     use super::super::{Condition, Content, Object, Outcome, Page};
     use super::*;
-    use crate::error::ErrorKind;
-    use crate::store::{Effect, Revision};
+    use crate::store::{Effect, Failure, Revision};
 
     /// Counts how often it is told to connect anew, and has nothing else.
     #[derive(Debug, Default)]
