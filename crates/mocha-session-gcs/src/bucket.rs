@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use google_cloud_auth::credentials::{
-    Credentials as GoogleCredentials, anonymous, service_account,
+    Builder as DefaultCredentials, Credentials as GoogleCredentials, anonymous, service_account,
 };
 use google_cloud_storage::client::{Storage, StorageControl};
 use google_cloud_wkt::Timestamp;
@@ -43,23 +43,20 @@ pub(crate) trait Bucket: ObjectClient {
 pub(crate) struct Connection {
     /// `None` for Google's.
     endpoint: Option<String>,
-    /// `None` for those that the clients find by themselves.
-    credentials: Option<GoogleCredentials>,
+    /// They keep their access token, so new clients need none.
+    credentials: GoogleCredentials,
 }
 
 impl Connection {
     /// Makes the clients, which connect when they are used.
     pub(crate) async fn open(&self) -> Result<Clients> {
-        let (mut objects, mut control) = (Storage::builder(), StorageControl::builder());
+        let mut objects = Storage::builder().with_credentials(self.credentials.clone());
+        let mut control = StorageControl::builder().with_credentials(self.credentials.clone());
         if let Some(endpoint) = &self.endpoint {
             (objects, control) = (objects.with_endpoint(endpoint), control.with_endpoint(endpoint));
         }
-        if let Some(credentials) = &self.credentials {
-            objects = objects.with_credentials(credentials.clone());
-            control = control.with_credentials(credentials.clone());
-        }
-        let objects = objects.build().await.map_err(|error| unusable(&error))?;
-        let control = control.build().await.map_err(|error| unusable(&error))?;
+        let objects = objects.build().await.map_err(|_| unusable())?;
+        let control = control.build().await.map_err(|_| unusable())?;
         Ok((objects, control))
     }
 }
@@ -72,9 +69,15 @@ pub(crate) async fn connect(target: &Target) -> Result<Arc<dyn Bucket>> {
             let connect = Timeouts::within(target.deadline).connect;
             return Ok(Arc::new(XmlApi::new(endpoint, &target.bucket, key.clone(), connect)?));
         }
-        Credentials::Default => None,
-        Credentials::Anonymous => Some(anonymous::Builder::new().build()),
-        Credentials::File(path) => Some(service_account_from(path).await?),
+        Credentials::Default => DefaultCredentials::default().build().map_err(|_| {
+            Error::new(
+                ErrorKind::Denied,
+                "no default credentials were found; set GOOGLE_APPLICATION_CREDENTIALS, name a key \
+                 file with ?credentials=, or run where a service account is attached",
+            )
+        })?,
+        Credentials::Anonymous => anonymous::Builder::new().build(),
+        Credentials::File(path) => service_account_from(path).await?,
     };
     let connection = Connection { endpoint: target.endpoint.clone(), credentials };
     let clients = connection.open().await?;
@@ -103,14 +106,7 @@ pub(crate) fn custom_time(deadline: u64) -> Timestamp {
 
 /// The error of a client that cannot be built. Google's own text is left out, because it may quote
 /// the credentials.
-fn unusable(error: &google_cloud_gax::client_builder::Error) -> Error {
-    if error.is_default_credentials() {
-        return Error::new(
-            ErrorKind::Denied,
-            "no default credentials were found; set GOOGLE_APPLICATION_CREDENTIALS, name a key \
-             file with ?credentials=, or run where a service account is attached",
-        );
-    }
+fn unusable() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
         "Google's client cannot be built for this endpoint and these credentials; check both",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -50,9 +50,8 @@ pub(crate) struct Server {
 }
 
 /// The connections of one runtime.
-#[derive(Default)]
 struct Pool {
-    slots: OnceLock<Arc<Semaphore>>,
+    slots: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -76,11 +75,12 @@ impl Server {
 
     /// Returns a connection for one command: an idle one that is still good, or a new one.
     pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
-        let pool = self.pools.here()?;
-        let slots = pool.slots.get_or_init(|| Arc::new(Semaphore::new(self.access.connections)));
-        let Ok(Ok(slot)) =
-            timeout(self.access.timeouts.connect, Arc::clone(slots).acquire_owned()).await
-        else {
+        let pool = self.pools.here(|| Pool {
+            slots: Arc::new(Semaphore::new(self.access.connections)),
+            idle: Mutex::default(),
+        })?;
+        let free = Arc::clone(&pool.slots).acquire_owned();
+        let Ok(Ok(slot)) = timeout(self.access.timeouts.connect, free).await else {
             return Err(unsent(
                 self.address(),
                 "has all connections of this process in use; raise `max_connections`",

@@ -56,7 +56,7 @@ impl Reconnecting {
 
     /// Returns the connection of the caller's runtime, and dials if there is none.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Arc<OpenConnection>> {
-        let slot = self.slots.here()?;
+        let slot = self.slots.here(Slot::default)?;
         match slot.open_now() {
             Some(open) if self.suffices(&open) => Ok(open),
             _ => {

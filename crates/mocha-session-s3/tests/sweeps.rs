@@ -68,8 +68,7 @@ async fn a_grave_whose_delete_is_unknown_is_nothing_and_gives_way_after_a_rest()
     let (sweeper, store, double) = pair(&url, first).await;
     let (taken, swept) = (fresh_key(), fresh_key());
     expired(&store, &taken).await;
-    let impatient = sweeper.clone().with_deadline(Duration::from_millis(500));
-    let report = impatient.sweep(SystemTime::now(), None, 100).await.unwrap();
+    let report = sweeper.sweep(SystemTime::now(), None, 100).await.unwrap();
     assert_eq!((report.removed(), report.failed()), (0, 1));
     // The delete may still be carried out: a grave rests for longer than a kernel keeps a request,
     // and than clocks differ, whatever the deadline of a call is.
@@ -78,7 +77,7 @@ async fn a_grave_whose_delete_is_unknown_is_nothing_and_gives_way_after_a_rest()
     let rests = grave.header("x-amz-meta-session-deadline").unwrap().parse().unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let rests = Duration::from_millis(rests).checked_sub(now).unwrap();
-    assert!((170..=181).contains(&rests.as_secs()), "{rests:?}");
+    assert!((170..=186).contains(&rests.as_secs()), "{rests:?}");
 
     assert!(store.load(&taken).await.unwrap().is_none());
     assert!(store.create(&taken, b"early", within(60)).await.unwrap().is_none());

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use mocha_session_core::backend::{CredentialSource, Credentials, Dialer, Era};
+use mocha_session_core::backend::{CredentialSource, Credentials, Dialer, Era, PerRuntime};
 use mocha_session_core::store::Effect;
 use sqlx::Connection as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_mins(10);
 /// The age at which a connection is closed, so that the connections follow a server that has moved.
 const LIFETIME: Duration = Duration::from_mins(30);
 
-/// The maximum number of connections that are opened at the same time. More would burden a server
+/// The maximum number of connections that a runtime opens at the same time. More would burden a server
 /// that just restarted. Most waiting calls get a connection that another call returns.
 const DIALS: usize = 2;
 
@@ -44,11 +44,19 @@ pub(crate) struct Connections<DB: Engine> {
     bare: AtomicBool,
     credentials: CredentialSource,
     pub(crate) limits: Limits,
+    /// The maximum number of connections of a runtime.
     most: usize,
+    dialer: Dialer,
+    rooms: PerRuntime<Room<DB>>,
+    /// The room of all runtimes, for SQLite, which has threads of its own.
+    local: Option<Arc<Room<DB>>>,
+}
+
+/// The connections of one runtime: a socket works only while its runtime does.
+struct Room<DB: Engine> {
     places: Arc<Semaphore>,
     turns: Semaphore,
-    dialer: Dialer,
-    /// Notified of each connection that is parked, whichever runtime it belongs to.
+    /// Notified of each connection that is parked.
     returned: Notify,
     /// The idle connections, the last used at the back.
     parked: Mutex<VecDeque<Parked<DB>>>,
@@ -63,26 +71,17 @@ pub(crate) struct Target<DB: Engine> {
 
 struct Parked<DB: Engine> {
     connection: DB::Connection,
-    origin: Origin,
+    era: Era,
+    born: Instant,
     since: Instant,
 }
 
-/// When and where a connection was opened.
-#[derive(Clone, Copy)]
-struct Origin {
-    era: Era,
-    born: Instant,
-    home: Home,
-}
-
-/// The runtime that opened a connection. Only its calls use the connection, because a socket works
-/// only while its runtime does. `None` for SQLite, which has threads of its own.
-type Home = Option<tokio::runtime::Id>;
-
-/// A connection in use, and its place in the pool.
+/// A connection in use, and its place among those of its runtime.
 pub(crate) struct Live<DB: Engine> {
     pub(crate) connection: DB::Connection,
-    origin: Origin,
+    era: Era,
+    born: Instant,
+    room: Arc<Room<DB>>,
     place: OwnedSemaphorePermit,
 }
 
@@ -100,44 +99,48 @@ impl<DB: Engine> Connections<DB> {
             credentials,
             limits,
             most,
-            places: Arc::new(Semaphore::new(most)),
-            turns: Semaphore::new(DIALS),
             dialer: Dialer::new(),
-            returned: Notify::new(),
-            parked: Mutex::default(),
+            rooms: PerRuntime::new(),
+            local: DB::LOCAL.then(|| Arc::new(Room::new(most))),
         }
     }
 
     /// Takes an idle connection to the primary or opens one, for which it waits until then.
     pub(crate) async fn take(&self, until: tokio::time::Instant) -> Result<Live<DB>, Failed> {
-        let place = match timeout_at(until, Arc::clone(&self.places).acquire_owned()).await {
+        let room = match &self.local {
+            Some(room) => Arc::clone(room),
+            None => self.rooms.here(|| Room::new(self.most)).map_err(Failed::told)?,
+        };
+        let place = match timeout_at(until, Arc::clone(&room.places).acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_)) => return Err(Failed::dialling::<DB>(sqlx::Error::PoolClosed)),
             Err(_) => return Err(Failed::dialling::<DB>(sqlx::Error::PoolTimedOut)),
         };
         // SQLite has limits of its own, whose errors tell why a file could not be opened.
         let found = if DB::LOCAL {
-            Ok(self.find(until).await)
+            Ok(self.find(&room, until).await)
         } else {
-            timeout_at(until, self.find(until)).await
+            timeout_at(until, self.find(&room, until)).await
         };
-        let (connection, origin) = found.unwrap_or_else(|_| Err(Failed::too_slow()))?;
-        Ok(Live { connection, origin, place })
+        let (connection, era, born) = found.unwrap_or_else(|_| Err(Failed::too_slow()))?;
+        Ok(Live { connection, era, born, room, place })
     }
 
     /// Finds an idle connection, or opens one when it is this call's turn to dial.
-    async fn find(&self, until: tokio::time::Instant) -> Result<(DB::Connection, Origin), Failed> {
-        let runtime = || tokio::runtime::Handle::try_current().ok();
-        let home = if DB::LOCAL { None } else { runtime().map(|runtime| runtime.id()) };
-        let (mut mine, mut turn) = (pin!(self.turns.acquire()), None);
+    async fn find(
+        &self,
+        room: &Room<DB>,
+        until: tokio::time::Instant,
+    ) -> Result<(DB::Connection, Era, Instant), Failed> {
+        let (mut mine, mut turn) = (pin!(room.turns.acquire()), None);
         loop {
-            let mut returned = pin!(self.returned.notified());
-            if let Some(Parked { connection, origin, .. }) = self.idle(home).await {
-                return Ok((connection, origin));
+            if let Some(Parked { connection, era, born, .. }) = self.idle(room).await {
+                return Ok((connection, era, born));
             }
             if turn.is_some() {
                 break;
             }
+            let mut returned = pin!(room.returned.notified());
             turn = std::future::poll_fn(|context| match mine.as_mut().poll(context) {
                 Poll::Ready(turn) => Poll::Ready(turn.ok()),
                 Poll::Pending => returned.as_mut().poll(context).map(|()| None),
@@ -145,12 +148,8 @@ impl<DB: Engine> Connections<DB> {
             .await;
         }
         let attempt = self.dialer.attempt(Instant::now()).map_err(Failed::told)?;
-        self.make_room(home);
         match self.connect(until).await {
-            Ok(connection) => {
-                let (era, born) = (attempt.succeeded(), Instant::now());
-                Ok((connection, Origin { era, born, home }))
-            }
+            Ok(connection) => Ok((connection, attempt.succeeded(), Instant::now())),
             // Not an outage: other callers have more time. The attempt counts as not connecting.
             Err(failed) if failed.sign == Sign::Hurried => Err(failed),
             Err(failed) => {
@@ -163,12 +162,11 @@ impl<DB: Engine> Connections<DB> {
     /// Parks a connection, and then frees its place: in the other order there could be too many.
     pub(crate) fn park(&self, live: Live<DB>) {
         let now = Instant::now();
-        let Live { connection, origin, place } = live;
+        let Live { connection, era, born, room, place } = live;
         let mut over = Vec::new();
-        let mut parked = self.lock();
-        let fresh = || now.duration_since(origin.born) < LIFETIME;
-        if DB::LOCAL || self.dialer.is_current(origin.era) && fresh() {
-            parked.push_back(Parked { connection, origin, since: now });
+        let mut parked = room.lock();
+        if DB::LOCAL || self.dialer.is_current(era) && now.duration_since(born) < LIFETIME {
+            parked.push_back(Parked { connection, era, born, since: now });
         } else {
             over.push(connection);
         }
@@ -178,52 +176,40 @@ impl<DB: Engine> Connections<DB> {
             over.extend(parked.pop_front().map(|oldest| oldest.connection));
         }
         drop(parked);
-        // All of them, because the next in the queue may belong to another runtime.
-        self.returned.notify_waiters();
+        room.returned.notify_one();
         over.into_iter().for_each(goodbye::<DB>);
         drop(place);
     }
 
     /// Drops a connection that broke or whose server refuses writes, and all of its era.
     pub(crate) fn leave(&self, live: Live<DB>) {
-        self.leave_era(live.origin.era);
+        self.leave_era(live.era);
         goodbye::<DB>(live.connection);
     }
 
+    /// Drops the idle connections of an era, and those of other runtimes that are idle for too
+    /// long: a runtime does not report its end.
     fn leave_era(&self, era: Era) {
         self.dialer.leave(era);
-        let (current, left) = self
-            .lock()
-            .drain(..)
-            .partition::<Vec<_>, _>(|parked| self.dialer.is_current(parked.origin.era));
-        self.lock().extend(current);
-        left.into_iter().for_each(|parked| goodbye::<DB>(parked.connection));
+        for room in self.local.iter().cloned().chain(self.rooms.all()) {
+            let mut parked = room.lock();
+            let (kept, left) = parked.drain(..).partition::<VecDeque<_>, _>(|parked| {
+                self.dialer.is_current(parked.era) && (DB::LOCAL || parked.since.elapsed() < IDLE)
+            });
+            *parked = kept;
+            drop(parked);
+            left.into_iter().for_each(|parked| goodbye::<DB>(parked.connection));
+        }
     }
 
-    /// Closes an idle connection of another runtime if a new one would be too many. There is none
-    /// of this runtime.
-    fn make_room(&self, home: Home) {
-        let mut parked = self.lock();
-        let used = self.most.saturating_sub(self.places.available_permits());
-        let others = parked.iter().position(|idle| idle.origin.home != home);
-        let over = others.filter(|_| used + parked.len() > self.most);
-        let over = over.and_then(|oldest| parked.remove(oldest));
-        drop(parked);
-        over.into_iter().for_each(|idle| goodbye::<DB>(idle.connection));
-    }
-
-    /// Takes the idle connection of this runtime that was used last, if it still works.
-    async fn idle(&self, home: Home) -> Option<Parked<DB>> {
+    /// Takes the idle connection that was used last, if it still works.
+    async fn idle(&self, room: &Room<DB>) -> Option<Parked<DB>> {
         loop {
-            let mut idle = {
-                let mut parked = self.lock();
-                let last = parked.iter().rposition(|idle| idle.origin.home == home)?;
-                parked.remove(last)?
-            };
+            let mut idle = room.lock().pop_back()?;
             if DB::LOCAL {
                 return Some(idle);
             }
-            if self.dialer.is_current(idle.origin.era) {
+            if self.dialer.is_current(idle.era) {
                 if idle.since.elapsed() < Dialer::QUIET {
                     return Some(idle);
                 }
@@ -233,7 +219,7 @@ impl<DB: Engine> Connections<DB> {
                     return Some(idle);
                 }
             }
-            self.leave_era(idle.origin.era);
+            self.leave_era(idle.era);
             goodbye::<DB>(idle.connection);
         }
     }
@@ -297,13 +283,24 @@ impl<DB: Engine> Connections<DB> {
         }
         DB::connect(&DB::login(bare.clone(), credentials), &self.limits).await
     }
+}
+
+impl<DB: Engine> Room<DB> {
+    fn new(most: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            turns: Semaphore::new(DIALS),
+            returned: Notify::new(),
+            parked: Mutex::default(),
+        }
+    }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Parked<DB>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<DB: Engine> Drop for Connections<DB> {
+impl<DB: Engine> Drop for Room<DB> {
     fn drop(&mut self) {
         let parked = std::mem::take(self.parked.get_mut().unwrap_or_else(PoisonError::into_inner));
         parked.into_iter().for_each(|parked| goodbye::<DB>(parked.connection));

@@ -192,18 +192,27 @@ fn store_that_was_opened_in_a_runtime_that_has_ended_works_in_another() {
 }
 
 #[test]
-fn runtimes_share_the_limit_of_connections() {
+fn each_runtime_has_as_many_connections_as_the_limit() {
     for engine in Engine::servers() {
         let beside = tokio::runtime::Runtime::new().unwrap();
         let proxy = beside.block_on(Proxy::to(engine.authority())).unwrap();
         let engine = engine.at(&proxy.address().to_string()).with("max_connections=2");
         let runtimes: Vec<_> = std::iter::repeat_with(runtime).take(3).collect();
         let storage = runtimes[0].block_on(engine.open()).unwrap();
-        for runtime in &runtimes {
-            runtime.block_on(load_at_once(&**storage.store().unwrap(), 2));
-            beside.block_on(until("two are open", async || proxy.open() <= 2));
+        for (number, runtime) in (1..).zip(&runtimes) {
+            runtime.block_on(load_at_once(&**storage.store().unwrap(), 6));
+            assert!(proxy.open() <= 2 * number, "{}: {}", engine.name, proxy.open());
         }
-        assert!(proxy.dials() >= 3, "{}: {}", engine.name, proxy.dials());
+        assert!(proxy.open() > 3, "{}: {}", engine.name, proxy.open());
+        // A server that goes away is left by all runtimes at once.
+        proxy.answer_next_with(match engine.name {
+            "postgresql" => postgres_error("57P05", "FATAL"),
+            _ => mysql_error(4031),
+        });
+        runtimes[0].block_on(async {
+            load_at_once(&**storage.store().unwrap(), 1).await;
+            until("the old ones are closed", async || proxy.open() <= 1).await;
+        });
         drop(storage);
         beside.block_on(async { drop(proxy) });
     }
@@ -221,8 +230,8 @@ fn mysql_error(code: u16) -> Vec<u8> {
 }
 
 /// PostgreSQL's message for an error.
-fn postgres_error(code: &str) -> Vec<u8> {
-    let body = format!("SFATAL\0VFATAL\0C{code}\0Mgoodbye\0\0");
+fn postgres_error(code: &str, severity: &str) -> Vec<u8> {
+    let body = format!("S{severity}\0V{severity}\0C{code}\0Mgoodbye\0\0");
     let mut message = vec![b'E'];
     message.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
     message.extend(body.as_bytes());
@@ -243,12 +252,14 @@ async fn servers_goodbyes_end_the_connection_and_nothing_else() {
         }
     }
     // Those that have no meaning of their own, 58030, XX000 and P0001, end the connection as well.
-    for (codes, moves) in
-        [("57P01 57P02 58030 XX000 P0001", false), ("57P05 26000 0A000 25006 25P04", true)]
-    {
+    for (codes, severity, moves) in [
+        ("57P01 57P02 58030 XX000 P0001", "FATAL", false),
+        ("57P05 25P04", "FATAL", true),
+        ("26000 0A000 25006", "ERROR", true),
+    ] {
         let Some(engine) = Engine::postgres() else { break };
         for code in codes.split(' ') {
-            goodbye(&engine, code, postgres_error(code), moves).await;
+            goodbye(&engine, code, postgres_error(code, severity), moves).await;
         }
     }
 }
@@ -327,7 +338,7 @@ async fn pooler_that_is_full_for_a_moment_is_asked_for_the_same_settings_again()
     let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();
     proxy.cut();
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    proxy.answer_next_with(postgres_error("08P01"));
+    proxy.answer_next_with(postgres_error("08P01", "FATAL"));
     let error = store.load(&key).await.unwrap_err();
     assert!(error.is_unavailable() && error.to_string().contains("PgBouncer"), "{error}");
     assert!(eventually(|| store.load(&key)).await.is_some());

@@ -92,9 +92,12 @@ impl Call<'_> {
         self.pulse.heard.fetch_max(self.pulse.now(), Ordering::Relaxed);
     }
 
-    /// Returns whether no call got an answer since this one began.
+    /// Returns whether no call got an answer since this one began, nor within
+    /// [`Pulse::PATIENCE`].
     pub fn is_silent(&self) -> bool {
-        self.pulse.heard.load(Ordering::Relaxed) < self.begun
+        let heard = self.pulse.heard.load(Ordering::Relaxed);
+        let since = Duration::from_micros(self.pulse.now().saturating_sub(heard));
+        heard < self.begun && (heard == 0 || since >= Pulse::PATIENCE)
     }
 }
 

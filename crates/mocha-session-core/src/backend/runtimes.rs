@@ -20,33 +20,31 @@ use crate::store::{Effect, Failure};
 /// # use mocha_session_core as mocha_session;
 /// use mocha_session::backend::PerRuntime;
 ///
-/// #[derive(Default)]
 /// struct Pool;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> mocha_session::Result<()> {
 /// let pools = PerRuntime::<Pool>::new();
-/// assert!(std::sync::Arc::ptr_eq(&pools.here()?, &pools.here()?));
+/// assert!(std::sync::Arc::ptr_eq(&pools.here(|| Pool)?, &pools.here(|| Pool)?));
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Default)]
 pub struct PerRuntime<T>(RwLock<Vec<(Id, Arc<T>)>>);
 
-impl<T: Default> PerRuntime<T> {
+impl<T> PerRuntime<T> {
     /// The maximum number of runtimes. It is limited, because a runtime does not report its end.
     const MOST: usize = 1_000;
 
     /// Creates an empty collection.
-    pub fn new() -> Self {
-        Self(RwLock::default())
+    pub const fn new() -> Self {
+        Self(RwLock::new(Vec::new()))
     }
 
-    /// Returns the value of the current Tokio runtime, and creates it on the first call.
+    /// Returns the value of the current Tokio runtime, and makes it on the first call.
     ///
     /// # Errors
     /// `Unavailable` if there is no Tokio runtime.
-    pub fn here(&self) -> Result<Arc<T>> {
+    pub fn here(&self, make: impl FnOnce() -> T) -> Result<Arc<T>> {
         let Ok(runtime) = Handle::try_current().map(|runtime| runtime.id()) else {
             let why = "the store was called outside a Tokio runtime; call it from a Tokio task";
             return Err(Failure::NotSent.error(Effect::Read, why));
@@ -61,12 +59,24 @@ impl<T: Default> PerRuntime<T> {
         if let Some(kept) = find(&all) {
             return Ok(kept);
         }
-        let kept = Arc::new(T::default());
+        let kept = Arc::new(make());
         // The newest comes first, so that `truncate` drops the oldest, which are likely to have
         // ended.
         all.truncate(Self::MOST - 1);
         all.insert(0, (runtime, Arc::clone(&kept)));
         Ok(kept)
+    }
+
+    /// Returns the values of all runtimes.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(_, kept)| Arc::clone(kept)).collect()
+    }
+}
+
+impl<T> Default for PerRuntime<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -85,12 +95,13 @@ mod tests {
     #[test]
     fn each_runtime_has_its_own() {
         let kept = PerRuntime::<u8>::new();
-        assert!(kept.here().unwrap_err().is_unavailable(), "no runtime");
+        assert!(kept.here(|| 1).unwrap_err().is_unavailable(), "no runtime");
         let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (one, two) = (runtime(), runtime());
-        let first = one.block_on(async { kept.here().unwrap() });
-        let second = two.block_on(async { kept.here().unwrap() });
+        let first = one.block_on(async { kept.here(|| 1).unwrap() });
+        let second = two.block_on(async { kept.here(|| 1).unwrap() });
         assert!(!Arc::ptr_eq(&first, &second));
-        assert!(Arc::ptr_eq(&first, &one.block_on(async { kept.here().unwrap() })));
+        assert!(Arc::ptr_eq(&first, &one.block_on(async { kept.here(|| 1).unwrap() })));
+        assert_eq!(kept.all().len(), 2);
     }
 }

@@ -74,7 +74,7 @@ async fn deadline_that_is_longer_than_servers_can_count_works() {
 async fn transaction_that_is_too_long_for_the_server_is_not_done_and_its_connection_is_left() {
     let Some(engine) = Engine::postgres_17() else { return };
     let table = fresh_name();
-    let options = format!("table={table}&options=-c%20transaction_timeout=300ms");
+    let options = format!("table={table}&options=-c%20transaction_timeout=1s");
     let storage = engine.with(&options).open().await.unwrap();
     let (store, key) = (storage.store().unwrap(), fresh_key());
     let revision = store.create(&key, b"before", hour()).await.unwrap().unwrap();

@@ -1,8 +1,9 @@
-//! The connections to an object store: a pause while it cannot be reached, and new connections after
-//! a silence.
+//! The connections to an object store: a pause while it cannot be reached, and new ones after a
+//! silence.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::Mutex;
 
 use super::ObjectClient;
 use crate::backend::{Dialer, Era, Pulse};
@@ -21,7 +22,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new() -> Self {
-        Self { dialer: Dialer::new(), pulse: Pulse::new(), connected: Mutex::new(None) }
+        Self { dialer: Dialer::new(), pulse: Pulse::new(), connected: Mutex::default() }
     }
 
     /// Makes one call, or returns the error of an earlier one during the pause that follows it.
@@ -30,10 +31,14 @@ impl Line {
         client: &dyn ObjectClient,
         call: impl FnOnce() -> BoxFuture<'f, Result<T>>,
     ) -> Result<T> {
+        // Waits while another call connects anew.
+        let mut connected = self.connected.lock().await;
         let attempt = self.dialer.attempt(Instant::now())?;
-        if self.is_left(attempt.era()) {
+        if connected.is_some_and(|known| known != attempt.era()) {
             client.reconnect().await;
         }
+        *connected = Some(attempt.era());
+        drop(connected);
         let waiting = self.pulse.call(&self.dialer, attempt.era());
         match call().await {
             // Beside a call that succeeds, this is the failure of one connection.
@@ -48,12 +53,6 @@ impl Line {
                 answer
             }
         }
-    }
-
-    /// Returns whether the client's connections are of an older era. Only one caller learns it.
-    fn is_left(&self, era: Era) -> bool {
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        connected.replace(era).is_some_and(|known| known != era)
     }
 }
 
@@ -135,13 +134,25 @@ mod tests {
     #[tokio::test]
     async fn a_failure_beside_an_answer_is_no_outage() {
         let (line, client) = (Line::new(), Counting::default());
-        let failed = line.ask(&client, || failing(Failure::NotSent, Duration::from_millis(50)));
-        let (failed, answer) = tokio::join!(failed, async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            line.ask(&client, answered).await
+        let (answer_came, after) = tokio::sync::oneshot::channel();
+        let late = || -> BoxFuture<'_, Result<()>> {
+            Box::pin(async {
+                after.await.unwrap();
+                Err(Failure::NotSent.error(Effect::Write, "a failure"))
+            })
+        };
+        let (failed, answer) = tokio::join!(line.ask(&client, late), async {
+            let answer = line.ask(&client, answered).await;
+            answer_came.send(()).unwrap();
+            answer
         });
         assert!(failed.is_err() && answer.is_ok());
+        // Nor is one soon after an answer: other connections work.
+        let begun = Instant::now();
         line.ask(&client, answered).await.unwrap();
+        line.ask(&client, || failing(Failure::NotSent, Duration::ZERO)).await.unwrap_err();
+        let after = line.ask(&client, answered).await;
+        assert!(after.is_ok() || begun.elapsed() >= Pulse::PATIENCE, "{after:?}");
         assert_eq!(client.0.load(SeqCst), 0);
     }
 
