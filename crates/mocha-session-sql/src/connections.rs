@@ -187,15 +187,14 @@ impl<DB: Engine> Connections<DB> {
         goodbye::<DB>(live.connection);
     }
 
-    /// Drops the idle connections of an era, and those of other runtimes that are idle for too
-    /// long: a runtime does not report its end.
+    /// Drops the idle connections of an era, in all runtimes.
     fn leave_era(&self, era: Era) {
         self.dialer.leave(era);
         for room in self.local.iter().cloned().chain(self.rooms.all()) {
             let mut parked = room.lock();
-            let (kept, left) = parked.drain(..).partition::<VecDeque<_>, _>(|parked| {
-                self.dialer.is_current(parked.era) && (DB::LOCAL || parked.since.elapsed() < IDLE)
-            });
+            let (kept, left) = parked
+                .drain(..)
+                .partition::<VecDeque<_>, _>(|parked| self.dialer.is_current(parked.era));
             *parked = kept;
             drop(parked);
             left.into_iter().for_each(|parked| goodbye::<DB>(parked.connection));

@@ -184,9 +184,14 @@ fn busy_runtime_stalls_only_itself() {
 #[test]
 fn store_that_was_opened_in_a_runtime_that_has_ended_works_in_another() {
     for engine in Engine::servers() {
+        let beside = tokio::runtime::Runtime::new().unwrap();
+        let proxy = beside.block_on(Proxy::to(engine.authority())).unwrap();
+        let engine = engine.at(&proxy.address().to_string());
         let first = runtime();
         let storage = first.block_on(engine.open()).unwrap();
+        assert!(proxy.open() > 0);
         drop(first);
+        beside.block_on(until("its connections are closed", async || proxy.open() == 0));
         create_elsewhere(engine.name, &storage);
     }
 }
