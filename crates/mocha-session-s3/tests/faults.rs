@@ -37,6 +37,12 @@ async fn store_through(
     (store, double)
 }
 
+/// A store whose endpoint is the double, and which is not open yet.
+fn store_on(double: &Double) -> S3Store {
+    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
+    S3Store::new(client, bucket, KeySpace::new("").unwrap())
+}
+
 /// Does this with the first request of a kind, and passes all else on.
 fn first(kind: &'static str, act: fn() -> Reply) -> impl Fn(&Request) -> Reply + Send + Sync {
     let done = AtomicBool::new(false);
@@ -146,9 +152,7 @@ async fn endpoint_down_is_unavailable() {
 #[tokio::test]
 async fn hanging_is_bounded() {
     let double = Double::start(0, |_| Reply::Hang).await;
-    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
-    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
-    let store = store.with_deadline(Duration::from_millis(500));
+    let store = store_on(&double).with_deadline(Duration::from_millis(500));
     let start = Instant::now();
     let error = store.create(&fresh_key(), b"value", within(60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -161,9 +165,7 @@ async fn hanging_is_bounded() {
 #[tokio::test]
 async fn preparing_and_examining_a_bucket_that_never_answers_is_bounded() {
     let double = Double::start(0, |_| Reply::Hang).await;
-    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
-    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
-    let store = store.with_deadline(Duration::from_millis(300));
+    let store = store_on(&double).with_deadline(Duration::from_millis(300));
     let start = Instant::now();
     let found = store.examine().await.unwrap();
     assert!(found.iter().all(|it| !it.is_danger()), "{found:?}");
@@ -174,9 +176,7 @@ async fn preparing_and_examining_a_bucket_that_never_answers_is_bounded() {
 #[tokio::test]
 async fn the_longest_deadline_works() {
     let double = Double::start(0, |_| Reply::error(404, "NoSuchKey")).await;
-    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
-    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap());
-    let store = store.with_deadline(Duration::MAX);
+    let store = store_on(&double).with_deadline(Duration::MAX);
     assert!(store.load(&fresh_key()).await.unwrap().is_none());
     assert!(store.update(&fresh_key(), b"", within(60), &1.into()).await.unwrap().is_none());
 }
@@ -184,8 +184,7 @@ async fn the_longest_deadline_works() {
 #[tokio::test]
 async fn an_acknowledged_write_without_an_etag_may_have_been_done() {
     let double = Double::start(0, |_| Reply::Answer(200, String::new(), Vec::new())).await;
-    let (client, bucket) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
-    let store = S3Store::new(client, bucket, KeySpace::new("").unwrap()).on_aws();
+    let store = store_on(&double).on_aws();
     let error = store.create(&fresh_key(), b"value", within(60)).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Ambiguous && error.to_string().contains("ETag"), "{error}");
 }
@@ -269,9 +268,7 @@ async fn answers_mean_what_they_say() {
         (status, code) => Reply::error(status, code),
     })
     .await;
-    let (client, _) = client(&format!("s3://k:s@127.0.0.1:{}/bucket", double.port), None);
-    let store = S3Store::new(client, "bucket", KeySpace::new("").unwrap()).on_aws();
-    let store = store.with_deadline(Duration::from_secs(1));
+    let store = store_on(&double).on_aws().with_deadline(Duration::from_secs(1));
     let etag = "\"e\"".to_owned().into();
     for (status, code, read, write) in [
         (404, "", Unavailable, Unavailable),
